@@ -1,0 +1,359 @@
+/* pool_exhaust--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION pool_exhaust" to load this file. \quit
+
+/* ---------- Results ---------- */
+
+CREATE TABLE pool_exhaust_runs (
+	id					bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	scenario			text NOT NULL,
+	target				text NOT NULL,
+	options				jsonb NOT NULL,
+	verdict				text CHECK (verdict IN ('pass', 'fail', 'invalid', 'aborted')),
+	reason				text,
+	started_at			timestamptz NOT NULL,
+	finished_at			timestamptz,
+	seed				bigint NOT NULL,
+	server_version		text NOT NULL,
+	extension_version	text NOT NULL,
+	summary				jsonb
+);
+COMMENT ON TABLE pool_exhaust_runs IS
+	'one row a run; no verdict while it is under way';
+
+CREATE TABLE pool_exhaust_checks (
+	run_id		bigint NOT NULL REFERENCES pool_exhaust_runs ON DELETE CASCADE,
+	seq			integer NOT NULL,
+	phase		text NOT NULL,
+	name		text NOT NULL,
+	outcome		text NOT NULL CHECK (outcome IN ('pass', 'fail', 'skip')),
+	expected	text NOT NULL,
+	observed	text NOT NULL,
+	unit		text,
+	detail		text,
+	PRIMARY KEY (run_id, seq)
+);
+COMMENT ON TABLE pool_exhaust_checks IS
+	'one row a comparison of expected and observed; detail says what a failure means';
+
+CREATE TABLE pool_exhaust_samples (
+	run_id		bigint NOT NULL REFERENCES pool_exhaust_runs ON DELETE CASCADE,
+	at			timestamptz NOT NULL,
+	in_use		integer NOT NULL,
+	waiting		integer NOT NULL,
+	granted		bigint NOT NULL,
+	refused		bigint NOT NULL,
+	timed_out	bigint NOT NULL,
+	p50_ms		float8,
+	p99_ms		float8,
+	health		text NOT NULL
+);
+CREATE INDEX pool_exhaust_samples_run_id_idx ON pool_exhaust_samples (run_id);
+COMMENT ON TABLE pool_exhaust_samples IS
+	'what the pool of a run looked like over time; counters since the run began, latencies of the phase so far';
+
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_checks', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_samples', '');
+
+/* ---------- Run a scenario ---------- */
+
+CREATE FUNCTION pool_exhaust_run(
+	scenario text,
+	target text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
+	format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_run(text, text, jsonb, text) IS
+	'runs a scenario and returns its report, a line a row; formats: text, json, tap';
+
+CREATE FUNCTION pool_exhaust_start(
+	scenario text,
+	target text DEFAULT NULL,
+	options jsonb DEFAULT '{}')
+RETURNS bigint
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_start(text, text, jsonb) IS
+	'starts a scenario and returns the run''s id at once; the run outlives the session';
+
+CREATE FUNCTION pool_exhaust_wait(run_id bigint, timeout interval DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_wait(bigint, interval) IS
+	'waits for a run and returns its verdict, or NULL when the timeout passes first';
+
+CREATE FUNCTION pool_exhaust_stop(run_id bigint DEFAULT NULL)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_stop(bigint) IS
+	'stops a run of this database, or all of them, and returns how many, once they hold nothing';
+
+CREATE FUNCTION pool_exhaust_report(run_id bigint DEFAULT NULL, format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_report(bigint, text) IS
+	'returns the report of a run, or of the latest one; formats: text, json, tap';
+
+CREATE FUNCTION pool_exhaust_scenarios_rows(
+	OUT name text,
+	OUT summary text,
+	OUT default_target text,
+	OUT effect text,
+	OUT options jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_scenarios_rows() IS
+	'the rows of view pool_exhaust_scenarios';
+
+CREATE VIEW pool_exhaust_scenarios AS
+	SELECT * FROM pool_exhaust_scenarios_rows();
+COMMENT ON VIEW pool_exhaust_scenarios IS
+	'the scenarios: what each does to the server, and its options with their defaults and bounds';
+
+CREATE FUNCTION pool_exhaust_progress_rows(
+	OUT run_id bigint,
+	OUT scenario text,
+	OUT target text,
+	OUT phase text,
+	OUT done integer,
+	OUT total integer,
+	OUT started_at timestamptz,
+	OUT connections integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_progress_rows() IS
+	'the rows of view pool_exhaust_progress';
+
+CREATE VIEW pool_exhaust_progress AS
+	SELECT run_id, scenario, target, phase, done, total, started_at,
+		   pg_catalog.clock_timestamp() - started_at AS elapsed, connections
+	FROM pool_exhaust_progress_rows();
+COMMENT ON VIEW pool_exhaust_progress IS
+	'the runs under way: which phase, how far, how many connections they hold';
+
+/* ---------- See ---------- */
+
+CREATE FUNCTION pool_exhaust_census(
+	OUT max_connections integer,
+	OUT superuser_reserved integer,
+	OUT reserved integer,
+	OUT capacity integer,
+	OUT in_use integer,
+	OUT free integer,
+	OUT authenticating integer,
+	OUT walsenders integer,
+	OUT workers integer)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_census() IS
+	'the row of view pool_exhaust_slots';
+
+CREATE VIEW pool_exhaust_slots AS
+	SELECT * FROM pool_exhaust_census();
+COMMENT ON VIEW pool_exhaust_slots IS
+	'the connection slots of this server, counted from its own shared memory';
+COMMENT ON COLUMN pool_exhaust_slots.capacity IS
+	'slots that every role can get: max_connections less both reserves';
+COMMENT ON COLUMN pool_exhaust_slots.in_use IS
+	'slots taken, also by logins that are not through yet and by superusers';
+COMMENT ON COLUMN pool_exhaust_slots.free IS
+	'slots not taken, the reserved ones included';
+COMMENT ON COLUMN pool_exhaust_slots.authenticating IS
+	'slots taken by logins that are not through yet; pg_stat_activity hides them before 18';
+COMMENT ON COLUMN pool_exhaust_slots.walsenders IS
+	'these have slots of their own (max_wal_senders)';
+COMMENT ON COLUMN pool_exhaust_slots.workers IS
+	'background and autovacuum workers; these have slots of their own';
+
+CREATE FUNCTION pool_exhaust_refusals_rows(
+	OUT cause text,
+	OUT sqlstate text,
+	OUT refusals bigint,
+	OUT first_at timestamptz,
+	OUT last_at timestamptz,
+	OUT http_status integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_refusals_rows() IS
+	'the rows of view pool_exhaust_refusals';
+
+CREATE VIEW pool_exhaust_refusals AS
+	SELECT * FROM pool_exhaust_refusals_rows();
+COMMENT ON VIEW pool_exhaust_refusals IS
+	'the refusal ledger: how many connections were refused since the server started, by cause';
+
+CREATE FUNCTION pool_exhaust_refused_services_rows(
+	OUT cause text,
+	OUT usename text,
+	OUT datname text,
+	OUT application_name text,
+	OUT refusals bigint,
+	OUT last_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_refused_services_rows() IS
+	'the rows of view pool_exhaust_refused_services, which adds up equal names';
+
+CREATE VIEW pool_exhaust_refused_services AS
+	SELECT cause, usename, datname, application_name,
+		   sum(refusals)::bigint AS refusals, max(last_at) AS last_at
+	FROM pool_exhaust_refused_services_rows()
+	GROUP BY cause, usename, datname, application_name;
+COMMENT ON VIEW pool_exhaust_refused_services IS
+	'who was refused: names as the clients gave them, unauthenticated; what does not fit is counted in one row (others)';
+
+CREATE FUNCTION pool_exhaust_run_roles(OUT run_id bigint, OUT role oid)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_run_roles() IS
+	'the login roles of the runs under way';
+
+CREATE VIEW pool_exhaust_backends AS
+	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
+		   a.backend_start, a.xact_start, a.state_change,
+		   CASE WHEN a.state LIKE 'idle%' THEN
+			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change) * 1000, 0)::float8
+		   END AS idle_ms,
+		   greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) * 1000, 0)::float8 AS xact_ms,
+		   a.usename || '/' || a.application_name AS service,
+		   r.run_id,
+		   NULL::bigint AS hold_id,
+		   NULL::text AS leak
+	FROM pg_catalog.pg_stat_activity a
+		 LEFT JOIN pool_exhaust_run_roles() r ON r.role = a.usesysid
+	WHERE a.backend_type = 'client backend';
+COMMENT ON VIEW pool_exhaust_backends IS
+	'who holds the slots: one row a client backend; other roles'' rows follow pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_backends.hold_id IS
+	'the hold that the session belongs to; this version makes no holds';
+COMMENT ON COLUMN pool_exhaust_backends.leak IS
+	'the rule that suspects a leak; this version has no such rules';
+
+CREATE FUNCTION pool_exhaust_role_sessions(role oid)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_role_sessions(oid) IS
+	'the sessions that the server compares with the role''s CONNECTION LIMIT';
+
+CREATE FUNCTION pool_exhaust_database_sessions(database oid)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_database_sessions(oid) IS
+	'the sessions that the server compares with the database''s CONNECTION LIMIT';
+
+CREATE FUNCTION pool_exhaust_health_of(in_use integer, capacity integer)
+RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_health_of(integer, integer) IS
+	'the health of a pool by utilization alone: healthy, warning, critical or exhausted';
+
+CREATE VIEW pool_exhaust_pools AS
+	WITH pools (name, kind, capacity, in_use, refused) AS (
+		SELECT 'server', 'server', capacity, in_use,
+			   (SELECT sum(refusals)::bigint FROM pool_exhaust_refusals
+				WHERE cause IN ('child_processes', 'too_many_clients', 'reserved_slots'))
+		FROM pool_exhaust_slots
+	UNION ALL
+		SELECT rolname, 'role', rolconnlimit, pool_exhaust_role_sessions(oid),
+			   (SELECT coalesce(sum(refusals), 0)::bigint FROM pool_exhaust_refused_services
+				WHERE cause = 'role_limit' AND usename = rolname)
+		FROM pg_catalog.pg_roles
+		WHERE rolconnlimit >= 0 AND NOT rolsuper AND rolcanlogin
+	UNION ALL
+		SELECT datname, 'database', datconnlimit, pool_exhaust_database_sessions(oid),
+			   (SELECT coalesce(sum(r.refusals), 0)::bigint FROM pool_exhaust_refused_services r
+				WHERE r.cause = 'database_limit' AND r.datname = d.datname)
+		FROM pg_catalog.pg_database d
+		WHERE datconnlimit >= 0
+	)
+	SELECT name::text, kind::text, capacity, in_use,
+		   0 AS idle, 0 AS overflow, 0 AS waiting,
+		   in_use::float8 / nullif(capacity, 0) AS utilization,
+		   pool_exhaust_health_of(in_use, capacity) AS health,
+		   NULL::bigint AS granted,
+		   refused,
+		   0::bigint AS timed_out,
+		   NULL::float8 AS wait_p50_ms,
+		   NULL::float8 AS wait_p95_ms,
+		   NULL::float8 AS wait_p99_ms,
+		   NULL::float8 AS wait_max_ms,
+		   NULL::float8 AS oldest_wait_ms,
+		   NULL::integer AS peak_in_use,
+		   NULL::timestamptz AS peak_at,
+		   NULL::integer AS retry_after_s
+	FROM pools;
+COMMENT ON VIEW pool_exhaust_pools IS
+	'the pools that this server is: its slots, and each role and database with a CONNECTION LIMIT';
+COMMENT ON COLUMN pool_exhaust_pools.utilization IS
+	'in_use / capacity, 1.0 = full; more than that when reserved slots are in use';
+COMMENT ON COLUMN pool_exhaust_pools.waiting IS
+	'these pools have no queue: a full one refuses';
+COMMENT ON COLUMN pool_exhaust_pools.granted IS
+	'NULL: the server does not count grants';
+COMMENT ON COLUMN pool_exhaust_pools.peak_in_use IS
+	'NULL: this version keeps no history of pools';
+
+/* ---------- Rights ---------- */
+
+REVOKE ALL ON
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
+	pool_exhaust_scenarios, pool_exhaust_progress,
+	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
+	pool_exhaust_backends, pool_exhaust_pools
+FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION
+	pool_exhaust_run(text, text, jsonb, text),
+	pool_exhaust_start(text, text, jsonb),
+	pool_exhaust_wait(bigint, interval),
+	pool_exhaust_stop(bigint),
+	pool_exhaust_report(bigint, text),
+	pool_exhaust_scenarios_rows(),
+	pool_exhaust_progress_rows(),
+	pool_exhaust_census(),
+	pool_exhaust_refusals_rows(),
+	pool_exhaust_refused_services_rows(),
+	pool_exhaust_run_roles(),
+	pool_exhaust_role_sessions(oid),
+	pool_exhaust_database_sessions(oid),
+	pool_exhaust_health_of(integer, integer)
+FROM PUBLIC;
+
+-- What opens connections is for superusers and whomever they grant it to;
+-- what only looks is for those who monitor.
+GRANT SELECT ON
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
+	pool_exhaust_scenarios, pool_exhaust_progress,
+	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
+	pool_exhaust_backends, pool_exhaust_pools
+TO pg_monitor;
+
+GRANT EXECUTE ON FUNCTION
+	pool_exhaust_report(bigint, text),
+	pool_exhaust_scenarios_rows(),
+	pool_exhaust_progress_rows(),
+	pool_exhaust_census(),
+	pool_exhaust_refusals_rows(),
+	pool_exhaust_refused_services_rows(),
+	pool_exhaust_run_roles(),
+	pool_exhaust_role_sessions(oid),
+	pool_exhaust_database_sessions(oid),
+	pool_exhaust_health_of(integer, integer)
+TO pg_monitor;

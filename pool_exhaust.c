@@ -1,0 +1,60 @@
+/*
+ * pool_exhaust.c
+ *		The front door: magic, words, _PG_init.
+ *
+ * The words of this extension, used alike in C, SQL, settings and documents:
+ *
+ * slot			a place for one client backend in this server (a regular PGPROC)
+ * pool			anything that hands out connections up to a capacity
+ * capacity		how many connections a pool can hand out at once; for the server
+ *				max_connections - superuser_reserved_connections
+ *				- reserved_connections
+ * in use, idle, overflow, waiting
+ *				connections handed out; open but not handed out; handed out
+ *				beyond pool_size; requests in the queue
+ * utilization	in use / capacity, 1.0 = full
+ * acquire, release
+ *				a client asks for a connection; gives it back
+ * granted, refused, timed out
+ *				the three ends of an acquire: got one; told no at once; waited
+ *				too long
+ * health		healthy, warning, critical, exhausted (health.c)
+ * service		the sessions that share a role and an application_name
+ * leak			a connection that is held and that nobody will give back
+ * scenario, phase, check
+ *				a named experiment; a step of it; one comparison of expected
+ *				and observed
+ * run, verdict	one execution of a scenario; pass, fail, invalid or aborted.
+ *				Invalid is not fail: the experiment could not prove anything
+ * client		one simulated user of a pool inside a run
+ * session		one libpq connection that the extension opened
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "compat.h"
+#include "observe/health.h"
+#include "observe/refusal.h"
+#include "run/run.h"
+#include "run/sweep.h"
+#include "shared.h"
+
+POOL_EXHAUST_MAGIC;
+
+void
+_PG_init(void)
+{
+	health_init();
+	run_init();
+	MarkGUCPrefixReserved("pool_exhaust");
+
+	/* Without preloading there is no shared memory, and so nothing to hook. */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	shared_init();
+	refusal_init();
+	sweep_init();
+}

@@ -1,0 +1,89 @@
+/*
+ * compat.h
+ *		What differs between PostgreSQL 15, 16, 17 and 18, in one place.
+ *
+ * The newest spelling wins: the rest of the code is written as if for the
+ * newest release, and this file teaches it to the older ones.  PG_VERSION_NUM
+ * appears nowhere else.
+ */
+#ifndef POOL_EXHAUST_COMPAT_H
+#define POOL_EXHAUST_COMPAT_H
+
+/*
+ * libpq-be.h wants gssapi.h when the server was built with GSSAPI, which
+ * needs one more -dev package for a field that is not used here.  Port keeps
+ * its layout either way ("to keep struct offsets the same for extension ABI
+ * compatibility", libpq-be.h).
+ */
+#undef ENABLE_GSS
+#include "libpq/libpq-be.h"
+#include "libpq/libpq.h"
+
+#include "common/scram-common.h"
+#include "postmaster/postmaster.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 170000
+#include "utils/resowner.h"
+#endif
+
+/* The two reserves: for superusers, and (16) for pg_use_reserved_connections. */
+#if PG_VERSION_NUM < 160000
+#define SuperuserReservedConnections ReservedBackends
+#define ReservedConnections 0
+#endif
+
+/* 16 gave scram_build_secret() the hash type and the length of the key. */
+static inline char *
+compat_scram_secret(const char *salt, int saltlen, int iterations,
+					const char *password, const char **errstr)
+{
+#if PG_VERSION_NUM >= 160000
+	return scram_build_secret(PG_SHA256, SCRAM_SHA_256_KEY_LEN, salt, saltlen,
+							  iterations, password, errstr);
+#else
+	return scram_build_secret(salt, saltlen, iterations, password, errstr);
+#endif
+}
+
+/* 17 ties a wait event set to a resource owner instead of a memory context. */
+static inline WaitEventSet *
+compat_wait_event_set(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+/* 17 can name an extension's wait events. */
+static inline uint32
+compat_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* 18 carries the name and the version of a module in its magic block. */
+#if PG_VERSION_NUM >= 180000
+#define POOL_EXHAUST_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "pool_exhaust", .version = EXTVERSION)
+#else
+#define POOL_EXHAUST_MAGIC PG_MODULE_MAGIC
+#endif
+
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn _Noreturn
+#endif
+
+/* 16 declares it for everybody. */
+#if PG_VERSION_NUM < 160000
+extern PGDLLEXPORT void _PG_init(void);
+#endif
+
+#endif							/* POOL_EXHAUST_COMPAT_H */

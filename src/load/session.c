@@ -1,0 +1,233 @@
+/*
+ * session.c
+ *		One libpq connection as an asynchronous state machine.
+ *
+ *		unused -> connecting -> open -> closing -> unused
+ *						   \____________/
+ *
+ * libpq must keep to one socket for the life of a PGconn, because libuv
+ * watches that descriptor: logins name one address and leave nothing to
+ * negotiate by reconnecting (gssencmode=disable, an sslmode without fallback).
+ * Everything here runs inside the loop and never throws.
+ */
+#include "postgres.h"
+
+#include <errno.h>
+
+#include "session.h"
+
+/* Adds one parameter.  Keyword and value must live as long as the login. */
+void
+login_add(Login *login, const char *keyword, const char *value)
+{
+	Assert(login->params < LOGIN_PARAMS);
+	login->keywords[login->params] = keyword;
+	login->values[login->params] = value;
+	login->params++;
+	login->keywords[login->params] = NULL;
+	login->values[login->params] = NULL;
+}
+
+/*
+ * Finds the SQLSTATE in libpq's verbose text, "FATAL:  53300: message".  The
+ * severity is translated, so look for the shape of what follows it.
+ */
+static const char *
+find_sqlstate(const char *text)
+{
+	for (const char *p = strstr(text, ":  "); p != NULL; p = strstr(p + 1, ":  "))
+	{
+		if (strspn(p + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 &&
+			p[8] == ':' && p[9] == ' ')
+			return p + 3;
+	}
+	return NULL;
+}
+
+/* The routine stands in the last line, "LOCATION:  routine, file:line". */
+static void
+find_routine(const char *text, char *routine)
+{
+	const char *line = NULL;
+	const char *end;
+
+	for (const char *p = strchr(text, '\n'); p != NULL && p[1] != '\0'; p = strchr(p + 1, '\n'))
+		line = p + 1;
+	if (line == NULL || (line = strstr(line, ":  ")) == NULL)
+		return;
+	line += 3;
+	end = strchr(line, ',');
+	if (end != NULL)
+		strlcpy(routine, line, Min(end - line + 1, ROUTINE_LEN));
+}
+
+/*
+ * Describes why a connect failed.  libpq gives a failed connect no SQLSTATE
+ * field; verbose text has it.  A listen queue that is full (EAGAIN from a unix
+ * socket) is the kernel's doing and no refusal; libpq quotes strerror() for it.
+ */
+static void
+result_from_error(ConnectResult *result, const PGconn *conn)
+{
+	const char *text = PQerrorMessage(conn);
+	const char *sqlstate = find_sqlstate(text);
+
+	if (sqlstate != NULL)
+	{
+		const char *message = sqlstate + 7;
+
+		strlcpy(result->sqlstate, sqlstate, 6);
+		find_routine(text, result->routine);
+		strlcpy(result->message, message, Min(strcspn(message, "\n") + 1, MESSAGE_LEN));
+		result->cause = cause_classify(result->sqlstate, result->routine);
+		result->end = result->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
+		return;
+	}
+	strlcpy(result->message, text, MESSAGE_LEN);
+	result->message[strcspn(result->message, "\n")] = '\0';
+	result->end = strstr(text, strerror(EAGAIN)) != NULL ? CONNECT_BACKLOG : CONNECT_BROKEN;
+}
+
+static void
+session_handle_closed(uv_handle_t *handle)
+{
+	Session    *session = handle->data;
+
+	if (--session->closing > 0)
+		return;
+	session->state = SESSION_UNUSED;
+	session->events->unused(session);
+}
+
+/*
+ * Closes the connection, if there is one, and gives the handles back.  The
+ * descriptor must leave libuv's watch before libpq closes it.
+ */
+void
+session_close(Session *session)
+{
+	if (session->state == SESSION_CLOSING || session->state == SESSION_UNUSED)
+		return;
+	session->state = SESSION_CLOSING;
+	if (session->poll.data != NULL)
+	{
+		uv_poll_stop(&session->poll);
+		uv_close((uv_handle_t *) &session->poll, session_handle_closed);
+		session->closing++;
+	}
+	uv_close((uv_handle_t *) &session->timer, session_handle_closed);
+	session->closing++;
+	PQfinish(session->conn);
+	session->conn = NULL;
+}
+
+/* Watches an open session: the only thing to read is the server's good-bye. */
+static void
+session_watch(uv_poll_t *handle, int status, int events)
+{
+	Session    *session = handle->data;
+
+	if (status == 0 && PQconsumeInput(session->conn) == 1 &&
+		PQstatus(session->conn) == CONNECTION_OK)
+		return;
+	session->events->lost(session);
+}
+
+static void
+session_finish(Session *session, ConnectResult *result)
+{
+	result->took_us = loop_now_us() - session->started_us;
+	uv_timer_stop(&session->timer);
+	if (result->end == CONNECT_GRANTED)
+	{
+		session->state = SESSION_OPEN;
+		uv_poll_start(&session->poll, UV_READABLE, session_watch);
+	}
+	else
+	{
+		/* libpq may have closed the descriptor; nobody has reused it yet. */
+		if (session->poll.data != NULL)
+			uv_poll_stop(&session->poll);
+		session_close(session);
+	}
+	session->events->connected(session, result);
+}
+
+static void
+session_handshake(uv_poll_t *handle, int status, int events)
+{
+	Session    *session = handle->data;
+	ConnectResult result = {CONNECT_GRANTED, CAUSE_NONE};
+
+	switch (PQconnectPoll(session->conn))
+	{
+		case PGRES_POLLING_READING:
+			uv_poll_start(handle, UV_READABLE, session_handshake);
+			return;
+		case PGRES_POLLING_WRITING:
+			uv_poll_start(handle, UV_WRITABLE, session_handshake);
+			return;
+		case PGRES_POLLING_OK:
+			break;
+		default:
+			result_from_error(&result, session->conn);
+			break;
+	}
+	session_finish(session, &result);
+}
+
+static void
+session_timed_out(uv_timer_t *timer)
+{
+	Session    *session = timer->data;
+	ConnectResult result = {CONNECT_TIMED_OUT, CAUSE_NONE};
+
+	strlcpy(result.message, "no answer in time", MESSAGE_LEN);
+	session_finish(session, &result);
+}
+
+/* The timer's other use: report a connect that failed before it began. */
+static void
+session_failed_at_once(uv_timer_t *timer)
+{
+	Session    *session = timer->data;
+	ConnectResult result = {CONNECT_BROKEN, CAUSE_NONE};
+
+	if (session->conn == NULL)
+		strlcpy(result.message, "out of memory", MESSAGE_LEN);
+	else
+		result_from_error(&result, session->conn);
+	session_finish(session, &result);
+}
+
+/*
+ * Starts to connect.  events->connected is called from the loop, once, never
+ * from within this function; after CONNECT_GRANTED the session is open and
+ * the caller's to close, after anything else it closes itself.
+ */
+void
+session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
+			 const SessionEvents *events, void *owner)
+{
+	Assert(session->state == SESSION_UNUSED);
+	session->state = SESSION_CONNECTING;
+	session->events = events;
+	session->owner = owner;
+	session->closing = 0;
+	session->poll.data = NULL;
+	session->started_us = loop_now_us();
+	uv_timer_init(&loop->uv, &session->timer);
+	session->timer.data = session;
+
+	session->conn = PQconnectStartParams(login->keywords, login->values, 0);
+	if (session->conn == NULL || PQstatus(session->conn) == CONNECTION_BAD ||
+		uv_poll_init(&loop->uv, &session->poll, PQsocket(session->conn)) != 0)
+	{
+		uv_timer_start(&session->timer, session_failed_at_once, 0, 0);
+		return;
+	}
+	PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE);
+	session->poll.data = session;
+	uv_timer_start(&session->timer, session_timed_out, timeout_ms, 0);
+	uv_poll_start(&session->poll, UV_WRITABLE, session_handshake);
+}

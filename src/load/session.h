@@ -1,0 +1,85 @@
+/*
+ * session.h
+ *		One libpq connection as an asynchronous state machine.
+ */
+#ifndef POOL_EXHAUST_SESSION_H
+#define POOL_EXHAUST_SESSION_H
+
+#include "libpq-fe.h"
+
+#include "lib/ilist.h"
+
+#include "cause.h"
+#include "loop.h"
+
+#define ROUTINE_LEN		64
+#define MESSAGE_LEN		256
+
+/* How to log in: a libpq keyword/value list, terminated by NULL. */
+#define LOGIN_PARAMS	16
+
+typedef struct Login
+{
+	const char *keywords[LOGIN_PARAMS + 1];
+	const char *values[LOGIN_PARAMS + 1];
+	int			params;
+} Login;
+
+/* How an attempt to connect ended. */
+typedef enum ConnectEnd
+{
+	CONNECT_GRANTED,
+	CONNECT_REFUSED,			/* for lack of capacity; cause says which */
+	CONNECT_DENIED,				/* another error with an SQLSTATE */
+	CONNECT_BACKLOG,			/* the kernel's queue was full: not a refusal */
+	CONNECT_TIMED_OUT,
+	CONNECT_BROKEN				/* no answer that libpq could understand */
+} ConnectEnd;
+
+typedef struct ConnectResult
+{
+	ConnectEnd	end;
+	Cause		cause;
+	char		sqlstate[6];	/* empty if the server gave none */
+	char		routine[ROUTINE_LEN];
+	char		message[MESSAGE_LEN];
+	uint64		took_us;
+} ConnectResult;
+
+typedef enum SessionState
+{
+	SESSION_UNUSED,
+	SESSION_CONNECTING,
+	SESSION_OPEN,
+	SESSION_CLOSING				/* waits for libuv to let go of its handles */
+} SessionState;
+
+typedef struct Session Session;
+
+/* Both run inside the loop: they must not throw. */
+typedef struct SessionEvents
+{
+	void		(*connected) (Session *session, const ConnectResult *result);
+	void		(*lost) (Session *session); /* the server ended an open session */
+	void		(*unused) (Session *session);	/* may be opened again */
+} SessionEvents;
+
+struct Session
+{
+	SessionState state;
+	int			closing;		/* handles still to be let go of */
+	PGconn	   *conn;
+	uint64		started_us;
+	const SessionEvents *events;
+	void	   *owner;
+	dlist_node	node;			/* in one of the owner's lists */
+	uv_poll_t	poll;
+	uv_timer_t	timer;
+};
+
+extern void login_add(Login *login, const char *keyword, const char *value);
+extern void session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
+						 const SessionEvents *events, void *owner);
+extern void session_close(Session *session);
+
+#endif							/* POOL_EXHAUST_SESSION_H */

@@ -1,0 +1,24 @@
+/*
+ * way.h
+ *		The ways in: how a client on this machine can log in to this server.
+ */
+#ifndef POOL_EXHAUST_WAY_H
+#define POOL_EXHAUST_WAY_H
+
+#include "nodes/pg_list.h"
+
+#include "session.h"
+
+/* One address of this server, as a login for one role. */
+typedef struct Way
+{
+	char	   *name;			/* for reports: no secret in it */
+	Login		login;
+} Way;
+
+extern void way_init(void);
+extern List *ways_list(const char *user, const char *password, const char *database,
+					   const char *application_name);
+extern ConnectResult way_try(Loop *loop, const Way *way, Oid role, int timeout_ms);
+
+#endif							/* POOL_EXHAUST_WAY_H */

@@ -1,0 +1,156 @@
+/*
+ * census.c
+ *		Counts slots and sessions from the server's own shared memory.
+ *
+ * A slot is a PGPROC of the regular list, and it is taken while a process owns
+ * its latch: from InitProcess, which is before authentication, to the end of
+ * ProcKill.  pg_stat_activity starts later (before 18, only after the login),
+ * and pg_stat_database.numbackends counts workers too, so neither can tell how
+ * many slots are left.
+ *
+ * The scan takes no lock: every field it reads is one word, and a census of a
+ * moving server is out of date when it arrives, whatever is done.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+
+#include "census.h"
+#include "compat.h"
+#include "health.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_census);
+PG_FUNCTION_INFO_V1(pool_exhaust_role_sessions);
+PG_FUNCTION_INFO_V1(pool_exhaust_database_sessions);
+
+#define PROC_IN_USE(proc)	((proc)->procLatch.owner_pid != 0)
+#define PROC_OF_LIST(proc, list) \
+	((void *) (proc)->procgloballist == (void *) &ProcGlobal->list)
+
+static int
+slots_reserved(void)
+{
+	return SuperuserReservedConnections + ReservedConnections;
+}
+
+/* Fills in "census".  Takes no lock and allocates nothing. */
+void
+census_take(Census *census)
+{
+	memset(census, 0, sizeof(*census));
+	census->max_connections = MaxConnections;
+	census->superuser_reserved = SuperuserReservedConnections;
+	census->reserved = ReservedConnections;
+	census->capacity = Max(MaxConnections - slots_reserved(), 0);
+
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		if (!PROC_IN_USE(proc))
+			continue;
+		if (PROC_OF_LIST(proc, freeProcs))
+		{
+			census->in_use++;
+			if (proc->roleId == InvalidOid)
+				census->authenticating++;
+		}
+		else if (PROC_OF_LIST(proc, walsenderFreeProcs))
+			census->walsenders++;
+		else if (PROC_OF_LIST(proc, bgworkerFreeProcs) ||
+				 PROC_OF_LIST(proc, autovacFreeProcs))
+			census->workers++;
+	}
+	census->free = MaxConnections - census->in_use;
+}
+
+/*
+ * Returns how many slots hold an authenticated session of the role, and the
+ * first "max" of their pids.  A session counts until its slot is free again,
+ * which is later than the end that its client sees.
+ */
+int
+census_role_sessions(Oid role, int *pids, int max)
+{
+	int			found = 0;
+
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		if (!PROC_OF_LIST(proc, freeProcs) || !PROC_IN_USE(proc) ||
+			proc->roleId != role)
+			continue;
+		if (found < max)
+			pids[found] = proc->procLatch.owner_pid;
+		found++;
+	}
+	return found;
+}
+
+/*
+ * Returns how many slots hold an authenticated session of another role; one of
+ * those roles goes to "somebody", InvalidOid if there is none.
+ */
+int
+census_other_sessions(Oid role, Oid *somebody)
+{
+	int			found = 0;
+
+	*somebody = InvalidOid;
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		if (!PROC_OF_LIST(proc, freeProcs) || !PROC_IN_USE(proc) ||
+			!OidIsValid(proc->roleId) || proc->roleId == role)
+			continue;
+		*somebody = proc->roleId;
+		found++;
+	}
+	return found;
+}
+
+/* The one row of view pool_exhaust_slots. */
+Datum
+pool_exhaust_census(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Census		census;
+	Datum		values[9];
+	bool		nulls[9] = {false};
+	int			n = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	census_take(&census);
+	values[n++] = Int32GetDatum(census.max_connections);
+	values[n++] = Int32GetDatum(census.superuser_reserved);
+	values[n++] = Int32GetDatum(census.reserved);
+	values[n++] = Int32GetDatum(census.capacity);
+	values[n++] = Int32GetDatum(census.in_use);
+	values[n++] = Int32GetDatum(census.free);
+	values[n++] = Int32GetDatum(census.authenticating);
+	values[n++] = Int32GetDatum(census.walsenders);
+	values[n++] = Int32GetDatum(census.workers);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* What the server compares with a role's CONNECTION LIMIT. */
+Datum
+pool_exhaust_role_sessions(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(CountUserBackends(PG_GETARG_OID(0)));
+}
+
+/* What the server compares with a database's CONNECTION LIMIT. */
+Datum
+pool_exhaust_database_sessions(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(CountDBConnections(PG_GETARG_OID(0)));
+}

@@ -1,0 +1,21 @@
+/*
+ * refusal.h
+ *		The refusal ledger: who was refused, and why.
+ */
+#ifndef POOL_EXHAUST_REFUSAL_H
+#define POOL_EXHAUST_REFUSAL_H
+
+#include "cause.h"
+
+extern void refusal_init(void);
+
+/* Refusals of one cause since the server started. */
+extern uint64 refusal_count(Cause cause);
+
+/* Refusals because the server's own slots ran out, all such causes together. */
+extern uint64 refusal_count_slots(void);
+
+/* Refusals of one cause of everybody but this role, as far as names are known. */
+extern uint64 refusal_count_others(Cause cause, const char *usename);
+
+#endif							/* POOL_EXHAUST_REFUSAL_H */

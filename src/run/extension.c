@@ -1,0 +1,94 @@
+/*
+ * extension.c
+ *		Where the extension's own tables are, and a transaction to use them in.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "extension.h"
+
+#define EXTENSION_NAME "pool_exhaust"
+
+/* Needs a transaction.  False if this database does not have the extension. */
+bool
+extension_find(Extension *extension)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(EXTENSION_NAME));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		Form_pg_extension form = (Form_pg_extension) GETSTRUCT(tuple);
+
+		extension->oid = form->oid;
+		extension->owner = form->extowner;
+		extension->schema = pstrdup(quote_identifier(get_namespace_name(form->extnamespace)));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+void
+extension_require(Extension *extension)
+{
+	if (!extension_find(extension))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension %s is not installed in this database", EXTENSION_NAME),
+				 errhint("Run CREATE EXTENSION %s, and commit it.", EXTENSION_NAME)));
+}
+
+/* For processes that have no transaction of their own: the runner. */
+void
+transaction_begin(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
+void
+transaction_commit(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* "nulls" as SPI wants them, or NULL. */
+void
+spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	int			rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+
+	if (rc != expected)
+		elog(ERROR, "SPI returned %s instead of %s", SPI_result_code_string(rc),
+			 SPI_result_code_string(expected));
+}
+
+/* A field of the last result as text; "" for NULL.  Columns count from 1. */
+char *
+spi_text(int row, int column)
+{
+	char	   *text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+
+	return text != NULL ? text : "";
+}

@@ -1,0 +1,273 @@
+/*
+ * identity.c
+ *		The login role of a run: made, used and dropped by the run.
+ *
+ * A run never borrows anybody's account.  Its role has no privilege but
+ * CONNECT, a random password that only the runner knows, and an end of its
+ * own (VALID UNTIL).  The name belongs to the place in shared memory, so that
+ * pg_hba.conf can name it; the comment tells it from a role that somebody else
+ * made.
+ *
+ * The role is made by calling CreateRole(), not by SQL, so that the verifier
+ * reaches neither pg_stat_statements nor anybody's statement log.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "commands/comment.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/user.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_node.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "extension.h"
+#include "identity.h"
+#include "load/way.h"
+
+#define ROLE_COMMENT	"login role of a pool_exhaust run, dropped at its end; database "
+#define PASSWORD_BYTES	32
+#define LOGIN_TIMEOUT_MS 5000
+#define GRACE_MS		60000	/* after the run's deadline */
+
+/*
+ * Stretching a password makes a weak one dearer to guess.  This one is random
+ * and lives for a run, so one round is as safe as 4096, and saves a client
+ * milliseconds of SHA-256 a login.
+ */
+#define SCRAM_ROUNDS	1
+
+static void
+random_bytes(void *buf, size_t len)
+{
+	if (!pg_strong_random(buf, len))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not get random bytes for a password")));
+}
+
+static char *
+password_make(void)
+{
+	char		raw[PASSWORD_BYTES];
+	char	   *text = palloc0(2 * PASSWORD_BYTES + 1);
+
+	random_bytes(raw, sizeof(raw));
+	hex_encode(raw, sizeof(raw), text);
+	explicit_bzero(raw, sizeof(raw));
+	return text;
+}
+
+static char *
+verifier_make(const char *password)
+{
+	char		salt[SCRAM_DEFAULT_SALT_LEN];
+	const char *error = NULL;
+	char	   *verifier;
+
+	random_bytes(salt, sizeof(salt));
+	verifier = compat_scram_secret(salt, sizeof(salt), SCRAM_ROUNDS, password, &error);
+	if (verifier == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not make a SCRAM verifier: %s", error)));
+	return verifier;
+}
+
+static void
+role_drop(const char *name)
+{
+	char	   *sql = psprintf("DROP OWNED BY %s", quote_identifier(name));
+
+	spi_run(sql, SPI_OK_UTILITY, 0, NULL, NULL, NULL);
+	sql = psprintf("DROP ROLE %s", quote_identifier(name));
+	spi_run(sql, SPI_OK_UTILITY, 0, NULL, NULL, NULL);
+}
+
+/* Is the place that this role belongs to held by a run that is under way? */
+static bool
+place_is_busy(int place)
+{
+	bool		busy;
+
+	if (place < 0 || place >= RUNS_MAX)
+		return false;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	busy = shared->runs[place].state == RUN_STARTING ||
+		shared->runs[place].state == RUN_RUNNING;
+	LWLockRelease(shared->lock);
+	return busy;
+}
+
+/*
+ * Drops the roles that runs left behind when the server crashed.  Needs a
+ * transaction with SPI.  Returns how many there were.
+ */
+int
+identity_sweep(void)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(ROLE_COMMENT)};
+	char	  **names;
+	uint64		found;
+	int			dropped = 0;
+
+	spi_run("SELECT rolname FROM pg_catalog.pg_authid "
+			"WHERE pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_authid'), $1) "
+			"AND rolname ~ '^pool_exhaust_[0-9]+$'",
+			SPI_OK_SELECT, 1, types, values, NULL);
+	found = SPI_processed;
+	names = palloc(sizeof(char *) * Max(found, 1));
+	for (uint64 i = 0; i < found; i++)
+		names[i] = spi_text(i, 1);
+	for (uint64 i = 0; i < found; i++)
+	{
+		if (place_is_busy(atoi(names[i] + strlen("pool_exhaust_")) - 1))
+			continue;
+		role_drop(names[i]);
+		dropped++;
+	}
+	return dropped;
+}
+
+Oid
+identity_database(const char *comment)
+{
+	size_t		len = strlen(ROLE_COMMENT);
+
+	if (strncmp(comment, ROLE_COMMENT, len) != 0)
+		return InvalidOid;
+	return (Oid) strtoul(comment + len, NULL, 10);
+}
+
+static DefElem *
+flag(const char *name, bool value)
+{
+	return makeDefElem((char *) name, (Node *) makeBoolean(value), -1);
+}
+
+static Oid
+role_create(const char *name, const char *password, int limit, const char *valid_until)
+{
+	CreateRoleStmt *stmt = makeNode(CreateRoleStmt);
+
+	stmt->stmt_type = ROLESTMT_ROLE;
+	stmt->role = pstrdup(name);
+	stmt->options = list_make5(flag("canlogin", true), flag("inherit", false),
+							   flag("superuser", false),
+							   makeDefElem("password", (Node *) makeString(verifier_make(password)), -1),
+							   makeDefElem("validUntil", (Node *) makeString(pstrdup(valid_until)), -1));
+	if (limit >= 0)
+		stmt->options = lappend(stmt->options,
+								makeDefElem("connectionlimit", (Node *) makeInteger(limit), -1));
+	return CreateRole(make_parsestate(NULL), stmt);
+}
+
+/* CONNECT comes from PUBLIC almost everywhere; grant it only where it does not. */
+static void
+role_grant_connect(Oid role, const char *name, const char *database)
+{
+	Oid			types[] = {OIDOID, TEXTOID};
+	Datum		values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(database)};
+
+	spi_run("SELECT pg_catalog.has_database_privilege($1, $2, 'CONNECT')",
+			SPI_OK_SELECT, 2, types, values, NULL);
+	if (spi_text(0, 1)[0] == 't')
+		return;
+	spi_run(psprintf("GRANT CONNECT ON DATABASE %s TO %s",
+					 quote_identifier(database), quote_identifier(name)),
+			SPI_OK_UTILITY, 0, NULL, NULL, NULL);
+}
+
+static char *
+password_and_role_create(Run *run, int place)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *password = password_make();
+	const Options *options = &run->plan.options;
+	TimestampTz end = GetCurrentTimestamp() +
+		((TimestampTz) options->timeout_ms + GRACE_MS) * 1000;
+	int			limit = run->plan.target == TARGET_ROLE ? (int) options->role_limit : -1;
+
+	transaction_begin();
+	identity_sweep();
+	snprintf(run->role_name, NAMEDATALEN, "pool_exhaust_%d", place + 1);
+	if (OidIsValid(get_role_oid(run->role_name, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("role \"%s\" exists and was not made by pool_exhaust", run->role_name),
+				 errhint("Rename it: runs use this name for their own login role.")));
+	run->role = role_create(run->role_name, password, limit, timestamptz_to_str(end));
+	CommandCounterIncrement();
+	CreateSharedComments(run->role, AuthIdRelationId, psprintf("%s%u", ROLE_COMMENT, MyDatabaseId));
+	role_grant_connect(run->role, run->role_name, run->database);
+	transaction_commit();
+	MemoryContextSwitchTo(context);
+	return password;
+}
+
+/* Tries the ways in, in their order, and keeps the first that works. */
+static void
+identity_find_way(Run *run, const char *password, Login *login)
+{
+	StringInfoData tried;
+	ListCell   *lc;
+
+	initStringInfo(&tried);
+	foreach(lc, ways_list(run->role_name, password, run->database, RUN_APPLICATION_NAME))
+	{
+		Way		   *way = lfirst(lc);
+		ConnectResult result = way_try(&run->loop, way, run->role, LOGIN_TIMEOUT_MS);
+
+		if (result.end == CONNECT_GRANTED)
+		{
+			run->way_in = way->name;
+			*login = way->login;
+			return;
+		}
+		if (result.end == CONNECT_REFUSED)
+		{
+			run->own_knocks++;
+			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s",
+					result.sqlstate, cause_kinds[result.cause].name, result.message);
+		}
+		appendStringInfo(&tried, "%s%s: %s%s%s", tried.len > 0 ? "; " : "", way->name,
+						 result.sqlstate, result.sqlstate[0] ? " " : "", result.message);
+	}
+	run_end(run, VERDICT_INVALID,
+			"the run's role could not log in; put this line above the others in pg_hba.conf and reload: "
+			"%s \"%s\" %s %sscram-sha-256 (tried %s)",
+			ListenAddresses[0] != '\0' ? "host" : "local", run->database, run->role_name,
+			ListenAddresses[0] != '\0' ? "127.0.0.1/32 " : "", tried.data);
+}
+
+/*
+ * Makes the run's role and finds out how it gets in.  Fills in "login", whose
+ * strings live in the current memory context.  Ends the run as invalid when no
+ * way leads in.
+ */
+void
+identity_create(Run *run, int place, Login *login)
+{
+	char	   *password = password_and_role_create(run, place);
+
+	identity_find_way(run, password, login);
+}
+
+/* Drops the run's role, if it was made.  ERROR if that cannot be done. */
+void
+identity_drop(Run *run)
+{
+	if (!OidIsValid(run->role))
+		return;
+	transaction_begin();
+	role_drop(run->role_name);
+	transaction_commit();
+	run->role = InvalidOid;
+}

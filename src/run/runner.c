@@ -1,0 +1,464 @@
+/*
+ * runner.c
+ *		The runner: one background worker, one process, one event loop a run.
+ *
+ * It makes the run's role, opens the pool and tells the story; then, however
+ * the story ended, it lets go of everything, proves that nothing is left,
+ * drops the role, writes the results and publishes the verdict.
+ *
+ * It holds a lock on the extension for as long as it runs.  Whoever wants to
+ * drop the extension waits for it; the runner sees that, gives up, and so lets
+ * the other go on.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "extension.h"
+#include "identity.h"
+#include "observe/census.h"
+#include "observe/refusal.h"
+#include "results.h"
+#include "runner.h"
+
+#define LOGIN_TIMEOUT_MS	(15 * 1000)
+#define CLOSE_TIMEOUT_MS	(10 * 1000) /* to end by themselves */
+#define KILL_TIMEOUT_MS		(5 * 1000)	/* after that */
+#define TURN_MS				2
+#define SPARE_DESCRIPTORS	64	/* for everything but sessions */
+#define PIDS_SHOWN			10
+
+static Run *the_run;			/* of this process */
+static LOCKTAG extension_lock;
+
+/* Starts the runner for a place in shared memory; NULL if no worker is free. */
+BackgroundWorkerHandle *
+runner_launch(int place)
+{
+	BackgroundWorker worker = {0};
+	BackgroundWorkerHandle *handle;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = Int32GetDatum(place);
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "pool_exhaust", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "runner_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "pool_exhaust runner", BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "pool_exhaust runner %d", place + 1);
+	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+}
+
+/* Tells everybody who waits that the run is over and holds nothing. */
+static void
+runner_publish(RunSlot *slot, Verdict verdict, int error_code, const char *reason)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot->verdict = verdict;
+	slot->error_code = error_code;
+	strlcpy(slot->reason, reason, RUN_REASON_LEN);
+	slot->role = InvalidOid;
+	slot->state = RUN_ENDED;
+	LWLockRelease(shared->lock);
+	pg_atomic_write_u32(&slot->connections, 0);
+	ConditionVariableBroadcast(&slot->changed);
+}
+
+/* before_shmem_exit: a runner that dies early must not leave others waiting. */
+static void
+runner_exit(int code, Datum arg)
+{
+	RunSlot    *slot = &shared->runs[DatumGetInt32(arg)];
+
+	LWLockReleaseAll();
+	LockReleaseAll(DEFAULT_LOCKMETHOD, true);	/* the session lock on the extension */
+	if (slot->state != RUN_ENDED)
+		runner_publish(slot, VERDICT_ABORTED, ERRCODE_INTERNAL_ERROR,
+					   "the runner ended early; the server log says why");
+}
+
+/* The runner's transactions are its own: nobody's settings may touch them. */
+static void
+runner_set_gucs(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	}			settings[] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"lock_timeout", "5s"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"synchronous_commit", "local"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		if (GetConfigOption(settings[i].name, true, false) != NULL)
+			SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* libpq takes what a login leaves open from the environment: leave nothing there. */
+static void
+runner_clean_environment(void)
+{
+	PQconninfoOption *options = PQconndefaults();
+
+	for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++)
+		if (o->envvar != NULL)
+			unsetenv(o->envvar);
+	PQconninfoFree(options);
+}
+
+static void
+runner_raise_descriptors(int sessions)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		elog(ERROR, "could not read the limit of open files: %m");
+	if (limit.rlim_cur >= sessions + SPARE_DESCRIPTORS + (rlim_t) max_files_per_process)
+		return;
+	limit.rlim_cur = Min(limit.rlim_max,
+						 sessions + SPARE_DESCRIPTORS + (rlim_t) max_files_per_process);
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		elog(ERROR, "could not raise the limit of open files: %m");
+}
+
+/* Run.watch: looks at what no event tells. */
+static void
+runner_watch(Run *run)
+{
+	if (LockHasWaiters(&extension_lock, AccessShareLock, true))
+		run_end(run, VERDICT_ABORTED, "the extension is being altered or dropped");
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+static void
+runner_lock_extension(void)
+{
+	Extension	extension;
+
+	StartTransactionCommand();
+	extension_require(&extension);
+	SET_LOCKTAG_OBJECT(extension_lock, MyDatabaseId, ExtensionRelationId, extension.oid, 0);
+	CommitTransactionCommand();
+	if (LockAcquire(&extension_lock, AccessShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("extension pool_exhaust is being altered or dropped")));
+}
+
+static void
+runner_make_run(RunSlot *slot)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust run",
+												  ALLOCSET_DEFAULT_SIZES);
+	Run		   *run = MemoryContextAllocZero(context, sizeof(Run));
+
+	run->context = context;
+	run->slot = slot;
+	run->plan = slot->plan;
+	run->scenario = scenario_find(run->plan.scenario);
+	run->watch = runner_watch;
+	run->started_us = loop_now_us();
+	run->deadline_us = run->started_us + run->plan.options.timeout_ms * 1000;
+	run->refused_before = refusal_count_slots();
+	the_run = run;
+
+	StartTransactionCommand();
+	run->database = run->plan.options.database[0] != '\0'
+		? run->plan.options.database
+		: MemoryContextStrdup(context, get_database_name(MyDatabaseId));
+	run->superuser = MemoryContextStrdup(context, GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false));
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+/* From here on the run exists: it has an id and a row. */
+static void
+runner_begin(Run *run)
+{
+	int64		id = results_begin(run);
+	RunSlot    *slot = run->slot;
+
+	MemoryContextSwitchTo(run->context);
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot->run_id = id;
+	slot->runner_pid = MyProcPid;
+	slot->started_at = GetCurrentTimestamp();
+	slot->state = RUN_RUNNING;
+	LWLockRelease(shared->lock);
+	ConditionVariableBroadcast(&slot->changed);
+}
+
+static void
+runner_open_pool(Run *run, int place)
+{
+	Census		census;
+	Login	   *login = palloc0(sizeof(Login));
+	ServerPoolConfig config = {
+		.driver = run->plan.target == TARGET_ROLE ? &pool_role : &pool_server,
+		.loop = &run->loop,
+		.login = login,
+		.limit = run->plan.options.role_limit,
+		.handshakes = run->plan.options.handshakes,
+		.timeout_ms = Min(LOGIN_TIMEOUT_MS, run->plan.options.timeout_ms),
+	};
+
+	loop_open(&run->loop);
+	identity_create(run, place, login);
+	config.role = run->role;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	run->slot->role = run->role;
+	LWLockRelease(shared->lock);
+
+	census_take(&census);
+	config.sessions_max = census.max_connections + config.handshakes;
+	runner_raise_descriptors(config.sessions_max);
+
+	/* The login that found the way in gives its slot back first. */
+	wait_until(run, census_role_sessions(run->role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
+	run->pool = pool_open(&config);
+}
+
+/*
+ * Tells the story.  An ERROR ends it: run_end() has set the verdict then, and
+ * whatever else goes wrong aborts the run with its own message.
+ */
+static void
+runner_play(Run *run, int place)
+{
+	PG_TRY();
+	{
+		runner_open_pool(run, place);
+		run->scenario->play(run);
+		phase_end(run);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(run->context);
+		error = CopyErrorData();
+		FlushErrorState();
+		LWLockReleaseAll();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(run->context);
+		if (run->verdict == VERDICT_NONE)
+		{
+			run->verdict = VERDICT_ABORTED;
+			snprintf(run->reason, sizeof(run->reason), "%s %s",
+					 unpack_sql_state(error->sqlerrcode), error->message);
+		}
+	}
+	PG_END_TRY();
+}
+
+/* Turns the loop until the run's role has no session, or the time is over. */
+static int
+wait_for_silence(Run *run, int timeout_ms)
+{
+	uint64		end_us = loop_now_us() + (uint64) timeout_ms * 1000;
+	int			left;
+
+	while ((left = census_role_sessions(run->role, NULL, 0)) > 0 && loop_now_us() < end_us)
+		loop_turn(&run->loop, TURN_MS);
+	return left;
+}
+
+static void
+terminate_sessions(Oid role)
+{
+	int			pids[PIDS_SHOWN];
+	int			n = census_role_sessions(role, pids, PIDS_SHOWN);
+
+	for (int i = 0; i < Min(n, PIDS_SHOWN); i++)
+		kill(pids[i], SIGTERM);
+}
+
+static char *
+pids_text(Oid role)
+{
+	int			pids[PIDS_SHOWN];
+	int			n = census_role_sessions(role, pids, PIDS_SHOWN);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < Min(n, PIDS_SHOWN); i++)
+		appendStringInfo(&text, "%s%d", i > 0 ? ", " : "", pids[i]);
+	if (n > PIDS_SHOWN)
+		appendStringInfoString(&text, ", ...");
+	return text.data;
+}
+
+/* Lets go of every connection, also of those whose login is still under way. */
+static void
+close_sessions(Run *run)
+{
+	uint64		end_us = loop_now_us() + (uint64) CLOSE_TIMEOUT_MS * 1000;
+
+	if (run->pool != NULL)
+	{
+		/* A login cut off half-way could turn up after the proof. */
+		pool_cancel(run->pool);
+		while (run->pool->stats.opening > 0 && loop_now_us() < end_us)
+			loop_turn(&run->loop, TURN_MS);
+		pool_close(run->pool);
+	}
+	if (run->loop.open && OidIsValid(run->role) && wait_for_silence(run, CLOSE_TIMEOUT_MS) > 0)
+	{
+		terminate_sessions(run->role);
+		wait_for_silence(run, KILL_TIMEOUT_MS);
+	}
+}
+
+/*
+ * Closes, proves that nothing is left, drops the role.  A clean-up that cannot
+ * be proved fails the run, whatever the story said.
+ */
+static void
+runner_clean_up(Run *run)
+{
+	volatile int left = 0;
+
+	PG_TRY();
+	{
+		phase(run, "clean up");
+		close_sessions(run);
+		if (OidIsValid(run->role))
+			left = census_role_sessions(run->role, NULL, 0);
+		if (left > 0)
+			snprintf(run->reason, sizeof(run->reason),
+					 "%d sessions of the run are still there: pid %s",
+					 left, pids_text(run->role));
+		if (run->pool != NULL)
+			check_count(run, "sessions left at the end", 0, left,
+						"end them with pg_terminate_backend: the reason above has their pids");
+		loop_close(&run->loop);
+		identity_drop(run);
+		phase_end(run);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(run->context);
+		EmitErrorReport();
+		FlushErrorState();
+		LWLockReleaseAll();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(run->context);
+		left++;
+		snprintf(run->reason, sizeof(run->reason),
+				 "the clean-up failed, and the server log says why; role %s may be left",
+				 run->role_name);
+	}
+	PG_END_TRY();
+	if (left > 0)
+		run->verdict = VERDICT_FAIL;
+}
+
+static void
+runner_judge(Run *run)
+{
+	if (run->verdict != VERDICT_NONE)
+		return;
+	run->verdict = VERDICT_PASS;
+	for (int i = 0; i < run->nchecks; i++)
+		if (run->checks[i].outcome == OUTCOME_FAIL)
+			run->verdict = VERDICT_FAIL;
+}
+
+/* A run whose results cannot be written still tells its verdict. */
+static void
+runner_write_results(Run *run)
+{
+	PG_TRY();
+	{
+		results_finish(run);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(run->context);
+		EmitErrorReport();
+		FlushErrorState();
+		LWLockReleaseAll();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(run->context);
+}
+
+/* Before the run exists an error is the caller's to see, with its SQLSTATE. */
+static bool
+runner_start(RunSlot *slot)
+{
+	volatile bool started = false;
+
+	PG_TRY();
+	{
+		runner_set_gucs();
+		runner_clean_environment();
+		runner_lock_extension();
+		runner_make_run(slot);
+		runner_begin(the_run);
+		started = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		error = CopyErrorData();
+		FlushErrorState();
+		LWLockReleaseAll();
+		AbortOutOfAnyTransaction();
+		runner_publish(slot, VERDICT_ABORTED, error->sqlerrcode, error->message);
+	}
+	PG_END_TRY();
+	return started;
+}
+
+void
+runner_main(Datum arg)
+{
+	RunSlot    *slot = &shared->runs[DatumGetInt32(arg)];
+
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	pqsignal(SIGINT, SignalHandlerForShutdownRequest);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	before_shmem_exit(runner_exit, arg);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(slot->database, InvalidOid, 0);
+
+	if (!runner_start(slot))
+		proc_exit(0);
+	pgstat_report_appname(RUN_APPLICATION_NAME);
+	runner_play(the_run, DatumGetInt32(arg));
+	runner_clean_up(the_run);
+	runner_judge(the_run);
+	runner_write_results(the_run);
+	runner_publish(slot, the_run->verdict, 0, the_run->reason);
+	proc_exit(0);
+}

@@ -1,0 +1,13 @@
+/*
+ * sweep.h
+ *		Puts right what runs left behind when the server crashed.
+ */
+#ifndef POOL_EXHAUST_SWEEP_H
+#define POOL_EXHAUST_SWEEP_H
+
+extern void sweep_init(void);
+
+extern PGDLLEXPORT void sweeper_main(Datum arg);
+extern PGDLLEXPORT void sweep_database_main(Datum arg);
+
+#endif							/* POOL_EXHAUST_SWEEP_H */

@@ -1,0 +1,74 @@
+/*
+ * check.c
+ *		Claims: one comparison of expected and observed each.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "scenario.h"
+
+static void
+check_add(Run *run, const char *name, Outcome outcome, const char *expected,
+		  const char *observed, const char *unit, const char *detail)
+{
+	Check	   *check;
+
+	if (run->nchecks >= CHECKS_MAX)
+		elog(ERROR, "a scenario makes more than %d checks", CHECKS_MAX);
+	check = &run->checks[run->nchecks++];
+	check->phase = run->nphases > 0 ? run->phases[run->nphases - 1].name : "";
+	check->name = name;
+	check->outcome = outcome;
+	check->expected = MemoryContextStrdup(run->context, expected);
+	check->observed = MemoryContextStrdup(run->context, observed);
+	check->unit = unit;
+	check->detail = outcome == OUTCOME_PASS ? "" : MemoryContextStrdup(run->context, detail);
+	if (outcome == OUTCOME_FAIL)
+		run_say(run, "FAIL  %s: expected %s, observed %s", name, expected, observed);
+}
+
+/* The two numbers are the same. */
+void
+check_count(Run *run, const char *name, int64 expected, int64 observed, const char *detail)
+{
+	check_add(run, name, expected == observed ? OUTCOME_PASS : OUTCOME_FAIL,
+			  psprintf(INT64_FORMAT, expected), psprintf(INT64_FORMAT, observed), "", detail);
+}
+
+/* A counter rose by that much; if not exact, by at least that much. */
+void
+check_rise(Run *run, const char *name, int64 expected, int64 observed, bool exact,
+		   const char *detail)
+{
+	bool		good = exact ? observed == expected : observed >= expected;
+
+	check_add(run, name, good ? OUTCOME_PASS : OUTCOME_FAIL,
+			  psprintf("%s+" INT64_FORMAT, exact ? "" : ">= ", expected),
+			  psprintf("+" INT64_FORMAT, observed), "", detail);
+}
+
+/* A measured value stays within its limit. */
+void
+check_at_most(Run *run, const char *name, double limit, double observed,
+			  const char *unit, const char *detail)
+{
+	check_add(run, name, observed <= limit ? OUTCOME_PASS : OUTCOME_FAIL,
+			  psprintf("<= %.6g", limit), psprintf("%.3g", observed), unit, detail);
+}
+
+/* The two texts are the same. */
+void
+check_text(Run *run, const char *name, const char *expected, const char *observed,
+		   const char *detail)
+{
+	check_add(run, name, strcmp(expected, observed) == 0 ? OUTCOME_PASS : OUTCOME_FAIL,
+			  expected, observed, "", detail);
+}
+
+/* The claim could not be tried, and that is no failure; "why" is the reason. */
+void
+check_skip(Run *run, const char *name, const char *why)
+{
+	check_add(run, name, OUTCOME_SKIP, "", "", "", why);
+}

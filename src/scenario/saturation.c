@@ -1,0 +1,342 @@
+/*
+ * saturation.c
+ *		Fill a pool to its capacity, knock, let the reserved slots prove
+ *		themselves, release, knock again.
+ */
+#include "postgres.h"
+
+#include "load/way.h"
+#include "observe/census.h"
+#include "observe/refusal.h"
+#include "scenario.h"
+
+#define FILL_TIMEOUT_MS		(60 * 1000)
+#define KNOCK_TIMEOUT_MS	(5 * 1000)
+#define SETTLE_TIMEOUT_MS	(2 * 1000)
+#define RELEASE_TIMEOUT_MS	(30 * 1000)
+
+/* From the test plan for pool exhaustion: a refusal is told at once. */
+#define REFUSAL_LIMIT_MS	1000.0
+
+/* Others come and go; this often the run makes up for those who went. */
+#define TRIES				5
+
+static PoolTruth
+look(Run *run)
+{
+	PoolTruth	truth;
+
+	pool_look(run->pool, &truth);
+	return truth;
+}
+
+/* How many attempts of this run have ended. */
+static uint64
+ended(const Run *run)
+{
+	const PoolStats *stats = &run->pool->stats;
+
+	return stats->granted + stats->refused + stats->failed;
+}
+
+static void
+require_logins_work(Run *run)
+{
+	const ConnectResult *failure = &run->pool->last_failure;
+
+	if (run->pool->stats.failed > 0)
+		run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity: %s%s%s",
+				failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
+}
+
+static void
+baseline(Run *run)
+{
+	PoolTruth	truth;
+	Health		health;
+
+	phase(run, "baseline");
+	health = run_sample(run);
+	truth = look(run);
+	if (truth.in_use >= truth.capacity)
+		run_end(run, VERDICT_INVALID, "nothing is left to fill: %d of %d connections are in use",
+				truth.in_use, truth.capacity);
+	phase_note(run, "%d of %d in use, %.0f %%, %s", truth.in_use, truth.capacity,
+			   100.0 * truth.in_use / truth.capacity, health_names[health]);
+}
+
+/* The path that health takes when in_use goes from here to capacity. */
+static char *
+path_up(int in_use, int capacity)
+{
+	StringInfoData path;
+	Health		last = health_of(in_use, capacity, false);
+
+	initStringInfo(&path);
+	appendStringInfoString(&path, health_names[last]);
+	for (; in_use <= capacity; in_use++)
+	{
+		Health		health = health_of(in_use, capacity, false);
+
+		if (health != last)
+			appendStringInfo(&path, " > %s", health_names[health]);
+		last = health;
+	}
+	return path.data;
+}
+
+/* Opens connections until "level" are in use, ours and everybody else's. */
+static void
+fill_to(Run *run, int level)
+{
+	PoolStats  *stats = &run->pool->stats;
+	uint64		refused = stats->refused;
+	int			room = level - look(run).in_use;
+
+	if (room <= 0)
+		return;
+	run_progress(run, stats->held, stats->held + room);
+	pool_acquire(run->pool, room);
+	wait_until(run, (stats->wanted == 0 && stats->opening == 0) ||
+			   stats->refused > refused || stats->failed > 0, FILL_TIMEOUT_MS);
+	pool_cancel(run->pool);
+	wait_until(run, stats->opening == 0, KNOCK_TIMEOUT_MS);
+	require_logins_work(run);
+}
+
+/* Fills the pool and returns the level it was filled to. */
+static int
+fill(Run *run)
+{
+	PoolStats  *stats = &run->pool->stats;
+	PoolTruth	truth = look(run);
+	char	   *expected_path = path_up(truth.in_use, truth.capacity);
+	int			full = truth.capacity;
+	Phase	   *p;
+
+	p = phase(run, "fill");
+	if (run_fault(run, FAULT_KEEP_SLOT))
+		full--;
+	if (run_fault(run, FAULT_NO_LIMIT))
+		full = (truth.in_use + full) / 2;
+
+	/* Stop at each level, so that its health is seen however fast the fill is. */
+	for (Health health = HEALTH_WARNING; health <= HEALTH_EXHAUSTED; health++)
+	{
+		fill_to(run, Min(full, health_level(health, truth.capacity)));
+		run_sample(run);
+	}
+	for (int i = 0; i < TRIES && look(run).in_use < full; i++)
+		fill_to(run, full);
+	run_sample(run);
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " granted in %.2f s, %.0f/s   p50 %.1f ms   p99 %.1f ms",
+			   p->granted, p->elapsed_us / 1e6, p->granted * 1e6 / p->elapsed_us,
+			   histogram_ms(&p->latency, 0.50), histogram_ms(&p->latency, 0.99));
+
+	/* Privileged sessions of others may have gone beyond capacity. */
+	truth = look(run);
+	check_count(run, "held connections", truth.ours + Max(truth.capacity - truth.in_use, 0),
+				stats->held,
+				"the run could not take every free slot: pool_exhaust_backends shows who holds them");
+	check_count(run, "in use by the server's count", truth.capacity,
+				Min(truth.in_use, truth.capacity),
+				"the pool is not full: see pool_exhaust_slots");
+	check_count(run, "sessions in pg_stat_activity", stats->held, sessions_in_activity(run->role),
+				"pg_stat_activity and the clients disagree: look in the server log for sessions that ended by themselves");
+	check_text(run, "health on the way up", expected_path, run->health_path.data,
+			   "health did not follow utilization: see pool_exhaust.warning_threshold and critical_threshold");
+	return full;
+}
+
+/*
+ * One attempt beyond capacity; returns the cause that it must be refused for.
+ * To be sure of the cause it waits first until the attempt before has given
+ * its slot back, because a refused backend holds one until it exits.  If a
+ * session of somebody else has ended meanwhile, its slot is filled first.
+ */
+static Cause
+knock_once(Run *run, int full)
+{
+	PoolTruth	truth;
+	uint64		before;
+	uint64		granted;
+
+	for (int i = 0; i < TRIES; i++)
+	{
+		wait_until(run, look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+		fill_to(run, full);
+		truth = look(run);
+		before = ended(run);
+		granted = run->pool->stats.granted;
+		pool_acquire(run->pool, 1);
+		wait_until(run, ended(run) > before, KNOCK_TIMEOUT_MS);
+		require_logins_work(run);
+		if (run->pool->stats.granted == granted || truth.in_use < truth.capacity)
+			break;
+	}
+	return truth.full_cause;
+}
+
+/* "53300 reserved_slots 10", causes in the order of the table. */
+static char *
+causes_text(const uint64 *refused_by)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < CAUSES; i++)
+		if (refused_by[i] > 0)
+			appendStringInfo(&text, "%s%s %s " UINT64_FORMAT, text.len > 0 ? ", " : "",
+							 cause_kinds[i].sqlstate, cause_kinds[i].name, refused_by[i]);
+	return text.len > 0 ? text.data : "none";
+}
+
+/* The run's refusals as the ledger has them, all causes together. */
+static int64
+ledger_of_run(const Run *run)
+{
+	int64		sum = 0;
+
+	for (int i = 0; i < CAUSES; i++)
+		sum += refusal_count(i) - refusal_count_others(i, run->role_name);
+	return sum;
+}
+
+static void
+knock(Run *run, int full)
+{
+	PoolStats  *stats = &run->pool->stats;
+	int			knocks = run->plan.options.knocks;
+	int64		ledger = ledger_of_run(run);
+	uint64		expected_by[CAUSES] = {0};
+	uint64		observed_by[CAUSES];
+	Phase	   *p = phase(run, "knock");
+
+	for (int i = 0; i < knocks; i++)
+	{
+		expected_by[knock_once(run, full)]++;
+		if (i == 0 && run_fault(run, FAULT_MISCOUNT))
+		{
+			stats->refused++;
+			stats->refused_by[look(run).full_cause]++;
+		}
+		run_progress(run, i + 1, knocks);
+	}
+	run_sample(run);
+	for (int i = 0; i < CAUSES; i++)
+		observed_by[i] = stats->refused_by[i] - p->before.refused_by[i];
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " refused   %s", p->refused, causes_text(observed_by));
+	if (p->refused == 0)
+		run_end(run, VERDICT_INVALID,
+				"nothing was refused: %d attempts beyond %d connections in use were granted",
+				knocks, full);
+
+	check_count(run, "refused attempts", knocks, p->refused,
+				"attempts beyond capacity were let in: the pool was not full");
+	check_text(run, "refusals by cause", causes_text(expected_by), causes_text(observed_by),
+			   "clients were refused for another reason than a full pool: see pool_exhaust_refused_services");
+	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS, stats->slowest_refusal_us / 1000.0, "ms",
+				  "a client waits too long to be told no: the server is overloaded or the login is slow");
+	check_rise(run, "refusals in the ledger", p->refused, ledger_of_run(run) - ledger, true,
+			   "the ledger missed or invented refusals: log_min_messages must not be panic");
+}
+
+/*
+ * A superuser still gets in.  A run has no superuser of its own and no
+ * password of one, so this tries the ways that need none.
+ */
+static void
+reserve(Run *run)
+{
+	static const char claim[] = "superuser let in";
+	ConnectResult result = {CONNECT_BROKEN, CAUSE_NONE};
+	const Way  *way = NULL;
+	ListCell   *lc;
+
+	if (look(run).reserved_free == 0)
+	{
+		check_skip(run, claim, "no slot is reserved for superusers here");
+		return;
+	}
+	phase(run, "reserve");
+	foreach(lc, ways_list(run->superuser, NULL, run->database, RUN_APPLICATION_NAME))
+	{
+		way = lfirst(lc);
+		result = way_try(&run->loop, way, InvalidOid, KNOCK_TIMEOUT_MS);
+		if (result.end == CONNECT_GRANTED || result.end == CONNECT_REFUSED)
+			break;
+	}
+	switch (result.end)
+	{
+		case CONNECT_GRANTED:
+			phase_note(run, "1 superuser let in, %.1f ms", result.took_us / 1000.0);
+			check_text(run, claim, "yes", "yes", "");
+			break;
+		case CONNECT_REFUSED:
+			run->own_knocks++;
+			phase_note(run, "a superuser was refused");
+			check_text(run, claim, "yes", cause_kinds[result.cause].name,
+					   "nobody can log in to help while the server is full: raise superuser_reserved_connections");
+			break;
+		default:
+			phase_note(run, "not tried");
+			check_skip(run, claim, psprintf("no superuser login without a password, last tried over %s",
+											way != NULL ? way->name : "nothing"));
+			break;
+	}
+}
+
+static void
+release(Run *run)
+{
+	Health		before = health_of(look(run).in_use - look(run).ours, look(run).capacity, false);
+	int			n = run->pool->stats.held;
+	int			left;
+	Phase	   *p = phase(run, "release");
+
+	pool_release(run->pool, run_fault(run, FAULT_LEAVE_SESSION) ? n - 1 : n);
+	wait_until(run, look(run).ours == run->pool->stats.held, RELEASE_TIMEOUT_MS);
+	phase_end(run);
+	left = look(run).ours;
+	phase_note(run, "%d closed in %.2f s, %s left", n - run->pool->stats.held,
+			   p->elapsed_us / 1e6, left > 0 ? psprintf("%d", left) : "nothing");
+	check_count(run, "sessions left after the release", 0, left,
+				"sessions of the run are still there: pool_exhaust_backends shows their pids");
+	check_count(run, "connections lost on the way", 0, run->pool->stats.lost,
+				"the server ended sessions of the run: look for timeouts or terminations in its log");
+
+	wait_until(run, run->judge.health <= before, SETTLE_TIMEOUT_MS);
+	check_text(run, "health after the release", health_names[before],
+			   health_names[run->judge.health],
+			   "the pool did not recover: see pool_exhaust_pools");
+}
+
+static void
+knock_again(Run *run)
+{
+	uint64		before = ended(run);
+	Phase	   *p = phase(run, "again");
+
+	pool_acquire(run->pool, 1);
+	wait_until(run, ended(run) > before, KNOCK_TIMEOUT_MS);
+	require_logins_work(run);
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " let in", p->granted);
+	check_count(run, "granted after the release", 1, p->granted,
+				"the slots did not come back: see pool_exhaust_slots");
+}
+
+void
+scenario_saturation(Run *run)
+{
+	int			full;
+
+	baseline(run);
+	full = fill(run);
+	knock(run, full);
+	reserve(run);
+	release(run);
+	knock_again(run);
+}

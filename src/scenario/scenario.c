@@ -1,0 +1,312 @@
+/*
+ * scenario.c
+ *		The table of scenarios, and the words that their stories are told in.
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "observe/refusal.h"
+#include "scenario.h"
+
+/* A slot that comes free sends no event, so look this often. */
+#define TURN_MS			2
+#define SAMPLE_US		(10 * 1000)
+#define WATCH_US		(100 * 1000)
+
+const Scenario scenarios[] = {
+	{
+		.name = "saturation",
+		.summary = "fills a pool to its capacity, knocks, and lets go again",
+		.effect = "target server: takes every slot that is not reserved, for about a second; "
+		"target role: takes as many slots as option role_limit says",
+		.default_target = TARGET_SERVER,
+		.play = scenario_saturation,
+	},
+};
+
+const int	nscenarios = lengthof(scenarios);
+
+const char *const outcome_names[] = {
+	[OUTCOME_PASS] = "pass",
+	[OUTCOME_FAIL] = "fail",
+	[OUTCOME_SKIP] = "skip",
+};
+
+/* Returns the scenario of that name, or NULL. */
+const Scenario *
+scenario_find(const char *name)
+{
+	for (int i = 0; i < nscenarios; i++)
+		if (strcmp(scenarios[i].name, name) == 0)
+			return &scenarios[i];
+	return NULL;
+}
+
+/*
+ * Ends the story here with a verdict that no check gave: invalid, because the
+ * experiment could prove nothing, or aborted.
+ */
+void
+run_end(Run *run, Verdict verdict, const char *fmt,...)
+{
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(run->reason, sizeof(run->reason), fmt, args);
+	va_end(args);
+	run->verdict = verdict;
+	ereport(ERROR,
+			(errcode(ERRCODE_OPERATOR_INTERVENTION),
+			 errmsg("%s: %s", verdict_names[verdict], run->reason)));
+}
+
+bool
+run_fault(const Run *run, Fault fault)
+{
+	return run->plan.options.fault == fault;
+}
+
+/* Gives whoever waits for the run one line to read. */
+void
+run_say(Run *run, const char *fmt,...)
+{
+	char		line[RUN_LINE_LEN];
+	RunSlot    *slot = run->slot;
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	strlcpy(slot->lines[slot->lines_written % RUN_LINES], line, RUN_LINE_LEN);
+	slot->lines_written++;
+	LWLockRelease(shared->lock);
+	ConditionVariableBroadcast(&slot->changed);
+}
+
+/* Says how far the phase has come; see pool_exhaust_progress. */
+void
+run_progress(Run *run, int done, int total)
+{
+	pg_atomic_write_u32(&run->slot->done, done);
+	pg_atomic_write_u32(&run->slot->total, total);
+}
+
+static uint64
+cpu_now_us(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (uint64) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+		usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+/* Begins a phase and ends the one before it.  The name is a constant. */
+Phase *
+phase(Run *run, const char *name)
+{
+	Phase	   *p;
+
+	phase_end(run);
+	if (run->nphases >= PHASES_MAX)
+		elog(ERROR, "a scenario has more than %d phases", PHASES_MAX);
+
+	p = &run->phases[run->nphases++];
+	p->name = name;
+	p->started_us = loop_now_us();
+	p->cpu_us = cpu_now_us();
+	if (run->pool != NULL)
+	{
+		p->before = run->pool->stats;
+		run->pool->latency = &p->latency;
+	}
+	run_progress(run, 0, 0);
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	strlcpy(run->slot->phase, name, NAMEDATALEN);
+	LWLockRelease(shared->lock);
+	ConditionVariableBroadcast(&run->slot->changed);
+	return p;
+}
+
+/* The sentence that stands behind the phase in the report, told at once. */
+void
+phase_note(Run *run, const char *fmt,...)
+{
+	Phase	   *p = &run->phases[run->nphases - 1];
+	char		text[256];
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	p->note = MemoryContextStrdup(run->context, text);
+	run_say(run, "%-8s %s", p->name, p->note);
+}
+
+/* Stops the clock of the phase, if one runs, and adds up its figures. */
+void
+phase_end(Run *run)
+{
+	Phase	   *p;
+
+	if (run->nphases == 0 || run->phases[run->nphases - 1].elapsed_us != 0)
+		return;
+	p = &run->phases[run->nphases - 1];
+	p->elapsed_us = Max(loop_now_us() - p->started_us, 1);
+	p->cpu_us = cpu_now_us() - p->cpu_us;
+	if (run->pool != NULL)
+	{
+		p->granted = run->pool->stats.granted - p->before.granted;
+		p->refused = run->pool->stats.refused - p->before.refused;
+	}
+}
+
+static void
+health_path_add(Run *run, Health health)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+
+	if (run->health_path.data == NULL)
+		initStringInfo(&run->health_path);
+	else
+		appendStringInfoString(&run->health_path, " > ");
+	appendStringInfoString(&run->health_path, health_names[health]);
+	MemoryContextSwitchTo(old);
+}
+
+/* Takes a sample of the pool now, judges its health and returns it. */
+Health
+run_sample(Run *run)
+{
+	Health		before = run->judge.health;
+	PoolStats  *stats = &run->pool->stats;
+	Histogram  *latency = run->pool->latency;
+	PoolTruth	truth;
+	Sample		sample = {.at = GetCurrentTimestamp()};
+
+	pool_look(run->pool, &truth);
+	sample.health = health_judge(&run->judge, truth.in_use, truth.capacity,
+								 stats->refused > run->refused_judged);
+	run->refused_judged = stats->refused;
+	if (run->health_path.data == NULL || sample.health != before)
+		health_path_add(run, sample.health);
+
+	sample.in_use = truth.in_use;
+	sample.granted = stats->granted;
+	sample.refused = stats->refused;
+	if (latency != NULL && latency->count > 0)
+	{
+		sample.p50_ms = histogram_ms(latency, 0.50);
+		sample.p99_ms = histogram_ms(latency, 0.99);
+	}
+	run->timeline.capacity = truth.capacity;
+	timeline_add(&run->timeline, &sample);
+	run->sample_us = loop_now_us() + SAMPLE_US;
+	return sample.health;
+}
+
+/*
+ * How many others were refused for lack of slots since the run began.  The
+ * ledger rises before the client knows, so every attempt in flight may be one
+ * of ours; the true figure is never lower.
+ */
+static int64
+others_refused(Run *run)
+{
+	uint64		ours = run->own_knocks;
+
+	if (run->pool != NULL)
+		ours += run->pool->stats.refused + run->pool->stats.opening;
+	return (int64) (refusal_count_slots() - run->refused_before) - (int64) ours;
+}
+
+static void
+run_check_stop(Run *run, uint64 now_us)
+{
+	static const char *const stop_reasons[] = {
+		[STOP_REQUESTED] = "stopped by pool_exhaust_stop()",
+		[STOP_CALLER_CANCELED] = "canceled by the caller",
+		[STOP_CALLER_LOST] = "the session that asked for the run has ended",
+	};
+	uint32		stop = pg_atomic_read_u32(&run->slot->stop);
+
+	if (stop != STOP_NONE)
+		run_end(run, VERDICT_ABORTED, "%s", stop_reasons[stop]);
+	if (ShutdownRequestPending)
+		run_end(run, VERDICT_ABORTED, "the runner was told to terminate");
+	if (now_us >= run->deadline_us)
+		run_end(run, VERDICT_ABORTED, "not over within " INT64_FORMAT " ms (option timeout_ms)",
+				run->plan.options.timeout_ms);
+	if (run->pool != NULL && run->pool->driver->exclusive &&
+		run->plan.options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
+		run_end(run, VERDICT_ABORTED, "another client was refused a slot (option bystanders = %s)",
+				run->plan.options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
+}
+
+/*
+ * One turn of wait_until(): ends the story if the run must end, otherwise
+ * turns the loop once.  Returns false when the time is over.
+ */
+bool
+wait_turn(Run *run, uint64 end_us)
+{
+	uint64		now_us = loop_now_us();
+
+	run_check_stop(run, now_us);
+	if (now_us >= run->watch_us)
+	{
+		run->watch_us = now_us + WATCH_US;
+		run->watch(run);
+	}
+	if (run->pool != NULL)
+	{
+		pg_atomic_write_u32(&run->slot->connections, run->pool->stats.held);
+		if (now_us >= run->sample_us)
+			run_sample(run);
+	}
+	if (now_us >= end_us)
+		return false;
+	loop_turn(&run->loop, TURN_MS);
+	return true;
+}
+
+/*
+ * Returns how many client sessions of the role pg_stat_activity shows: the
+ * figure that other tools would see.
+ */
+int
+sessions_in_activity(Oid role)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(role)};
+	MemoryContext context = CurrentMemoryContext;
+	bool		isnull;
+	int64		n;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT count(*) FROM pg_catalog.pg_stat_activity "
+							  "WHERE usesysid = $1 AND backend_type = 'client backend'",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not count sessions in pg_stat_activity");
+	n = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return (int) n;
+}
