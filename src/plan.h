@@ -44,7 +44,7 @@ typedef enum Fault
 	FAULT_NONE,
 	FAULT_KEEP_SLOT,			/* one slot is kept back from the fill */
 	FAULT_MISCOUNT,				/* one refusal is counted twice */
-	FAULT_NO_LIMIT,				/* the fill stops half-way: nothing is refused */
+	FAULT_NO_LIMIT,				/* the pool is never full: nothing is refused */
 	FAULT_LEAVE_SESSION			/* one session is left behind by the release */
 } Fault;
 

@@ -10,8 +10,8 @@
  *		Atomics only.  Read by anybody at any time.
  *
  * runs[]
- *		One place for each run under way; the place outlives the run, so that
- *		whoever waited can still read the verdict, until another run claims it.
+ *		One place for each run under way; the place outlives the run until its
+ *		caller has read the verdict, and then until another run claims it.
  *		"lock" guards every field that is not an atomic.  The caller's backend
  *		fills in the plan between claim and launch; from then on only the
  *		runner writes, except for stop_by, which anybody with the right may
@@ -102,9 +102,9 @@ typedef struct RunSlot
 	/* Set by the caller under the lock, then fixed until the next claim. */
 	RunState	state;
 	uint64		ticket;			/* tells this use of the place from others */
+	bool		claimed;		/* the caller has not read the end of it yet */
 	Oid			database;
 	Oid			owner;			/* session user who asked */
-	int			owner_pid;
 	RunPlan		plan;
 
 	/* Written by the runner under the lock. */

@@ -17,6 +17,9 @@
 #include "observe/census.h"
 #include "way.h"
 
+/* Never exists, and libpq passes over a password file that does not. */
+#define NO_PASSFILE "/dev/null/none"
+
 static char *way_conninfo = NULL;
 
 /*
@@ -133,7 +136,7 @@ way_finish(Way *way, const Who *who)
 	login_add(login, "user", who->user);
 	if (who->password != NULL)
 		login_add(login, "password", who->password);
-	login_add(login, "passfile", "/dev/null");
+	login_add(login, "passfile", NO_PASSFILE);
 	login_add(login, "gssencmode", "disable");
 	login_add(login, "application_name", who->application_name);
 }

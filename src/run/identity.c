@@ -193,7 +193,10 @@ password_and_role_create(Run *run, int place)
 	const Options *options = &run->plan.options;
 	TimestampTz end = GetCurrentTimestamp() +
 		((TimestampTz) options->timeout_ms + GRACE_MS) * 1000;
-	int			limit = run->plan.target == TARGET_ROLE ? (int) options->role_limit : -1;
+	int			limit = -1;
+
+	if (run->plan.target == TARGET_ROLE && !run_fault(run, FAULT_NO_LIMIT))
+		limit = (int) options->role_limit;
 
 	transaction_begin();
 	identity_sweep();

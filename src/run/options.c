@@ -138,6 +138,18 @@ jsonb_type(const JsonbValue *value)
 	}
 }
 
+/* What would be right, for a hint. */
+static char *
+spec_bounds(const struct OptionSpec *spec)
+{
+	if (spec->type == OPTION_WORD)
+		return psprintf("Values are: %s.", words_list(spec->words));
+	if (spec->type == OPTION_NAME)
+		return pstrdup("Give the name of a database, or leave the option out for the caller's.");
+	return psprintf("Whole numbers from " INT64_FORMAT " to " INT64_FORMAT " are possible; view pool_exhaust_scenarios describes the options.",
+					spec->min, spec->max);
+}
+
 static void
 require_type(const struct OptionSpec *spec, const JsonbValue *value,
 			 enum jbvType type, const char *wanted)
@@ -147,7 +159,7 @@ require_type(const struct OptionSpec *spec, const JsonbValue *value,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be %s, not %s", spec->name, wanted,
 						jsonb_type(value)),
-				 spec->words ? errhint("Values are: %s.", words_list(spec->words)) : 0));
+				 errhint("%s", spec_bounds(spec))));
 }
 
 static void
@@ -165,13 +177,14 @@ option_set_integer(Options *options, const struct OptionSpec *spec, const JsonbV
 	if (*end != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be a whole number, not %.40s", spec->name, text)));
+				 errmsg("option \"%s\" must be a whole number, not %.40s", spec->name, text),
+				 errhint("%s", spec_bounds(spec))));
 	if (errno == ERANGE || number < spec->min || number > spec->max)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" is %.40s, outside the bounds " INT64_FORMAT " to " INT64_FORMAT,
 						spec->name, text, spec->min, spec->max),
-				 errhint("View pool_exhaust_scenarios shows the options with their bounds.")));
+				 errhint("%s", spec_bounds(spec))));
 	*option_integer(options, spec) = number;
 }
 
@@ -193,7 +206,7 @@ option_set_word(Options *options, const struct OptionSpec *spec, const JsonbValu
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("option \"%s\" cannot be \"%s\"", spec->name, word),
-			 errhint("Values are: %s.", words_list(spec->words))));
+			 errhint("%s", spec_bounds(spec))));
 }
 
 static void
@@ -204,7 +217,8 @@ option_set_name(Options *options, const struct OptionSpec *spec, const JsonbValu
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" has %d bytes, outside the bounds 1 to %d",
-						spec->name, value->val.string.len, NAMEDATALEN - 1)));
+						spec->name, value->val.string.len, NAMEDATALEN - 1),
+				 errhint("%s", spec_bounds(spec))));
 	memcpy(option_name(options, spec), value->val.string.val, value->val.string.len);
 	option_name(options, spec)[value->val.string.len] = '\0';
 }

@@ -369,7 +369,7 @@ report_verdict(int64 run_id, char **verdict)
 	return (*verdict)[0] != '\0';
 }
 
-/* Returns the names of the checks that failed, or the reason, for an error. */
+/* Returns the checks that failed, or else the reason, for an error. */
 char *
 report_failures(int64 run_id)
 {
@@ -379,9 +379,9 @@ report_failures(int64 run_id)
 
 	reader_open(&reader);
 	require_run(reader_query(&reader,
-							 "SELECT pg_catalog.concat_ws('; ', reason, (SELECT pg_catalog.string_agg("
+							 "SELECT coalesce((SELECT pg_catalog.string_agg("
 							 "name || ': expected ' || expected || ', observed ' || observed, '; ' ORDER BY seq) "
-							 "FROM %s.pool_exhaust_checks WHERE run_id = $1 AND outcome = 'fail')) "
+							 "FROM %s.pool_exhaust_checks WHERE run_id = $1 AND outcome = 'fail'), reason, '') "
 							 "FROM %s.pool_exhaust_runs WHERE id = $1", run_id), run_id);
 	text = MemoryContextStrdup(context, spi_text(0, 1));
 	reader_close(&reader);

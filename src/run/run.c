@@ -112,20 +112,14 @@ require_exclusive(const RunPlan *plan)
 	}
 }
 
-/* The free place, or the one whose run ended longest ago; -1 if all are busy. */
+/* The first place that nobody needs any more, -1 if there is none. */
 static int
 place_find(void)
 {
-	int			best = -1;
-
 	for (int i = 0; i < RUNS_MAX; i++)
-	{
-		const RunSlot *slot = &shared->runs[i];
-
-		if (!is_under_way(slot) && (best < 0 || slot->ticket < shared->runs[best].ticket))
-			best = i;
-	}
-	return best;
+		if (!is_under_way(&shared->runs[i]) && !shared->runs[i].claimed)
+			return i;
+	return -1;
 }
 
 static void
@@ -133,6 +127,7 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 {
 	slot->state = RUN_STARTING;
 	slot->ticket = ++shared->tickets;
+	slot->claimed = true;
 	slot->database = MyDatabaseId;
 	slot->owner = GetSessionUserId();
 	slot->plan = *plan;
@@ -170,13 +165,21 @@ run_claim(const RunPlan *plan)
 	return claim;
 }
 
-/* Gives a place back that no runner has taken. */
+/* The caller has learned what it wanted to know. */
 static void
 run_unclaim(const Claim *claim)
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (place_of(claim)->ticket == claim->ticket && place_of(claim)->state == RUN_STARTING)
-		place_of(claim)->state = RUN_FREE;
+	place_of(claim)->claimed = false;
+	LWLockRelease(shared->lock);
+}
+
+/* There is no runner, and there will be none. */
+static void
+run_cancel_claim(const Claim *claim)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	place_of(claim)->state = RUN_FREE;
 	LWLockRelease(shared->lock);
 }
 
@@ -287,6 +290,7 @@ run_abandon(int code, Datum arg)
 
 	LWLockReleaseAll();
 	ConditionVariableCancelSleep();
+	run_unclaim(claim);
 	if (proc_exit_inprogress)
 	{
 		run_tell_stop(claim, STOP_CALLER_LOST);
@@ -306,7 +310,7 @@ require_launched(const Claim *claim, BackgroundWorkerHandle *handle)
 
 	if (handle == NULL)
 	{
-		run_unclaim(claim);
+		run_cancel_claim(claim);
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("no background worker is free for the run"),
@@ -336,31 +340,51 @@ run_launch(const Claim *claim)
 	return view;
 }
 
-static char *
-text_arg(FunctionCallInfo fcinfo, int n, const char *name)
+static void
+require_not_null(FunctionCallInfo fcinfo, int n, const char *name, const char *hint)
 {
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+				 errmsg("argument \"%s\" must not be null", name),
+				 errhint("%s", hint)));
+}
+
+static char *
+scenarios_hint(void)
+{
+	StringInfoData hint;
+
+	initStringInfo(&hint);
+	appendStringInfoString(&hint, "Scenarios are: ");
+	for (int i = 0; i < nscenarios; i++)
+		appendStringInfo(&hint, "%s%s", i > 0 ? ", " : "", scenarios[i].name);
+	appendStringInfoString(&hint, ".  View pool_exhaust_scenarios describes them.");
+	return hint.data;
 }
 
 static const Scenario *
-require_scenario(const char *name)
+scenario_arg(FunctionCallInfo fcinfo, int n)
 {
-	const Scenario *scenario = scenario_find(name);
-	StringInfoData list;
+	const Scenario *scenario;
+	char	   *name;
 
-	if (scenario != NULL)
-		return scenario;
-	initStringInfo(&list);
-	for (int i = 0; i < nscenarios; i++)
-		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", scenarios[i].name);
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("scenario \"%s\" does not exist", name),
-			 errhint("Scenarios are: %s.  View pool_exhaust_scenarios describes them.", list.data)));
+	require_not_null(fcinfo, n, "scenario", scenarios_hint());
+	name = text_to_cstring(PG_GETARG_TEXT_PP(n));
+	scenario = scenario_find(name);
+	if (scenario == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("scenario \"%s\" does not exist", name),
+				 errhint("%s", scenarios_hint())));
+	return scenario;
+}
+
+static ReportFormat
+format_arg(FunctionCallInfo fcinfo, int n)
+{
+	require_not_null(fcinfo, n, "format", "Leave it out for text.");
+	return report_format_find(text_to_cstring(PG_GETARG_TEXT_PP(n)));
 }
 
 /* Arguments 0 to 2 of run and start: scenario, target, options. */
@@ -370,15 +394,11 @@ plan_from_args(FunctionCallInfo fcinfo, RunPlan *plan)
 	const Scenario *scenario;
 
 	memset(plan, 0, sizeof(*plan));
-	scenario = require_scenario(text_arg(fcinfo, 0, "scenario"));
+	scenario = scenario_arg(fcinfo, 0);
 	strlcpy(plan->scenario, scenario->name, NAMEDATALEN);
 	plan->target = PG_ARGISNULL(1) ? scenario->default_target
 		: target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", "options"),
-				 errhint("Leave it out, or give an empty object.")));
+	require_not_null(fcinfo, 2, "options", "Leave it out, or give an empty object.");
 	options_parse(PG_GETARG_JSONB_P(2), &plan->options);
 }
 
@@ -407,7 +427,7 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 
 	preflight_server();
 	plan_from_args(fcinfo, &plan);
-	format = report_format_find(text_arg(fcinfo, 3, "format"));
+	format = format_arg(fcinfo, 3);
 	preflight_plan(&plan);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 
@@ -418,6 +438,7 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 		view = run_wait(&claim, RUN_ENDED, DT_NOEND, progress);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(run_abandon, PointerGetDatum(&claim));
+	run_unclaim(&claim);
 
 	require_pass(&plan, &view);
 	report_put((ReturnSetInfo *) fcinfo->resultinfo, view.run_id, format);
@@ -441,6 +462,7 @@ pool_exhaust_start(PG_FUNCTION_ARGS)
 		view = run_launch(&claim);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(run_abandon, PointerGetDatum(&claim));
+	run_unclaim(&claim);
 	PG_RETURN_INT64(view.run_id);
 }
 
@@ -488,10 +510,7 @@ pool_exhaust_wait(PG_FUNCTION_ARGS)
 	char	   *verdict;
 
 	shared_require();
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", "run_id")));
+	require_not_null(fcinfo, 0, "run_id", "Table pool_exhaust_runs lists the runs.");
 	run_id = PG_GETARG_INT64(0);
 	if (!PG_ARGISNULL(1))
 		end = end_after(PG_GETARG_INTERVAL_P(1));
@@ -565,7 +584,7 @@ pool_exhaust_stop(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_report(PG_FUNCTION_ARGS)
 {
-	ReportFormat format = report_format_find(text_arg(fcinfo, 1, "format"));
+	ReportFormat format = format_arg(fcinfo, 1);
 	int64		run_id = PG_ARGISNULL(0) ? report_latest() : PG_GETARG_INT64(0);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

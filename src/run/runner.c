@@ -43,6 +43,7 @@
 #define PIDS_SHOWN			10
 
 static Run *the_run;			/* of this process */
+static bool published;			/* the place may be another runner's by now */
 static LOCKTAG extension_lock;
 
 /* Starts the runner for a place in shared memory; NULL if no worker is free. */
@@ -69,13 +70,14 @@ static void
 runner_publish(RunSlot *slot, Verdict verdict, int error_code, const char *reason)
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	pg_atomic_write_u32(&slot->connections, 0);
 	slot->verdict = verdict;
 	slot->error_code = error_code;
 	strlcpy(slot->reason, reason, RUN_REASON_LEN);
 	slot->role = InvalidOid;
 	slot->state = RUN_ENDED;
 	LWLockRelease(shared->lock);
-	pg_atomic_write_u32(&slot->connections, 0);
+	published = true;
 	ConditionVariableBroadcast(&slot->changed);
 }
 
@@ -87,7 +89,7 @@ runner_exit(int code, Datum arg)
 
 	LWLockReleaseAll();
 	LockReleaseAll(DEFAULT_LOCKMETHOD, true);	/* the session lock on the extension */
-	if (slot->state != RUN_ENDED)
+	if (!published)
 		runner_publish(slot, VERDICT_ABORTED, ERRCODE_INTERNAL_ERROR,
 					   "the runner ended early; the server log says why");
 }
@@ -382,12 +384,16 @@ runner_clean_up(Run *run)
 static void
 runner_judge(Run *run)
 {
+	StringInfoData failed;
+
 	if (run->verdict != VERDICT_NONE)
 		return;
-	run->verdict = VERDICT_PASS;
+	initStringInfo(&failed);
 	for (int i = 0; i < run->nchecks; i++)
 		if (run->checks[i].outcome == OUTCOME_FAIL)
-			run->verdict = VERDICT_FAIL;
+			appendStringInfo(&failed, "%s%s", failed.len > 0 ? ", " : "failed: ", run->checks[i].name);
+	run->verdict = failed.len > 0 ? VERDICT_FAIL : VERDICT_PASS;
+	strlcpy(run->reason, failed.data, sizeof(run->reason));
 }
 
 /* A run whose results cannot be written still tells its verdict. */

@@ -117,8 +117,8 @@ fill(Run *run)
 	p = phase(run, "fill");
 	if (run_fault(run, FAULT_KEEP_SLOT))
 		full--;
-	if (run_fault(run, FAULT_NO_LIMIT))
-		full = (truth.in_use + full) / 2;
+	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
+		full = Max(truth.in_use, full - (int) run->plan.options.knocks);
 
 	/* Stop at each level, so that its health is seen however fast the fill is. */
 	for (Health health = HEALTH_WARNING; health <= HEALTH_EXHAUSTED; health++)
@@ -172,7 +172,9 @@ knock_once(Run *run, int full)
 		pool_acquire(run->pool, 1);
 		wait_until(run, ended(run) > before, KNOCK_TIMEOUT_MS);
 		require_logins_work(run);
-		if (run->pool->stats.granted == granted || truth.in_use < truth.capacity)
+		/* Granted to a full pool that is no fuller now: somebody left meanwhile. */
+		if (run->pool->stats.granted == granted || truth.in_use < truth.capacity ||
+			look(run).in_use > truth.in_use)
 			break;
 	}
 	return truth.full_cause;

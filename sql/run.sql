@@ -1,0 +1,61 @@
+-- One run of each kind, on a role of its own, and what it leaves behind.
+SET pool_exhaust.progress = off;
+
+-- The text report; times and the run's number vary
+SELECT regexp_replace(regexp_replace(line, '\d+\.\d+ s', 'N s'), 'run \d+', 'run N') AS report
+FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 4, "knocks": 3, "seed": 7}') AS line
+WHERE line !~ '^(utilization|fill|release|reserve|ok    slowest)';
+
+-- The tables agree with it
+SELECT scenario, target, verdict, reason, seed, options->>'role_limit' AS role_limit,
+       finished_at >= started_at AS finished, extension_version
+FROM pool_exhaust_runs ORDER BY id;
+SELECT seq, phase, name, outcome, expected,
+       CASE WHEN unit IS NULL THEN observed END AS observed, unit, detail
+FROM pool_exhaust_checks ORDER BY run_id, seq;
+SELECT max(in_use) AS peak, max(granted) AS granted, max(refused) AS refused,
+       array_agg(DISTINCT health ORDER BY health) AS health
+FROM pool_exhaust_samples;
+SELECT p->>'phase' AS phase, p->>'granted' AS granted, p->>'refused' AS refused
+FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n)
+ORDER BY n;
+
+-- TAP, of the latest run and as it runs
+SELECT regexp_replace(line, 'run \d+', 'run N') AS tap
+FROM pool_exhaust_report(format => 'tap') AS line;
+SELECT count(*) AS lines
+FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 2, "knocks": 1}', 'tap');
+
+-- JSON is one row
+SELECT r->>'verdict' AS verdict, r->>'target' AS target, jsonb_array_length(r->'checks') AS checks,
+       ARRAY(SELECT jsonb_object_keys(r) ORDER BY 1) AS keys
+FROM (SELECT line::jsonb AS r
+      FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 2, "knocks": 1}', 'json') AS line) s;
+
+-- start and wait; a run that is over has a verdict for ever
+SELECT pool_exhaust_start('saturation', 'role', '{"role_limit": 2, "knocks": 1}') AS run \gset
+SELECT pool_exhaust_wait(:run);
+SELECT pool_exhaust_wait(:run, '0');
+SELECT pool_exhaust_stop(:run);
+
+-- A deliberate fault is found, and reported or raised
+SELECT line FROM pool_exhaust_run('saturation', 'role',
+	'{"role_limit": 4, "knocks": 3, "fault": "keep_slot"}') AS line
+WHERE line ~ '^FAIL  \w' OR line ~ '^ +failed: ';
+SELECT count(*) FROM pool_exhaust_run('saturation', 'role',
+	'{"role_limit": 4, "knocks": 3, "fault": "no_limit", "on_fail": "report"}');
+SELECT verdict, reason FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1;
+\set VERBOSITY sqlstate
+SELECT pool_exhaust_run('saturation', 'role',
+	'{"role_limit": 4, "knocks": 3, "fault": "miscount", "on_fail": "error"}');
+\set VERBOSITY default
+
+-- Results of a run go with it
+DELETE FROM pool_exhaust_runs;
+SELECT count(*) FROM pool_exhaust_checks;
+SELECT count(*) FROM pool_exhaust_samples;
+
+-- Nothing is left
+SELECT rolname FROM pg_roles WHERE rolname LIKE 'pool\_exhaust\_%';
+SELECT count(*) AS under_way FROM pool_exhaust_progress;
+DROP EXTENSION pool_exhaust;
