@@ -34,16 +34,22 @@
 #define ReservedConnections 0
 #endif
 
-/* 16 gave scram_build_secret() the hash type and the length of the key. */
+/*
+ * 16 gave scram_build_secret() the hash type and the length of the key, 18 a
+ * salt of uint8.
+ */
 static inline char *
-compat_scram_secret(const char *salt, int saltlen, int iterations,
+compat_scram_secret(const uint8 *salt, int saltlen, int iterations,
 					const char *password, const char **errstr)
 {
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 180000
 	return scram_build_secret(PG_SHA256, SCRAM_SHA_256_KEY_LEN, salt, saltlen,
 							  iterations, password, errstr);
+#elif PG_VERSION_NUM >= 160000
+	return scram_build_secret(PG_SHA256, SCRAM_SHA_256_KEY_LEN, (const char *) salt, saltlen,
+							  iterations, password, errstr);
 #else
-	return scram_build_secret(salt, saltlen, iterations, password, errstr);
+	return scram_build_secret((const char *) salt, saltlen, iterations, password, errstr);
 #endif
 }
 

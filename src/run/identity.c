@@ -67,7 +67,7 @@ password_make(void)
 static char *
 verifier_make(const char *password)
 {
-	char		salt[SCRAM_DEFAULT_SALT_LEN];
+	uint8		salt[SCRAM_DEFAULT_SALT_LEN];
 	const char *error = NULL;
 	char	   *verifier;
 
