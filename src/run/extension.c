@@ -9,6 +9,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_extension.h"
+#include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -71,6 +72,29 @@ transaction_commit(void)
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+}
+
+/*
+ * For a PG_CATCH that ends the error: logs it at "loglevel" and returns it, in
+ * "context", which becomes the current one; nothing of its transaction is left.
+ */
+ErrorData *
+error_catch(MemoryContext context, int loglevel)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	LWLockReleaseAll();
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(context);
+	ereport(loglevel,
+			(errcode(error->sqlerrcode),
+			 errmsg_internal("pool_exhaust: %s", error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 error->context ? errcontext("%s", error->context) : 0));
+	return error;
 }
 
 /* "nulls" as SPI wants them, or NULL. */

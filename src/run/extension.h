@@ -20,6 +20,7 @@ extern void extension_require(Extension *extension);
 
 extern void transaction_begin(void);
 extern void transaction_commit(void);
+extern ErrorData *error_catch(MemoryContext context, int loglevel);
 
 /* SPI with nothing left to check: ERROR unless it did what it says. */
 extern void spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values,

@@ -215,11 +215,24 @@ password_and_role_create(Run *run, int place)
 	return password;
 }
 
+/* The line of pg_hba.conf that would let the run's role in. */
+static char *
+hba_advice(const Run *run)
+{
+	bool		tcp = ListenAddresses != NULL && ListenAddresses[0] != '\0';
+
+	return psprintf("; put this line above the others in pg_hba.conf and reload: "
+					"%s \"%s\" %s %sscram-sha-256",
+					tcp ? "host" : "local", run->database, run->role_name,
+					tcp ? "127.0.0.1/32 " : "");
+}
+
 /* Tries the ways in, in their order, and keeps the first that works. */
 static void
 identity_find_way(Run *run, const char *password, Login *login)
 {
 	StringInfoData tried;
+	bool		denied = false;
 	ListCell   *lc;
 
 	initStringInfo(&tried);
@@ -240,14 +253,12 @@ identity_find_way(Run *run, const char *password, Login *login)
 			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s",
 					result.sqlstate, cause_kinds[result.cause].name, result.message);
 		}
+		denied |= strncmp(result.sqlstate, "28", 2) == 0;
 		appendStringInfo(&tried, "%s%s: %s%s%s", tried.len > 0 ? "; " : "", way->name,
 						 result.sqlstate, result.sqlstate[0] ? " " : "", result.message);
 	}
-	run_end(run, VERDICT_INVALID,
-			"the run's role could not log in; put this line above the others in pg_hba.conf and reload: "
-			"%s \"%s\" %s %sscram-sha-256 (tried %s)",
-			ListenAddresses[0] != '\0' ? "host" : "local", run->database, run->role_name,
-			ListenAddresses[0] != '\0' ? "127.0.0.1/32 " : "", tried.data);
+	run_end(run, VERDICT_INVALID, "the run's role could not log in%s (tried %s)",
+			denied ? hba_advice(run) : "", tried.data);
 }
 
 /*

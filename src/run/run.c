@@ -1,7 +1,6 @@
 /*
  * run.c
- *		Run control as SQL sees it: run, start, wait, stop, report, and the
- *		views of runs under way.
+ *		Run control as SQL sees it: run, start, wait, stop, report.
  *
  * A run belongs to its runner.  The caller's backend checks what can be
  * checked, claims a place in shared memory, launches the runner and then only
@@ -9,59 +8,30 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_authid.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "load/way.h"
 #include "options.h"
+#include "place.h"
 #include "preflight.h"
 #include "report.h"
 #include "results.h"
 #include "run.h"
 #include "runner.h"
 #include "scenario/scenario.h"
-#include "shared.h"
-
-/* How often a waiter looks whether its own client is still there. */
-#define CLIENT_CHECK_MS		1000
-#define ABANDON_TIMEOUT_MS	(30 * 1000)
 
 PG_FUNCTION_INFO_V1(pool_exhaust_run);
 PG_FUNCTION_INFO_V1(pool_exhaust_start);
 PG_FUNCTION_INFO_V1(pool_exhaust_wait);
 PG_FUNCTION_INFO_V1(pool_exhaust_stop);
 PG_FUNCTION_INFO_V1(pool_exhaust_report);
-PG_FUNCTION_INFO_V1(pool_exhaust_progress_rows);
-PG_FUNCTION_INFO_V1(pool_exhaust_scenarios_rows);
-PG_FUNCTION_INFO_V1(pool_exhaust_run_roles);
 
 static bool progress = true;
-
-/* One use of a place: the place may be another run's by the time of a look. */
-typedef struct Claim
-{
-	int			place;
-	uint64		ticket;
-} Claim;
-
-/* What a waiter learns about its run. */
-typedef struct RunView
-{
-	RunState	state;			/* RUN_FREE if the place is another run's now */
-	int64		run_id;
-	Verdict		verdict;
-	int			error_code;
-	char		reason[RUN_REASON_LEN];
-} RunView;
 
 void
 run_init(void)
@@ -76,233 +46,6 @@ run_init(void)
 	results_init();
 }
 
-/* ----- claiming a place ----- */
-
-static RunSlot *
-place_of(const Claim *claim)
-{
-	return &shared->runs[claim->place];
-}
-
-static bool
-is_under_way(const RunSlot *slot)
-{
-	return slot->state == RUN_STARTING || slot->state == RUN_RUNNING;
-}
-
-/*
- * A run on the server fills what all the others stand on, so it is alone.
- * Needs the lock; ERROR releases it.
- */
-static void
-require_exclusive(const RunPlan *plan)
-{
-	for (int i = 0; i < RUNS_MAX; i++)
-	{
-		const RunSlot *slot = &shared->runs[i];
-
-		if (is_under_way(slot) &&
-			(plan->target == TARGET_SERVER || slot->plan.target == TARGET_SERVER))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("run " INT64_FORMAT " on %s is under way, and a run on the server must be alone",
-							slot->run_id, target_names[slot->plan.target]),
-					 errhint("Wait for it with pool_exhaust_wait(" INT64_FORMAT "), or end it with pool_exhaust_stop(" INT64_FORMAT ").",
-							 slot->run_id, slot->run_id)));
-	}
-}
-
-/* The first place that nobody needs any more, -1 if there is none. */
-static int
-place_find(void)
-{
-	for (int i = 0; i < RUNS_MAX; i++)
-		if (!is_under_way(&shared->runs[i]) && !shared->runs[i].claimed)
-			return i;
-	return -1;
-}
-
-static void
-slot_fill(RunSlot *slot, const RunPlan *plan)
-{
-	slot->state = RUN_STARTING;
-	slot->ticket = ++shared->tickets;
-	slot->claimed = true;
-	slot->database = MyDatabaseId;
-	slot->owner = GetSessionUserId();
-	slot->plan = *plan;
-	slot->runner_pid = 0;
-	slot->run_id = 0;
-	slot->role = InvalidOid;
-	slot->started_at = GetCurrentTimestamp();
-	slot->phase[0] = '\0';
-	slot->verdict = VERDICT_NONE;
-	slot->error_code = 0;
-	slot->reason[0] = '\0';
-	slot->lines_written = 0;
-	pg_atomic_write_u32(&slot->stop, STOP_NONE);
-	pg_atomic_write_u32(&slot->done, 0);
-	pg_atomic_write_u32(&slot->total, 0);
-	pg_atomic_write_u32(&slot->connections, 0);
-}
-
-static Claim
-run_claim(const RunPlan *plan)
-{
-	Claim		claim;
-
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	require_exclusive(plan);
-	claim.place = place_find();
-	if (claim.place < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("%d runs are under way, and that is the most there can be", RUNS_MAX),
-				 errhint("See pool_exhaust_progress; end one with pool_exhaust_stop(run_id).")));
-	slot_fill(place_of(&claim), plan);
-	claim.ticket = place_of(&claim)->ticket;
-	LWLockRelease(shared->lock);
-	return claim;
-}
-
-/* The caller has learned what it wanted to know. */
-static void
-run_unclaim(const Claim *claim)
-{
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	place_of(claim)->claimed = false;
-	LWLockRelease(shared->lock);
-}
-
-/* There is no runner, and there will be none. */
-static void
-run_cancel_claim(const Claim *claim)
-{
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	place_of(claim)->state = RUN_FREE;
-	LWLockRelease(shared->lock);
-}
-
-/* ----- waiting ----- */
-
-/*
- * Copies what the waiter wants to know, with the lines that it has not seen
- * yet, one at a time: returns true while there are more.
- */
-static bool
-run_look(const Claim *claim, RunView *view, uint64 *lines_seen, char *line)
-{
-	RunSlot    *slot = place_of(claim);
-	bool		more = false;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	if (slot->ticket != claim->ticket)
-		view->state = RUN_FREE;
-	else
-	{
-		view->state = slot->state;
-		view->run_id = slot->run_id;
-		view->verdict = slot->verdict;
-		view->error_code = slot->error_code;
-		strlcpy(view->reason, slot->reason, RUN_REASON_LEN);
-		if (lines_seen != NULL && *lines_seen < slot->lines_written)
-		{
-			if (slot->lines_written > RUN_LINES)
-				*lines_seen = Max(*lines_seen, slot->lines_written - RUN_LINES);
-			strlcpy(line, slot->lines[*lines_seen % RUN_LINES], RUN_LINE_LEN);
-			(*lines_seen)++;
-			more = true;
-		}
-	}
-	LWLockRelease(shared->lock);
-	return more;
-}
-
-static void
-require_client(void)
-{
-	if (MyProcPort != NULL && !pq_check_connection())
-		ereport(FATAL,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("connection to client lost")));
-}
-
-/*
- * Waits until the run has reached "wanted" or ended, or until "end".  Relays
- * the progress of the run as notices if "relay" says so.
- */
-static RunView
-run_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
-{
-	RunView		view = {RUN_STARTING};
-	char		line[RUN_LINE_LEN];
-	uint64		lines_seen = 0;
-	uint32		wait_event = compat_wait_event("PoolExhaustWait");
-
-	ConditionVariablePrepareToSleep(&place_of(claim)->changed);
-	for (;;)
-	{
-		long		timeout = CLIENT_CHECK_MS;
-
-		while (run_look(claim, &view, relay ? &lines_seen : NULL, line))
-			ereport(NOTICE, (errmsg_internal("%s", line)));
-		if (view.state == RUN_FREE || view.state >= wanted)
-			break;
-		if (end != DT_NOEND)
-			timeout = Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end));
-		if (timeout <= 0)
-			break;
-		if (ConditionVariableTimedSleep(&place_of(claim)->changed, timeout, wait_event))
-			require_client();
-	}
-	ConditionVariableCancelSleep();
-	return view;
-}
-
-/* ----- ending ----- */
-
-static void
-run_tell_stop(const Claim *claim, StopCause cause)
-{
-	RunSlot    *slot = place_of(claim);
-	uint32		none = STOP_NONE;
-	PGPROC	   *proc = NULL;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	if (slot->ticket == claim->ticket && is_under_way(slot))
-	{
-		pg_atomic_compare_exchange_u32(&slot->stop, &none, cause);
-		proc = slot->runner_pid != 0 ? BackendPidGetProc(slot->runner_pid) : NULL;
-	}
-	LWLockRelease(shared->lock);
-	if (proc != NULL)
-		SetLatch(&proc->procLatch);
-}
-
-/*
- * The caller is canceled or gone.  A session that ends only says so; one that
- * lives on returns when the run holds nothing any more.
- */
-static void
-run_abandon(int code, Datum arg)
-{
-	const Claim *claim = (const Claim *) DatumGetPointer(arg);
-
-	LWLockReleaseAll();
-	ConditionVariableCancelSleep();
-	run_unclaim(claim);
-	if (proc_exit_inprogress)
-	{
-		run_tell_stop(claim, STOP_CALLER_LOST);
-		return;
-	}
-	run_tell_stop(claim, STOP_CALLER_CANCELED);
-	run_wait(claim, RUN_ENDED,
-			 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABANDON_TIMEOUT_MS), false);
-}
-
-/* ----- launching ----- */
-
 static void
 require_launched(const Claim *claim, BackgroundWorkerHandle *handle)
 {
@@ -310,7 +53,7 @@ require_launched(const Claim *claim, BackgroundWorkerHandle *handle)
 
 	if (handle == NULL)
 	{
-		run_cancel_claim(claim);
+		place_free(claim);
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("no background worker is free for the run"),
@@ -330,7 +73,7 @@ run_launch(const Claim *claim)
 	RunView		view;
 
 	require_launched(claim, runner_launch(claim->place));
-	view = run_wait(claim, RUN_RUNNING, DT_NOEND, false);
+	view = place_wait(claim, RUN_RUNNING, DT_NOEND, false);
 	if (view.run_id == 0)
 		ereport(ERROR,
 				(errcode(view.error_code != 0 ? view.error_code : ERRCODE_INTERNAL_ERROR),
@@ -402,8 +145,6 @@ plan_from_args(FunctionCallInfo fcinfo, RunPlan *plan)
 	options_parse(PG_GETARG_JSONB_P(2), &plan->options);
 }
 
-/* ----- SQL ----- */
-
 static void
 require_pass(const RunPlan *plan, const RunView *view)
 {
@@ -431,14 +172,14 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 	preflight_plan(&plan);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 
-	claim = run_claim(&plan);
-	PG_ENSURE_ERROR_CLEANUP(run_abandon, PointerGetDatum(&claim));
+	claim = place_claim(&plan);
+	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
 	{
 		run_launch(&claim);
-		view = run_wait(&claim, RUN_ENDED, DT_NOEND, progress);
+		view = place_wait(&claim, RUN_ENDED, DT_NOEND, progress);
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(run_abandon, PointerGetDatum(&claim));
-	run_unclaim(&claim);
+	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	place_release(&claim);
 
 	require_pass(&plan, &view);
 	report_put((ReturnSetInfo *) fcinfo->resultinfo, view.run_id, format);
@@ -456,33 +197,14 @@ pool_exhaust_start(PG_FUNCTION_ARGS)
 	plan_from_args(fcinfo, &plan);
 	preflight_plan(&plan);
 
-	claim = run_claim(&plan);
-	PG_ENSURE_ERROR_CLEANUP(run_abandon, PointerGetDatum(&claim));
+	claim = place_claim(&plan);
+	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
 	{
 		view = run_launch(&claim);
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(run_abandon, PointerGetDatum(&claim));
-	run_unclaim(&claim);
+	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	place_release(&claim);
 	PG_RETURN_INT64(view.run_id);
-}
-
-/* Finds the place of a run of this database that is under way. */
-static bool
-run_find(int64 run_id, Claim *claim)
-{
-	bool		found = false;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < RUNS_MAX && !found; i++)
-	{
-		RunSlot    *slot = &shared->runs[i];
-
-		found = is_under_way(slot) && slot->run_id == run_id && slot->database == MyDatabaseId;
-		if (found)
-			*claim = (Claim) {i, slot->ticket};
-	}
-	LWLockRelease(shared->lock);
-	return found;
 }
 
 static TimestampTz
@@ -515,9 +237,9 @@ pool_exhaust_wait(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		end = end_after(PG_GETARG_INTERVAL_P(1));
 
-	if (run_find(run_id, &claim))
+	if (place_find_run(run_id, &claim))
 	{
-		RunView		view = run_wait(&claim, RUN_ENDED, end, false);
+		RunView		view = place_wait(&claim, RUN_ENDED, end, false);
 
 		if (view.state == RUN_ENDED)
 			PG_RETURN_TEXT_P(cstring_to_text(verdict_names[view.verdict]));
@@ -532,40 +254,6 @@ pool_exhaust_wait(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(verdict));
 }
 
-/* A run may be stopped by whoever started it, and by those who may signal. */
-static bool
-may_stop(const RunSlot *slot)
-{
-	return slot->owner == GetSessionUserId() || superuser() ||
-		has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
-}
-
-/* The runs to stop; ERROR if one was named that the caller may not stop. */
-static int
-runs_to_stop(bool all, int64 run_id, Claim *claims)
-{
-	int			n = 0;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < RUNS_MAX; i++)
-	{
-		RunSlot    *slot = &shared->runs[i];
-
-		if (!is_under_way(slot) || slot->database != MyDatabaseId ||
-			!(all || slot->run_id == run_id))
-			continue;
-		if (may_stop(slot))
-			claims[n++] = (Claim) {i, slot->ticket};
-		else if (!all)
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied to stop run " INT64_FORMAT, run_id),
-					 errhint("It belongs to another role; roles with privileges of pg_signal_backend may stop it.")));
-	}
-	LWLockRelease(shared->lock);
-	return n;
-}
-
 Datum
 pool_exhaust_stop(PG_FUNCTION_ARGS)
 {
@@ -573,11 +261,11 @@ pool_exhaust_stop(PG_FUNCTION_ARGS)
 	int			n;
 
 	shared_require();
-	n = runs_to_stop(PG_ARGISNULL(0), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), claims);
+	n = places_to_stop(PG_ARGISNULL(0), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), claims);
 	for (int i = 0; i < n; i++)
-		run_tell_stop(&claims[i], STOP_REQUESTED);
+		place_stop(&claims[i], STOP_REQUESTED);
 	for (int i = 0; i < n; i++)
-		run_wait(&claims[i], RUN_ENDED, DT_NOEND, false);
+		place_wait(&claims[i], RUN_ENDED, DT_NOEND, false);
 	PG_RETURN_INT32(n);
 }
 
@@ -589,88 +277,5 @@ pool_exhaust_report(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	report_put((ReturnSetInfo *) fcinfo->resultinfo, run_id, format);
-	return (Datum) 0;
-}
-
-/* The rows of view pool_exhaust_progress. */
-Datum
-pool_exhaust_progress_rows(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < RUNS_MAX; i++)
-	{
-		RunSlot		slot;
-		Datum		values[8];
-		bool		nulls[8] = {false};
-		int			n = 0;
-
-		LWLockAcquire(shared->lock, LW_SHARED);
-		memcpy(&slot, &shared->runs[i], offsetof(RunSlot, lines_written));
-		LWLockRelease(shared->lock);
-		if (!is_under_way(&slot))
-			continue;
-		nulls[0] = slot.run_id == 0;
-		values[n++] = Int64GetDatum(slot.run_id);
-		values[n++] = CStringGetTextDatum(slot.plan.scenario);
-		values[n++] = CStringGetTextDatum(target_names[slot.plan.target]);
-		values[n++] = CStringGetTextDatum(slot.phase);
-		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].done));
-		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].total));
-		values[n++] = TimestampTzGetDatum(slot.started_at);
-		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].connections));
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
-}
-
-/* The login roles of runs under way, for the views that show a run_id. */
-Datum
-pool_exhaust_run_roles(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < RUNS_MAX; i++)
-	{
-		Datum		values[2];
-		bool		nulls[2] = {false};
-		Oid			role;
-
-		LWLockAcquire(shared->lock, LW_SHARED);
-		role = shared->runs[i].role;
-		values[0] = Int64GetDatum(shared->runs[i].run_id);
-		LWLockRelease(shared->lock);
-		values[1] = ObjectIdGetDatum(role);
-		if (OidIsValid(role))
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
-}
-
-/* The rows of view pool_exhaust_scenarios. */
-Datum
-pool_exhaust_scenarios_rows(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < nscenarios; i++)
-	{
-		const Scenario *s = &scenarios[i];
-		bool		nulls[5] = {false};
-		Datum		values[] = {
-			CStringGetTextDatum(s->name),
-			CStringGetTextDatum(s->summary),
-			CStringGetTextDatum(target_names[s->default_target]),
-			CStringGetTextDatum(s->effect),
-			DirectFunctionCall1(jsonb_in, CStringGetDatum(options_describe())),
-		};
-
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
 	return (Datum) 0;
 }

@@ -1,0 +1,37 @@
+/*
+ * place.h
+ *		The places of runs in shared memory, as a caller's backend sees them.
+ */
+#ifndef POOL_EXHAUST_PLACE_H
+#define POOL_EXHAUST_PLACE_H
+
+#include "shared.h"
+
+/* One use of a place: the place may be another run's by the time of a look. */
+typedef struct Claim
+{
+	int			place;
+	uint64		ticket;
+} Claim;
+
+/* What a waiter learns about its run. */
+typedef struct RunView
+{
+	RunState	state;			/* RUN_FREE if the place is another run's now */
+	int64		run_id;
+	Verdict		verdict;
+	int			error_code;
+	char		reason[RUN_REASON_LEN];
+} RunView;
+
+extern Claim place_claim(const RunPlan *plan);
+extern void place_release(const Claim *claim);
+extern void place_free(const Claim *claim);
+extern RunView place_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay);
+extern void place_stop(const Claim *claim, StopCause cause);
+extern void place_abandon(int code, Datum claim);
+extern bool place_is_busy(const RunSlot *slot);
+extern bool place_find_run(int64 run_id, Claim *claim);
+extern int	places_to_stop(bool all, int64 run_id, Claim *claims);
+
+#endif							/* POOL_EXHAUST_PLACE_H */

@@ -1,0 +1,101 @@
+/*
+ * views.c
+ *		The rows of the views of runs: what there is to run, what is under way.
+ */
+#include "postgres.h"
+
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "options.h"
+#include "place.h"
+#include "scenario/scenario.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_progress_rows);
+PG_FUNCTION_INFO_V1(pool_exhaust_run_roles);
+PG_FUNCTION_INFO_V1(pool_exhaust_scenarios_rows);
+
+/* The rows of view pool_exhaust_progress. */
+Datum
+pool_exhaust_progress_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunSlot		slot;
+		Datum		values[8];
+		bool		nulls[8] = {false};
+		int			n = 0;
+
+		LWLockAcquire(shared->lock, LW_SHARED);
+		memcpy(&slot, &shared->runs[i], offsetof(RunSlot, lines_written));
+		LWLockRelease(shared->lock);
+		if (!place_is_busy(&slot))
+			continue;
+		nulls[0] = slot.run_id == 0;
+		values[n++] = Int64GetDatum(slot.run_id);
+		values[n++] = CStringGetTextDatum(slot.plan.scenario);
+		values[n++] = CStringGetTextDatum(target_names[slot.plan.target]);
+		values[n++] = CStringGetTextDatum(slot.phase);
+		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].done));
+		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].total));
+		values[n++] = TimestampTzGetDatum(slot.started_at);
+		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].connections));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* The login roles of runs under way, for the views that show a run_id. */
+Datum
+pool_exhaust_run_roles(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2] = {false};
+		Oid			role;
+
+		LWLockAcquire(shared->lock, LW_SHARED);
+		role = shared->runs[i].role;
+		values[0] = Int64GetDatum(shared->runs[i].run_id);
+		LWLockRelease(shared->lock);
+		values[1] = ObjectIdGetDatum(role);
+		if (OidIsValid(role))
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* The rows of view pool_exhaust_scenarios. */
+Datum
+pool_exhaust_scenarios_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < nscenarios; i++)
+	{
+		const Scenario *s = &scenarios[i];
+		bool		nulls[5] = {false};
+		Datum		values[] = {
+			CStringGetTextDatum(s->name),
+			CStringGetTextDatum(s->summary),
+			CStringGetTextDatum(target_names[s->default_target]),
+			CStringGetTextDatum(s->effect),
+			DirectFunctionCall1(jsonb_in, CStringGetDatum(options_describe())),
+		};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
