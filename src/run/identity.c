@@ -194,6 +194,7 @@ password_and_role_create(Run *run, int place)
 	TimestampTz end = GetCurrentTimestamp() +
 		((TimestampTz) options->timeout_ms + GRACE_MS) * 1000;
 	int			limit = -1;
+	Oid			role;
 
 	if (run->plan.target == TARGET_ROLE && !run_fault(run, FAULT_NO_LIMIT))
 		limit = (int) options->role_limit;
@@ -206,11 +207,12 @@ password_and_role_create(Run *run, int place)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("role \"%s\" exists and was not made by pool_exhaust", run->role_name),
 				 errhint("Rename it: runs use this name for their own login role.")));
-	run->role = role_create(run->role_name, password, limit, timestamptz_to_str(end));
+	role = role_create(run->role_name, password, limit, timestamptz_to_str(end));
 	CommandCounterIncrement();
-	CreateSharedComments(run->role, AuthIdRelationId, psprintf("%s%u", ROLE_COMMENT, MyDatabaseId));
-	role_grant_connect(run->role, run->role_name, run->database);
+	CreateSharedComments(role, AuthIdRelationId, psprintf("%s%u", ROLE_COMMENT, MyDatabaseId));
+	role_grant_connect(role, run->role_name, run->database);
 	transaction_commit();
+	run->role = role;
 	MemoryContextSwitchTo(context);
 	return password;
 }
