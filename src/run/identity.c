@@ -92,7 +92,7 @@ role_drop(const char *name)
 
 /* Is the place that this role belongs to held by a run that is under way? */
 static bool
-place_is_busy(int place)
+place_is_live(int place)
 {
 	bool		busy;
 
@@ -106,44 +106,57 @@ place_is_busy(int place)
 }
 
 /*
- * Drops the roles that runs left behind when the server crashed.  Needs a
- * transaction with SPI.  Returns how many there were.
+ * Drops the roles that crashed runs of this database, or of one that is no
+ * more, left behind; and the one of that name, whatever database it was for,
+ * if a name is given.  Needs a transaction with SPI.
  */
-int
-identity_sweep(void)
+void
+identity_sweep(const char *name)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(ROLE_COMMENT)};
+	Oid			types[] = {TEXTOID, TEXTOID, OIDOID};
+	Datum		values[] = {
+		CStringGetTextDatum(ROLE_COMMENT),
+		CStringGetTextDatum(name != NULL ? name : ""),
+		ObjectIdGetDatum(MyDatabaseId),
+	};
 	char	  **names;
 	uint64		found;
-	int			dropped = 0;
 
-	spi_run("SELECT rolname FROM pg_catalog.pg_authid "
-			"WHERE pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_authid'), $1) "
-			"AND rolname ~ '^pool_exhaust_[0-9]+$'",
-			SPI_OK_SELECT, 1, types, values, NULL);
+	spi_run("SELECT rolname FROM pg_catalog.pg_authid a, "
+			"pg_catalog.shobj_description(a.oid, 'pg_authid') AS c, "
+			"pg_catalog.substr(c, pg_catalog.length($1) + 1) AS database "
+			"WHERE rolname ~ '^" ROLE_PREFIX "[0-9]+$' AND pg_catalog.starts_with(c, $1) "
+			"AND (rolname = $2 OR database = $3::text OR NOT EXISTS "
+			"(SELECT FROM pg_catalog.pg_database d WHERE d.oid::text = database))",
+			SPI_OK_SELECT, lengthof(types), types, values, NULL);
 	found = SPI_processed;
 	names = palloc(sizeof(char *) * Max(found, 1));
 	for (uint64 i = 0; i < found; i++)
 		names[i] = spi_text(i, 1);
 	for (uint64 i = 0; i < found; i++)
-	{
-		if (place_is_busy(atoi(names[i] + strlen("pool_exhaust_")) - 1))
-			continue;
-		role_drop(names[i]);
-		dropped++;
-	}
-	return dropped;
+		if ((name != NULL && strcmp(names[i], name) == 0) ||
+			!place_is_live(atoi(names[i] + strlen(ROLE_PREFIX)) - 1))
+			role_drop(names[i]);
 }
 
-Oid
-identity_database(const char *comment)
+/*
+ * Returns the databases that the comments of roles of runs name, each once: a
+ * List of Oid.  Needs a transaction with SPI.
+ */
+List *
+identity_databases(void)
 {
-	size_t		len = strlen(ROLE_COMMENT);
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(ROLE_COMMENT)};
+	List	   *databases = NIL;
 
-	if (strncmp(comment, ROLE_COMMENT, len) != 0)
-		return InvalidOid;
-	return (Oid) strtoul(comment + len, NULL, 10);
+	spi_run("SELECT DISTINCT d.oid FROM pg_catalog.pg_authid a, pg_catalog.pg_database d "
+			"WHERE rolname ~ '^" ROLE_PREFIX "[0-9]+$' AND datallowconn "
+			"AND pg_catalog.shobj_description(a.oid, 'pg_authid') = $1 || d.oid::text",
+			SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		databases = lappend_oid(databases, (Oid) strtoul(spi_text(i, 1), NULL, 10));
+	return databases;
 }
 
 static DefElem *
@@ -199,9 +212,9 @@ password_and_role_create(Run *run, int place)
 	if (run->plan.target == TARGET_ROLE && !run_fault(run, FAULT_NO_LIMIT))
 		limit = (int) options->role_limit;
 
+	snprintf(run->role_name, NAMEDATALEN, ROLE_PREFIX "%d", place + 1);
 	transaction_begin();
-	identity_sweep();
-	snprintf(run->role_name, NAMEDATALEN, "pool_exhaust_%d", place + 1);
+	identity_sweep(run->role_name);
 	if (OidIsValid(get_role_oid(run->role_name, true)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),

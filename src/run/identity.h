@@ -8,11 +8,12 @@
 #include "load/session.h"
 #include "scenario/scenario.h"
 
+/* Roles of runs are named so, with the number of the run's place behind it. */
+#define ROLE_PREFIX "pool_exhaust_"
+
 extern void identity_create(Run *run, int place, Login *login);
 extern void identity_drop(Run *run);
-extern int	identity_sweep(void);
-
-/* The database that a role's comment names, if it is the role of a run. */
-extern Oid	identity_database(const char *comment);
+extern void identity_sweep(const char *name);
+extern List *identity_databases(void);
 
 #endif							/* POOL_EXHAUST_IDENTITY_H */

@@ -3,9 +3,12 @@
  *		Puts right what runs left behind when the server crashed.
  *
  * A crash leaves the login role of a run and a row without a verdict.  The
- * sweeper starts with the server, and again after a crash; it looks for such
- * roles in the shared catalogs, sends a worker into each database that they
- * name, and then costs nothing: it waits for the server to stop, because only
+ * sweeper starts with the server, and again after a crash.  Without a database
+ * it can read little more than the names of roles; if one looks like a run's,
+ * it sends a worker into template1, which reads where such roles come from and
+ * sends a worker into each of those databases, which cleans up there.
+ *
+ * Then the sweeper costs nothing: it waits for the server to stop, because only
  * a worker that still lives is started again after a crash.
  */
 #include "postgres.h"
@@ -15,14 +18,11 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_shdescription.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/rel.h"
 
 #include "compat.h"
 #include "extension.h"
@@ -33,18 +33,25 @@
 #define RESTART_S	5
 
 static void
+worker_describe(BackgroundWorker *worker, const char *function, int restart_s)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = restart_s;
+	strlcpy(worker->bgw_library_name, "pool_exhaust", BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
+	strlcpy(worker->bgw_type, "pool_exhaust sweeper", BGW_MAXLEN);
+	strlcpy(worker->bgw_name, "pool_exhaust sweeper", BGW_MAXLEN);
+}
+
+static void
 sweep_launch(Oid database)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker_describe(&worker, "sweep_main", BGW_NEVER_RESTART);
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
-	strlcpy(worker.bgw_library_name, "pool_exhaust", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "sweep_database_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pool_exhaust sweeper", BGW_MAXLEN);
-	snprintf(worker.bgw_name, BGW_MAXLEN, "pool_exhaust sweeper of database %u", database);
 	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
 		ereport(LOG,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -52,68 +59,61 @@ sweep_launch(Oid database)
 				 errhint("The next run will, or raise max_worker_processes.")));
 }
 
-/* The databases whose runs left a role behind, each once. */
-static List *
-databases_with_leftovers(void)
+/* Is there a role that looks like a run's?  Works without a database. */
+static bool
+leftovers_exist(void)
 {
-	Relation	rel = table_open(SharedDescriptionRelationId, AccessShareLock);
-	List	   *databases = NIL;
-	ScanKeyData key;
+	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
+	bool		found = false;
 
-	ScanKeyInit(&key, Anum_pg_shdescription_classoid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(AuthIdRelationId));
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		comment = heap_getattr(tuple, Anum_pg_shdescription_description,
-										RelationGetDescr(rel), &isnull);
-		Oid			database = InvalidOid;
-
-		if (!isnull)
-			database = identity_database(TextDatumGetCString(comment));
-		if (OidIsValid(database))
-			databases = list_append_unique_oid(databases, database);
-	}
+	StartTransactionCommand();
+	rel = table_open(AuthIdRelationId, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		found = strncmp(NameStr(((Form_pg_authid) GETSTRUCT(tuple))->rolname),
+						ROLE_PREFIX, strlen(ROLE_PREFIX)) == 0;
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return databases;
+	CommitTransactionCommand();
+	return found;
 }
 
 void
 sweeper_main(Datum arg)
 {
-	ListCell   *lc;
-
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
-	StartTransactionCommand();
-	foreach(lc, databases_with_leftovers())
-		sweep_launch(lfirst_oid(lc));
-	CommitTransactionCommand();
-
+	if (leftovers_exist())
+		sweep_launch(Template1DbOid);
 	while (!ShutdownRequestPending)
 	{
 		CHECK_FOR_INTERRUPTS();
-		WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1,
-				  compat_wait_event("PoolExhaustSweeper"));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1,
+						 compat_wait_event("PoolExhaustSweeper"));
 		ResetLatch(MyLatch);
 	}
 	proc_exit(0);
 }
 
+/* The worker in one database. */
 void
-sweep_database_main(Datum arg)
+sweep_main(Datum arg)
 {
+	ListCell   *lc;
+
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	transaction_begin();
+	if (MyDatabaseId == Template1DbOid)
+		foreach(lc, identity_databases())
+			if (lfirst_oid(lc) != MyDatabaseId)
+				sweep_launch(lfirst_oid(lc));
 	results_sweep();
-	identity_sweep();
+	identity_sweep(NULL);
 	transaction_commit();
 	proc_exit(0);
 }
@@ -122,14 +122,8 @@ sweep_database_main(Datum arg)
 void
 sweep_init(void)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = RESTART_S;
-	strlcpy(worker.bgw_library_name, "pool_exhaust", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "sweeper_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pool_exhaust sweeper", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "pool_exhaust sweeper", BGW_MAXLEN);
+	worker_describe(&worker, "sweeper_main", RESTART_S);
 	RegisterBackgroundWorker(&worker);
 }

@@ -8,6 +8,6 @@
 extern void sweep_init(void);
 
 extern PGDLLEXPORT void sweeper_main(Datum arg);
-extern PGDLLEXPORT void sweep_database_main(Datum arg);
+extern PGDLLEXPORT void sweep_main(Datum arg);
 
 #endif							/* POOL_EXHAUST_SWEEP_H */
