@@ -40,8 +40,8 @@ loop_open(Loop *loop)
 }
 
 /*
- * Runs what is due, then waits until there is more to do, the latch is set or
- * timeout_ms has passed, and runs that.
+ * Waits until there is something to do, the latch is set or timeout_ms has
+ * passed, and does it: whatever a callback changed shows when this returns.
  */
 void
 loop_turn(Loop *loop, int timeout_ms)
@@ -50,9 +50,9 @@ loop_turn(Loop *loop, int timeout_ms)
 	int			uv_timeout;
 
 	CHECK_FOR_INTERRUPTS();
-	uv_run(&loop->uv, UV_RUN_NOWAIT);
 
 	/* -1 means that libuv waits for nothing but sockets. */
+	uv_update_time(&loop->uv);
 	uv_timeout = uv_backend_timeout(&loop->uv);
 	if (uv_timeout >= 0 && uv_timeout < timeout_ms)
 		timeout_ms = uv_timeout;
@@ -60,7 +60,7 @@ loop_turn(Loop *loop, int timeout_ms)
 	if (WaitEventSetWait(loop->events, timeout_ms, &event, 1, loop->wait_event) > 0 &&
 		(event.events & WL_LATCH_SET))
 		ResetLatch(MyLatch);
-	uv_update_time(&loop->uv);
+	uv_run(&loop->uv, UV_RUN_NOWAIT);
 }
 
 static void

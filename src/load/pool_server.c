@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "lib/ilist.h"
-#include "storage/procarray.h"
+#include "miscadmin.h"
 
 #include "observe/census.h"
 #include "pool.h"
@@ -165,13 +165,11 @@ server_close(Pool *pool)
 static void
 server_look(Pool *pool, PoolTruth *truth)
 {
-	Census		census;
+	Oid			role = ((ServerPool *) pool)->config.role;
 
-	census_take(&census);
-	truth->capacity = census.capacity;
-	truth->in_use = census.in_use;
-	truth->ours = census_role_sessions(((ServerPool *) pool)->config.role, NULL, 0);
-	truth->reserved_free = Min(census.free, census.max_connections - census.capacity);
+	truth->capacity = census_capacity();
+	truth->in_use = census_slots(role, &truth->ours);
+	truth->reserved_free = MaxConnections - Max(truth->capacity, truth->in_use);
 	truth->full_cause = truth->reserved_free > 0 ? CAUSE_RESERVED_SLOTS : CAUSE_TOO_MANY_CLIENTS;
 }
 
@@ -181,7 +179,7 @@ role_look(Pool *pool, PoolTruth *truth)
 	ServerPool *sp = (ServerPool *) pool;
 
 	truth->capacity = sp->config.limit;
-	truth->ours = census_role_sessions(sp->config.role, NULL, 0);
+	(void) census_slots(sp->config.role, &truth->ours);
 	truth->in_use = truth->ours;
 	truth->reserved_free = 0;
 	truth->full_cause = CAUSE_ROLE_LIMIT;

@@ -121,16 +121,26 @@ session_close(Session *session)
 	session->conn = NULL;
 }
 
-/* Watches an open session: the only thing to read is the server's good-bye. */
+/* Of an open session the only thing to read is the server's good-bye. */
 static void
-session_watch(uv_poll_t *handle, int status, int events)
+session_listen(Session *session, int status)
 {
-	Session    *session = handle->data;
-
 	if (status == 0 && PQconsumeInput(session->conn) == 1 &&
 		PQstatus(session->conn) == CONNECTION_OK)
 		return;
 	session->events->lost(session);
+}
+
+static void session_ready(uv_poll_t *handle, int status, int events);
+
+/* libuv takes the socket out of epoll and puts it in again at each start. */
+static void
+session_watch(Session *session, int events)
+{
+	if (session->watched == events)
+		return;
+	session->watched = events;
+	uv_poll_start(&session->poll, events, session_ready);
 }
 
 static void
@@ -141,7 +151,7 @@ session_finish(Session *session, ConnectResult *result)
 	if (result->end == CONNECT_GRANTED)
 	{
 		session->state = SESSION_OPEN;
-		uv_poll_start(&session->poll, UV_READABLE, session_watch);
+		session_watch(session, UV_READABLE);
 	}
 	else
 	{
@@ -154,18 +164,23 @@ session_finish(Session *session, ConnectResult *result)
 }
 
 static void
-session_handshake(uv_poll_t *handle, int status, int events)
+session_ready(uv_poll_t *handle, int status, int events)
 {
 	Session    *session = handle->data;
 	ConnectResult result = {CONNECT_GRANTED, CAUSE_NONE};
 
+	if (session->state == SESSION_OPEN)
+	{
+		session_listen(session, status);
+		return;
+	}
 	switch (PQconnectPoll(session->conn))
 	{
 		case PGRES_POLLING_READING:
-			uv_poll_start(handle, UV_READABLE, session_handshake);
+			session_watch(session, UV_READABLE);
 			return;
 		case PGRES_POLLING_WRITING:
-			uv_poll_start(handle, UV_WRITABLE, session_handshake);
+			session_watch(session, UV_WRITABLE);
 			return;
 		case PGRES_POLLING_OK:
 			break;
@@ -214,6 +229,7 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->events = events;
 	session->owner = owner;
 	session->closing = 0;
+	session->watched = 0;
 	session->poll.data = NULL;
 	session->started_us = loop_now_us();
 	uv_timer_init(&loop->uv, &session->timer);
@@ -229,5 +245,5 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE);
 	session->poll.data = session;
 	uv_timer_start(&session->timer, session_timed_out, timeout_ms, 0);
-	uv_poll_start(&session->poll, UV_WRITABLE, session_handshake);
+	session_watch(session, UV_WRITABLE);
 }

@@ -68,6 +68,7 @@ struct Session
 {
 	SessionState state;
 	int			closing;		/* handles still to be let go of */
+	int			watched;		/* what libuv watches the socket for */
 	PGconn	   *conn;
 	uint64		started_us;
 	const SessionEvents *events;

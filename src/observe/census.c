@@ -2,8 +2,8 @@
  * census.c
  *		Counts slots and sessions from the server's own shared memory.
  *
- * A slot is a PGPROC of the regular list, and it is taken while a process owns
- * its latch: from InitProcess, which is before authentication, to the end of
+ * A slot is a PGPROC of the regular list, the first MaxConnections of all
+ * (InitProcGlobal), and it is taken while a process owns its latch: from InitProcess, which is before authentication, to the end of
  * ProcKill.  pg_stat_activity starts later (before 18, only after the login),
  * and pg_stat_database.numbackends counts workers too, so neither can tell how
  * many slots are left.
@@ -31,10 +31,11 @@ PG_FUNCTION_INFO_V1(pool_exhaust_database_sessions);
 #define PROC_OF_LIST(proc, list) \
 	((void *) (proc)->procgloballist == (void *) &ProcGlobal->list)
 
-static int
-slots_reserved(void)
+/* Slots that every role can get. */
+int
+census_capacity(void)
 {
-	return SuperuserReservedConnections + ReservedConnections;
+	return Max(MaxConnections - SuperuserReservedConnections - ReservedConnections, 0);
 }
 
 /* Fills in "census".  Takes no lock and allocates nothing. */
@@ -45,7 +46,7 @@ census_take(Census *census)
 	census->max_connections = MaxConnections;
 	census->superuser_reserved = SuperuserReservedConnections;
 	census->reserved = ReservedConnections;
-	census->capacity = Max(MaxConnections - slots_reserved(), 0);
+	census->capacity = census_capacity();
 
 	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
 	{
@@ -53,7 +54,7 @@ census_take(Census *census)
 
 		if (!PROC_IN_USE(proc))
 			continue;
-		if (PROC_OF_LIST(proc, freeProcs))
+		if (i < MaxConnections)
 		{
 			census->in_use++;
 			if (proc->roleId == InvalidOid)
@@ -68,6 +69,25 @@ census_take(Census *census)
 	census->free = MaxConnections - census->in_use;
 }
 
+int
+census_slots(Oid role, int *ours)
+{
+	int			in_use = 0;
+
+	*ours = 0;
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		if (!PROC_IN_USE(proc))
+			continue;
+		in_use++;
+		if (proc->roleId == role)
+			(*ours)++;
+	}
+	return in_use;
+}
+
 /*
  * Returns how many slots hold an authenticated session of the role, and the
  * first "max" of their pids.  A session counts until its slot is free again,
@@ -78,12 +98,11 @@ census_role_sessions(Oid role, int *pids, int max)
 {
 	int			found = 0;
 
-	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	for (int i = 0; i < MaxConnections; i++)
 	{
 		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
 
-		if (!PROC_OF_LIST(proc, freeProcs) || !PROC_IN_USE(proc) ||
-			proc->roleId != role)
+		if (!PROC_IN_USE(proc) || proc->roleId != role)
 			continue;
 		if (found < max)
 			pids[found] = proc->procLatch.owner_pid;
@@ -102,12 +121,11 @@ census_other_sessions(Oid role, Oid *somebody)
 	int			found = 0;
 
 	*somebody = InvalidOid;
-	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	for (int i = 0; i < MaxConnections; i++)
 	{
 		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
 
-		if (!PROC_OF_LIST(proc, freeProcs) || !PROC_IN_USE(proc) ||
-			!OidIsValid(proc->roleId) || proc->roleId == role)
+		if (!PROC_IN_USE(proc) || !OidIsValid(proc->roleId) || proc->roleId == role)
 			continue;
 		*somebody = proc->roleId;
 		found++;

@@ -20,6 +20,11 @@ typedef struct Census
 
 extern void census_take(Census *census);
 
+extern int	census_capacity(void);
+
+/* Slots taken, and how many of them by authenticated sessions of the role. */
+extern int	census_slots(Oid role, int *ours);
+
 /* Client sessions of a role; up to "max" of their pids go to "pids". */
 extern int	census_role_sessions(Oid role, int *pids, int max);
 

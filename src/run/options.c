@@ -52,7 +52,7 @@ static const struct OptionSpec
 	{"role_limit", OPTION_INTEGER, offsetof(Options, role_limit), NULL,
 	1, 10000, {10, 20, 20}},
 	{"handshakes", OPTION_INTEGER, offsetof(Options, handshakes), NULL,
-	1, 64, {16, 16, 16}},
+	1, 64, {8, 8, 8}},
 	{"fault", OPTION_WORD, offsetof(Options, fault), fault_words},
 };
 
