@@ -22,7 +22,8 @@ typedef struct PoolTruth
 	int			capacity;
 	int			in_use;			/* everybody's connections, not just ours */
 	int			ours;			/* of those, the run's own */
-	int			reserved_free;	/* slots that only privileged roles can get */
+	int			reserved;		/* slots that only privileged roles can get */
+	int			reserved_free;
 	Cause		full_cause;		/* how it refuses when it is full, as it stands */
 } PoolTruth;
 

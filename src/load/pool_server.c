@@ -169,6 +169,7 @@ server_look(Pool *pool, PoolTruth *truth)
 
 	truth->capacity = census_capacity();
 	truth->in_use = census_slots(role, &truth->ours);
+	truth->reserved = MaxConnections - truth->capacity;
 	truth->reserved_free = MaxConnections - Max(truth->capacity, truth->in_use);
 	truth->full_cause = truth->reserved_free > 0 ? CAUSE_RESERVED_SLOTS : CAUSE_TOO_MANY_CLIENTS;
 }
@@ -181,7 +182,7 @@ role_look(Pool *pool, PoolTruth *truth)
 	truth->capacity = sp->config.limit;
 	(void) census_slots(sp->config.role, &truth->ours);
 	truth->in_use = truth->ours;
-	truth->reserved_free = 0;
+	truth->reserved = truth->reserved_free = 0;
 	truth->full_cause = CAUSE_ROLE_LIMIT;
 }
 

@@ -16,7 +16,7 @@
 #define MESSAGE_LEN		256
 
 /* How to log in: a libpq keyword/value list, terminated by NULL. */
-#define LOGIN_PARAMS	16
+#define LOGIN_PARAMS	24
 
 typedef struct Login
 {

@@ -155,6 +155,7 @@ way_at(const char *name, const char *keyword, const char *address, const char *s
 	return way;
 }
 
+/* What the setting leaves open is as in the other ways. */
 static Way *
 way_from_conninfo(const Who *who)
 {
@@ -166,12 +167,13 @@ way_from_conninfo(const Who *who)
 	if (options == NULL)
 		elog(ERROR, "could not parse pool_exhaust.conninfo");
 	way->name = "pool_exhaust.conninfo";
+	login_add(&way->login, "port", psprintf("%d", PostPortNumber));
 	login_add(&way->login, "sslmode", "disable");
 	for (PQconninfoOption *o = options; o->keyword != NULL; o++)
 	{
 		if (o->val == NULL)
 			continue;
-		if (way->login.params >= LOGIN_PARAMS - 7)
+		if (way->login.params >= LOGIN_PARAMS - 8)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("pool_exhaust.conninfo sets too many parameters"),

@@ -223,7 +223,8 @@ place_stop(const Claim *claim, StopCause cause)
 
 /*
  * The caller is canceled or gone.  A session that ends only says so; one that
- * lives on returns when the run holds nothing any more.
+ * lives on returns when the run holds nothing any more, and an impatient
+ * second cancel does not change that.
  */
 void
 place_abandon(int code, Datum arg)
@@ -239,8 +240,11 @@ place_abandon(int code, Datum arg)
 		return;
 	}
 	place_stop(claim, STOP_CALLER_CANCELED);
-	place_wait(claim, RUN_ENDED,
-			 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABANDON_TIMEOUT_MS), false);
+	HOLD_CANCEL_INTERRUPTS();
+	(void) place_wait(claim, RUN_ENDED,
+					  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABANDON_TIMEOUT_MS),
+					  false);
+	RESUME_CANCEL_INTERRUPTS();
 }
 
 /* Finds the place of a run of this database that is under way. */

@@ -8,9 +8,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -47,10 +49,16 @@ report_format_find(const char *name)
 			 errhint("Formats are: text, json, tap.")));
 }
 
-/* An ERROR in between is put right by the end of the transaction. */
+/*
+ * The lock keeps the tables where they are; if somebody was dropping them, it
+ * comes when they are gone, so look again.  An ERROR in between is put right
+ * by the end of the transaction.
+ */
 static void
 reader_open(Reader *reader)
 {
+	extension_require(&reader->extension);
+	LockDatabaseObject(ExtensionRelationId, reader->extension.oid, 0, AccessShareLock);
 	extension_require(&reader->extension);
 	GetUserIdAndSecContext(&reader->user, &reader->sec_context);
 	SetUserIdAndSecContext(reader->extension.owner,
@@ -369,7 +377,7 @@ report_verdict(int64 run_id, char **verdict)
 	return (*verdict)[0] != '\0';
 }
 
-/* Returns the checks that failed, or else the reason, for an error. */
+/* Returns the checks that failed a run, or why it has another verdict, for an error. */
 char *
 report_failures(int64 run_id)
 {
@@ -379,10 +387,10 @@ report_failures(int64 run_id)
 
 	reader_open(&reader);
 	require_run(reader_query(&reader,
-							 "SELECT coalesce((SELECT pg_catalog.string_agg("
+							 "SELECT CASE WHEN verdict = 'fail' THEN coalesce((SELECT pg_catalog.string_agg("
 							 "name || ': expected ' || expected || ', observed ' || observed, '; ' ORDER BY seq) "
 							 "FROM %s.pool_exhaust_checks WHERE run_id = $1 AND outcome = 'fail'), reason, '') "
-							 "FROM %s.pool_exhaust_runs WHERE id = $1", run_id), run_id);
+							 "ELSE coalesce(reason, '') END FROM %s.pool_exhaust_runs WHERE id = $1", run_id), run_id);
 	text = MemoryContextStrdup(context, spi_text(0, 1));
 	reader_close(&reader);
 	return text;

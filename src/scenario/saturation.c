@@ -149,11 +149,18 @@ fill(Run *run)
 	return full;
 }
 
+/* A refused session holds a slot until it exits: wait until it has. */
+static void
+settle(Run *run)
+{
+	wait_until(run, look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+}
+
 /*
  * One attempt beyond capacity; returns the cause that it must be refused for.
  * To be sure of the cause it waits first until the attempt before has given
- * its slot back, because a refused backend holds one until it exits.  If a
- * session of somebody else has ended meanwhile, its slot is filled first.
+ * its slot back.  If a session of somebody else has ended meanwhile, its slot
+ * is filled first.
  */
 static Cause
 knock_once(Run *run, int full)
@@ -164,7 +171,7 @@ knock_once(Run *run, int full)
 
 	for (int i = 0; i < TRIES; i++)
 	{
-		wait_until(run, look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+		settle(run);
 		fill_to(run, full);
 		truth = look(run);
 		before = ended(run);
@@ -257,9 +264,15 @@ reserve(Run *run)
 	const Way  *way = NULL;
 	ListCell   *lc;
 
-	if (look(run).reserved_free == 0)
+	if (look(run).reserved == 0)
 	{
 		check_skip(run, claim, "no slot is reserved for superusers here");
+		return;
+	}
+	settle(run);
+	if (look(run).reserved_free == 0)
+	{
+		check_skip(run, claim, "others use all reserved slots");
 		return;
 	}
 	phase(run, "reserve");

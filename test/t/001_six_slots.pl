@@ -1,0 +1,300 @@
+# A server with six slots, filled by hand: each cause of refusal is counted
+# exactly, and the server's own numbers agree with what clients saw.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('six');
+my $has_reserved = $node->pg_version >= 16;
+
+# 15:  6 = 5 regular + 1 superuser
+# 16+: 6 = 3 regular + 2 reserved + 1 superuser
+my $capacity = $has_reserved ? 3 : 5;
+
+$node->init;
+$node->append_conf('postgresql.conf', qq(
+shared_preload_libraries = 'pool_exhaust'
+max_connections = 6
+superuser_reserved_connections = 1
+wal_level = replica
+max_wal_senders = 1
+autovacuum = off
+autovacuum_max_workers = 1
+max_worker_processes = 8
+authentication_timeout = 10min
+));
+$node->append_conf('postgresql.conf', 'reserved_connections = 2') if $has_reserved;
+$node->append_conf('postgresql.conf', 'autovacuum_worker_slots = 1') if $node->pg_version >= 18;
+rewrite_hba($node, 'local all stalled scram-sha-256', 'local all,replication all trust');
+$node->start;
+$node->safe_psql('postgres', q(
+CREATE EXTENSION pool_exhaust;
+CREATE ROLE app LOGIN;
+CREATE ROLE ops LOGIN;
+CREATE ROLE one LOGIN CONNECTION LIMIT 1;
+CREATE ROLE stalled LOGIN PASSWORD 'x';
+CREATE ROLE copy LOGIN REPLICATION;
+CREATE DATABASE small CONNECTION LIMIT 1;
+));
+$node->safe_psql('postgres', 'GRANT pg_use_reserved_connections TO ops') if $has_reserved;
+my $log_start = -s $node->logfile;
+
+# The watcher takes one slot and sees all.
+my $watcher = client($node);
+
+sub in_use_becomes
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($in_use, $name) = @_;
+
+	ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', $in_use), $name);
+}
+
+sub slots
+{
+	return $watcher->query('SELECT max_connections, superuser_reserved, reserved, capacity,
+		in_use, free, authenticating, walsenders FROM pool_exhaust_slots');
+}
+
+# An attempt that must be refused; afterwards its slot is free again.
+sub refused
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($in_use, $sqlstate, $message, $name, %params) = @_;
+	my $client = login($node, %params);
+
+	is(sqlstate($client), $sqlstate, "$name: SQLSTATE");
+	like($client->message, $message, "$name: message");
+	$client->vanish;
+	in_use_becomes($in_use, "$name: its slot is free again");
+}
+
+sub let_go
+{
+	$_->close foreach @_;
+}
+
+in_use_becomes(1, 'one slot to begin with');
+is(slots(), $has_reserved ? '6|1|2|3|1|5|0|0' : '6|1|0|5|1|5|0|0', 'slots of an empty server');
+is(refusals($watcher), 'none', 'nobody was refused yet');
+is($watcher->query('SELECT count(*) FROM pool_exhaust_refusals'), 8, 'the ledger shows zeros too');
+
+# The limits of a role and of a database
+my $holder = client($node, user => 'one');
+is($watcher->query("SELECT in_use, capacity, health FROM pool_exhaust_pools WHERE name = 'one'"),
+	'1|1|exhausted', 'the role is a pool, and full');
+refused(2, '53300', qr/too many connections for role "one"/, 'role limit', user => 'one')
+  foreach 1 .. 3;
+let_go($holder);
+in_use_becomes(1, 'the role let go');
+$holder = client($node, user => 'app', database => 'small');
+refused(2, '53300', qr/too many connections for database "small"/,
+	'database limit', user => 'app', database => 'small')
+  foreach 1 .. 2;
+is(refusals($watcher), 'role_limit 3, database_limit 2', 'role and database limits are counted');
+is($watcher->query("SELECT name, kind, refused FROM pool_exhaust_pools ORDER BY name"),
+	"one|role|3\nserver|server|0\nsmall|database|2", 'each pool has its own refusals');
+let_go($holder);
+in_use_becomes(1, 'the database let go');
+
+# Replication has slots of its own.
+$holder = client($node, user => 'copy', replication => 'true');
+is($watcher->query('SELECT in_use, walsenders FROM pool_exhaust_slots'),
+	'1|1', 'a walsender takes no slot of the others');
+refused(1, '53300', qr/exceeds "?max_wal_senders"? \(currently 1\)/,
+	'walsenders', user => 'copy', replication => 'true')
+  foreach 1 .. 2;
+is(refusals($watcher), 'role_limit 3, database_limit 2, walsender_limit 2', 'walsenders are counted');
+let_go($holder);
+ok(wait_for($watcher, 'SELECT walsenders FROM pool_exhaust_slots', 0), 'the walsender let go');
+
+# Up to the reserve: the watcher is one of those in use.
+my @held = map { client($node, user => 'app') } 2 .. $capacity;
+is($watcher->query('SELECT in_use, free FROM pool_exhaust_slots'),
+	$capacity . '|' . (6 - $capacity), 'full but for the reserve');
+refused($capacity, '53300',
+	$has_reserved ? qr/reserved for roles with privileges of the "pg_use_reserved_connections" role/
+	: qr/reserved for non-replication superuser connections/,
+	'reserve', user => 'app', application_name => 'shop')
+  foreach 1 .. 4;
+my $reserved_slots = 4;
+if ($has_reserved)
+{
+	push @held, map { client($node, user => 'ops') } 4 .. 5;
+	is($watcher->query('SELECT in_use, free FROM pool_exhaust_slots'), '5|1', 'full but for the superuser');
+	refused(5, '53300', qr/reserved for roles with the SUPERUSER attribute/,
+		"reserve of the superuser, against $_", user => $_)
+	  foreach qw(app ops);
+	$reserved_slots += 2;
+}
+is(refusals($watcher), "reserved_slots $reserved_slots, role_limit 3, database_limit 2, walsender_limit 2",
+	'reserved slots are counted');
+is( $watcher->query("SELECT usename, datname, application_name, refusals
+		FROM pool_exhaust_refused_services WHERE application_name <> ''"),
+	'app|postgres|shop|4', 'the refused service has a name');
+
+# To the brim: not even a name is looked at.
+push @held, client($node);
+is($watcher->query('SELECT in_use, free, authenticating FROM pool_exhaust_slots'), '6|0|0', 'every slot is taken');
+refused(6, '53300', qr/sorry, too many clients already/, "full, against $_", user => $_)
+  foreach 'app', 'nobody', scalar getpwuid($>);
+my $too_many_clients = 3;
+is( refusals($watcher),
+	"too_many_clients $too_many_clients, reserved_slots $reserved_slots, role_limit 3, database_limit 2, walsender_limit 2",
+	'too many clients are counted');
+my ($server_in_use, $server_refused) = (6, $too_many_clients + $reserved_slots);
+is( $watcher->query("SELECT in_use, capacity, health, refused FROM pool_exhaust_pools WHERE name = 'server'"),
+	"$server_in_use|$capacity|exhausted|$server_refused", 'the server is a pool, and exhausted');
+
+# Names that nobody has checked: every byte that is not printable ASCII becomes
+# '?' (16+: PostgreSQL itself writes \xNN for those of application_name).
+refused(6, '53300', qr/too many clients/, 'hostile names',
+	user => "ev\x1bil\xc3\xa9", database => "d\n\x07b", application_name => "a\tb\x{7f}c");
+is( $watcher->query("SELECT usename, datname, application_name, refusals
+		FROM pool_exhaust_refused_services WHERE usename LIKE 'ev%'"),
+	'ev?il??|d??b|' . ($node->pg_version >= 16 ? 'a\x09b\x7fc' : 'a?b?c') . '|1',
+	'hostile names are made harmless');
+refused(6, '53300', qr/too many clients/, 'a long name', user => 'app', application_name => 'n' x 200);
+is( $watcher->query("SELECT max(length(application_name)) FROM pool_exhaust_refused_services"),
+	63, 'a long name is cut');
+$too_many_clients += 2;
+
+# More names than the table has places (256): the rest is counted as one.
+foreach my $i (1 .. 400)
+{
+	my $client = login($node, user => "user$i", database => "db$i");
+	$client->vanish;
+}
+$too_many_clients += 400;
+is( $watcher->query("SELECT refusals FROM pool_exhaust_refusals WHERE cause = 'too_many_clients'"),
+	$too_many_clients, 'each of many names is counted');
+is( $watcher->query("SELECT usename, datname, application_name, refusals > 0
+		FROM pool_exhaust_refused_services WHERE cause = '(others)'"),
+	'(others)|(others)|(others)|t', 'what does not fit is counted in one row');
+is( $watcher->query("SELECT (SELECT sum(refusals) FROM pool_exhaust_refused_services)
+		- (SELECT sum(refusals) FROM pool_exhaust_refusals)"),
+	0, 'services and causes add up to the same');
+cmp_ok($watcher->query('SELECT count(*) FROM pool_exhaust_refused_services'), '<=', 257, 'the table is bounded');
+
+# The log has one FATAL for each.
+my $log = slurp_file($node->logfile, $log_start);
+my %fatals;
+$fatals{$1}++ while $log =~ /FATAL:  (sorry, too many|remaining connection slots|too many connections for|number of requested standby)/g;
+is_deeply(
+	\%fatals,
+	{
+		'sorry, too many' => $too_many_clients,
+		'remaining connection slots' => $reserved_slots,
+		'too many connections for' => 5,
+		'number of requested standby' => 2
+	},
+	'the log agrees with the ledger');
+let_go(@held);
+in_use_becomes(1, 'all let go');
+
+# Logins that stall at the password take slots, also those of the superuser.
+@held = map { login($node, user => 'stalled') } 1 .. 5;
+is((grep { $_->{stalled} } @held), 5, 'five logins wait for a password');
+is($watcher->query('SELECT in_use, free, authenticating FROM pool_exhaust_slots'),
+	'6|0|5', 'stalled logins are seen');
+refused(6, '53300', qr/too many clients/, 'a superuser behind stalled logins');
+$too_many_clients++;
+is($watcher->query("SELECT refusals FROM pool_exhaust_refusals WHERE cause = 'too_many_clients'"),
+	$too_many_clients, 'the refused superuser is counted');
+$_->vanish foreach @held;
+in_use_becomes(1, 'the stalled logins are gone');
+
+# Sockets that say nothing take no slot, but a child process each.
+# 15, 17: 2 x (6 + 1 + 1 + 1 + 8), connections, autovacuum workers and launcher,
+#         walsenders, workers
+# 18:     2 x (6 + 1), connections and walsenders
+my $children = $node->pg_version >= 18 ? 14 : 34;
+my @silent = map { PoolExhaust::Client->new($node, silent => 1) } 1 .. $children;
+foreach my $user ('app', 'nobody', scalar getpwuid($>))
+{
+	my $client = login($node, user => $user);
+	is(sqlstate($client), '53300', "no child process for $user");
+	$client->vanish;
+}
+is($watcher->query('SELECT in_use, free, authenticating FROM pool_exhaust_slots'),
+	'1|5|0', 'and yet five slots are free');
+is($watcher->query("SELECT refusals FROM pool_exhaust_refusals WHERE cause = 'child_processes'"),
+	3, 'refusals for want of child processes are counted');
+is($watcher->query("SELECT refusals FROM pool_exhaust_refusals WHERE cause = 'too_many_clients'"),
+	$too_many_clients, 'and not taken for another cause');
+$_->vanish foreach @silent;
+
+# A server that is about to go
+system_log('pg_ctl', '--pgdata', $node->data_dir, '--mode', 'smart', '--no-wait', 'stop');
+ok($node->wait_for_log(qr/received smart shutdown request/, $log_start), 'the server shuts down');
+foreach (1 .. 2)
+{
+	my $client = login($node, user => 'app');
+	is(sqlstate($client), '57P03', 'nobody new is let in');
+	$client->vanish;
+}
+is( $watcher->query("SELECT refusals, first_at <= last_at, http_status FROM pool_exhaust_refusals
+		WHERE cause = 'not_accepting'"),
+	'2|t|503', 'refusals of a server that shuts down are counted');
+$watcher->close;
+$node->stop('smart', fail_ok => 1);
+$node->start;
+is($node->safe_psql('postgres', 'SELECT sum(refusals) FROM pool_exhaust_refusals'),
+	0, 'the ledger begins with the server');
+
+# The scenario on the same server, with the numbers above.
+sub checks_of
+{
+	my ($target, $options) = @_;
+
+	$node->safe_psql('postgres', "SET client_min_messages = warning;
+		SELECT count(*) FROM pool_exhaust_run('saturation', '$target', '$options')");
+	return $node->safe_psql('postgres', "SELECT name, outcome, expected, observed FROM pool_exhaust_checks
+		WHERE run_id = (SELECT max(id) FROM pool_exhaust_runs) AND name <> 'slowest refusal' ORDER BY seq");
+}
+
+# One slot is the caller's.
+my $room = $capacity - 1;
+my $path = $has_reserved ? 'healthy > exhausted' : 'healthy > warning > exhausted';
+is(checks_of('server', '{}'), <<"CHECKS" =~ s/\n\z//r, 'saturation of the server');
+held connections|pass|$room|$room
+in use by the server's count|pass|$capacity|$capacity
+sessions in pg_stat_activity|pass|$room|$room
+health on the way up|pass|$path|$path
+refused attempts|pass|10|10
+refusals by cause|pass|53300 reserved_slots 10|53300 reserved_slots 10
+refusals in the ledger|pass|+10|+10
+superuser let in|pass|yes|yes
+sessions left after the release|pass|0|0
+connections lost on the way|pass|0|0
+health after the release|pass|healthy|healthy
+granted after the release|pass|1|1
+sessions left at the end|pass|0|0
+CHECKS
+
+is(checks_of('role', '{"role_limit": 2, "knocks": 7}'), <<"CHECKS" =~ s/\n\z//r, 'saturation of a role');
+held connections|pass|2|2
+in use by the server's count|pass|2|2
+sessions in pg_stat_activity|pass|2|2
+health on the way up|pass|healthy > exhausted|healthy > exhausted
+refused attempts|pass|7|7
+refusals by cause|pass|53300 role_limit 7|53300 role_limit 7
+refusals in the ledger|pass|+7|+7
+superuser let in|skip||
+sessions left after the release|pass|0|0
+connections lost on the way|pass|0|0
+health after the release|pass|healthy|healthy
+granted after the release|pass|1|1
+sessions left at the end|pass|0|0
+CHECKS
+is($node->safe_psql('postgres', "SELECT string_agg(verdict, ' ' ORDER BY id) FROM pool_exhaust_runs"),
+	'pass pass', 'both pass');
+
+left_nothing($node);
+done_testing();

@@ -1,0 +1,113 @@
+# The server stops, or crashes, under a run: when it is back, nothing of the
+# run is left but its row, and the next run passes.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_server('restart', conf => q(
+max_connections = 20
+restart_after_crash = on
+));
+my $crashed = 'aborted: the server stopped or crashed during the run';
+
+# A run that fills the server and then knocks until it is ended.
+sub running
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name) = @_;
+	my $client = client($node);
+
+	$client->query(q(SELECT pool_exhaust_start('saturation', 'server', '{"knocks": 10000, "timeout_ms": 300000}')));
+	my $watcher = client($node);
+	my $run_id = in_progress($watcher, 'knock', "$name: the run is there", 'done > 0');
+	return ($run_id, $watcher, $client);
+}
+
+# The server is back: the run is over, in the tables and everywhere.
+sub recovered
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($run_id, $verdict, $name) = @_;
+
+	ok($node->poll_query_until('postgres', "SELECT verdict IS NOT NULL FROM pool_exhaust_runs WHERE id = $run_id"),
+		"$name: the run has a verdict");
+	ok($node->poll_query_until('postgres', "SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_[0-9]+\$'", 0),
+		"$name: its role is gone");
+	my $client = client($node);
+	run_ends($client, $run_id, $verdict, $name);
+	$client->query("SELECT pool_exhaust_run('saturation', 'server')");
+	is($client->query('SELECT verdict FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1'), 'pass', "$name: the next run passes");
+	$client->close;
+}
+
+{
+	my ($run_id, @clients) = running('immediate stop');
+	$node->stop('immediate');
+	$_->vanish foreach @clients;
+	$node->start;
+	recovered($run_id, $crashed, 'immediate stop');
+}
+
+{
+	my ($run_id, @clients) = running('fast stop');
+	$node->stop('fast');
+	$_->vanish foreach @clients;
+	$node->start;
+	recovered($run_id, 'aborted: the runner was told to terminate', 'fast stop');
+}
+
+# One of the sessions, and then the runner, is killed; the server restarts.
+foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust runner'")
+{
+	my $name = $victim =~ /runner/ ? 'killed runner' : 'killed session';
+	my ($run_id, $watcher, $client) = running($name);
+	my $log_start = -s $node->logfile;
+
+	kill 'KILL', $watcher->query("SELECT pid FROM pg_stat_activity WHERE $victim LIMIT 1");
+	ok($node->wait_for_log(qr/all server processes terminated; reinitializing/, $log_start), "$name: the server crashes");
+	$_->vanish foreach $watcher, $client;
+	ok($node->poll_query_until('postgres', 'SELECT true'), "$name: the server is back");
+	recovered($run_id, $crashed, $name);
+}
+
+# The run after a crash does not wait for anybody to clean up.
+{
+	my ($run_id, @clients) = running('haste');
+	$node->stop('immediate');
+	$_->vanish foreach @clients;
+	$node->start;
+	my $client = client($node);
+	$client->query("SELECT pool_exhaust_run('saturation', 'server')");
+	is(sqlstate($client), '00000', 'haste: a run at once') or diag $client->message;
+	is($client->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1"), 'pass', 'haste: it passes');
+	$client->close;
+	recovered($run_id, $crashed, 'haste');
+}
+
+# A crash in a database that is gone afterwards
+{
+	$node->safe_psql('postgres', 'CREATE DATABASE doomed');
+	$node->safe_psql('doomed', 'CREATE EXTENSION pool_exhaust');
+	my $client = client($node, database => 'doomed');
+	my $run_id = $client->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 10000, "timeout_ms": 300000}')));
+	in_progress($client, 'knock', 'doomed database: the run is there', 'done > 0');
+	is($client->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 1, 'doomed database: the run has its role');
+	$node->stop('immediate');
+	$client->vanish;
+	$node->start;
+	ok($node->poll_query_until('postgres', "SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_[0-9]+\$'", 0),
+		'doomed database: the role is gone');
+	is($node->safe_psql('doomed', "SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id"), 'aborted', 'doomed database: the run is over');
+	ok($node->poll_query_until('postgres', "SELECT count(*) FROM pg_stat_activity WHERE datname = 'doomed'", 0),
+		'doomed database: nobody stays in it');
+	$node->safe_psql('postgres', 'DROP DATABASE doomed');
+}
+
+# What was killed above, a session and a runner
+left_nothing($node, killed => 2);
+done_testing();

@@ -1,0 +1,117 @@
+# Who may do what: nothing for PUBLIC, a look for pg_monitor, a run for those
+# who were granted it.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_server('rights', conf => 'max_connections = 40');
+$node->safe_psql('postgres', q(
+CREATE ROLE nobody_special LOGIN;
+CREATE ROLE watcher LOGIN IN ROLE pg_monitor;
+CREATE ROLE tester LOGIN;
+CREATE ROLE tester2 LOGIN;
+CREATE ROLE signaller LOGIN IN ROLE pg_signal_backend;
+GRANT EXECUTE ON FUNCTION pool_exhaust_run(text, text, jsonb, text), pool_exhaust_start(text, text, jsonb),
+	pool_exhaust_wait(bigint, interval), pool_exhaust_stop(bigint), pool_exhaust_report(bigint, text)
+	TO tester, tester2, signaller;
+));
+
+my $superuser = client($node);
+my @views = split /\n/, $superuser->query(q(
+	SELECT relname FROM pg_class WHERE relname LIKE 'pool\_exhaust\_%' AND relkind IN ('r', 'v') ORDER BY relname));
+my @functions = split /\n/, $superuser->query(q(
+	SELECT proname FROM pg_proc WHERE proname LIKE 'pool\_exhaust\_%' ORDER BY proname));
+cmp_ok(scalar(@views), '>=', 10, 'there are views and tables');
+cmp_ok(scalar(@functions), '>=', 14, 'there are functions');
+
+# PUBLIC
+is($superuser->query(q(SELECT string_agg(relname, ', ') FROM pg_class
+		WHERE relname LIKE 'pool\_exhaust\_%' AND relkind IN ('r', 'v', 'S')
+		AND has_table_privilege('nobody_special', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+		AND relkind <> 'S')), '', 'PUBLIC has no right on any view or table');
+is($superuser->query(q(SELECT string_agg(proname, ', ') FROM pg_proc
+		WHERE proname LIKE 'pool\_exhaust\_%' AND has_function_privilege('nobody_special', oid, 'EXECUTE'))),
+	'', 'PUBLIC may call no function');
+my $client = client($node, user => 'nobody_special');
+fails_with($client, "SELECT * FROM $_", '42501', [qr/permission denied/], "PUBLIC: $_")
+  foreach @views, "pool_exhaust_run('saturation')", 'pool_exhaust_stop()', 'pool_exhaust_report()', 'pool_exhaust_census()';
+$client->close;
+
+# pg_monitor
+$client = client($node, user => 'watcher');
+foreach my $view (@views)
+{
+	$client->query("SELECT count(*) FROM $view");
+	is(sqlstate($client), '00000', "pg_monitor sees $view") or diag $client->message;
+}
+fails_with($client, "SELECT $_", '42501', [qr/permission denied/], "pg_monitor: $_")
+  foreach "pool_exhaust_run('saturation')", "pool_exhaust_start('saturation')", 'pool_exhaust_stop()';
+fails_with($client, $_, '42501', [qr/permission denied/], "pg_monitor: $_")
+  foreach 'DELETE FROM pool_exhaust_runs', "UPDATE pool_exhaust_runs SET verdict = 'pass'", 'TRUNCATE pool_exhaust_samples';
+is($client->query("SELECT usename FROM pool_exhaust_backends WHERE usename <> 'watcher'"), scalar getpwuid($>),
+	'pg_monitor sees sessions of other roles');
+$client->close;
+
+# A role that was granted the functions, and no table
+my $tester = client($node, user => 'tester');
+my $report = $tester->query("SELECT pool_exhaust_run('saturation', 'role')") // $tester->message;
+like($report, qr/\A ?PASS +saturation on role/, 'who was granted it runs, and gets the report');
+like($tester->query("SELECT pool_exhaust_report(NULL, 'json')::jsonb->>'verdict'"), qr/^pass$/, 'and reads it again');
+fails_with($tester, 'SELECT * FROM pool_exhaust_runs', '42501', [qr/permission denied/], 'but not the tables');
+is($tester->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, 'the run had a role of its own, and dropped it');
+
+# Whose run it is decides who may stop it.
+my $long = q('saturation', 'role', '{"knocks": 10000, "role_limit": 1, "timeout_ms": 300000}');
+my $run_id = $superuser->query("SELECT pool_exhaust_start($long)");
+in_progress($superuser, 'knock', 'a run of the superuser', 'done > 0');
+fails_with($tester, "SELECT pool_exhaust_stop($run_id)", '42501',
+	[ qr/permission denied to stop run $run_id/, qr/pg_signal_backend/ ], 'a run of somebody else');
+is($tester->query('SELECT pool_exhaust_stop()'), 0, 'stop of all leaves the runs of others');
+is($superuser->query("SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id"), 1, 'the run goes on');
+
+# The sessions of a run are seen by whom the sessions of others are shown.
+is($superuser->query("SELECT count(*), min(usename) ~ '^pool_exhaust_' FROM pool_exhaust_backends WHERE run_id = $run_id AND state IS NOT NULL AND application_name = 'pool_exhaust' AND usename ~ '^pool_exhaust_'"),
+	'1|t', 'the superuser sees the session of the run');
+$superuser->query('GRANT SELECT ON pool_exhaust_backends, pool_exhaust_slots TO tester; GRANT EXECUTE ON FUNCTION pool_exhaust_run_roles(), pool_exhaust_census() TO tester');
+is($tester->query('SELECT count(*), min(usename) FROM pool_exhaust_backends'), '1|tester', 'a plain role sees only its own session');
+my $signaller = client($node, user => 'signaller');
+is($signaller->query("SELECT pool_exhaust_stop($run_id)"), 1, 'pg_signal_backend may stop it');
+run_ends($superuser, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'stopped by pg_signal_backend');
+$signaller->close;
+
+$run_id = $tester->query("SELECT pool_exhaust_start($long)");
+my $tester2 = client($node, user => 'tester2');
+fails_with($tester2, "SELECT pool_exhaust_stop($run_id)", '42501', [qr/permission denied/], 'a run of another tester');
+is($tester2->query("SELECT pool_exhaust_wait($run_id, '0') IS NULL"), 't', 'anybody with the right may wait');
+is($tester->query("SELECT pool_exhaust_stop($run_id)"), 1, 'its owner may stop it');
+run_ends($superuser, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'stopped by its owner');
+$run_id = $tester->query("SELECT pool_exhaust_start($long)");
+is($superuser->query('SELECT pool_exhaust_stop()'), 1, 'a superuser may stop all');
+run_ends($superuser, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'stopped by a superuser');
+
+# A run from within a function of somebody else's, and past a hostile schema
+$superuser->query(q(
+	CREATE FUNCTION run_it() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = public
+		AS $$ SELECT pool_exhaust_run('saturation', 'role') LIMIT 1 $$;
+	CREATE SCHEMA hostile AUTHORIZATION tester));
+like($tester2->query('SELECT run_it()'), qr/\A ?PASS/, 'a run from a SECURITY DEFINER function');
+$tester->query('CREATE TABLE hostile.pool_exhaust_runs (id int); CREATE FUNCTION hostile.current_setting(text) RETURNS text LANGUAGE sql AS $$ SELECT 1/0 $$');
+like($tester->query("SET search_path = hostile, public, pg_catalog; SELECT pool_exhaust_run('saturation', 'role')") // $tester->message,
+	qr/PASS +saturation/, 'objects of the same names are passed over');
+
+# Settings of the database and of all roles do not reach the runner.
+$superuser->query("ALTER DATABASE postgres SET default_transaction_read_only = on");
+$superuser->query("ALTER DATABASE postgres SET statement_timeout = '1ms'");
+$superuser->query("ALTER DATABASE postgres SET search_path = ''");
+is($superuser->query("SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role'))"), 'pass', 'a run in a database with odd settings')
+  or diag $superuser->message;
+$superuser->query('ALTER DATABASE postgres RESET ALL');
+
+$_->close foreach $superuser, $tester, $tester2;
+left_nothing($node);
+done_testing();

@@ -1,0 +1,313 @@
+# What the suites in this directory share: a server that preloads
+# pool_exhaust, a client that speaks the protocol by itself and so depends on
+# nothing that is tested here, and the proof that nothing was left behind.
+package PoolExhaust;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+our @EXPORT = qw(client fails_with in_progress left_nothing login
+  new_server refusals rewrite_hba run_ends sqlstate wait_for);
+
+# A started server that preloads pool_exhaust, with the extension in database
+# postgres.  Parameters: conf => lines of postgresql.conf, streaming => 1.
+sub new_server
+{
+	my ($name, %params) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(allows_streaming => $params{streaming});
+	$node->append_conf('postgresql.conf',
+		"shared_preload_libraries = 'pool_exhaust'\n" . ($params{conf} // ''));
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION pool_exhaust');
+	return $node;
+}
+
+# Replaces pg_hba.conf; what is in force changes with the next reload.
+sub rewrite_hba
+{
+	my ($node, @lines) = @_;
+
+	unlink $node->data_dir . '/pg_hba.conf';
+	$node->append_conf('pg_hba.conf', join("\n", @lines));
+}
+
+# A session, by default of the superuser; dies if it is refused.
+sub client
+{
+	my ($node, %params) = @_;
+	my $client = login($node, %params);
+
+	die "login failed: $client->{error}{C} $client->{error}{M}" if $client->{error};
+	return $client;
+}
+
+# An attempt to get a session; "error" of the result says why there is none.
+sub login
+{
+	my ($node, %params) = @_;
+
+	return PoolExhaust::Client->new($node, %params);
+}
+
+# The SQLSTATE that a query or a login of this client ended with.
+sub sqlstate
+{
+	my ($client) = @_;
+
+	return $client->{error} ? $client->{error}{C} : '00000';
+}
+
+# Runs a query that must fail with this SQLSTATE, and with messages (message,
+# detail and hint together) that match all the patterns.
+sub fails_with
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($client, $sql, $sqlstate, $patterns, $name) = @_;
+
+	$client->query($sql);
+	is(sqlstate($client), $sqlstate, "$name: SQLSTATE");
+	my $text = $client->message;
+	like($text, $_, "$name: $_") foreach @$patterns;
+}
+
+# Asks until the answer is the expected one; false, with the last answer shown,
+# when that takes too long.
+sub wait_for
+{
+	my ($client, $sql, $expected) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $last;
+
+	while (time < $end)
+	{
+		$last = $client->query($sql) // $client->message;
+		return 1 if $last eq $expected;
+		usleep(2_000);
+	}
+	diag "timed out waiting for: $sql\nexpected: $expected\nlast: $last";
+	return 0;
+}
+
+# The refusal ledger without its zeros, "cause count" in the order of causes.
+sub refusals
+{
+	my ($client) = @_;
+
+	return $client->query("SELECT coalesce(string_agg(cause || ' ' || refusals, ', '), 'none')
+		FROM pool_exhaust_refusals WHERE refusals > 0");
+}
+
+# Waits until a run has come to this phase and returns its id; "more" is a
+# condition on the other columns of pool_exhaust_progress.
+sub in_progress
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($client, $phase, $name, $more) = @_;
+
+	$more //= 'true';
+	ok( wait_for(
+			$client,
+			"SELECT count(*) FROM pool_exhaust_progress WHERE phase = '$phase' AND $more", 1),
+		$name);
+	return $client->query('SELECT max(run_id) FROM pool_exhaust_progress');
+}
+
+# The run is over at this moment: with this verdict and reason, and nothing of
+# it is left.
+sub run_ends
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($client, $run_id, $verdict, $name) = @_;
+
+	is( $client->query("SELECT concat_ws(': ', verdict, reason)
+			FROM pool_exhaust_runs WHERE id = $run_id"),
+		$verdict, "$name: verdict and reason");
+	is( $client->query("SELECT (SELECT count(*) FROM pg_stat_activity
+				WHERE usename ~ '^pool_exhaust_[0-9]+\$') || ' sessions, '
+			|| (SELECT count(*) FROM pg_roles
+				WHERE rolname ~ '^pool_exhaust_[0-9]+\$') || ' roles, '
+			|| (SELECT count(*) FROM pool_exhaust_progress
+				WHERE run_id = $run_id) || ' runs'"),
+		'0 sessions, 0 roles, 0 runs', "$name: nothing is left");
+}
+
+# The end of every suite.  Processes that the suite itself killed are allowed
+# to be "terminated by signal", as often as "killed" says.
+sub left_nothing
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($node, %params) = @_;
+	my $name = $node->name;
+
+	ok( $node->poll_query_until(
+			'postgres',
+			"SELECT count(*) FROM pg_stat_activity
+			 WHERE pid <> pg_backend_pid() AND backend_type IN ('client backend', 'pool_exhaust runner')", 0),
+		"$name: no session and no runner is left");
+	is( $node->safe_psql('postgres', "SELECT rolname FROM pg_roles WHERE rolname LIKE 'pool\\_exhaust\\_%'"),
+		'', "$name: no role is left");
+	if (!$params{not_preloaded})
+	{
+		is($node->safe_psql('postgres', 'SELECT * FROM pool_exhaust_progress'),
+			'', "$name: no run is left");
+		ok( $node->poll_query_until('postgres', 'SELECT in_use FROM pool_exhaust_slots', 1),
+			"$name: no slot is left in use");
+	}
+
+	my @bad = grep { /PANIC:|TRAP:|terminated by signal|"pool_exhaust .*exited with exit code 1/ }
+	  split /\n/, slurp_file($node->logfile);
+	is(scalar(@bad), $params{killed} // 0, "$name: nothing crashed") or diag join("\n", @bad);
+}
+
+# A client that speaks the frontend/backend protocol, version 3.0.
+package PoolExhaust::Client;
+
+use IO::Select;
+use IO::Socket::UNIX;
+
+# Parameters: user, database, application_name, replication, as in a startup
+# packet; silent => 1 sends none.  A login that the server asks for a password
+# stalls there: "stalled" is true.
+sub new
+{
+	my ($class, $node, %params) = @_;
+	my $path = $node->host . '/.s.PGSQL.' . $node->port;
+	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $path)
+	  or die "could not connect to $path: $!";
+	my $self = bless { socket => $socket, input => '' }, $class;
+
+	return $self if delete $params{silent};
+	$params{user}     //= getpwuid($>);
+	$params{database} //= 'postgres';
+	my $packet = pack('N', 196608) . join('', map { "$_\0$params{$_}\0" } sort keys %params) . "\0";
+	$self->_write(pack('N', 4 + length $packet) . $packet);
+	$self->_read_until_ready;
+	return $self;
+}
+
+# Sends a query and does not wait for its end.
+sub send
+{
+	my ($self, $sql) = @_;
+
+	$self->_write('Q' . pack('N', 5 + length $sql) . "$sql\0");
+}
+
+# Waits for the end of a query; the rows as psql -At shows them, or undef if
+# it failed.
+sub result
+{
+	my ($self) = @_;
+
+	$self->_read_until_ready;
+	return $self->{error} ? undef : join("\n", @{ $self->{rows} });
+}
+
+sub query
+{
+	my ($self, $sql) = @_;
+
+	$self->send($sql);
+	return $self->result;
+}
+
+# Message, detail and hint of the last error.
+sub message
+{
+	my ($self) = @_;
+
+	return $self->{error} ? join("\n", grep { defined } @{ $self->{error} }{qw(M D H)}) : '';
+}
+
+# Says good-bye; the slot is free a little later.
+sub close
+{
+	my ($self) = @_;
+
+	$self->_write('X' . pack('N', 4));
+	$self->vanish;
+}
+
+# Goes away without a word.
+sub vanish
+{
+	my ($self) = @_;
+
+	CORE::close($self->{socket});
+}
+
+sub _write
+{
+	my ($self, $bytes) = @_;
+
+	# A server that has gone already will be seen by whoever reads.
+	syswrite $self->{socket}, $bytes;
+}
+
+sub _read
+{
+	my ($self, $length) = @_;
+
+	while (length $self->{input} < $length)
+	{
+		IO::Select->new($self->{socket})->can_read($PostgreSQL::Test::Utils::timeout_default)
+		  or die 'timed out waiting for the server';
+		my $n = sysread $self->{socket}, $self->{input}, 8192, length $self->{input};
+		return undef if !$n;
+	}
+	return substr $self->{input}, 0, $length, '';
+}
+
+sub _read_until_ready
+{
+	my ($self) = @_;
+
+	delete @$self{qw(error stalled)};
+	$self->{rows} = [];
+	for (;;)
+	{
+		my $head = $self->_read(5);
+		my ($type, $length) = unpack 'aN', $head // '';
+		my $body = defined $head ? $self->_read($length - 4) : undef;
+
+		if (!defined $body)
+		{
+			$self->{error} //= { C => '08006', M => 'the server closed the connection' };
+			return;
+		}
+		if ($type eq 'E')
+		{
+			$self->{error} = { map { substr($_, 0, 1) => substr($_, 1) } grep { length } split /\0/, $body };
+			return if $self->{error}{V} =~ /FATAL|PANIC/;
+		}
+		elsif ($type eq 'D')
+		{
+			my ($columns, @row) = unpack 'n', substr $body, 0, 2, '';
+			for (1 .. $columns)
+			{
+				my $n = unpack 'l>', substr $body, 0, 4, '';
+				push @row, $n < 0 ? '' : substr $body, 0, $n, '';
+			}
+			push @{ $self->{rows} }, join '|', @row;
+		}
+		elsif ($type eq 'R')
+		{
+			$self->{stalled} = unpack('N', $body) != 0;
+			return if $self->{stalled};
+		}
+		elsif ($type eq 'Z')
+		{
+			return;
+		}
+	}
+}
+
+1;
