@@ -55,8 +55,10 @@ WHERE c.relname LIKE 'pool\_exhaust\_%' AND c.relkind IN ('r', 'v')
 SELECT name, boot_val, unit, context, min_val, max_val
 FROM pg_settings WHERE name LIKE 'pool\_exhaust.%' ORDER BY name COLLATE "C";
 SET pool_exhaust.no_such_setting = 1;
+\set VERBOSITY sqlstate
 SET pool_exhaust.max_run_time = 0;
 SET pool_exhaust.max_connections_per_run = -1;
+\set VERBOSITY default
 
 -- The scenarios explain themselves
 SELECT name, summary, default_target, effect FROM pool_exhaust_scenarios;

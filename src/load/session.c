@@ -216,6 +216,19 @@ session_failed_at_once(uv_timer_t *timer)
 }
 
 /*
+ * libpq wants to wait until it can write.  A unix socket is connected from the
+ * start, so the first packet can go at once, which spares a turn of the loop.
+ */
+static PostgresPollingStatusType
+session_first_poll(PGconn *conn)
+{
+	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD)
+		return PGRES_POLLING_FAILED;
+	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+	return PQhost(conn)[0] == '/' ? PQconnectPoll(conn) : PGRES_POLLING_WRITING;
+}
+
+/*
  * Starts to connect.  events->connected is called from the loop, once, never
  * from within this function; after CONNECT_GRANTED the session is open and
  * the caller's to close, after anything else it closes itself.
@@ -224,6 +237,8 @@ void
 session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 			 const SessionEvents *events, void *owner)
 {
+	PostgresPollingStatusType polling;
+
 	Assert(session->state == SESSION_UNUSED);
 	session->state = SESSION_CONNECTING;
 	session->events = events;
@@ -236,14 +251,14 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->timer.data = session;
 
 	session->conn = PQconnectStartParams(login->keywords, login->values, 0);
-	if (session->conn == NULL || PQstatus(session->conn) == CONNECTION_BAD ||
+	polling = session_first_poll(session->conn);
+	if (polling == PGRES_POLLING_FAILED ||
 		uv_poll_init(&loop->uv, &session->poll, PQsocket(session->conn)) != 0)
 	{
 		uv_timer_start(&session->timer, session_failed_at_once, 0, 0);
 		return;
 	}
-	PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE);
 	session->poll.data = session;
 	uv_timer_start(&session->timer, session_timed_out, timeout_ms, 0);
-	session_watch(session, UV_WRITABLE);
+	session_watch(session, polling == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE);
 }

@@ -91,31 +91,28 @@ way_init(void)
 
 /*
  * libpq resolves a host name without being asked to return, so resolve it
- * before the loop turns.  Returns NULL if there is nothing to resolve.
+ * before the loop turns.  Returns the addresses, a List of char *.
  */
-static char *
+static List *
 host_resolve(const char *host)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
+	List	   *addresses = NIL;
 	char		address[NI_MAXHOST];
-	int			rc;
+	int			rc = getaddrinfo(host, NULL, &hints, &found);
 
-	if (host[0] == '/' || host[0] == '@')
-		return NULL;
-	rc = getaddrinfo(host, NULL, &hints, &found);
-	if (rc == 0)
-	{
-		rc = getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof(address),
-						 NULL, 0, NI_NUMERICHOST);
-		freeaddrinfo(found);
-	}
 	if (rc != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
 				 errmsg("could not resolve host \"%s\" of pool_exhaust.conninfo: %s",
 						host, gai_strerror(rc))));
-	return pstrdup(address);
+	for (struct addrinfo *a = found; a != NULL; a = a->ai_next)
+		if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof(address),
+						NULL, 0, NI_NUMERICHOST) == 0)
+			addresses = lappend(addresses, pstrdup(address));
+	freeaddrinfo(found);
+	return addresses;
 }
 
 /* What every way has in common; comes last, so that it overrides. */
@@ -155,21 +152,25 @@ way_at(const char *name, const char *keyword, const char *address, const char *s
 	return way;
 }
 
+static const char *
+conninfo_value(const PQconninfoOption *options, const char *keyword)
+{
+	for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
+		if (strcmp(o->keyword, keyword) == 0)
+			return o->val;
+	return NULL;
+}
+
 /* What the setting leaves open is as in the other ways. */
 static Way *
-way_from_conninfo(const Who *who)
+way_from_conninfo(const PQconninfoOption *options, char *address, const Who *who)
 {
 	Way		   *way = palloc0(sizeof(Way));
-	PQconninfoOption *options = PQconninfoParse(way_conninfo, NULL);
-	char	   *address = NULL;
-	bool		has_address = false;
 
-	if (options == NULL)
-		elog(ERROR, "could not parse pool_exhaust.conninfo");
 	way->name = "pool_exhaust.conninfo";
 	login_add(&way->login, "port", psprintf("%d", PostPortNumber));
 	login_add(&way->login, "sslmode", "disable");
-	for (PQconninfoOption *o = options; o->keyword != NULL; o++)
+	for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
 	{
 		if (o->val == NULL)
 			continue;
@@ -179,16 +180,32 @@ way_from_conninfo(const Who *who)
 					 errmsg("pool_exhaust.conninfo sets too many parameters"),
 					 errhint("Host, port and TLS parameters are enough.")));
 		login_add(&way->login, pstrdup(o->keyword), pstrdup(o->val));
-		if (strcmp(o->keyword, "host") == 0)
-			address = host_resolve(o->val);
-		if (strcmp(o->keyword, "hostaddr") == 0)
-			has_address = true;
 	}
-	PQconninfoFree(options);
-	if (address != NULL && !has_address)
+	if (address != NULL)
 		login_add(&way->login, "hostaddr", address);
 	way_finish(way, who);
 	return way;
+}
+
+/* One way for each address that the host name leads to. */
+static List *
+ways_from_conninfo(List *ways, const Who *who)
+{
+	PQconninfoOption *options = PQconninfoParse(way_conninfo, NULL);
+	const char *host;
+	ListCell   *lc;
+
+	if (options == NULL)
+		elog(ERROR, "could not parse pool_exhaust.conninfo");
+	host = conninfo_value(options, "host");
+	if (host == NULL || host[0] == '/' || host[0] == '@' ||
+		conninfo_value(options, "hostaddr") != NULL)
+		ways = lappend(ways, way_from_conninfo(options, NULL, who));
+	else
+		foreach(lc, host_resolve(host))
+			ways = lappend(ways, way_from_conninfo(options, lfirst(lc), who));
+	PQconninfoFree(options);
+	return ways;
 }
 
 static List *
@@ -231,7 +248,7 @@ ways_list(const char *user, const char *password, const char *database,
 	List	   *ways = NIL;
 
 	if (way_conninfo != NULL && way_conninfo[0] != '\0')
-		ways = lappend(ways, way_from_conninfo(&who));
+		ways = ways_from_conninfo(ways, &who);
 	ways = ways_over_sockets(ways, &who);
 	return ways_over_tcp(ways, &who);
 }

@@ -238,7 +238,7 @@ runner_open_pool(Run *run, int place)
 	runner_raise_descriptors(config.sessions_max);
 
 	/* The login that found the way in gives its slot back first. */
-	wait_until(run, census_role_sessions(run->role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
+	poll_until(run, census_role_sessions(run->role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
 	run->pool = pool_open(&config);
 }
 

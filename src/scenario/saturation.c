@@ -14,6 +14,7 @@
 #define KNOCK_TIMEOUT_MS	(5 * 1000)
 #define SETTLE_TIMEOUT_MS	(2 * 1000)
 #define RELEASE_TIMEOUT_MS	(30 * 1000)
+#define SHUTDOWN_NOTICE_MS	500
 
 /* From the test plan for pool exhaustion: a refusal is told at once. */
 #define REFUSAL_LIMIT_MS	1000.0
@@ -44,9 +45,13 @@ require_logins_work(Run *run)
 {
 	const ConnectResult *failure = &run->pool->last_failure;
 
-	if (run->pool->stats.failed > 0)
-		run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity: %s%s%s",
-				failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
+	if (run->pool->stats.failed == 0)
+		return;
+
+	/* A server that shuts down ends logins before it tells this process. */
+	wait_until(run, false, SHUTDOWN_NOTICE_MS);
+	run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity: %s%s%s",
+			failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
 }
 
 static void
@@ -85,23 +90,64 @@ path_up(int in_use, int capacity)
 	return path.data;
 }
 
-/* Opens connections until "level" are in use, ours and everybody else's. */
+/* Waits for "held" connections, or until it is clear that they will not come. */
 static void
-fill_to(Run *run, int level)
+wait_for_held(Run *run, int held)
 {
 	PoolStats  *stats = &run->pool->stats;
 	uint64		refused = stats->refused;
-	int			room = level - look(run).in_use;
 
-	if (room <= 0)
-		return;
-	run_progress(run, stats->held, stats->held + room);
-	pool_acquire(run->pool, room);
-	wait_until(run, (stats->wanted == 0 && stats->opening == 0) ||
-			   stats->refused > refused || stats->failed > 0, FILL_TIMEOUT_MS);
-	pool_cancel(run->pool);
-	wait_until(run, stats->opening == 0, KNOCK_TIMEOUT_MS);
+	wait_until(run, stats->held >= held || stats->refused > refused || stats->failed > 0 ||
+			   (stats->wanted == 0 && stats->opening == 0), FILL_TIMEOUT_MS);
 	require_logins_work(run);
+}
+
+/* Asks for as many connections as make "total", and no more than that. */
+static void
+ask_for(Run *run, int total)
+{
+	PoolStats  *stats = &run->pool->stats;
+	int			n = total - stats->held - stats->opening - stats->wanted;
+
+	if (n > 0)
+		pool_acquire(run->pool, n);
+}
+
+/*
+ * Opens connections until "full" are in use, ours and everybody else's.  Each
+ * level of health on the way is sampled; where the next one is so near that
+ * the logins in flight could jump over this one, it waits for them.
+ */
+static void
+fill_by_levels(Run *run, int full)
+{
+	PoolTruth	truth = look(run);
+	int			others = truth.in_use - truth.ours;
+
+	run_progress(run, &run->pool->stats.held, full - others);
+	for (Health health = HEALTH_WARNING; health <= HEALTH_EXHAUSTED; health++)
+	{
+		int			level = Min(full, health_level(health, truth.capacity));
+		int			next = Min(full, health_level(Min(health + 1, HEALTH_EXHAUSTED), truth.capacity));
+
+		ask_for(run, (next - level > run->plan.options.handshakes ? next : level) - others);
+		wait_for_held(run, level - others);
+		run_sample(run);
+	}
+}
+
+/* Fills the slots that others have given back. */
+static void
+top_up(Run *run, int full)
+{
+	PoolTruth	truth = look(run);
+
+	if (truth.in_use >= full)
+		return;
+	ask_for(run, full - (truth.in_use - truth.ours));
+	wait_for_held(run, full - (truth.in_use - truth.ours));
+	pool_cancel(run->pool);
+	wait_until(run, run->pool->stats.opening == 0, KNOCK_TIMEOUT_MS);
 }
 
 /* Fills the pool and returns the level it was filled to. */
@@ -120,14 +166,9 @@ fill(Run *run)
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
 		full = Max(truth.in_use, full - (int) run->plan.options.knocks);
 
-	/* Stop at each level, so that its health is seen however fast the fill is. */
-	for (Health health = HEALTH_WARNING; health <= HEALTH_EXHAUSTED; health++)
-	{
-		fill_to(run, Min(full, health_level(health, truth.capacity)));
-		run_sample(run);
-	}
-	for (int i = 0; i < TRIES && look(run).in_use < full; i++)
-		fill_to(run, full);
+	fill_by_levels(run, full);
+	for (int i = 0; i < TRIES; i++)
+		top_up(run, full);
 	run_sample(run);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " granted in %.2f s, %.0f/s   p50 %.1f ms   p99 %.1f ms",
@@ -153,7 +194,7 @@ fill(Run *run)
 static void
 settle(Run *run)
 {
-	wait_until(run, look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+	poll_until(run, look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
 }
 
 /*
@@ -172,7 +213,7 @@ knock_once(Run *run, int full)
 	for (int i = 0; i < TRIES; i++)
 	{
 		settle(run);
-		fill_to(run, full);
+		top_up(run, full);
 		truth = look(run);
 		before = ended(run);
 		granted = run->pool->stats.granted;
@@ -217,21 +258,23 @@ knock(Run *run, int full)
 {
 	PoolStats  *stats = &run->pool->stats;
 	int			knocks = run->plan.options.knocks;
+	int			done = 0;
 	int64		ledger = ledger_of_run(run);
 	uint64		expected_by[CAUSES] = {0};
 	uint64		observed_by[CAUSES];
 	Phase	   *p = phase(run, "knock");
 
-	for (int i = 0; i < knocks; i++)
+	run_progress(run, &done, knocks);
+	for (; done < knocks; done++)
 	{
 		expected_by[knock_once(run, full)]++;
-		if (i == 0 && run_fault(run, FAULT_MISCOUNT))
+		if (done == 0 && run_fault(run, FAULT_MISCOUNT))
 		{
 			stats->refused++;
 			stats->refused_by[look(run).full_cause]++;
 		}
-		run_progress(run, i + 1, knocks);
 	}
+	run_progress(run, NULL, knocks);
 	run_sample(run);
 	for (int i = 0; i < CAUSES; i++)
 		observed_by[i] = stats->refused_by[i] - p->before.refused_by[i];
@@ -312,7 +355,7 @@ release(Run *run)
 	Phase	   *p = phase(run, "release");
 
 	pool_release(run->pool, run_fault(run, FAULT_LEAVE_SESSION) ? n - 1 : n);
-	wait_until(run, look(run).ours == run->pool->stats.held, RELEASE_TIMEOUT_MS);
+	poll_until(run, look(run).ours == run->pool->stats.held, RELEASE_TIMEOUT_MS);
 	phase_end(run);
 	left = look(run).ours;
 	phase_note(run, "%d closed in %.2f s, %s left", n - run->pool->stats.held,
@@ -322,7 +365,7 @@ release(Run *run)
 	check_count(run, "connections lost on the way", 0, run->pool->stats.lost,
 				"the server ended sessions of the run: look for timeouts or terminations in its log");
 
-	wait_until(run, run->judge.health <= before, SETTLE_TIMEOUT_MS);
+	poll_until(run, run->judge.health <= before, SETTLE_TIMEOUT_MS);
 	check_text(run, "health after the release", health_names[before],
 			   health_names[run->judge.health],
 			   "the pool did not recover: see pool_exhaust_pools");

@@ -18,9 +18,10 @@
 #include "observe/refusal.h"
 #include "scenario.h"
 
-/* A slot that comes free sends no event, so look this often. */
-#define TURN_MS			2
+/* Samples are taken this often, but take no more than their share of the time. */
 #define SAMPLE_US		(10 * 1000)
+#define SAMPLE_SHARE	500
+
 #define WATCH_US		(100 * 1000)
 
 const Scenario scenarios[] = {
@@ -95,11 +96,15 @@ run_say(Run *run, const char *fmt,...)
 	ConditionVariableBroadcast(&slot->changed);
 }
 
-/* Says how far the phase has come; see pool_exhaust_progress. */
+/*
+ * Says where to look for how far the phase has come, until the next phase; see
+ * pool_exhaust_progress.
+ */
 void
-run_progress(Run *run, int done, int total)
+run_progress(Run *run, const int *done, int total)
 {
-	pg_atomic_write_u32(&run->slot->done, done);
+	run->done = done;
+	pg_atomic_write_u32(&run->slot->done, done != NULL ? *done : 0);
 	pg_atomic_write_u32(&run->slot->total, total);
 }
 
@@ -132,7 +137,7 @@ phase(Run *run, const char *name)
 		p->before = run->pool->stats;
 		run->pool->latency = &p->latency;
 	}
-	run_progress(run, 0, 0);
+	run_progress(run, NULL, 0);
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	strlcpy(run->slot->phase, name, NAMEDATALEN);
@@ -196,6 +201,8 @@ run_sample(Run *run)
 	Histogram  *latency = run->pool->latency;
 	PoolTruth	truth;
 	Sample		sample = {.at = GetCurrentTimestamp()};
+	uint64		begun_us = loop_now_us();
+	uint64		now_us;
 
 	pool_look(run->pool, &truth);
 	sample.health = health_judge(&run->judge, truth.in_use, truth.capacity,
@@ -214,7 +221,8 @@ run_sample(Run *run)
 	}
 	run->timeline.capacity = truth.capacity;
 	timeline_add(&run->timeline, &sample);
-	run->sample_us = loop_now_us() + SAMPLE_US;
+	now_us = loop_now_us();
+	run->sample_us = now_us + Max(SAMPLE_US, (now_us - begun_us) * SAMPLE_SHARE);
 	return sample.health;
 }
 
@@ -257,11 +265,11 @@ run_check_stop(Run *run, uint64 now_us)
 }
 
 /*
- * One turn of wait_until(): ends the story if the run must end, otherwise
- * turns the loop once.  Returns false when the time is over.
+ * One turn of a wait: ends the story if the run must end, otherwise turns the
+ * loop once, for at most turn_ms.  Returns false when the time is over.
  */
 bool
-wait_turn(Run *run, uint64 end_us)
+wait_turn(Run *run, uint64 end_us, int turn_ms)
 {
 	uint64		now_us = loop_now_us();
 
@@ -271,6 +279,8 @@ wait_turn(Run *run, uint64 end_us)
 		run->watch_us = now_us + WATCH_US;
 		run->watch(run);
 	}
+	if (run->done != NULL)
+		pg_atomic_write_u32(&run->slot->done, *run->done);
 	if (run->pool != NULL)
 	{
 		pg_atomic_write_u32(&run->slot->connections, run->pool->stats.held);
@@ -279,7 +289,7 @@ wait_turn(Run *run, uint64 end_us)
 	}
 	if (now_us >= end_us)
 		return false;
-	loop_turn(&run->loop, TURN_MS);
+	loop_turn(&run->loop, turn_ms);
 	return true;
 }
 

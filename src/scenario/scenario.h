@@ -74,6 +74,8 @@ typedef struct Run
 	uint64		refused_before; /* in the ledger, for lack of slots */
 	uint64		own_knocks;		/* own attempts beside the pool that were refused */
 
+	const int  *done;			/* of the phase, for pool_exhaust_progress */
+
 	/* The runner's own watch: called now and then, ends the story if it must. */
 	void		(*watch) (struct Run *run);
 	uint64		watch_us;		/* when it is due again */
@@ -111,7 +113,7 @@ extern Phase *phase(Run *run, const char *name);
 extern void phase_note(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void phase_end(Run *run);
 extern void run_say(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
-extern void run_progress(Run *run, int done, int total);
+extern void run_progress(Run *run, const int *done, int total);
 extern Health run_sample(Run *run);
 extern bool run_fault(const Run *run, Fault fault);
 pg_noreturn extern void run_end(Run *run, Verdict verdict, const char *fmt,...)
@@ -119,14 +121,23 @@ pg_noreturn extern void run_end(Run *run, Verdict verdict, const char *fmt,...)
 extern int	sessions_in_activity(Oid role);
 
 /*
- * Turns the loop until the condition holds or timeout_ms have passed; the
- * check that follows says which it was.
+ * Turn the loop until the condition holds or timeout_ms have passed; the check
+ * that follows says which it was.  wait_until() is for what an event of the
+ * loop brings about, poll_until() for what happens elsewhere: a slot that comes
+ * free sends no event.
  */
 #define wait_until(run, condition, timeout_ms) \
-	for (uint64 wait_end_ = loop_now_us() + (uint64) (timeout_ms) * 1000; \
-		 !(condition) && wait_turn(run, wait_end_);)
+	turn_until(run, condition, timeout_ms, EVENT_TURN_MS)
+#define poll_until(run, condition, timeout_ms) \
+	turn_until(run, condition, timeout_ms, POLL_TURN_MS)
 
-extern bool wait_turn(Run *run, uint64 end_us);
+#define EVENT_TURN_MS	20
+#define POLL_TURN_MS	2
+#define turn_until(run, condition, timeout_ms, turn_ms) \
+	for (uint64 wait_end_ = loop_now_us() + (uint64) (timeout_ms) * 1000; \
+		 !(condition) && wait_turn(run, wait_end_, turn_ms);)
+
+extern bool wait_turn(Run *run, uint64 end_us, int turn_ms);
 
 /* Claims.  "detail" says what a failure means and what to look at next. */
 extern void check_count(Run *run, const char *name, int64 expected, int64 observed,
