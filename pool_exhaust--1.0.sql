@@ -226,10 +226,10 @@ CREATE VIEW pool_exhaust_backends AS
 	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
 		   a.backend_start, a.xact_start, a.state_change,
 		   CASE WHEN a.state LIKE 'idle%' THEN
-			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change) * 1000, 0)::float8
+			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change) * 1000.0, 0.0)::float8
 		   END AS idle_ms,
-		   greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) * 1000, 0)::float8 AS xact_ms,
-		   a.usename || '/' || a.application_name AS service,
+		   greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) * 1000.0, 0.0)::float8 AS xact_ms,
+		   a.usename::text || '/' || a.application_name AS service,
 		   r.run_id,
 		   NULL::bigint AS hold_id,
 		   NULL::text AS leak
@@ -285,7 +285,7 @@ CREATE VIEW pool_exhaust_pools AS
 	)
 	SELECT name::text, kind::text, capacity, in_use,
 		   0 AS idle, 0 AS overflow, 0 AS waiting,
-		   in_use::float8 / nullif(capacity, 0) AS utilization,
+		   in_use::float8 / nullif(capacity, 0)::float8 AS utilization,
 		   pool_exhaust_health_of(in_use, capacity) AS health,
 		   NULL::bigint AS granted,
 		   refused,

@@ -19,6 +19,7 @@
 #include "libpq/libpq-be.h"
 #include "libpq/libpq.h"
 
+#include "catalog/pg_database.h"
 #include "common/scram-common.h"
 #include "postmaster/postmaster.h"
 #include "storage/latch.h"
@@ -52,6 +53,15 @@ compat_scram_secret(const uint8 *salt, int saltlen, int iterations,
 	return scram_build_secret((const char *) salt, saltlen, iterations, password, errstr);
 #endif
 }
+
+/* 16 has one function for the privileges on objects of all kinds. */
+#if PG_VERSION_NUM >= 160000
+#define compat_database_aclcheck(database, role, mode) \
+	object_aclcheck(DatabaseRelationId, database, role, mode)
+#else
+#define compat_database_aclcheck(database, role, mode) \
+	pg_database_aclcheck(database, role, mode)
+#endif
 
 /* 17 ties a wait event set to a resource owner instead of a memory context. */
 static inline WaitEventSet *

@@ -67,6 +67,7 @@ typedef struct RunPlan
 {
 	char		scenario[NAMEDATALEN];
 	TargetKind	target;
+	int			held_max;		/* connections it may hold; 0 = no limit */
 	Options		options;
 } RunPlan;
 

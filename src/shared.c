@@ -61,6 +61,8 @@ shared_reset(PoolExhaustShared *s)
 		pg_atomic_init_u32(&s->runs[i].done, 0);
 		pg_atomic_init_u32(&s->runs[i].total, 0);
 		pg_atomic_init_u32(&s->runs[i].connections, 0);
+		for (int cause = 0; cause < CAUSES; cause++)
+			pg_atomic_init_u64(&s->runs[i].refused[cause], 0);
 		ConditionVariableInit(&s->runs[i].changed);
 	}
 }

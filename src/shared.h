@@ -4,7 +4,7 @@
  *
  * Who writes what, and what guards it:
  *
- * refusals, refused
+ * refusals, refused, runs[].refused
  *		Written by emit_log_hook in processes that are about to be refused,
  *		many of which never get a PGPROC and so may not take an LWLock.
  *		Atomics only.  Read by anybody at any time.
@@ -124,6 +124,7 @@ typedef struct RunSlot
 	pg_atomic_uint32 done;		/* of the phase */
 	pg_atomic_uint32 total;
 	pg_atomic_uint32 connections;
+	pg_atomic_uint64 refused[CAUSES];	/* the ledger's count of the run's own role */
 
 	ConditionVariable changed;
 } RunSlot;
@@ -139,6 +140,9 @@ typedef struct PoolExhaustShared
 	pg_atomic_uint64 refused_others_at;
 	RunSlot		runs[RUNS_MAX];
 } PoolExhaustShared;
+
+/* The login role of a run is named so, with the number of its place behind it. */
+#define ROLE_PREFIX "pool_exhaust_"
 
 /* NULL unless the library was preloaded. */
 extern PoolExhaustShared *shared;

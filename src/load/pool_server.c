@@ -24,6 +24,7 @@ typedef struct ServerPool
 	Pool		pool;
 	ServerPoolConfig config;
 	uv_timer_t	retry;
+	bool		canceled;		/* nothing is wanted until the next acquire */
 	dlist_head	unused;
 	dlist_head	connecting;
 	dlist_head	held;
@@ -85,7 +86,8 @@ server_connected(Session *session, const ConnectResult *result)
 			break;
 		case CONNECT_BACKLOG:
 			stats->stalled++;
-			stats->wanted++;
+			if (!sp->canceled)
+				stats->wanted++;
 			uv_timer_start(&sp->retry, server_retry, BACKLOG_RETRY_MS, 0);
 			break;
 		case CONNECT_DENIED:
@@ -127,6 +129,7 @@ static const SessionEvents server_events = {
 static void
 server_acquire(Pool *pool, int n)
 {
+	((ServerPool *) pool)->canceled = false;
 	pool->stats.wanted += n;
 	server_begin((ServerPool *) pool);
 }
@@ -146,6 +149,7 @@ server_release(Pool *pool, int n)
 static void
 server_cancel(Pool *pool)
 {
+	((ServerPool *) pool)->canceled = true;
 	pool->stats.wanted = 0;
 }
 

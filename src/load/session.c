@@ -169,6 +169,8 @@ session_ready(uv_poll_t *handle, int status, int events)
 	Session    *session = handle->data;
 	ConnectResult result = {CONNECT_GRANTED, CAUSE_NONE};
 
+	if (status < 0)
+		session->watched = 0;	/* libuv has stopped watching */
 	if (session->state == SESSION_OPEN)
 	{
 		session_listen(session, status);
@@ -215,6 +217,12 @@ session_failed_at_once(uv_timer_t *timer)
 	session_finish(session, &result);
 }
 
+/* libpq would write it to stderr, which is the server log. */
+static void
+ignore_notice(void *arg, const PGresult *result)
+{
+}
+
 /*
  * libpq wants to wait until it can write.  A unix socket is connected from the
  * start, so the first packet can go at once, which spares a turn of the loop.
@@ -225,6 +233,7 @@ session_first_poll(PGconn *conn)
 	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD)
 		return PGRES_POLLING_FAILED;
 	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+	PQsetNoticeReceiver(conn, ignore_notice, NULL);
 	return PQhost(conn)[0] == '/' ? PQconnectPoll(conn) : PGRES_POLLING_WRITING;
 }
 

@@ -20,6 +20,8 @@
 /* Never exists, and libpq passes over a password file that does not. */
 #define NO_PASSFILE "/dev/null/none"
 
+#define MUST_END_TURN_MS	100
+
 static char *way_conninfo = NULL;
 
 /*
@@ -37,6 +39,7 @@ static const struct
 	{"service", NULL},
 	{"dbname", NULL},
 	{"gssencmode", NULL},
+	{"target_session_attrs", "prefer-standby"},	/* connects twice */
 	{"sslmode", "allow"},
 	{"sslmode", "prefer"},
 };
@@ -285,11 +288,13 @@ attempt_over(Session *session)
 
 /*
  * Connects, disconnects and returns how that went.  Waits at most timeout_ms.
- * If a role is given, its session must show up in this server.  The slot may
- * be taken a little longer than this function runs.
+ * If a role is given, its session must show up in this server.  must_end is
+ * asked now and then whether to give up, as timed out.  The slot may be taken a
+ * little longer than this function runs.
  */
 ConnectResult
-way_try(Loop *loop, const Way *way, Oid role, int timeout_ms)
+way_try(Loop *loop, const Way *way, Oid role, int timeout_ms,
+		bool (*must_end) (void *arg), void *arg)
 {
 	static const SessionEvents events = {attempt_connected, session_close, attempt_over};
 	Attempt    *attempt = palloc0(sizeof(Attempt));
@@ -297,8 +302,9 @@ way_try(Loop *loop, const Way *way, Oid role, int timeout_ms)
 
 	attempt->role = role;
 	session_open(&attempt->session, loop, &way->login, timeout_ms, &events, attempt);
-	while (!attempt->answered)
-		loop_turn(loop, timeout_ms);
+	attempt->result.end = CONNECT_TIMED_OUT;
+	while (!attempt->answered && !must_end(arg))
+		loop_turn(loop, MUST_END_TURN_MS);
 	session_close(&attempt->session);
 	while (attempt->session.state != SESSION_UNUSED)
 		loop_turn(loop, 0);

@@ -19,6 +19,7 @@ typedef struct Way
 extern void way_init(void);
 extern List *ways_list(const char *user, const char *password, const char *database,
 					   const char *application_name);
-extern ConnectResult way_try(Loop *loop, const Way *way, Oid role, int timeout_ms);
+extern ConnectResult way_try(Loop *loop, const Way *way, Oid role, int timeout_ms,
+							 bool (*must_end) (void *arg), void *arg);
 
 #endif							/* POOL_EXHAUST_WAY_H */

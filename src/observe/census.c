@@ -101,11 +101,12 @@ census_role_sessions(Oid role, int *pids, int max)
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+		int			pid = proc->procLatch.owner_pid;
 
-		if (!PROC_IN_USE(proc) || proc->roleId != role)
+		if (pid == 0 || proc->roleId != role)
 			continue;
 		if (found < max)
-			pids[found] = proc->procLatch.owner_pid;
+			pids[found] = pid;
 		found++;
 	}
 	return found;

@@ -112,6 +112,19 @@ refused_count(Cause cause, const Port *port, TimestampTz now)
 	pg_atomic_write_u64(&shared->refused_others_at, (uint64) now);
 }
 
+/* If the name is that of a run's role, the run keeps a count of its own. */
+static void
+run_refused_count(Cause cause, const char *usename)
+{
+	int			place;
+
+	if (usename == NULL || strncmp(usename, ROLE_PREFIX, strlen(ROLE_PREFIX)) != 0)
+		return;
+	place = atoi(usename + strlen(ROLE_PREFIX)) - 1;
+	if (place >= 0 && place < RUNS_MAX)
+		pg_atomic_fetch_add_u64(&shared->runs[place].refused[cause], 1);
+}
+
 static void
 refusal_count_one(Cause cause)
 {
@@ -122,6 +135,7 @@ refusal_count_one(Cause cause)
 	pg_atomic_fetch_add_u64(&counter->refusals, 1);
 	pg_atomic_compare_exchange_u64(&counter->first_at, &never, (uint64) now);
 	pg_atomic_write_u64(&counter->last_at, (uint64) now);
+	run_refused_count(cause, MyProcPort->user_name);
 	refused_count(cause, MyProcPort, now);
 }
 
@@ -169,24 +183,6 @@ refusal_count_slots(void)
 	for (int i = 0; i < CAUSES; i++)
 		if (cause_kinds[i].takes_slots)
 			sum += refusal_count(i);
-	return sum;
-}
-
-uint64
-refusal_count_others(Cause cause, const char *usename)
-{
-	uint64		sum = 0;
-
-	for (int i = 0; i < REFUSED_MAX; i++)
-	{
-		RefusedService *entry = &shared->refused[i];
-
-		if (pg_atomic_read_u32(&entry->state) != REFUSED_READY)
-			continue;
-		pg_read_barrier();
-		if (entry->cause == cause && strcmp(entry->usename, usename) != 0)
-			sum += pg_atomic_read_u64(&entry->refusals);
-	}
 	return sum;
 }
 

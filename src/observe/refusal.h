@@ -15,7 +15,4 @@ extern uint64 refusal_count(Cause cause);
 /* Refusals because the server's own slots ran out, all such causes together. */
 extern uint64 refusal_count_slots(void);
 
-/* Refusals of one cause of everybody but this role, as far as names are known. */
-extern uint64 refusal_count_others(Cause cause, const char *usename);
-
 #endif							/* POOL_EXHAUST_REFUSAL_H */

@@ -7,6 +7,8 @@
 
 #include <signal.h>
 
+#include "miscadmin.h"
+
 #include "cleanup.h"
 #include "extension.h"
 #include "identity.h"
@@ -32,11 +34,12 @@ wait_for_silence(Run *run, int timeout_ms)
 static void
 terminate_sessions(Oid role)
 {
-	int			pids[PIDS_SHOWN];
-	int			n = census_role_sessions(role, pids, PIDS_SHOWN);
+	int		   *pids = palloc(sizeof(int) * MaxConnections);
+	int			n = census_role_sessions(role, pids, MaxConnections);
 
-	for (int i = 0; i < Min(n, PIDS_SHOWN); i++)
+	for (int i = 0; i < n; i++)
 		kill(pids[i], SIGTERM);
+	pfree(pids);
 }
 
 static char *

@@ -12,6 +12,7 @@
 #include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
@@ -57,7 +58,32 @@ extension_require(Extension *extension)
 				 errhint("Run CREATE EXTENSION %s, and commit it.", EXTENSION_NAME)));
 }
 
-/* For processes that have no transaction of their own: the runner. */
+/* The workers' transactions are their own: nobody's settings may touch them. */
+void
+transaction_set_gucs(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	}			settings[] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"lock_timeout", "5s"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"synchronous_commit", "local"},
+		{"lc_messages", "C"},	/* session.c reads what libpq writes */
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		if (GetConfigOption(settings[i].name, true, false) != NULL)
+			SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* For processes that have no transaction of their own: the workers. */
 void
 transaction_begin(void)
 {

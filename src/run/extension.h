@@ -18,6 +18,7 @@ typedef struct Extension
 extern bool extension_find(Extension *extension);
 extern void extension_require(Extension *extension);
 
+extern void transaction_set_gucs(void);
 extern void transaction_begin(void);
 extern void transaction_commit(void);
 extern ErrorData *error_catch(MemoryContext context, int loglevel);

@@ -254,8 +254,10 @@ identity_find_way(Run *run, const char *password, Login *login)
 	foreach(lc, ways_list(run->role_name, password, run->database, RUN_APPLICATION_NAME))
 	{
 		Way		   *way = lfirst(lc);
-		ConnectResult result = way_try(&run->loop, way, run->role, LOGIN_TIMEOUT_MS);
+		ConnectResult result = way_try(&run->loop, way, run->role, LOGIN_TIMEOUT_MS,
+									   run_must_end, run);
 
+		run_end_if_must(run);
 		if (result.end == CONNECT_GRANTED)
 		{
 			run->way_in = way->name;
@@ -263,11 +265,8 @@ identity_find_way(Run *run, const char *password, Login *login)
 			return;
 		}
 		if (result.end == CONNECT_REFUSED)
-		{
-			run->own_knocks++;
 			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s",
 					result.sqlstate, cause_kinds[result.cause].name, result.message);
-		}
 		denied |= strncmp(result.sqlstate, "28", 2) == 0;
 		appendStringInfo(&tried, "%s%s: %s%s%s", tried.len > 0 ? "; " : "", way->name,
 						 result.sqlstate, result.sqlstate[0] ? " " : "", result.message);

@@ -8,9 +8,6 @@
 #include "load/session.h"
 #include "scenario/scenario.h"
 
-/* Roles of runs are named so, with the number of the run's place behind it. */
-#define ROLE_PREFIX "pool_exhaust_"
-
 extern void identity_create(Run *run, int place, Login *login);
 extern void identity_drop(Run *run);
 extern void identity_sweep(const char *name);

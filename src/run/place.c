@@ -47,8 +47,16 @@ require_exclusive(const RunPlan *plan)
 	{
 		const RunSlot *slot = &shared->runs[i];
 
-		if (place_is_busy(slot) &&
-			(plan->target == TARGET_SERVER || slot->plan.target == TARGET_SERVER))
+		if (!place_is_busy(slot) ||
+			(plan->target != TARGET_SERVER && slot->plan.target != TARGET_SERVER))
+			continue;
+		if (slot->run_id == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("a run on %s is about to begin, and a run on the server must be alone",
+							target_names[slot->plan.target]),
+					 errhint("View pool_exhaust_progress shows it in a moment.")));
+		else
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("run " INT64_FORMAT " on %s is under way, and a run on the server must be alone",
@@ -90,6 +98,8 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	pg_atomic_write_u32(&slot->done, 0);
 	pg_atomic_write_u32(&slot->total, 0);
 	pg_atomic_write_u32(&slot->connections, 0);
+	for (int cause = 0; cause < CAUSES; cause++)
+		pg_atomic_write_u64(&slot->refused[cause], 0);
 }
 
 Claim
@@ -127,6 +137,21 @@ place_free(const Claim *claim)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	place_slot(claim)->state = RUN_FREE;
 	LWLockRelease(shared->lock);
+}
+
+/* The same, unless the runner said already that the run began or ended. */
+bool
+place_free_if_starting(const Claim *claim)
+{
+	RunSlot    *slot = place_slot(claim);
+	bool		starting;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	starting = slot->state == RUN_STARTING;
+	if (starting)
+		slot->state = RUN_FREE;
+	LWLockRelease(shared->lock);
+	return starting;
 }
 
 /*

@@ -12,6 +12,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 
+#include "compat.h"
 #include "extension.h"
 #include "observe/census.h"
 #include "preflight.h"
@@ -64,8 +65,9 @@ require_time(Options *options)
 static void
 require_database(const char *name)
 {
-	if (name[0] != '\0')
-		(void) get_database_oid(name, false);
+	if (name[0] != '\0' &&
+		compat_database_aclcheck(get_database_oid(name, false), GetUserId(), ACL_CONNECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_DATABASE, name);
 }
 
 /* How many connections the run would hold, and at most how many there may be. */
@@ -134,7 +136,7 @@ require_no_bystanders(const RunPlan *plan)
 
 /*
  * ERROR, with the numbers, if this plan cannot be carried out here and now.
- * Brings timeout_ms down to pool_exhaust.max_run_time.
+ * Brings timeout_ms down to pool_exhaust.max_run_time, and sets held_max.
  */
 void
 preflight_plan(RunPlan *plan)
@@ -147,6 +149,7 @@ preflight_plan(RunPlan *plan)
 	require_database(plan->options.database);
 	needed = connections_needed(plan, &census);
 	require_cap(needed);
+	plan->held_max = max_connections_per_run;
 	require_descriptors(needed + (int) plan->options.handshakes);
 	require_no_bystanders(plan);
 }

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 #include "extension.h"
@@ -34,6 +35,7 @@ typedef struct Reader
 	Extension	extension;
 	Oid			user;
 	int			sec_context;
+	int			guc_level;
 } Reader;
 
 /* Returns the format of that name; ERROR with the list if there is none. */
@@ -51,8 +53,9 @@ report_format_find(const char *name)
 
 /*
  * The lock keeps the tables where they are; if somebody was dropping them, it
- * comes when they are gone, so look again.  An ERROR in between is put right
- * by the end of the transaction.
+ * comes when they are gone, so look again.  The owner is a superuser as a rule,
+ * so the caller must not decide what is found by name.  An ERROR in between is
+ * put right by the end of the transaction.
  */
 static void
 reader_open(Reader *reader)
@@ -62,7 +65,11 @@ reader_open(Reader *reader)
 	extension_require(&reader->extension);
 	GetUserIdAndSecContext(&reader->user, &reader->sec_context);
 	SetUserIdAndSecContext(reader->extension.owner,
-						   reader->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+						   reader->sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	reader->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
 }
@@ -72,6 +79,7 @@ reader_close(Reader *reader)
 {
 	SPI_finish();
 	PopActiveSnapshot();
+	AtEOXact_GUC(false, reader->guc_level);
 	SetUserIdAndSecContext(reader->user, reader->sec_context);
 }
 

@@ -60,19 +60,34 @@ require_launched(const Claim *claim, BackgroundWorkerHandle *handle)
 				 errdetail("max_worker_processes is %d.", max_worker_processes),
 				 errhint("Raise max_worker_processes and restart the server, or wait until other workers have ended.")));
 	}
-	if (WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_POSTMASTER_DIED)
-		ereport(FATAL,
-				(errcode(ERRCODE_ADMIN_SHUTDOWN),
-				 errmsg("the postmaster has died")));
+	switch (WaitForBackgroundWorkerStartup(handle, &pid))
+	{
+		case BGWH_POSTMASTER_DIED:
+			ereport(FATAL,
+					(errcode(ERRCODE_ADMIN_SHUTDOWN),
+					 errmsg("the postmaster has died")));
+			break;
+		case BGWH_STOPPED:
+			/* Over already; or it never began, and nobody will publish an end. */
+			if (place_free_if_starting(claim))
+				ereport(ERROR,
+						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+						 errmsg("the background worker of the run could not start"),
+						 errhint("The server log says why.")));
+			break;
+		default:
+			break;
+	}
 }
 
 /* Launches the runner and returns when the run has an id. */
 static RunView
-run_launch(const Claim *claim)
+run_launch(const Claim *claim, BackgroundWorkerHandle **handle)
 {
 	RunView		view;
 
-	require_launched(claim, runner_launch(claim->place));
+	*handle = runner_launch(claim->place);
+	require_launched(claim, *handle);
 	view = place_wait(claim, RUN_RUNNING, DT_NOEND, false);
 	if (view.run_id == 0)
 		ereport(ERROR,
@@ -165,6 +180,7 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 	ReportFormat format;
 	Claim		claim;
 	RunView		view;
+	BackgroundWorkerHandle *handle;
 
 	preflight_server();
 	plan_from_args(fcinfo, &plan);
@@ -175,8 +191,9 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 	claim = place_claim(&plan);
 	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
 	{
-		run_launch(&claim);
+		run_launch(&claim, &handle);
 		view = place_wait(&claim, RUN_ENDED, DT_NOEND, progress);
+		(void) WaitForBackgroundWorkerShutdown(handle); /* the next may need it */
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
 	place_release(&claim);
@@ -192,6 +209,7 @@ pool_exhaust_start(PG_FUNCTION_ARGS)
 	RunPlan		plan;
 	Claim		claim;
 	RunView		view;
+	BackgroundWorkerHandle *handle;
 
 	preflight_server();
 	plan_from_args(fcinfo, &plan);
@@ -200,7 +218,7 @@ pool_exhaust_start(PG_FUNCTION_ARGS)
 	claim = place_claim(&plan);
 	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
 	{
-		view = run_launch(&claim);
+		view = run_launch(&claim, &handle);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
 	place_release(&claim);

@@ -23,8 +23,10 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "cleanup.h"
@@ -90,30 +92,6 @@ runner_exit(int code, Datum arg)
 					   "the runner ended early; the server log says why");
 }
 
-/* The runner's transactions are its own: nobody's settings may touch them. */
-static void
-runner_set_gucs(void)
-{
-	static const struct
-	{
-		const char *name;
-		const char *value;
-	}			settings[] = {
-		{"search_path", "pg_catalog, pg_temp"},
-		{"lock_timeout", "5s"},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"transaction_timeout", "0"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_isolation", "read committed"},
-		{"synchronous_commit", "local"},
-	};
-
-	for (int i = 0; i < lengthof(settings); i++)
-		if (GetConfigOption(settings[i].name, true, false) != NULL)
-			SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 /* libpq takes what a login leaves open from the environment: leave nothing there. */
 static void
 runner_clean_environment(void)
@@ -142,16 +120,17 @@ runner_raise_descriptors(int sessions)
 }
 
 /* Run.watch: looks at what no event tells. */
-static void
+static const char *
 runner_watch(Run *run)
 {
-	if (LockHasWaiters(&extension_lock, AccessShareLock, true))
-		run_end(run, VERDICT_ABORTED, "the extension is being altered or dropped");
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
+	if (LockHasWaiters(&extension_lock, AccessShareLock, true))
+		return "the extension is being altered or dropped";
+	return NULL;
 }
 
 static void
@@ -308,7 +287,7 @@ runner_start(RunSlot *slot)
 
 	PG_TRY();
 	{
-		runner_set_gucs();
+		transaction_set_gucs();
 		runner_clean_environment();
 		runner_lock_extension();
 		runner_make_run(slot);
@@ -325,13 +304,26 @@ runner_start(RunSlot *slot)
 	return started;
 }
 
+/*
+ * lock_timeout comes as a SIGINT of this process to itself, and only a cancel
+ * ends the wait for the lock; from anybody else SIGINT asks for an orderly end.
+ */
+static void
+runner_interrupt(SIGNAL_ARGS)
+{
+	if (get_timeout_indicator(LOCK_TIMEOUT, false))
+		StatementCancelHandler(postgres_signal_arg);
+	else
+		SignalHandlerForShutdownRequest(postgres_signal_arg);
+}
+
 void
 runner_main(Datum arg)
 {
 	RunSlot    *slot = &shared->runs[DatumGetInt32(arg)];
 
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
-	pqsignal(SIGINT, SignalHandlerForShutdownRequest);
+	pqsignal(SIGINT, runner_interrupt);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	before_shmem_exit(runner_exit, arg);
 	BackgroundWorkerUnblockSignals();

@@ -107,6 +107,7 @@ sweep_main(Datum arg)
 
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	transaction_set_gucs();
 	transaction_begin();
 	if (MyDatabaseId == Template1DbOid)
 		foreach(lc, identity_databases())

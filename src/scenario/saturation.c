@@ -108,7 +108,11 @@ ask_for(Run *run, int total)
 {
 	PoolStats  *stats = &run->pool->stats;
 	int			n = total - stats->held - stats->opening - stats->wanted;
+	int			max = run->plan.held_max;
 
+	if (max > 0 && total > max)
+		run_end(run, VERDICT_INVALID, "the pool has %d connections left, more than the %d of pool_exhaust.max_connections_per_run",
+				total, max);
 	if (n > 0)
 		pool_acquire(run->pool, n);
 }
@@ -242,24 +246,13 @@ causes_text(const uint64 *refused_by)
 	return text.len > 0 ? text.data : "none";
 }
 
-/* The run's refusals as the ledger has them, all causes together. */
-static int64
-ledger_of_run(const Run *run)
-{
-	int64		sum = 0;
-
-	for (int i = 0; i < CAUSES; i++)
-		sum += refusal_count(i) - refusal_count_others(i, run->role_name);
-	return sum;
-}
-
 static void
 knock(Run *run, int full)
 {
 	PoolStats  *stats = &run->pool->stats;
 	int			knocks = run->plan.options.knocks;
 	int			done = 0;
-	int64		ledger = ledger_of_run(run);
+	int64		ledger = run_refusals_in_ledger(run);
 	uint64		expected_by[CAUSES] = {0};
 	uint64		observed_by[CAUSES];
 	Phase	   *p = phase(run, "knock");
@@ -291,7 +284,7 @@ knock(Run *run, int full)
 			   "clients were refused for another reason than a full pool: see pool_exhaust_refused_services");
 	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS, stats->slowest_refusal_us / 1000.0, "ms",
 				  "a client waits too long to be told no: the server is overloaded or the login is slow");
-	check_rise(run, "refusals in the ledger", p->refused, ledger_of_run(run) - ledger, true,
+	check_rise(run, "refusals in the ledger", p->refused, run_refusals_in_ledger(run) - ledger, true,
 			   "the ledger missed or invented refusals: log_min_messages must not be panic");
 }
 
@@ -322,7 +315,9 @@ reserve(Run *run)
 	foreach(lc, ways_list(run->superuser, NULL, run->database, RUN_APPLICATION_NAME))
 	{
 		way = lfirst(lc);
-		result = way_try(&run->loop, way, InvalidOid, KNOCK_TIMEOUT_MS);
+		result = way_try(&run->loop, way, InvalidOid, KNOCK_TIMEOUT_MS, run_must_end, run);
+		run_end_if_must(run);
+		run->own_knocks += result.end == CONNECT_REFUSED;
 		if (result.end == CONNECT_GRANTED || result.end == CONNECT_REFUSED)
 			break;
 	}
@@ -333,7 +328,6 @@ reserve(Run *run)
 			check_text(run, claim, "yes", "yes", "");
 			break;
 		case CONNECT_REFUSED:
-			run->own_knocks++;
 			phase_note(run, "a superuser was refused");
 			check_text(run, claim, "yes", cause_kinds[result.cause].name,
 					   "nobody can log in to help while the server is full: raise superuser_reserved_connections");

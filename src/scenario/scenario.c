@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
@@ -53,6 +54,16 @@ scenario_find(const char *name)
 	return NULL;
 }
 
+/* What servers say may be cut, or in another encoding than this database. */
+static void
+make_valid(char *text)
+{
+	if (!pg_verifymbstr(text, strlen(text), true))
+		for (char *p = text; *p != '\0'; p++)
+			if (IS_HIGHBIT_SET(*p))
+				*p = '?';
+}
+
 /*
  * Ends the story here with a verdict that no check gave: invalid, because the
  * experiment could prove nothing, or aborted.
@@ -65,6 +76,7 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 	va_start(args, fmt);
 	vsnprintf(run->reason, sizeof(run->reason), fmt, args);
 	va_end(args);
+	make_valid(run->reason);
 	run->verdict = verdict;
 	ereport(ERROR,
 			(errcode(ERRCODE_OPERATOR_INTERVENTION),
@@ -226,23 +238,32 @@ run_sample(Run *run)
 	return sample.health;
 }
 
-/*
- * How many others were refused for lack of slots since the run began.  The
- * ledger rises before the client knows, so every attempt in flight may be one
- * of ours; the true figure is never lower.
- */
-static int64
-others_refused(Run *run)
+/* The refusals of the run's own role as the ledger has them. */
+int64
+run_refusals_in_ledger(const Run *run)
 {
-	uint64		ours = run->own_knocks;
+	int64		sum = 0;
 
-	if (run->pool != NULL)
-		ours += run->pool->stats.refused + run->pool->stats.opening;
-	return (int64) (refusal_count_slots() - run->refused_before) - (int64) ours;
+	for (int i = 0; i < CAUSES; i++)
+		sum += pg_atomic_read_u64(&run->slot->refused[i]);
+	return sum;
 }
 
-static void
-run_check_stop(Run *run, uint64 now_us)
+/* How many others were refused for lack of slots since the run began. */
+static int64
+others_refused(const Run *run)
+{
+	int64		ours = run->own_knocks;
+
+	for (int i = 0; i < CAUSES; i++)
+		if (cause_kinds[i].takes_slots)
+			ours += pg_atomic_read_u64(&run->slot->refused[i]);
+	return (int64) (refusal_count_slots() - run->refused_before) - ours;
+}
+
+/* Why the run must end, wherever its story is; NULL if it may go on. */
+static const char *
+why_end(Run *run)
 {
 	static const char *const stop_reasons[] = {
 		[STOP_REQUESTED] = "stopped by pool_exhaust_stop()",
@@ -250,14 +271,40 @@ run_check_stop(Run *run, uint64 now_us)
 		[STOP_CALLER_LOST] = "the session that asked for the run has ended",
 	};
 	uint32		stop = pg_atomic_read_u32(&run->slot->stop);
+	uint64		now_us = loop_now_us();
 
 	if (stop != STOP_NONE)
-		run_end(run, VERDICT_ABORTED, "%s", stop_reasons[stop]);
+		return stop_reasons[stop];
 	if (ShutdownRequestPending)
-		run_end(run, VERDICT_ABORTED, "the runner was told to terminate");
+		return "the runner was told to terminate";
 	if (now_us >= run->deadline_us)
-		run_end(run, VERDICT_ABORTED, "not over within " INT64_FORMAT " ms (option timeout_ms)",
-				run->plan.options.timeout_ms);
+		return psprintf("not over within " INT64_FORMAT " ms (option timeout_ms)",
+						run->plan.options.timeout_ms);
+	if (now_us < run->watch_us)
+		return NULL;
+	run->watch_us = now_us + WATCH_US;
+	return run->watch(run);
+}
+
+bool
+run_must_end(void *run)
+{
+	return why_end(run) != NULL;
+}
+
+void
+run_end_if_must(Run *run)
+{
+	const char *why = why_end(run);
+
+	if (why != NULL)
+		run_end(run, VERDICT_ABORTED, "%s", why);
+}
+
+/* Filling the server must not hurt others, unless that was asked for. */
+static void
+protect_bystanders(Run *run)
+{
 	if (run->pool != NULL && run->pool->driver->exclusive &&
 		run->plan.options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
 		run_end(run, VERDICT_ABORTED, "another client was refused a slot (option bystanders = %s)",
@@ -273,12 +320,8 @@ wait_turn(Run *run, uint64 end_us, int turn_ms)
 {
 	uint64		now_us = loop_now_us();
 
-	run_check_stop(run, now_us);
-	if (now_us >= run->watch_us)
-	{
-		run->watch_us = now_us + WATCH_US;
-		run->watch(run);
-	}
+	run_end_if_must(run);
+	protect_bystanders(run);
 	if (run->done != NULL)
 		pg_atomic_write_u32(&run->slot->done, *run->done);
 	if (run->pool != NULL)

@@ -76,8 +76,8 @@ typedef struct Run
 
 	const int  *done;			/* of the phase, for pool_exhaust_progress */
 
-	/* The runner's own watch: called now and then, ends the story if it must. */
-	void		(*watch) (struct Run *run);
+	/* The runner's own watch, called now and then: why to end the story, or NULL. */
+	const char *(*watch) (struct Run *run);
 	uint64		watch_us;		/* when it is due again */
 
 	HealthJudge judge;
@@ -118,6 +118,9 @@ extern Health run_sample(Run *run);
 extern bool run_fault(const Run *run, Fault fault);
 pg_noreturn extern void run_end(Run *run, Verdict verdict, const char *fmt,...)
 			pg_attribute_printf(3, 4);
+extern int64 run_refusals_in_ledger(const Run *run);
+extern bool run_must_end(void *run);
+extern void run_end_if_must(Run *run);
 extern int	sessions_in_activity(Oid role);
 
 /*
