@@ -104,6 +104,33 @@ $tester->query('CREATE TABLE hostile.pool_exhaust_runs (id int); CREATE FUNCTION
 like($tester->query("SET search_path = hostile, public, pg_catalog; SELECT pool_exhaust_run('saturation', 'role')") // $tester->message,
 	qr/PASS +saturation/, 'objects of the same names are passed over');
 
+# What is found by name while a report or a view is read as somebody else must
+# not be what the caller put there: an operator that fits better than
+# pg_catalog's would run with the rights of the extension's owner.
+my $trap = q(
+	CREATE FUNCTION hostile.trap(%1$s, %2$s) RETURNS %3$s LANGUAGE plpgsql AS $$
+	BEGIN
+		IF (SELECT rolsuper FROM pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user) THEN
+			ALTER ROLE tester SUPERUSER;
+		END IF;
+		RETURN $1 OPERATOR(pg_catalog.%4$s) $2;
+	END $$;
+	CREATE OPERATOR hostile.%4$s (LEFTARG = %1$s, RIGHTARG = %2$s, FUNCTION = hostile.trap));
+foreach ([ 'bigint', 'bigint', 'boolean', '=' ], [ 'text', 'text', 'text', '||' ])
+{
+	$tester->query(sprintf($trap, @$_));
+	is(sqlstate($tester), '00000', "a trap for operator $_->[3]") or diag $tester->message;
+}
+like($tester->query("SET search_path = hostile, public, pg_catalog; SELECT public.pool_exhaust_report()") // $tester->message,
+	qr/PASS +saturation/, 'a report past hostile operators');
+is($superuser->query("SELECT rolsuper FROM pg_roles WHERE rolname = 'tester'"), 'f', 'no superuser by an operator');
+
+# A run goes only where its caller may connect.
+$superuser->query('CREATE DATABASE secret');
+$superuser->query('REVOKE CONNECT ON DATABASE secret FROM PUBLIC');
+$tester->query(q(SET search_path = public; SELECT pool_exhaust_run('saturation', 'role', '{"database": "secret"}')));
+is(sqlstate($tester), '42501', 'no run into a database that its caller may not connect to');
+
 # Settings of the database and of all roles do not reach the runner.
 $superuser->query("ALTER DATABASE postgres SET default_transaction_read_only = on");
 $superuser->query("ALTER DATABASE postgres SET statement_timeout = '1ms'");
