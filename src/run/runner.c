@@ -194,7 +194,6 @@ runner_begin(Run *run)
 static void
 runner_open_pool(Run *run, int place)
 {
-	Census		census;
 	Login	   *login = palloc0(sizeof(Login));
 	ServerPoolConfig config = {
 		.driver = run->plan.target == TARGET_ROLE ? &pool_role : &pool_server,
@@ -203,6 +202,7 @@ runner_open_pool(Run *run, int place)
 		.limit = run->plan.options.role_limit,
 		.handshakes = run->plan.options.handshakes,
 		.timeout_ms = Min(LOGIN_TIMEOUT_MS, run->plan.options.timeout_ms),
+		.sessions_max = MaxConnections + run->plan.options.handshakes,
 	};
 
 	loop_open(&run->loop);
@@ -212,8 +212,6 @@ runner_open_pool(Run *run, int place)
 	run->slot->role = run->role;
 	LWLockRelease(shared->lock);
 
-	census_take(&census);
-	config.sessions_max = census.max_connections + config.handshakes;
 	runner_raise_descriptors(config.sessions_max);
 
 	/* The login that found the way in gives its slot back first. */

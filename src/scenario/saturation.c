@@ -6,8 +6,6 @@
 #include "postgres.h"
 
 #include "load/way.h"
-#include "observe/census.h"
-#include "observe/refusal.h"
 #include "scenario.h"
 
 #define FILL_TIMEOUT_MS		(60 * 1000)
@@ -162,9 +160,8 @@ fill(Run *run)
 	PoolTruth	truth = look(run);
 	char	   *expected_path = path_up(truth.in_use, truth.capacity);
 	int			full = truth.capacity;
-	Phase	   *p;
+	Phase	   *p = phase(run, "fill");
 
-	p = phase(run, "fill");
 	if (run_fault(run, FAULT_KEEP_SLOT))
 		full--;
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)

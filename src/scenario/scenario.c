@@ -21,7 +21,7 @@
 
 /* Samples are taken this often, but take no more than their share of the time. */
 #define SAMPLE_US		(10 * 1000)
-#define SAMPLE_SHARE	500
+#define SAMPLE_SHARE	1000
 
 #define WATCH_US		(100 * 1000)
 
