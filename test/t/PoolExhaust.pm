@@ -10,7 +10,7 @@ use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(time);
 
 our @EXPORT = qw(client fails_with in_progress left_nothing login
   new_server refusals rewrite_hba run_ends sqlstate wait_for);
@@ -78,8 +78,8 @@ sub fails_with
 	like($text, $_, "$name: $_") foreach @$patterns;
 }
 
-# Asks until the answer is the expected one; false, with the last answer shown,
-# when that takes too long.
+# Asks until the answer is the expected one, a round trip at a time; false, with
+# the last answer shown, when that takes too long.
 sub wait_for
 {
 	my ($client, $sql, $expected) = @_;
@@ -90,7 +90,6 @@ sub wait_for
 	{
 		$last = $client->query($sql) // $client->message;
 		return 1 if $last eq $expected;
-		usleep(2_000);
 	}
 	diag "timed out waiting for: $sql\nexpected: $expected\nlast: $last";
 	return 0;
