@@ -9,6 +9,9 @@
 /* Every session of every run says so; it is how others can tell them. */
 #define RUN_APPLICATION_NAME "pool_exhaust"
 
+/* Descriptors that a runner needs beside those of its sessions. */
+#define SPARE_DESCRIPTORS	64
+
 typedef enum TargetKind
 {
 	TARGET_SERVER,

@@ -169,7 +169,8 @@ refusal_init(void)
 	emit_log_hook = refusal_observe;
 }
 
-uint64
+/* Refusals of one cause since the server started. */
+static uint64
 refusal_count(Cause cause)
 {
 	return pg_atomic_read_u64(&shared->refusals[cause].refusals);

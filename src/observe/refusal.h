@@ -9,9 +9,6 @@
 
 extern void refusal_init(void);
 
-/* Refusals of one cause since the server started. */
-extern uint64 refusal_count(Cause cause);
-
 /* Refusals because the server's own slots ran out, all such causes together. */
 extern uint64 refusal_count_slots(void);
 

@@ -30,6 +30,7 @@
 #include "extension.h"
 #include "identity.h"
 #include "load/way.h"
+#include "place.h"
 
 #define ROLE_COMMENT	"login role of a pool_exhaust run, dropped at its end; database "
 #define PASSWORD_BYTES	32
@@ -99,8 +100,7 @@ place_is_live(int place)
 	if (place < 0 || place >= RUNS_MAX)
 		return false;
 	LWLockAcquire(shared->lock, LW_SHARED);
-	busy = shared->runs[place].state == RUN_STARTING ||
-		shared->runs[place].state == RUN_RUNNING;
+	busy = place_is_busy(&shared->runs[place]);
 	LWLockRelease(shared->lock);
 	return busy;
 }

@@ -130,18 +130,12 @@ place_release(const Claim *claim)
 	LWLockRelease(shared->lock);
 }
 
-/* There is no runner, and there will be none. */
-void
-place_free(const Claim *claim)
-{
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	place_slot(claim)->state = RUN_FREE;
-	LWLockRelease(shared->lock);
-}
-
-/* The same, unless the runner said already that the run began or ended. */
+/*
+ * There is no runner, and there will be none.  False, and nothing done, if
+ * there was one, and it said already that the run began or ended.
+ */
 bool
-place_free_if_starting(const Claim *claim)
+place_free(const Claim *claim)
 {
 	RunSlot    *slot = place_slot(claim);
 	bool		starting;

@@ -26,8 +26,7 @@ typedef struct RunView
 
 extern Claim place_claim(const RunPlan *plan);
 extern void place_release(const Claim *claim);
-extern void place_free(const Claim *claim);
-extern bool place_free_if_starting(const Claim *claim);
+extern bool place_free(const Claim *claim);
 extern RunView place_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay);
 extern void place_stop(const Claim *claim, StopCause cause);
 extern void place_abandon(int code, Datum claim);

@@ -18,7 +18,6 @@
 #include "preflight.h"
 #include "shared.h"
 
-#define SPARE_DESCRIPTORS	64
 
 static int	max_run_time = 600;
 static int	max_connections_per_run = 0;

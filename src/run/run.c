@@ -53,7 +53,7 @@ require_launched(const Claim *claim, BackgroundWorkerHandle *handle)
 
 	if (handle == NULL)
 	{
-		place_free(claim);
+		(void) place_free(claim);
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("no background worker is free for the run"),
@@ -69,7 +69,7 @@ require_launched(const Claim *claim, BackgroundWorkerHandle *handle)
 			break;
 		case BGWH_STOPPED:
 			/* Over already; or it never began, and nobody will publish an end. */
-			if (place_free_if_starting(claim))
+			if (place_free(claim))
 				ereport(ERROR,
 						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 						 errmsg("the background worker of the run could not start"),

@@ -38,7 +38,6 @@
 #include "runner.h"
 
 #define LOGIN_TIMEOUT_MS	(15 * 1000)
-#define SPARE_DESCRIPTORS	64	/* for everything but sessions */
 
 static Run *the_run;			/* of this process */
 static bool published;			/* the place may be another runner's by now */

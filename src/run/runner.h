@@ -1,6 +1,6 @@
 /*
  * runner.h
- *		The workers of this extension: a runner for each run, and one sweeper.
+ *		The runner: one background worker a run.
  */
 #ifndef POOL_EXHAUST_RUNNER_H
 #define POOL_EXHAUST_RUNNER_H

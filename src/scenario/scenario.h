@@ -146,7 +146,7 @@ extern bool wait_turn(Run *run, uint64 end_us, int turn_ms);
 extern void check_count(Run *run, const char *name, int64 expected, int64 observed,
 						const char *detail);
 extern void check_rise(Run *run, const char *name, int64 expected, int64 observed,
-					   bool exact, const char *detail);
+					   const char *detail);
 extern void check_at_most(Run *run, const char *name, double limit, double observed,
 						  const char *unit, const char *detail);
 extern void check_text(Run *run, const char *name, const char *expected,

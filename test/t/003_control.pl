@@ -295,6 +295,21 @@ foreach my $target ('server', 'role')
 	is(verdict_of($run_id), 'pass', 'a new extension, a new run');
 }
 
+# A session that will not end: the clean-up cannot be proved, and says so.
+{
+	my $run_id = $watcher->query($start_role);
+	in_progress($watcher, 'knock', 'a session that will not end: the run is there', 'done > 0');
+	my $pid = $watcher->query("SELECT pid FROM pool_exhaust_backends WHERE run_id = $run_id AND state = 'idle' LIMIT 1");
+	kill 'STOP', $pid;
+	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'a session that will not end: the run does');
+	kill 'CONT', $pid;
+	is($watcher->query("SELECT verdict || ': ' || reason FROM pool_exhaust_runs WHERE id = $run_id"),
+		"fail: 1 sessions of the run are still there: pid $pid", 'a session that will not end: a failure with its pid');
+	is($watcher->query("SELECT outcome FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'sessions left at the end'"),
+		'fail', 'a session that will not end: the check');
+	ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0), 'a session that will not end: it ends');
+}
+
 # The caller holds what the runner needs; nobody but lock_timeout can see that.
 {
 	my $caller = client($node);
