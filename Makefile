@@ -21,7 +21,7 @@ else
 
 PG_CONFIG ?= pg_config
 PGXS      := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-LIBRARIES  = libuv
+LIBRARIES  = libuv libmicrohttpd
 
 ifeq ($(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h),)
 $(error no PostgreSQL server headers: install postgresql-server-dev-NN, NN being the version of your server, or name its pg_config with PG_CONFIG=)
@@ -35,7 +35,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pool_exhaust.
 DATA       = $(wildcard pool_exhaust--*.sql)
 MODULE_big = pool_exhaust
 OBJS       = $(patsubst %.c,%.o,$(wildcard pool_exhaust.c src/*.c src/*/*.c))
-REGRESS    = surface errors run
+REGRESS    = surface errors see run
 
 PG_CPPFLAGS = -Isrc -I$(libpq_srcdir) $(shell pkg-config --cflags $(LIBRARIES)) -DEXTVERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = $(if $(WERROR),-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers)

@@ -243,72 +243,132 @@ COMMENT ON COLUMN pool_exhaust_backends.hold_id IS
 COMMENT ON COLUMN pool_exhaust_backends.leak IS
 	'the rule that suspects a leak; this version has no such rules';
 
-CREATE FUNCTION pool_exhaust_role_sessions(role oid)
-RETURNS integer
+CREATE FUNCTION pool_exhaust_services_rows(
+	OUT service text,
+	OUT usename text,
+	OUT application_name text,
+	OUT in_use integer,
+	OUT active integer,
+	OUT idle integer,
+	OUT idle_in_transaction integer,
+	OUT share float8,
+	OUT peak_in_use integer,
+	OUT opened bigint,
+	OUT suspects integer)
+RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION pool_exhaust_role_sessions(oid) IS
-	'the sessions that the server compares with the role''s CONNECTION LIMIT';
+COMMENT ON FUNCTION pool_exhaust_services_rows() IS
+	'the rows of view pool_exhaust_services';
 
-CREATE FUNCTION pool_exhaust_database_sessions(database oid)
-RETURNS integer
+CREATE VIEW pool_exhaust_services AS
+	SELECT * FROM pool_exhaust_services_rows();
+COMMENT ON VIEW pool_exhaust_services IS
+	'who holds the slots, by role and application_name; other roles'' rows follow pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_services.share IS
+	'in_use / capacity of the server, 1.0 = all of it';
+COMMENT ON COLUMN pool_exhaust_services.peak_in_use IS
+	'most sessions in use at a sample of the monitor, or now';
+COMMENT ON COLUMN pool_exhaust_services.opened IS
+	'sessions let in since the server started, under the application_name of their login; what does not fit is counted in one row (others)';
+COMMENT ON COLUMN pool_exhaust_services.suspects IS
+	'sessions suspected of a leak; NULL: this version has no such rules';
+
+CREATE FUNCTION pool_exhaust_pools_rows(
+	OUT name text,
+	OUT kind text,
+	OUT capacity integer,
+	OUT in_use integer,
+	OUT idle integer,
+	OUT overflow integer,
+	OUT waiting integer,
+	OUT utilization float8,
+	OUT health text,
+	OUT granted bigint,
+	OUT refused bigint,
+	OUT timed_out bigint,
+	OUT wait_p50_ms float8,
+	OUT wait_p95_ms float8,
+	OUT wait_p99_ms float8,
+	OUT wait_max_ms float8,
+	OUT oldest_wait_ms float8,
+	OUT peak_in_use integer,
+	OUT peak_at timestamptz,
+	OUT retry_after_s integer)
+RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION pool_exhaust_database_sessions(oid) IS
-	'the sessions that the server compares with the database''s CONNECTION LIMIT';
-
-CREATE FUNCTION pool_exhaust_health_of(in_use integer, capacity integer)
-RETURNS text
-AS 'MODULE_PATHNAME'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION pool_exhaust_health_of(integer, integer) IS
-	'the health of a pool by utilization alone: healthy, warning, critical or exhausted';
+COMMENT ON FUNCTION pool_exhaust_pools_rows() IS
+	'the rows of view pool_exhaust_pools';
 
 CREATE VIEW pool_exhaust_pools AS
-	WITH pools (name, kind, capacity, in_use, refused) AS (
-		SELECT 'server', 'server', capacity, in_use,
-			   (SELECT sum(refusals)::bigint FROM pool_exhaust_refusals
-				WHERE cause IN ('child_processes', 'too_many_clients', 'reserved_slots'))
-		FROM pool_exhaust_slots
-	UNION ALL
-		SELECT rolname, 'role', rolconnlimit, pool_exhaust_role_sessions(oid),
-			   (SELECT coalesce(sum(refusals), 0)::bigint FROM pool_exhaust_refused_services
-				WHERE cause = 'role_limit' AND usename = rolname)
-		FROM pg_catalog.pg_roles
-		WHERE rolconnlimit >= 0 AND NOT rolsuper AND rolcanlogin
-	UNION ALL
-		SELECT datname, 'database', datconnlimit, pool_exhaust_database_sessions(oid),
-			   (SELECT coalesce(sum(r.refusals), 0)::bigint FROM pool_exhaust_refused_services r
-				WHERE r.cause = 'database_limit' AND r.datname = d.datname)
-		FROM pg_catalog.pg_database d
-		WHERE datconnlimit >= 0
-	)
-	SELECT name::text, kind::text, capacity, in_use,
-		   0 AS idle, 0 AS overflow, 0 AS waiting,
-		   in_use::float8 / nullif(capacity, 0)::float8 AS utilization,
-		   pool_exhaust_health_of(in_use, capacity) AS health,
-		   NULL::bigint AS granted,
-		   refused,
-		   0::bigint AS timed_out,
-		   NULL::float8 AS wait_p50_ms,
-		   NULL::float8 AS wait_p95_ms,
-		   NULL::float8 AS wait_p99_ms,
-		   NULL::float8 AS wait_max_ms,
-		   NULL::float8 AS oldest_wait_ms,
-		   NULL::integer AS peak_in_use,
-		   NULL::timestamptz AS peak_at,
-		   NULL::integer AS retry_after_s
-	FROM pools;
+	SELECT * FROM pool_exhaust_pools_rows();
 COMMENT ON VIEW pool_exhaust_pools IS
 	'the pools that this server is: its slots, and each role and database with a CONNECTION LIMIT';
-COMMENT ON COLUMN pool_exhaust_pools.utilization IS
-	'in_use / capacity, 1.0 = full; more than that when reserved slots are in use';
 COMMENT ON COLUMN pool_exhaust_pools.waiting IS
 	'these pools have no queue: a full one refuses';
+COMMENT ON COLUMN pool_exhaust_pools.utilization IS
+	'in_use / capacity, 1.0 = full; more than that when reserved slots are in use';
+COMMENT ON COLUMN pool_exhaust_pools.health IS
+	'healthy, warning, critical or exhausted; worsens at once, improves after two samples of the monitor';
 COMMENT ON COLUMN pool_exhaust_pools.granted IS
-	'NULL: the server does not count grants';
+	'sessions let in; NULL for databases, where it is not counted';
+COMMENT ON COLUMN pool_exhaust_pools.refused IS
+	'connections refused because this pool was full';
 COMMENT ON COLUMN pool_exhaust_pools.peak_in_use IS
-	'NULL: this version keeps no history of pools';
+	'most connections in use at a sample of the monitor, or now; NULL without the monitor';
+COMMENT ON COLUMN pool_exhaust_pools.retry_after_s IS
+	'seconds until a connection should be free, by the releases of the last minute; NULL when there were none';
+
+CREATE FUNCTION pool_exhaust_timeline_rows(
+	OUT at timestamptz,
+	OUT in_use integer,
+	OUT active integer,
+	OUT idle integer,
+	OUT idle_in_transaction integer,
+	OUT utilization float8,
+	OUT refused bigint,
+	OUT opened bigint,
+	OUT health text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_timeline_rows() IS
+	'the rows of view pool_exhaust_timeline';
+
+CREATE VIEW pool_exhaust_timeline AS
+	SELECT * FROM pool_exhaust_timeline_rows();
+COMMENT ON VIEW pool_exhaust_timeline IS
+	'the server over time: the last pool_exhaust.timeline_length samples of the monitor, oldest first';
+COMMENT ON COLUMN pool_exhaust_timeline.in_use IS
+	'slots in use at the fullest moment that was looked at in the interval';
+COMMENT ON COLUMN pool_exhaust_timeline.refused IS
+	'connections refused for want of slots since the row before';
+COMMENT ON COLUMN pool_exhaust_timeline.opened IS
+	'sessions let in since the row before';
+
+CREATE FUNCTION pool_exhaust_health()
+RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_health() IS
+	'the health of this server''s slots: healthy, warning, critical or exhausted';
+
+CREATE FUNCTION pool_exhaust_headroom(
+	role regrole DEFAULT pg_catalog.quote_ident(CURRENT_ROLE)::pg_catalog.regrole,
+	database text DEFAULT pg_catalog.current_database())
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_headroom(regrole, text) IS
+	'how many more connections the role can open to the database, after every limit and reserve';
+
+CREATE FUNCTION pool_exhaust_reset_stats()
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_reset_stats() IS
+	'counters, peaks, names and the timeline begin anew; health stands';
 
 /* ---------- Rights ---------- */
 
@@ -316,7 +376,8 @@ REVOKE ALL ON
 	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
 	pool_exhaust_scenarios, pool_exhaust_progress,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
-	pool_exhaust_backends, pool_exhaust_pools
+	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
+	pool_exhaust_timeline
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
@@ -331,9 +392,12 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_refusals_rows(),
 	pool_exhaust_refused_services_rows(),
 	pool_exhaust_run_roles(),
-	pool_exhaust_role_sessions(oid),
-	pool_exhaust_database_sessions(oid),
-	pool_exhaust_health_of(integer, integer)
+	pool_exhaust_services_rows(),
+	pool_exhaust_pools_rows(),
+	pool_exhaust_timeline_rows(),
+	pool_exhaust_health(),
+	pool_exhaust_headroom(regrole, text),
+	pool_exhaust_reset_stats()
 FROM PUBLIC;
 
 -- What opens connections is for superusers and whomever they grant it to;
@@ -342,7 +406,8 @@ GRANT SELECT ON
 	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
 	pool_exhaust_scenarios, pool_exhaust_progress,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
-	pool_exhaust_backends, pool_exhaust_pools
+	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
+	pool_exhaust_timeline
 TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
@@ -353,7 +418,9 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_refusals_rows(),
 	pool_exhaust_refused_services_rows(),
 	pool_exhaust_run_roles(),
-	pool_exhaust_role_sessions(oid),
-	pool_exhaust_database_sessions(oid),
-	pool_exhaust_health_of(integer, integer)
+	pool_exhaust_services_rows(),
+	pool_exhaust_pools_rows(),
+	pool_exhaust_timeline_rows(),
+	pool_exhaust_health(),
+	pool_exhaust_headroom(regrole, text)
 TO pg_monitor;

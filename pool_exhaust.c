@@ -36,8 +36,13 @@
 #include "utils/guc.h"
 
 #include "compat.h"
+#include "observe/grant.h"
 #include "observe/health.h"
+#include "observe/history.h"
+#include "observe/http.h"
+#include "observe/monitor.h"
 #include "observe/refusal.h"
+#include "observe/transition.h"
 #include "run/run.h"
 #include "run/sweep.h"
 #include "shared.h"
@@ -48,7 +53,12 @@ void
 _PG_init(void)
 {
 	health_init();
+	http_gucs_init();
+	monitor_gucs_init();
+	transition_init();
 	run_init();
+	if (process_shared_preload_libraries_in_progress)
+		history_init();			/* has a setting that is fixed at start */
 	MarkGUCPrefixReserved("pool_exhaust");
 
 	/* Without preloading there is no shared memory, and so nothing to hook. */
@@ -56,5 +66,6 @@ _PG_init(void)
 		return;
 	shared_init();
 	refusal_init();
-	sweep_init();
+	grant_init();
+	monitor_init(sweep);
 }

@@ -23,6 +23,8 @@
 #include "common/scram-common.h"
 #include "postmaster/postmaster.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/backend_status.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 170000
@@ -30,9 +32,13 @@
 #endif
 
 /* The two reserves: for superusers, and (16) for pg_use_reserved_connections. */
-#if PG_VERSION_NUM < 160000
+#if PG_VERSION_NUM >= 160000
+#define compat_uses_reserved_connections(role) \
+	has_privs_of_role(role, ROLE_PG_USE_RESERVED_CONNECTIONS)
+#else
 #define SuperuserReservedConnections ReservedBackends
 #define ReservedConnections 0
+#define compat_uses_reserved_connections(role) false
 #endif
 
 /*
@@ -62,6 +68,24 @@ compat_scram_secret(const uint8 *salt, int saltlen, int iterations,
 #define compat_database_aclcheck(database, role, mode) \
 	pg_database_aclcheck(database, role, mode)
 #endif
+
+/*
+ * The status entry of a process, NULL if it has none; it may not be its own
+ * yet, or any more.  The array is static in backend_status.c, but every process
+ * with a PGPROC knows its own entry, and so where the array begins.  17 counts
+ * entries by PGPROC, older releases by BackendId.
+ */
+static inline PgBackendStatus *
+compat_backend_status(PGPROC *proc)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyBEEntry - MyProcNumber + GetNumberFromPGProc(proc);
+#else
+	BackendId	id = ((volatile PGPROC *) proc)->backendId;
+
+	return id > 0 ? MyBEEntry - MyBackendId + id : NULL;
+#endif
+}
 
 /* 17 ties a wait event set to a resource owner instead of a memory context. */
 static inline WaitEventSet *

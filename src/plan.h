@@ -48,7 +48,8 @@ typedef enum Fault
 	FAULT_KEEP_SLOT,			/* one slot is kept back from the fill */
 	FAULT_MISCOUNT,				/* one refusal is counted twice */
 	FAULT_NO_LIMIT,				/* the pool is never full: nothing is refused */
-	FAULT_LEAVE_SESSION			/* one session is left behind by the release */
+	FAULT_LEAVE_SESSION,		/* one session is left behind by the release */
+	FAULT_MISS_HEALTH			/* the monitor's warning is missed */
 } Fault;
 
 /* Every option of every scenario; options.c has the table that describes it. */

@@ -14,6 +14,7 @@
 #define TRANCHE "pool_exhaust"
 
 PoolExhaustShared *shared = NULL;
+int			timeline_length = 18000;
 
 const char *const verdict_names[] = {
 	[VERDICT_NONE] = NULL,
@@ -23,38 +24,67 @@ const char *const verdict_names[] = {
 	[VERDICT_ABORTED] = "aborted",
 };
 
+const char *const pool_kind_names[] = {
+	[POOL_SERVER] = "server",
+	[POOL_ROLE] = "role",
+	[POOL_DATABASE] = "database",
+};
+
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(PoolExhaustShared, history),
+					mul_size(timeline_length, sizeof(HistorySample)));
+}
 
 static void
 shared_request(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(PoolExhaustShared)));
-	RequestNamedLWLockTranche(TRANCHE, 1);
+	RequestAddinShmemSpace(MAXALIGN(shared_size()));
+	RequestNamedLWLockTranche(TRANCHE, 2);
+}
+
+static void
+names_init(NameTable *table)
+{
+	for (int i = 0; i < NAMES_MAX; i++)
+	{
+		NameEntry  *entry = &table->entries[i];
+
+		pg_atomic_init_u32(&entry->state, NAME_EMPTY);
+		pg_atomic_init_u32(&entry->peak, 0);
+		pg_atomic_init_u64(&entry->count, 0);
+		pg_atomic_init_u64(&entry->last_at, 0);
+	}
+	pg_atomic_init_u64(&table->others, 0);
+	pg_atomic_init_u64(&table->others_at, 0);
 }
 
 static void
 shared_reset(PoolExhaustShared *s)
 {
-	memset(s, 0, sizeof(*s));
-	s->born_at = GetCurrentTimestamp();
-	s->lock = &GetNamedLWLockTranche(TRANCHE)->lock;
+	memset(s, 0, shared_size());
+	s->born_at = s->observed.counted_since = GetCurrentTimestamp();
+	s->lock = &GetNamedLWLockTranche(TRANCHE)[0].lock;
+	s->observe_lock = &GetNamedLWLockTranche(TRANCHE)[1].lock;
 	for (int i = 0; i < CAUSES; i++)
 	{
 		pg_atomic_init_u64(&s->refusals[i].refusals, 0);
+		pg_atomic_init_u64(&s->refusals[i].reset, 0);
 		pg_atomic_init_u64(&s->refusals[i].first_at, 0);
 		pg_atomic_init_u64(&s->refusals[i].last_at, 0);
 	}
-	for (int i = 0; i < REFUSED_MAX; i++)
-	{
-		pg_atomic_init_u32(&s->refused[i].state, REFUSED_EMPTY);
-		pg_atomic_init_u64(&s->refused[i].refusals, 0);
-		pg_atomic_init_u64(&s->refused[i].last_at, 0);
-	}
-	pg_atomic_init_u64(&s->refused_others, 0);
-	pg_atomic_init_u64(&s->refused_others_at, 0);
+	names_init(&s->refused);
+	pg_atomic_init_u64(&s->opened, 0);
+	pg_atomic_init_u64(&s->opened_reset, 0);
+	names_init(&s->services);
+	pg_atomic_init_u32(&s->monitor, 0);
+	pg_atomic_init_u32(&s->attention, 0);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
 		pg_atomic_init_u32(&s->runs[i].stop, STOP_NONE);
@@ -76,7 +106,7 @@ shared_startup(void)
 		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct(TRANCHE, sizeof(PoolExhaustShared), &found);
+	shared = ShmemInitStruct(TRANCHE, shared_size(), &found);
 	if (!found)
 		shared_reset(shared);
 	LWLockRelease(AddinShmemInitLock);

@@ -9,6 +9,17 @@
  *		many of which never get a PGPROC and so may not take an LWLock.
  *		Atomics only.  Read by anybody at any time.
  *
+ * opened, services
+ *		Written by ClientAuthentication_hook in sessions that are let in, and
+ *		the peaks by the monitor.  Atomics only.
+ *
+ * monitor, attention
+ *		How those processes wake the monitor.  Atomics.
+ *
+ * observed
+ *		What the monitor has seen.  It alone writes there, but for
+ *		pool_exhaust_reset_stats(); "observe_lock" guards all of it.
+ *
  * runs[]
  *		One place for each run under way; the place outlives the run until its
  *		caller has read the verdict, and then until another run claims it.
@@ -30,10 +41,13 @@
 #include "storage/lwlock.h"
 
 #include "cause.h"
+#include "observe/health.h"
 #include "plan.h"
 
 #define RUNS_MAX			8	/* runs under way at once */
-#define REFUSED_MAX			256 /* rows of the table of refused services */
+#define NAMES_MAX			256 /* services in each of the two tables of names */
+#define POOLS_MAX			64	/* pools that the monitor remembers */
+#define TRANSITIONS_MAX		64	/* changes of health that it remembers */
 #define RUN_LINES			32	/* progress lines kept for the caller */
 #define RUN_LINE_LEN		160
 #define RUN_REASON_LEN		1024
@@ -41,33 +55,126 @@
 /* One cause of refusal, counted since the server started. */
 typedef struct RefusalCounter
 {
-	pg_atomic_uint64 refusals;
+	pg_atomic_uint64 refusals;	/* never goes back */
+	pg_atomic_uint64 reset;		/* what it was at the last reset */
 	pg_atomic_uint64 first_at;	/* TimestampTz, 0 = never */
 	pg_atomic_uint64 last_at;
 } RefusalCounter;
 
 /*
- * One refused service.  The process that moves "state" from empty to writing
- * fills in the names and then publishes them by moving it to ready; the names
- * never change after that.
+ * A bounded table of names, with a counter each: of the refused services, and
+ * of the services that were let in.  The process that moves "state" from empty
+ * to writing fills in the names and then publishes them by moving it to ready;
+ * they stay as they are until pool_exhaust_reset_stats() empties the table.
  */
-typedef enum RefusedState
+typedef enum NameState
 {
-	REFUSED_EMPTY,
-	REFUSED_WRITING,
-	REFUSED_READY
-} RefusedState;
+	NAME_EMPTY,
+	NAME_WRITING,
+	NAME_READY
+} NameState;
 
-typedef struct RefusedService
+typedef struct Names
+{
+	Cause		cause;			/* CAUSE_NONE in the table of services */
+	char		usename[NAMEDATALEN];
+	char		datname[NAMEDATALEN];	/* empty in the table of services */
+	char		application_name[NAMEDATALEN];
+} Names;
+
+typedef struct NameEntry
 {
 	pg_atomic_uint32 state;
-	Cause		cause;
-	char		usename[NAMEDATALEN];
-	char		datname[NAMEDATALEN];
-	char		application_name[NAMEDATALEN];
-	pg_atomic_uint64 refusals;
-	pg_atomic_uint64 last_at;
-} RefusedService;
+	pg_atomic_uint32 peak;		/* most sessions in use at a sample */
+	pg_atomic_uint64 count;
+	pg_atomic_uint64 last_at;	/* TimestampTz */
+	Names		names;
+} NameEntry;
+
+typedef struct NameTable
+{
+	NameEntry	entries[NAMES_MAX];
+	pg_atomic_uint64 others;	/* counted for names that found no place */
+	pg_atomic_uint64 others_at;
+} NameTable;
+
+/* The pools that this server itself is. */
+typedef enum PoolKind
+{
+	POOL_SERVER,				/* its slots */
+	POOL_ROLE,					/* a role with a CONNECTION LIMIT */
+	POOL_DATABASE				/* a database with one */
+} PoolKind;
+
+extern const char *const pool_kind_names[];
+
+/* Slots released of late, in buckets of equal length; see pools.c. */
+#define RELEASE_BUCKETS		12
+
+/* What the monitor remembers of a pool. */
+typedef struct PoolHistory
+{
+	PoolKind	kind;
+	Oid			oid;			/* of the role or database */
+	char		name[NAMEDATALEN];
+	int			capacity;		/* these two as of the last sample */
+	int			in_use;
+	HealthJudge judge;
+	int			peak_in_use;
+	TimestampTz peak_at;
+	uint64		refused;		/* taken into account so far */
+	uint64		since_us;		/* watched since, monotonic */
+	uint32		released[RELEASE_BUCKETS];
+	uint64		bucket;			/* number of the newest bucket */
+} PoolHistory;
+
+/* A change of health, as the monitor saw it. */
+typedef struct Transition
+{
+	TimestampTz at;
+	uint64		at_us;			/* the same moment, monotonic */
+	PoolKind	kind;
+	Oid			oid;
+	char		name[NAMEDATALEN];
+	Health		was;
+	Health		health;
+	int			in_use;
+	int			capacity;
+	uint64		refused;		/* since the sample before */
+} Transition;
+
+/* One row of view pool_exhaust_timeline. */
+typedef struct HistorySample
+{
+	TimestampTz at;
+	int			in_use;
+	int			active;
+	int			idle;
+	int			idle_in_transaction;
+	int			capacity;
+	Health		health;
+	uint64		refused;		/* these two since the sample before */
+	uint64		opened;
+} HistorySample;
+
+typedef struct Observed
+{
+	uint64		sampled_us;		/* the last look, monotonic; 0 = none yet */
+	TimestampTz sampled_at;
+	TimestampTz counted_since;	/* server start, or the last reset */
+
+	int			npools;			/* the first is the server */
+	PoolHistory pools[POOLS_MAX];
+
+	uint64		transitions_written;
+	uint64		transitions_sent;	/* by NOTIFY */
+	Transition	transitions[TRANSITIONS_MAX];
+
+	uint64		history_refused;	/* counters as of the last row */
+	uint64		history_opened;
+	uint64		history_first;	/* rows before this one were reset */
+	uint64		history_written;
+} Observed;
 
 typedef enum RunState
 {
@@ -135,14 +242,23 @@ typedef struct PoolExhaustShared
 	TimestampTz born_at;		/* immutable: server start, or restart after a crash */
 	uint64		tickets;		/* protected by lock */
 	RefusalCounter refusals[CAUSES];
-	RefusedService refused[REFUSED_MAX];
-	pg_atomic_uint64 refused_others;	/* found no place in the table */
-	pg_atomic_uint64 refused_others_at;
+	NameTable	refused;
+	pg_atomic_uint64 opened;	/* sessions let in */
+	pg_atomic_uint64 opened_reset;	/* what it was at the last reset */
+	NameTable	services;
+	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
+	pg_atomic_uint32 attention; /* the monitor wants to know of the next refusal */
 	RunSlot		runs[RUNS_MAX];
+	LWLock	   *observe_lock;
+	Observed	observed;
+	HistorySample history[FLEXIBLE_ARRAY_MEMBER];	/* timeline_length, a ring */
 } PoolExhaustShared;
 
 /* The login role of a run is named so, with the number of its place behind it. */
 #define ROLE_PREFIX "pool_exhaust_"
+
+/* Rows of the timeline; a setting, fixed when the server starts. */
+extern int	timeline_length;
 
 /* NULL unless the library was preloaded. */
 extern PoolExhaustShared *shared;

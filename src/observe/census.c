@@ -3,8 +3,9 @@
  *		Counts slots and sessions from the server's own shared memory.
  *
  * A slot is a PGPROC of the regular list, the first MaxConnections of all
- * (InitProcGlobal), and it is taken while a process owns its latch: from InitProcess, which is before authentication, to the end of
- * ProcKill.  pg_stat_activity starts later (before 18, only after the login),
+ * (InitProcGlobal), and it is taken while a process owns its latch: from
+ * InitProcess, which is before authentication, to the end of ProcKill.
+ * pg_stat_activity starts later (before 18, only after the login),
  * and pg_stat_database.numbackends counts workers too, so neither can tell how
  * many slots are left.
  *
@@ -17,15 +18,11 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
-#include "storage/procarray.h"
 
 #include "census.h"
 #include "compat.h"
-#include "health.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_census);
-PG_FUNCTION_INFO_V1(pool_exhaust_role_sessions);
-PG_FUNCTION_INFO_V1(pool_exhaust_database_sessions);
 
 #define PROC_IN_USE(proc)	((proc)->procLatch.owner_pid != 0)
 #define PROC_OF_LIST(proc, list) \
@@ -158,18 +155,4 @@ pool_exhaust_census(PG_FUNCTION_ARGS)
 	values[n++] = Int32GetDatum(census.walsenders);
 	values[n++] = Int32GetDatum(census.workers);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-}
-
-/* What the server compares with a role's CONNECTION LIMIT. */
-Datum
-pool_exhaust_role_sessions(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(CountUserBackends(PG_GETARG_OID(0)));
-}
-
-/* What the server compares with a database's CONNECTION LIMIT. */
-Datum
-pool_exhaust_database_sessions(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(CountDBConnections(PG_GETARG_OID(0)));
 }

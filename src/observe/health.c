@@ -4,10 +4,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "fmgr.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "health.h"
@@ -26,8 +22,6 @@ const char *const health_names[HEALTHS] = {
 
 double		warning_threshold = 0.80;
 double		critical_threshold = 0.95;
-
-PG_FUNCTION_INFO_V1(pool_exhaust_health_of);
 
 void
 health_init(void)
@@ -69,6 +63,13 @@ health_of(int in_use, int capacity, bool refused)
 	return health_with_margin(in_use, capacity, refused, 0.0);
 }
 
+/* Returns the health that a pool which was worse gets better to, at this in_use. */
+Health
+health_after_worse(int in_use, int capacity)
+{
+	return health_with_margin(in_use, capacity, false, HYSTERESIS);
+}
+
 /* Takes one sample into account and returns the health that now stands. */
 Health
 health_judge(HealthJudge *judge, int in_use, int capacity, bool refused)
@@ -102,13 +103,4 @@ health_level(Health health, int capacity)
 		if (health_of(in_use, capacity, false) >= health)
 			return in_use;
 	return capacity;
-}
-
-/* SQL: health of (in_use, capacity), without memory. */
-Datum
-pool_exhaust_health_of(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TEXT_P(cstring_to_text(health_names[health_of(PG_GETARG_INT32(0),
-															PG_GETARG_INT32(1),
-															false)]));
 }

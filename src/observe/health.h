@@ -29,6 +29,7 @@ typedef struct HealthJudge
 
 extern void health_init(void);
 extern Health health_of(int in_use, int capacity, bool refused);
+extern Health health_after_worse(int in_use, int capacity);
 extern Health health_judge(HealthJudge *judge, int in_use, int capacity, bool refused);
 
 /* The smallest number in use at which a pool of this capacity is that ill. */

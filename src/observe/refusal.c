@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "common/hashfn.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -21,96 +20,15 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "grant.h"
+#include "monitor.h"
+#include "names.h"
 #include "refusal.h"
-#include "shared.h"
-
-/* Places to look at before a refused service is counted among the others. */
-#define PROBES_MAX 16
-
-#define OTHERS "(others)"
 
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
 PG_FUNCTION_INFO_V1(pool_exhaust_refusals_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_refused_services_rows);
-
-/*
- * Copies a name that arrived unauthenticated: printable ASCII stays, every
- * other byte becomes '?', what is too long is cut.
- */
-static void
-name_sanitise(char *dst, const char *src)
-{
-	int			i = 0;
-
-	if (src != NULL)
-		for (; src[i] != '\0' && i < NAMEDATALEN - 1; i++)
-			dst[i] = (src[i] >= ' ' && src[i] <= '~') ? src[i] : '?';
-	memset(dst + i, 0, NAMEDATALEN - i);
-}
-
-/* Claims an empty place for these names; false if another process was faster. */
-static bool
-refused_claim(RefusedService *entry, const RefusedService *names)
-{
-	uint32		empty = REFUSED_EMPTY;
-
-	if (!pg_atomic_compare_exchange_u32(&entry->state, &empty, REFUSED_WRITING))
-		return false;
-	entry->cause = names->cause;
-	memcpy(entry->usename, names->usename, NAMEDATALEN);
-	memcpy(entry->datname, names->datname, NAMEDATALEN);
-	memcpy(entry->application_name, names->application_name, NAMEDATALEN);
-	pg_write_barrier();
-	pg_atomic_write_u32(&entry->state, REFUSED_READY);
-	return true;
-}
-
-static bool
-refused_matches(RefusedService *entry, const RefusedService *names)
-{
-	if (pg_atomic_read_u32(&entry->state) != REFUSED_READY)
-		return false;
-	pg_read_barrier();
-	return entry->cause == names->cause &&
-		strcmp(entry->usename, names->usename) == 0 &&
-		strcmp(entry->datname, names->datname) == 0 &&
-		strcmp(entry->application_name, names->application_name) == 0;
-}
-
-/*
- * Counts a refused service.  Two processes that bring the same new names at
- * the same time may each get a place; the view adds them up.
- */
-static void
-refused_count(Cause cause, const Port *port, TimestampTz now)
-{
-	RefusedService names;
-	uint32		hash;
-
-	names.cause = cause;
-	name_sanitise(names.usename, port->user_name);
-	name_sanitise(names.datname, port->database_name);
-	name_sanitise(names.application_name, port->application_name);
-	hash = (uint32) cause;
-	hash = hash_combine(hash, hash_bytes((unsigned char *) names.usename, NAMEDATALEN));
-	hash = hash_combine(hash, hash_bytes((unsigned char *) names.datname, NAMEDATALEN));
-	hash = hash_combine(hash, hash_bytes((unsigned char *) names.application_name, NAMEDATALEN));
-
-	for (int i = 0; i < PROBES_MAX; i++)
-	{
-		RefusedService *entry = &shared->refused[(hash + i) % REFUSED_MAX];
-
-		if (refused_matches(entry, &names) || refused_claim(entry, &names))
-		{
-			pg_atomic_fetch_add_u64(&entry->refusals, 1);
-			pg_atomic_write_u64(&entry->last_at, (uint64) now);
-			return;
-		}
-	}
-	pg_atomic_fetch_add_u64(&shared->refused_others, 1);
-	pg_atomic_write_u64(&shared->refused_others_at, (uint64) now);
-}
 
 /* If the name is that of a run's role, the run keeps a count of its own. */
 static void
@@ -131,12 +49,16 @@ refusal_count_one(Cause cause)
 	RefusalCounter *counter = &shared->refusals[cause];
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		never = 0;
+	Names		names;
 
 	pg_atomic_fetch_add_u64(&counter->refusals, 1);
 	pg_atomic_compare_exchange_u64(&counter->first_at, &never, (uint64) now);
 	pg_atomic_write_u64(&counter->last_at, (uint64) now);
 	run_refused_count(cause, MyProcPort->user_name);
-	refused_count(cause, MyProcPort, now);
+	names_fill(&names, cause, MyProcPort->user_name, MyProcPort->database_name,
+			   MyProcPort->application_name);
+	names_count(&shared->refused, &names, now);
+	monitor_wake();
 }
 
 /*
@@ -154,6 +76,7 @@ refusal_observe(ErrorData *edata)
 
 		if (cause == CAUSE_TOO_MANY_CLIENTS && am_walsender)
 			cause = CAUSE_WALSENDER_LIMIT;
+		grant_revoke();
 		if (cause != CAUSE_NONE)
 			refusal_count_one(cause);
 	}
@@ -169,11 +92,12 @@ refusal_init(void)
 	emit_log_hook = refusal_observe;
 }
 
-/* Refusals of one cause since the server started. */
-static uint64
+uint64
 refusal_count(Cause cause)
 {
-	return pg_atomic_read_u64(&shared->refusals[cause].refusals);
+	RefusalCounter *counter = &shared->refusals[cause];
+
+	return pg_atomic_read_u64(&counter->refusals) - pg_atomic_read_u64(&counter->reset);
 }
 
 uint64
@@ -183,8 +107,43 @@ refusal_count_slots(void)
 
 	for (int i = 0; i < CAUSES; i++)
 		if (cause_kinds[i].takes_slots)
-			sum += refusal_count(i);
+			sum += pg_atomic_read_u64(&shared->refusals[i].refusals);
 	return sum;
+}
+
+/* The slot cause that somebody was refused for last, CAUSE_NONE if nobody was. */
+Cause
+refusal_last_slots(void)
+{
+	Cause		last = CAUSE_NONE;
+	uint64		last_at = 0;
+
+	for (int i = 0; i < CAUSES; i++)
+	{
+		uint64		at = pg_atomic_read_u64(&shared->refusals[i].last_at);
+
+		if (cause_kinds[i].takes_slots && at > last_at)
+		{
+			last = i;
+			last_at = at;
+		}
+	}
+	return last;
+}
+
+/* The ledger starts anew. */
+void
+refusal_reset(void)
+{
+	for (int i = 0; i < CAUSES; i++)
+	{
+		RefusalCounter *counter = &shared->refusals[i];
+
+		pg_atomic_write_u64(&counter->reset, pg_atomic_read_u64(&counter->refusals));
+		pg_atomic_write_u64(&counter->first_at, 0);
+		pg_atomic_write_u64(&counter->last_at, 0);
+	}
+	names_empty(&shared->refused);
 }
 
 static void
@@ -243,21 +202,23 @@ pool_exhaust_refused_services_rows(PG_FUNCTION_ARGS)
 
 	shared_require();
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < REFUSED_MAX; i++)
+	for (int i = 0; i < NAMES_MAX; i++)
 	{
-		RefusedService *entry = &shared->refused[i];
+		NameEntry  *entry = names_entry(&shared->refused, i);
+		const Names *names;
 
-		if (pg_atomic_read_u32(&entry->state) != REFUSED_READY)
+		if (entry == NULL)
 			continue;
-		pg_read_barrier();
-		refused_put(rsinfo, cause_kinds[entry->cause].name,
-					(const char *[]) {entry->usename, entry->datname, entry->application_name},
-					pg_atomic_read_u64(&entry->refusals),
+		names = &entry->names;
+		refused_put(rsinfo, cause_kinds[names->cause].name,
+					(const char *[]) {names->usename, names->datname, names->application_name},
+					pg_atomic_read_u64(&entry->count),
 					pg_atomic_read_u64(&entry->last_at));
 	}
-	others = pg_atomic_read_u64(&shared->refused_others);
+	others = pg_atomic_read_u64(&shared->refused.others);
 	if (others > 0)
-		refused_put(rsinfo, OTHERS, (const char *[]) {OTHERS, OTHERS, OTHERS}, others,
-					pg_atomic_read_u64(&shared->refused_others_at));
+		refused_put(rsinfo, NAMES_OTHERS,
+					(const char *[]) {NAMES_OTHERS, NAMES_OTHERS, NAMES_OTHERS}, others,
+					pg_atomic_read_u64(&shared->refused.others_at));
 	return (Datum) 0;
 }

@@ -9,7 +9,16 @@
 
 extern void refusal_init(void);
 
-/* Refusals because the server's own slots ran out, all such causes together. */
+/* Refusals of one cause since the last reset. */
+extern uint64 refusal_count(Cause cause);
+
+/*
+ * Refusals because the server's own slots ran out, all such causes together,
+ * since the server started: it never goes back.
+ */
 extern uint64 refusal_count_slots(void);
+extern Cause refusal_last_slots(void);
+
+extern void refusal_reset(void);
 
 #endif							/* POOL_EXHAUST_REFUSAL_H */

@@ -97,8 +97,6 @@ place_is_live(int place)
 {
 	bool		busy;
 
-	if (place < 0 || place >= RUNS_MAX)
-		return false;
 	LWLockAcquire(shared->lock, LW_SHARED);
 	busy = place_is_busy(&shared->runs[place]);
 	LWLockRelease(shared->lock);
@@ -121,7 +119,11 @@ identity_sweep(const char *name)
 	};
 	char	  **names;
 	uint64		found;
+	bool		live[RUNS_MAX];
 
+	/* A run that ends meanwhile drops its role itself. */
+	for (int i = 0; i < RUNS_MAX; i++)
+		live[i] = place_is_live(i);
 	spi_run("SELECT rolname FROM pg_catalog.pg_authid a, "
 			"pg_catalog.shobj_description(a.oid, 'pg_authid') AS c, "
 			"pg_catalog.substr(c, pg_catalog.length($1) + 1) AS database "
@@ -134,9 +136,14 @@ identity_sweep(const char *name)
 	for (uint64 i = 0; i < found; i++)
 		names[i] = spi_text(i, 1);
 	for (uint64 i = 0; i < found; i++)
+	{
+		int			place = atoi(names[i] + strlen(ROLE_PREFIX)) - 1;
+		bool		known = place >= 0 && place < RUNS_MAX;
+
 		if ((name != NULL && strcmp(names[i], name) == 0) ||
-			!place_is_live(atoi(names[i] + strlen(ROLE_PREFIX)) - 1))
+			!known || !(live[place] || place_is_live(place)))
 			role_drop(names[i]);
+	}
 }
 
 /*

@@ -23,7 +23,7 @@ static const char *const profile_words[] = {"quick", "standard", "soak", NULL};
 static const char *const on_fail_words[] = {"report", "error", NULL};
 static const char *const bystanders_words[] = {"refuse", "abort", "ignore", NULL};
 static const char *const fault_words[] = {
-	"none", "keep_slot", "miscount", "no_limit", "leave_session", NULL
+	"none", "keep_slot", "miscount", "no_limit", "leave_session", "miss_health", NULL
 };
 
 /* The seed is chosen at random when none is given. */

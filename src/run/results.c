@@ -60,9 +60,9 @@ results_begin(Run *run)
 static void
 json_phase(StringInfo json, const Phase *p)
 {
-	appendStringInfo(json, "{\"phase\": \"%s\", \"elapsed_ms\": %.3f, \"cpu_ms\": %.3f, "
-					 "\"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT ", ",
-					 p->name, p->elapsed_us / 1000.0, p->cpu_us / 1000.0,
+	appendStringInfo(json, "{\"phase\": \"%s\", \"elapsed_ms\": %.3f, \"paused_ms\": %.3f, "
+					 "\"cpu_ms\": %.3f, \"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT ", ",
+					 p->name, p->elapsed_us / 1000.0, p->paused_us / 1000.0, p->cpu_us / 1000.0,
 					 p->granted, p->refused);
 	appendStringInfo(json, "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"note\": ",
 					 histogram_ms(&p->latency, 0.50), histogram_ms(&p->latency, 0.99),

@@ -118,9 +118,9 @@ runner_raise_descriptors(int sessions)
 		elog(ERROR, "could not raise the limit of open files: %m");
 }
 
-/* Run.watch: looks at what no event tells. */
+/* Run.look_out: looks at what no event tells. */
 static const char *
-runner_watch(Run *run)
+runner_look_out(Run *run)
 {
 	if (ConfigReloadPending)
 	{
@@ -158,7 +158,7 @@ runner_make_run(RunSlot *slot)
 	run->slot = slot;
 	run->plan = slot->plan;
 	run->scenario = scenario_find(run->plan.scenario);
-	run->watch = runner_watch;
+	run->look_out = runner_look_out;
 	run->started_us = loop_now_us();
 	run->deadline_us = run->started_us + run->plan.options.timeout_ms * 1000;
 	run->refused_before = refusal_count_slots();
@@ -204,7 +204,7 @@ runner_open_pool(Run *run, int place)
 		.sessions_max = MaxConnections + run->plan.options.handshakes,
 	};
 
-	loop_open(&run->loop);
+	loop_open(&run->loop, "PoolExhaustRunner");
 	identity_create(run, place, login);
 	config.role = run->role;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);

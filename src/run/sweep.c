@@ -3,13 +3,11 @@
  *		Puts right what runs left behind when the server crashed.
  *
  * A crash leaves the login role of a run and a row without a verdict.  The
- * sweeper starts with the server, and again after a crash.  Without a database
- * it can read little more than the names of roles; if one looks like a run's,
- * it sends a worker into template1, which reads where such roles come from and
- * sends a worker into each of those databases, which cleans up there.
- *
- * Then the sweeper costs nothing: it waits for the server to stop, because only
- * a worker that still lives is started again after a crash.
+ * monitor starts with the server, and again after a crash, and looks for them
+ * first.  Without a database it can read little more than the names of roles;
+ * if one looks like a run's, it sends a worker into template1, which reads where
+ * such roles come from and sends a worker into each of those databases, which
+ * cleans up there.
  */
 #include "postgres.h"
 
@@ -21,7 +19,6 @@
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 
 #include "compat.h"
@@ -30,27 +27,18 @@
 #include "results.h"
 #include "sweep.h"
 
-#define RESTART_S	5
-
-static void
-worker_describe(BackgroundWorker *worker, const char *function, int restart_s)
-{
-	memset(worker, 0, sizeof(*worker));
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker->bgw_restart_time = restart_s;
-	strlcpy(worker->bgw_library_name, "pool_exhaust", BGW_MAXLEN);
-	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
-	strlcpy(worker->bgw_type, "pool_exhaust sweeper", BGW_MAXLEN);
-	strlcpy(worker->bgw_name, "pool_exhaust sweeper", BGW_MAXLEN);
-}
-
 static void
 sweep_launch(Oid database)
 {
-	BackgroundWorker worker;
+	BackgroundWorker worker = {0};
 
-	worker_describe(&worker, "sweep_main", BGW_NEVER_RESTART);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "pool_exhaust", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "sweep_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "pool_exhaust sweeper", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "pool_exhaust sweeper", BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
 		ereport(LOG,
@@ -80,23 +68,12 @@ leftovers_exist(void)
 	return found;
 }
 
+/* Puts right what a crash left, if it left anything; for the monitor. */
 void
-sweeper_main(Datum arg)
+sweep(void)
 {
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-
 	if (leftovers_exist())
 		sweep_launch(Template1DbOid);
-	while (!ShutdownRequestPending)
-	{
-		CHECK_FOR_INTERRUPTS();
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1,
-						 compat_wait_event("PoolExhaustSweeper"));
-		ResetLatch(MyLatch);
-	}
-	proc_exit(0);
 }
 
 /* The worker in one database. */
@@ -117,14 +94,4 @@ sweep_main(Datum arg)
 	identity_sweep(NULL);
 	transaction_commit();
 	proc_exit(0);
-}
-
-/* To be called from _PG_init while shared_preload_libraries is processed. */
-void
-sweep_init(void)
-{
-	BackgroundWorker worker;
-
-	worker_describe(&worker, "sweeper_main", RESTART_S);
-	RegisterBackgroundWorker(&worker);
 }

@@ -5,9 +5,8 @@
 #ifndef POOL_EXHAUST_SWEEP_H
 #define POOL_EXHAUST_SWEEP_H
 
-extern void sweep_init(void);
+extern void sweep(void);
 
-extern PGDLLEXPORT void sweeper_main(Datum arg);
 extern PGDLLEXPORT void sweep_main(Datum arg);
 
 #endif							/* POOL_EXHAUST_SWEEP_H */

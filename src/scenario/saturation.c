@@ -64,16 +64,16 @@ baseline(Run *run)
 	if (truth.in_use >= truth.capacity)
 		run_end(run, VERDICT_INVALID, "nothing is left to fill: %d of %d connections are in use",
 				truth.in_use, truth.capacity);
+	watch_begin(run);
 	phase_note(run, "%d of %d in use, %.0f %%, %s", truth.in_use, truth.capacity,
 			   100.0 * truth.in_use / truth.capacity, health_names[health]);
 }
 
-/* The path that health takes when in_use goes from here to capacity. */
+/* The path that health takes from here when in_use goes up to capacity. */
 static char *
-path_up(int in_use, int capacity)
+path_up(Health last, int in_use, int capacity)
 {
 	StringInfoData path;
-	Health		last = health_of(in_use, capacity, false);
 
 	initStringInfo(&path);
 	appendStringInfoString(&path, health_names[last]);
@@ -81,9 +81,11 @@ path_up(int in_use, int capacity)
 	{
 		Health		health = health_of(in_use, capacity, false);
 
-		if (health != last)
+		if (health > last)
+		{
 			appendStringInfo(&path, " > %s", health_names[health]);
-		last = health;
+			last = health;
+		}
 	}
 	return path.data;
 }
@@ -117,8 +119,8 @@ ask_for(Run *run, int total)
 
 /*
  * Opens connections until "full" are in use, ours and everybody else's.  Each
- * level of health on the way is sampled; where the next one is so near that
- * the logins in flight could jump over this one, it waits for them.
+ * level of health on the way is sampled, and the fill goes no further until the
+ * monitor has noticed it.
  */
 static void
 fill_by_levels(Run *run, int full)
@@ -127,15 +129,23 @@ fill_by_levels(Run *run, int full)
 	int			others = truth.in_use - truth.ours;
 
 	run_progress(run, &run->pool->stats.held, full - others);
-	for (Health health = HEALTH_WARNING; health <= HEALTH_EXHAUSTED; health++)
+	for (Health health = HEALTH_WARNING; health < HEALTH_EXHAUSTED; health++)
 	{
-		int			level = Min(full, health_level(health, truth.capacity));
-		int			next = Min(full, health_level(Min(health + 1, HEALTH_EXHAUSTED), truth.capacity));
+		int			level = health_level(health, truth.capacity);
+		int			next = health_level(health + 1, truth.capacity);
 
-		ask_for(run, (next - level > run->plan.options.handshakes ? next : level) - others);
+		if (level >= next || level > full || next <= truth.in_use)
+			continue;
+		ask_for(run, Min(full, next - 1) - others);
 		wait_for_held(run, level - others);
 		run_sample(run);
+		watch_reached(run, health);
+		phase_paused(run, watch_wait(run, health, HEALTH_EXHAUSTED));
 	}
+	ask_for(run, full - others);
+	wait_for_held(run, full - others);
+	run_sample(run);
+	watch_reached(run, HEALTH_EXHAUSTED);
 }
 
 /* Fills the slots that others have given back. */
@@ -158,7 +168,7 @@ fill(Run *run)
 {
 	PoolStats  *stats = &run->pool->stats;
 	PoolTruth	truth = look(run);
-	char	   *expected_path = path_up(truth.in_use, truth.capacity);
+	char	   *expected_path = path_up(run->judge.health, truth.in_use, truth.capacity);
 	int			full = truth.capacity;
 	Phase	   *p = phase(run, "fill");
 
@@ -275,6 +285,7 @@ knock(Run *run, int full)
 				"nothing was refused: %d attempts beyond %d connections in use were granted",
 				knocks, full);
 
+	watch_wait(run, HEALTH_EXHAUSTED, HEALTH_EXHAUSTED);
 	check_count(run, "refused attempts", knocks, p->refused,
 				"attempts beyond capacity were let in: the pool was not full");
 	check_text(run, "refusals by cause", causes_text(expected_by), causes_text(observed_by),
@@ -337,10 +348,12 @@ reserve(Run *run)
 	}
 }
 
-static void
-release(Run *run)
+/* Lets go, and returns the health that the pool should come back to. */
+static Health
+release(Run *run, Health before)
 {
-	Health		before = health_of(look(run).in_use - look(run).ours, look(run).capacity, false);
+	PoolTruth	truth = look(run);
+	Health		back = Max(before, health_after_worse(truth.in_use - truth.ours, truth.capacity));
 	int			n = run->pool->stats.held;
 	int			left;
 	Phase	   *p = phase(run, "release");
@@ -356,10 +369,34 @@ release(Run *run)
 	check_count(run, "connections lost on the way", 0, run->pool->stats.lost,
 				"the server ended sessions of the run: look for timeouts or terminations in its log");
 
-	poll_until(run, run->judge.health <= before, SETTLE_TIMEOUT_MS);
-	check_text(run, "health after the release", health_names[before],
-			   health_names[run->judge.health],
+	watch_reached(run, back);
+	poll_until(run, run->judge.health <= back, SETTLE_TIMEOUT_MS);
+	check_text(run, "health after the release", health_names[back],
+			   health_names[Max(back, run->judge.health)],
 			   "the pool did not recover: see pool_exhaust_pools");
+	return back;
+}
+
+/* The monitor has seen all of it: every level on the way up, and the way back. */
+static void
+recover(Run *run, Health first, Health back)
+{
+	static const char claim_up[] = "health as the monitor saw it";
+	static const char claim_back[] = "health the monitor came back to";
+	static const char detail[] = "the monitor was late or blind: see pool_exhaust_timeline, and the server log for its changes of health";
+	Watch	   *watch = &run->watch;
+
+	if (watch->absent != NULL)
+	{
+		check_skip(run, claim_up, watch->absent);
+		return;
+	}
+	phase(run, "recover");
+	watch_wait(run, HEALTH_HEALTHY, back);
+	phase_end(run);
+	phase_note(run, "noticed by the monitor: %s", watch_note(run));
+	check_text(run, claim_up, path_up(first, 0, run->timeline.capacity), watch->path.data, detail);
+	check_text(run, claim_back, health_names[back], health_names[Max(back, watch->health)], detail);
 }
 
 static void
@@ -380,12 +417,16 @@ knock_again(Run *run)
 void
 scenario_saturation(Run *run)
 {
+	Health		before;
+	Health		first;
 	int			full;
 
 	baseline(run);
+	before = run->judge.health;
+	first = run->watch.health;
 	full = fill(run);
 	knock(run, full);
 	reserve(run);
-	release(run);
+	recover(run, first, release(run, before));
 	knock_again(run);
 }

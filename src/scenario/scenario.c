@@ -23,7 +23,7 @@
 #define SAMPLE_US		(10 * 1000)
 #define SAMPLE_SHARE	1000
 
-#define WATCH_US		(100 * 1000)
+#define LOOK_OUT_US		(100 * 1000)
 
 const Scenario scenarios[] = {
 	{
@@ -173,6 +173,13 @@ phase_note(Run *run, const char *fmt,...)
 	run_say(run, "%-8s %s", p->name, p->note);
 }
 
+/* The clock of the phase stood still for that long. */
+void
+phase_paused(Run *run, uint64 us)
+{
+	run->phases[run->nphases - 1].paused_us += us;
+}
+
 /* Stops the clock of the phase, if one runs, and adds up its figures. */
 void
 phase_end(Run *run)
@@ -182,7 +189,7 @@ phase_end(Run *run)
 	if (run->nphases == 0 || run->phases[run->nphases - 1].elapsed_us != 0)
 		return;
 	p = &run->phases[run->nphases - 1];
-	p->elapsed_us = Max(loop_now_us() - p->started_us, 1);
+	p->elapsed_us = Max(loop_now_us() - p->started_us - p->paused_us, 1);
 	p->cpu_us = cpu_now_us() - p->cpu_us;
 	if (run->pool != NULL)
 	{
@@ -280,10 +287,10 @@ why_end(Run *run)
 	if (now_us >= run->deadline_us)
 		return psprintf("not over within " INT64_FORMAT " ms (option timeout_ms)",
 						run->plan.options.timeout_ms);
-	if (now_us < run->watch_us)
+	if (now_us < run->look_out_us)
 		return NULL;
-	run->watch_us = now_us + WATCH_US;
-	return run->watch(run);
+	run->look_out_us = now_us + LOOK_OUT_US;
+	return run->look_out(run);
 }
 
 bool

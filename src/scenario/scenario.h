@@ -17,6 +17,7 @@
 #include "plan.h"
 #include "shared.h"
 #include "timeline.h"
+#include "watch.h"
 
 typedef enum Outcome
 {
@@ -44,7 +45,8 @@ typedef struct Phase
 {
 	const char *name;
 	uint64		started_us;
-	uint64		elapsed_us;
+	uint64		elapsed_us;		/* without the pauses */
+	uint64		paused_us;		/* nothing to do but to wait for the monitor */
 	uint64		cpu_us;			/* spent by the runner itself */
 	PoolStats	before;			/* the pool's figures when the phase began */
 	uint64		granted;
@@ -76,15 +78,16 @@ typedef struct Run
 
 	const int  *done;			/* of the phase, for pool_exhaust_progress */
 
-	/* The runner's own watch, called now and then: why to end the story, or NULL. */
-	const char *(*watch) (struct Run *run);
-	uint64		watch_us;		/* when it is due again */
+	/* The runner's own look-out, called now and then: why to end the story, or NULL. */
+	const char *(*look_out) (struct Run *run);
+	uint64		look_out_us;	/* when it is due again */
 
 	HealthJudge judge;
 	StringInfoData health_path; /* "healthy > warning > ..." */
 	uint64		refused_judged; /* the pool's refusals up to the last sample */
 	uint64		sample_us;		/* when the next sample is due */
 	Timeline	timeline;
+	Watch		watch;			/* the pool as the monitor sees it */
 
 	Phase		phases[PHASES_MAX];
 	int			nphases;
@@ -111,6 +114,7 @@ extern const Scenario *scenario_find(const char *name);
 /* The words of a story. */
 extern Phase *phase(Run *run, const char *name);
 extern void phase_note(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
+extern void phase_paused(Run *run, uint64 us);
 extern void phase_end(Run *run);
 extern void run_say(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void run_progress(Run *run, const int *done, int total);

@@ -274,6 +274,8 @@ superuser let in|pass|yes|yes
 sessions left after the release|pass|0|0
 connections lost on the way|pass|0|0
 health after the release|pass|healthy|healthy
+health as the monitor saw it|pass|$path|$path
+health the monitor came back to|pass|healthy|healthy
 granted after the release|pass|1|1
 sessions left at the end|pass|0|0
 CHECKS
@@ -290,6 +292,8 @@ superuser let in|skip||
 sessions left after the release|pass|0|0
 connections lost on the way|pass|0|0
 health after the release|pass|healthy|healthy
+health as the monitor saw it|pass|healthy > exhausted|healthy > exhausted
+health the monitor came back to|pass|healthy|healthy
 granted after the release|pass|1|1
 sessions left at the end|pass|0|0
 CHECKS

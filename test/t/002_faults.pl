@@ -60,6 +60,8 @@ foreach ([ 'server', 26, 27, 'reserved_slots' ], [ 'role', 20, 20, 'role_limit' 
 		"refusals by cause: 53300 $cause 5, not 53300 $cause 6",
 		'refusals in the ledger: +6, not +5');
 	broken($target, 'leave_session', 'fail', undef, 'sessions left after the release: 0, not 1');
+	broken($target, 'miss_health', 'fail', undef,
+		"health as the monitor saw it: $path, not healthy > critical > exhausted");
 }
 
 # Without a limit nothing is refused.  On the server the fill stops five short

@@ -7,13 +7,16 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter 'import';
+use HTTP::Tiny;
+use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(client fails_with in_progress left_nothing login
-  new_server refusals rewrite_hba run_ends sqlstate wait_for);
+our @EXPORT = qw(client fails_with http http_json http_metrics in_progress
+  left_nothing login monitor_pid new_server refusals rewrite_hba run_ends
+  samples sqlstate wait_for wait_until);
 
 # A started server that preloads pool_exhaust, with the extension in database
 # postgres.  Parameters: conf => lines of postgresql.conf, streaming => 1.
@@ -83,16 +86,71 @@ sub fails_with
 sub wait_for
 {
 	my ($client, $sql, $expected) = @_;
+
+	return wait_until(sub { $client->query($sql) // $client->message }, $expected, $sql);
+}
+
+# The same for anything that can be asked for; "what" is for whoever reads that
+# it took too long.
+sub wait_until
+{
+	my ($ask, $expected, $what) = @_;
 	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 	my $last;
 
 	while (time < $end)
 	{
-		$last = $client->query($sql) // $client->message;
+		$last = $ask->();
 		return 1 if $last eq $expected;
 	}
-	diag "timed out waiting for: $sql\nexpected: $expected\nlast: $last";
+	diag "timed out waiting for: $what\nexpected: $expected\nlast: $last";
 	return 0;
+}
+
+# Waits until the monitor has taken this many more samples: then it has seen
+# all that was before.
+sub samples
+{
+	my ($client, $n) = @_;
+	my $since = $client->query('SELECT clock_timestamp()');
+
+	return wait_for($client, "SELECT count(*) >= $n FROM pool_exhaust_timeline WHERE at > '$since'", 't');
+}
+
+# The pid of the monitor, empty while there is none.
+sub monitor_pid
+{
+	my ($client) = @_;
+
+	return $client->query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pool_exhaust monitor'");
+}
+
+# Asks the monitor for a page; a new connection each time.  Parameters: method,
+# headers, content.  The result is that of HTTP::Tiny; status 599 means that
+# there was no answer.
+sub http
+{
+	my ($port, $path, %params) = @_;
+	my $http = HTTP::Tiny->new(timeout => 30, proxy => undef, http_proxy => undef);
+
+	return $http->request(delete $params{method} // 'GET', "http://127.0.0.1:$port$path", \%params);
+}
+
+# What a page says that is JSON; undef if it is not.
+sub http_json
+{
+	my ($port, $path) = @_;
+
+	return eval { JSON::PP::decode_json(http($port, $path)->{content}) };
+}
+
+# The samples of /metrics, by name and labels as they stand there, without
+# "pool_exhaust_".
+sub http_metrics
+{
+	my ($port) = @_;
+
+	return { http($port, '/metrics')->{content} =~ /^pool_exhaust_(\w+(?:\{.*\})?) (\S+)$/mg };
 }
 
 # The refusal ledger without its zeros, "cause count" in the order of causes.
@@ -161,7 +219,8 @@ sub left_nothing
 			"$name: no slot is left in use");
 	}
 
-	my @bad = grep { /PANIC:|TRAP:|terminated by signal|"pool_exhaust .*exited with exit code 1/ }
+	# The monitor ends with 1 whenever it ends, so that it is started again.
+	my @bad = grep { /PANIC:|TRAP:|terminated by signal|"pool_exhaust (?!monitor").*exited with exit code 1/ }
 	  split /\n/, slurp_file($node->logfile);
 	is(scalar(@bad), $params{killed} // 0, "$name: nothing crashed") or diag join("\n", @bad);
 }
@@ -181,7 +240,7 @@ sub new
 	my $path = $node->host . '/.s.PGSQL.' . $node->port;
 	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $path)
 	  or die "could not connect to $path: $!";
-	my $self = bless { socket => $socket, input => '' }, $class;
+	my $self = bless { socket => $socket, input => '', notified => [] }, $class;
 
 	return $self if delete $params{silent};
 	$params{user}     //= getpwuid($>);
@@ -216,6 +275,19 @@ sub query
 
 	$self->send($sql);
 	return $self->result;
+}
+
+# Waits until this many notifications have come, and takes them: their payloads.
+sub notifications
+{
+	my ($self, $n) = @_;
+
+	while (@{ $self->{notified} } < $n)
+	{
+		my ($type) = $self->_read_message;
+		die 'the server closed the connection' if !defined $type;
+	}
+	return splice @{ $self->{notified} }, 0, $n;
 }
 
 # Message, detail and hint of the last error.
@@ -265,6 +337,18 @@ sub _read
 	return substr $self->{input}, 0, $length, '';
 }
 
+# The type of the next message and the rest of it, nothing at the end.
+# Notifications come at any time, and are collected.
+sub _read_message
+{
+	my ($self) = @_;
+	my ($type, $length) = unpack 'aN', $self->_read(5) // return;
+	my $body = $self->_read($length - 4) // return;
+
+	push @{ $self->{notified} }, (split /\0/, substr($body, 4))[1] if $type eq 'A';
+	return ($type, $body);
+}
+
 sub _read_until_ready
 {
 	my ($self) = @_;
@@ -273,9 +357,7 @@ sub _read_until_ready
 	$self->{rows} = [];
 	for (;;)
 	{
-		my $head = $self->_read(5);
-		my ($type, $length) = unpack 'aN', $head // '';
-		my $body = defined $head ? $self->_read($length - 4) : undef;
+		my ($type, $body) = $self->_read_message;
 
 		if (!defined $body)
 		{

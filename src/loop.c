@@ -18,11 +18,11 @@
 #include "loop.h"
 
 /*
- * Opens the loop.  ERROR if the process can get no descriptor for it.  The
+ * Opens the loop, whose waits show under this name.  ERROR if the process can get no descriptor for it.  The
  * caller closes it with loop_close() when every handle has been closed.
  */
 void
-loop_open(Loop *loop)
+loop_open(Loop *loop, const char *wait_event)
 {
 	int			rc = uv_loop_init(&loop->uv);
 
@@ -31,7 +31,7 @@ loop_open(Loop *loop)
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not open an event loop: %s", uv_strerror(rc))));
 
-	loop->wait_event = compat_wait_event("PoolExhaustRunner");
+	loop->wait_event = compat_wait_event(wait_event);
 	loop->events = compat_wait_event_set(3);
 	AddWaitEventToSet(loop->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(loop->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);

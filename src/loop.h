@@ -17,7 +17,7 @@ typedef struct Loop
 	bool		open;
 } Loop;
 
-extern void loop_open(Loop *loop);
+extern void loop_open(Loop *loop, const char *wait_event);
 extern void loop_turn(Loop *loop, int timeout_ms);
 extern void loop_close(Loop *loop);
 

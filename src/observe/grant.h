@@ -1,0 +1,17 @@
+/*
+ * grant.h
+ *		Counts the sessions that are let in.
+ */
+#ifndef POOL_EXHAUST_GRANT_H
+#define POOL_EXHAUST_GRANT_H
+
+extern void grant_init(void);
+extern void grant_revoke(void);
+
+/* Sessions let in since the server started, and since the last reset. */
+extern uint64 grant_total(void);
+extern uint64 grant_count(void);
+
+extern void grant_reset(void);
+
+#endif							/* POOL_EXHAUST_GRANT_H */

@@ -1,0 +1,397 @@
+/*
+ * http.c
+ *		Answers over HTTP, without a slot: libmicrohttpd on the monitor's loop.
+ *
+ * libmicrohttpd runs without a thread: its epoll descriptor is watched by the
+ * loop, and it works when that has something for it.  It speaks HTTP; what is
+ * here is the listening socket, and who has to go when there are too many
+ * clients: those who have been quiet for longest, so that a flood of idle ones
+ * keeps nobody out.
+ */
+#include "postgres.h"
+
+#include <microhttpd.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/ilist.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "http.h"
+#include "answer.h"
+
+/* From this many clients on each new one makes the quietest one go. */
+#define CLIENTS_KEPT		192
+#define CLIENTS_MAX			256
+
+/* A client has this long for one request after the other. */
+#define QUIET_MAX_US		(30 * INT64CONST(1000000))
+#define QUIET_CHECK_MS		5000
+
+/* A port that is taken may come free. */
+#define RETRY_MS			2000
+
+#define BACKLOG				128
+#define CLIENT_MEMORY		(16 * 1024) /* for one request and its headers */
+
+typedef struct Client
+{
+	dlist_node	node;			/* in clients, the quietest first */
+	int			fd;
+	uint64		heard_us;		/* connected, or last answered */
+} Client;
+
+static int	http_port = 0;
+static char *http_host;
+
+static Loop *http_loop;
+static struct MHD_Daemon *server;
+static int	server_port;		/* what the server was started with */
+static char *server_host;
+static char *complaint;			/* last logged, to log it once */
+static uv_poll_t server_poll;
+static uv_timer_t server_timer;
+static uv_timer_t quiet_timer;
+static uv_timer_t retry_timer;
+static dlist_head clients = DLIST_STATIC_INIT(clients);
+static int	nclients;
+static MemoryContext answer_context;
+static uint64 answers[600];
+
+void
+http_gucs_init(void)
+{
+	DefineCustomIntVariable("pool_exhaust.http_port",
+							"Port on which the monitor answers over HTTP.",
+							"0 turns that off.",
+							&http_port, 0, 0, 65535,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("pool_exhaust.http_host",
+							   "Address on which the monitor answers over HTTP: IPv4 or IPv6.",
+							   "There is no authentication; 127.0.0.1 is for this machine alone.",
+							   &http_host, "127.0.0.1",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+uint64
+http_answers(int status)
+{
+	return answers[status];
+}
+
+/* ---------- Clients ---------- */
+
+/* libmicrohttpd sees the end of the connection, and lets go of it. */
+static void
+client_end(Client *client)
+{
+	shutdown(client->fd, SHUT_RDWR);
+	dlist_delete(&client->node);
+	dlist_push_tail(&clients, &client->node);
+	client->heard_us = loop_now_us();
+}
+
+static void
+client_heard(Client *client)
+{
+	client->heard_us = loop_now_us();
+	dlist_delete(&client->node);
+	dlist_push_tail(&clients, &client->node);
+}
+
+static void
+http_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
+				enum MHD_ConnectionNotificationCode code)
+{
+	Client	   *client = *socket_context;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+	{
+		dlist_delete(&client->node);
+		pfree(client);
+		nclients--;
+		return;
+	}
+	if (nclients >= CLIENTS_KEPT)
+		client_end(dlist_head_element(Client, node, &clients));
+	client = MemoryContextAllocZero(TopMemoryContext, sizeof(Client));
+	client->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	client->heard_us = loop_now_us();
+	dlist_push_tail(&clients, &client->node);
+	nclients++;
+	*socket_context = client;
+}
+
+/* Who sends a byte now and then is quiet too: only whole requests count. */
+static void
+quiet_timer_fired(uv_timer_t *timer)
+{
+	while (!dlist_is_empty(&clients))
+	{
+		Client	   *client = dlist_head_element(Client, node, &clients);
+
+		if (loop_now_us() < client->heard_us + QUIET_MAX_US)
+			break;
+		client_end(client);
+	}
+}
+
+/* ---------- Requests ---------- */
+
+static enum MHD_Result
+http_queue(struct MHD_Connection *connection, const Answer *answer)
+{
+	struct MHD_Response *response;
+	enum MHD_Result result;
+
+	response = MHD_create_response_from_buffer(answer->body->len, answer->body->data,
+											   MHD_RESPMEM_MUST_COPY);
+	if (response == NULL)
+		return MHD_NO;			/* no memory: the connection is closed */
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	if (answer->allow != NULL)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
+	if (answer->retry_after_s > 0)
+	{
+		char		seconds[16];
+
+		snprintf(seconds, sizeof(seconds), "%d", answer->retry_after_s);
+		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+	}
+	result = MHD_queue_response(connection, answer->status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/*
+ * Called when the headers of a request are there, and again for its body and
+ * for its end.  A body is not read; a request that may have none is answered at
+ * its end, so that the connection can be used again.
+ */
+static enum MHD_Result
+http_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+			 const char *version, const char *upload, size_t *upload_size, void **request)
+{
+	static char seen;
+	Answer		answer = {0};
+	MemoryContext old;
+	enum MHD_Result result;
+
+	if (*request == NULL && (strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
+							 strcmp(method, MHD_HTTP_METHOD_HEAD) == 0))
+	{
+		*request = &seen;
+		return MHD_YES;
+	}
+	if (*upload_size > 0)
+	{
+		*upload_size = 0;
+		return MHD_YES;
+	}
+	client_heard(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context);
+
+	MemoryContextReset(answer_context);
+	old = MemoryContextSwitchTo(answer_context);
+	answer.body = makeStringInfo();
+	answer_request(&answer, method, url,
+				MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+	answers[answer.status]++;
+	result = http_queue(connection, &answer);
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+/* ---------- The server ---------- */
+
+static void http_work(void);
+
+static void
+server_poll_ready(uv_poll_t *poll, int status, int events)
+{
+	http_work();
+}
+
+static void
+server_timer_fired(uv_timer_t *timer)
+{
+	http_work();
+}
+
+/* Lets libmicrohttpd do what there is to do, and asks when it wants to again. */
+static void
+http_work(void)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms;
+
+	MHD_run(server);
+	if (MHD_get_timeout(server, &timeout_ms) == MHD_YES)
+		uv_timer_start(&server_timer, server_timer_fired, timeout_ms, 0);
+	else
+		uv_timer_stop(&server_timer);
+}
+
+static void
+http_log(void *arg, const char *fmt, va_list args)
+{
+	char		message[256];
+
+	vsnprintf(message, sizeof(message), fmt, args);
+	elog(DEBUG1, "pool_exhaust: libmicrohttpd: %s", message);
+}
+
+/* libmicrohttpd would abort(), and the whole server would restart. */
+static void
+http_panic(void *arg, const char *file, unsigned int line, const char *reason)
+{
+	elog(FATAL, "libmicrohttpd: %s", reason != NULL ? reason : "internal error");
+}
+
+/* Logs why there is no HTTP, unless it is for the same reason as before. */
+static void
+http_complain(const char *what, const char *why)
+{
+	char	   *text = psprintf("%s: %s", what, why);
+
+	if (complaint == NULL || strcmp(complaint, text) != 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pool_exhaust cannot answer over HTTP on address \"%s\", port %d: could not %s",
+						http_host, http_port, text),
+				 errhint("It tries again; change pool_exhaust.http_host or pool_exhaust.http_port and reload if that does not help.")));
+	if (complaint != NULL)
+		pfree(complaint);
+	complaint = MemoryContextStrdup(TopMemoryContext, text);
+	pfree(text);
+}
+
+/* A listening socket, or -1.  Names are not resolved: that could take long. */
+static int
+http_listen(void)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+	.ai_socktype = SOCK_STREAM};
+	struct addrinfo *address;
+	char		port[16];
+	int			one = 1;
+	int			fd;
+	int			rc;
+
+	snprintf(port, sizeof(port), "%d", http_port);
+	rc = getaddrinfo(strcmp(http_host, "localhost") == 0 ? "127.0.0.1" : http_host, port,
+					 &hints, &address);
+	if (rc != 0)
+	{
+		http_complain("use the address", gai_strerror(rc));
+		return -1;
+	}
+	fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		http_complain("make a socket", strerror(errno));
+	else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+			 bind(fd, address->ai_addr, address->ai_addrlen) != 0 ||
+			 listen(fd, BACKLOG) != 0)
+	{
+		http_complain("listen", strerror(errno));
+		close(fd);
+		fd = -1;
+	}
+	freeaddrinfo(address);
+	return fd;
+}
+
+/* Not to be called from within the loop. */
+static void
+http_stop(void)
+{
+	if (server == NULL)
+		return;
+	uv_poll_stop(&server_poll);
+	uv_close((uv_handle_t *) &server_poll, NULL);
+	uv_timer_stop(&server_timer);
+	uv_timer_stop(&quiet_timer);
+	uv_run(&http_loop->uv, UV_RUN_NOWAIT);	/* ends the close, so that the handle can be used again */
+	MHD_stop_daemon(server);	/* and closes its sockets */
+	server = NULL;
+	ereport(LOG, (errmsg("pool_exhaust does not answer over HTTP any more")));
+}
+
+static void
+http_start(void)
+{
+	int			fd = http_listen();
+
+	if (fd < 0)
+		return;
+	server = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+							  http_request, NULL,
+							  MHD_OPTION_EXTERNAL_LOGGER, http_log, NULL,
+							  MHD_OPTION_LISTEN_SOCKET, fd,
+							  MHD_OPTION_CONNECTION_LIMIT, (unsigned int) CLIENTS_MAX,
+							  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CLIENT_MEMORY,
+							  MHD_OPTION_NOTIFY_CONNECTION, http_connection, NULL,
+							  MHD_OPTION_END);
+	if (server == NULL)
+	{
+		http_complain("start libmicrohttpd", strerror(errno));
+		close(fd);
+		return;
+	}
+	uv_poll_init(&http_loop->uv, &server_poll,
+				 MHD_get_daemon_info(server, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
+	uv_poll_start(&server_poll, UV_READABLE, server_poll_ready);
+	uv_timer_start(&quiet_timer, quiet_timer_fired, QUIET_CHECK_MS, QUIET_CHECK_MS);
+	http_work();
+
+	server_port = http_port;
+	if (server_host != NULL)
+		pfree(server_host);
+	server_host = MemoryContextStrdup(TopMemoryContext, http_host);
+	if (complaint != NULL)
+		pfree(complaint);
+	complaint = NULL;
+	ereport(LOG,
+			(errmsg("pool_exhaust answers over HTTP on address \"%s\", port %d",
+					http_host, http_port)));
+}
+
+static void
+retry_timer_fired(uv_timer_t *timer)
+{
+	if (server == NULL)
+		http_start();
+	if (server != NULL)
+		uv_timer_stop(&retry_timer);
+}
+
+/* To be called once, when the loop is open. */
+void
+http_init(Loop *loop)
+{
+	http_loop = loop;
+	answer_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust answer",
+										 ALLOCSET_DEFAULT_SIZES);
+	uv_timer_init(&loop->uv, &server_timer);
+	uv_timer_init(&loop->uv, &quiet_timer);
+	uv_timer_init(&loop->uv, &retry_timer);
+	MHD_set_panic_func(http_panic, NULL);
+}
+
+/* Answers, or does not, as the settings say now. */
+void
+http_configure(bool on)
+{
+	bool		wanted = on && http_port != 0;
+
+	if (server != NULL &&
+		(!wanted || server_port != http_port || strcmp(server_host, http_host) != 0))
+		http_stop();
+	uv_timer_stop(&retry_timer);
+	if (!wanted || server != NULL)
+		return;
+	http_start();
+	if (server == NULL)
+		uv_timer_start(&retry_timer, retry_timer_fired, RETRY_MS, RETRY_MS);
+}

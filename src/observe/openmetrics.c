@@ -1,0 +1,331 @@
+/*
+ * openmetrics.c
+ *		The page /metrics.
+ *
+ * OpenMetrics names a counter's family without the suffix "_total" that its
+ * samples carry; the older text format, which promtool and curl expect, with
+ * it.  Apart from that, and from what the latter takes for comments (UNIT,
+ * EOF), both are the same.  https://openmetrics.io, version 1.0.0.
+ */
+#include "postgres.h"
+
+#include <math.h>
+#include <sys/resource.h>
+
+#include "common/shortest_dec.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "census.h"
+#include "grant.h"
+#include "http.h"
+#include "monitor.h"
+#include "names.h"
+#include "answer.h"
+#include "refusal.h"
+#include "sight.h"
+
+/* Roles with sessions that get a series of their own; the rest are (others). */
+#define ROLES_MAX 32
+
+typedef struct Writer
+{
+	StringInfo	out;
+	bool		openmetrics;
+} Writer;
+
+/* A family; "unit" is the end of its name, or NULL. */
+static void
+family(const Writer *w, const char *name, const char *type, const char *unit, const char *help)
+{
+	const char *suffix = strcmp(type, "counter") == 0 && !w->openmetrics ? "_total" : "";
+
+	appendStringInfo(w->out, "# HELP pool_exhaust_%s%s %s\n# TYPE pool_exhaust_%s%s %s\n",
+					 name, suffix, help, name, suffix, type);
+	if (unit != NULL)
+		appendStringInfo(w->out, "# UNIT pool_exhaust_%s%s %s\n", name, suffix, unit);
+}
+
+/* The value of a label, quoted. */
+static void
+label(const Writer *w, const char *name, const char *value, char before)
+{
+	appendStringInfo(w->out, "%c%s=\"", before, name);
+	for (const char *p = value; *p != '\0'; p++)
+	{
+		if (*p == '\n')
+			appendStringInfoString(w->out, "\\n");
+		else
+		{
+			if (*p == '"' || *p == '\\')
+				appendStringInfoChar(w->out, '\\');
+			appendStringInfoChar(w->out, *p);
+		}
+	}
+	appendStringInfoChar(w->out, '"');
+}
+
+/* The end of a sample: its value, as short as it can be read back. */
+static void
+put_value(const Writer *w, double value)
+{
+	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	double_to_shortest_decimal_buf(value, text);
+	appendStringInfo(w->out, " %s\n", text);
+}
+
+/* A sample without labels. */
+static void
+plain(const Writer *w, const char *name, double value)
+{
+	appendStringInfo(w->out, "pool_exhaust_%s", name);
+	put_value(w, value);
+}
+
+static void
+labeled(const Writer *w, const char *name, const char *key, const char *text, double value)
+{
+	appendStringInfo(w->out, "pool_exhaust_%s", name);
+	label(w, key, text, '{');
+	appendStringInfoChar(w->out, '}');
+	put_value(w, value);
+}
+
+static void
+gauge(const Writer *w, const char *name, const char *unit, double value, const char *help)
+{
+	family(w, name, "gauge", unit, help);
+	plain(w, name, value);
+}
+
+static double
+to_epoch(TimestampTz at)
+{
+	return at / 1e6 + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY;
+}
+
+static void
+write_server(const Writer *w)
+{
+	Census		census;
+	const Sight *sight = sight_last();
+
+	family(w, "version_info", "gauge", NULL, "Versions of extension and server; always 1.");
+	appendStringInfoString(w->out, "pool_exhaust_version_info");
+	label(w, "extension", EXTVERSION, '{');
+	label(w, "server", GetConfigOption("server_version", false, false), ',');
+	appendStringInfoChar(w->out, '}');
+	put_value(w, 1);
+	census_take(&census);
+	gauge(w, "max_connections", "connections", census.max_connections, "Slots in all.");
+	gauge(w, "superuser_reserved_connections", "connections", census.superuser_reserved,
+		  "Slots reserved for superusers.");
+	gauge(w, "reserved_connections", "connections", census.reserved,
+		  "Slots reserved for roles with pg_use_reserved_connections.");
+	family(w, "slots", "gauge", NULL, "Slots in use, by what their sessions do.");
+	for (int i = 0; i < SLOT_STATES; i++)
+		labeled(w, "slots", "state", slot_state_names[i], sight->by_state[i]);
+	gauge(w, "walsenders", NULL, census.walsenders, "Walsenders; they have slots of their own.");
+	gauge(w, "workers", NULL, census.workers,
+		  "Background and autovacuum workers; they have slots of their own.");
+}
+
+/* One figure of each pool; NaN means that a pool does not have it. */
+static void
+write_pool_figure(const Writer *w, const PoolRow *rows, int n, const char *name,
+				  const char *unit, double (*figure) (const PoolRow *row), const char *help)
+{
+	family(w, name, "gauge", unit, help);
+	for (int i = 0; i < n; i++)
+	{
+		double		value = figure(&rows[i]);
+
+		if (isnan(value))
+			continue;
+		appendStringInfo(w->out, "pool_exhaust_%s", name);
+		label(w, "kind", pool_kind_names[rows[i].limit.kind], '{');
+		label(w, "pool", rows[i].limit.name, ',');
+		appendStringInfoChar(w->out, '}');
+		put_value(w, value);
+	}
+}
+
+static double
+figure_capacity(const PoolRow *row)
+{
+	return row->limit.capacity;
+}
+
+static double
+figure_in_use(const PoolRow *row)
+{
+	return row->in_use;
+}
+
+static double
+figure_peak(const PoolRow *row)
+{
+	return row->remembered ? row->peak_in_use : NAN;
+}
+
+static double
+figure_utilization(const PoolRow *row)
+{
+	return row->utilization;
+}
+
+static double
+figure_health(const PoolRow *row)
+{
+	return row->health;
+}
+
+static double
+figure_retry_after(const PoolRow *row)
+{
+	return row->retry_after_s > 0 ? row->retry_after_s : NAN;
+}
+
+/* As many pools as the monitor watches: labels must be bounded. */
+static void
+write_pools(const Writer *w)
+{
+	const List *limits = sight_last()->limits;
+	PoolRow    *rows = pools_look(limits);
+	int			n = Min(list_length(limits), POOLS_MAX);
+
+	write_pool_figure(w, rows, n, "pool_capacity_connections", "connections", figure_capacity,
+					  "Connections that the pool can hand out at once.");
+	write_pool_figure(w, rows, n, "pool_in_use_connections", "connections", figure_in_use,
+					  "Connections handed out.");
+	write_pool_figure(w, rows, n, "pool_peak_in_use_connections", "connections", figure_peak,
+					  "Most connections in use since the start or the last reset.");
+	write_pool_figure(w, rows, n, "pool_utilization_ratio", "ratio", figure_utilization,
+					  "In use / capacity; more than 1 when reserved slots are in use.");
+	write_pool_figure(w, rows, n, "pool_health", NULL, figure_health,
+					  "0 healthy, 1 warning, 2 critical, 3 exhausted.");
+	write_pool_figure(w, rows, n, "pool_retry_after_seconds", "seconds", figure_retry_after,
+					  "When a connection should be free, by the releases of the last minute.");
+}
+
+typedef struct RoleCount
+{
+	const char *role;
+	int			in_use;
+} RoleCount;
+
+static int
+compare_roles(const void *a, const void *b)
+{
+	const RoleCount *x = a;
+	const RoleCount *y = b;
+
+	if (x->in_use != y->in_use)
+		return x->in_use > y->in_use ? -1 : 1;
+	return strcmp(x->role, y->role);
+}
+
+/* Adds up the services of each role; returns how many roles there are. */
+static int
+count_roles(RoleCount *counts)
+{
+	HASH_SEQ_STATUS seq;
+	Service    *service;
+	int			n = 0;
+
+	hash_seq_init(&seq, sight_last()->services);
+	while ((service = hash_seq_search(&seq)) != NULL)
+	{
+		int			i = 0;
+
+		while (i < n && strcmp(counts[i].role, service->usename) != 0)
+			i++;
+		if (i == n)
+			counts[n++] = (RoleCount) {service->usename, 0};
+		counts[i].in_use += service->in_use;
+	}
+	return n;
+}
+
+static void
+write_roles(const Writer *w)
+{
+	RoleCount  *counts;
+	int			n;
+	int			others = 0;
+
+	family(w, "role_connections", "gauge", "connections",
+		   "Sessions, by role; the roles with the most of them, and all others together.");
+	counts = palloc(sizeof(RoleCount) * (hash_get_num_entries(sight_last()->services) + 1));
+	n = count_roles(counts);
+	qsort(counts, n, sizeof(RoleCount), compare_roles);
+	for (int i = 0; i < Min(n, ROLES_MAX); i++)
+		labeled(w, "role_connections", "role", counts[i].role, counts[i].in_use);
+	for (int i = ROLES_MAX; i < n; i++)
+		others += counts[i].in_use;
+	if (others > 0)
+		labeled(w, "role_connections", "role", NAMES_OTHERS, others);
+}
+
+static void
+write_counters(const Writer *w)
+{
+	family(w, "refusals", "counter", NULL, "Connections refused, by cause.");
+	for (int i = 0; i < CAUSES; i++)
+		labeled(w, "refusals_total", "cause", cause_kinds[i].name, refusal_count(i));
+	family(w, "opened_connections", "counter", "connections", "Sessions let in.");
+	plain(w, "opened_connections_total", grant_count());
+}
+
+static int
+runs_under_way(void)
+{
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+		n += shared->runs[i].state == RUN_STARTING || shared->runs[i].state == RUN_RUNNING;
+	LWLockRelease(shared->lock);
+	return n;
+}
+
+static void
+write_monitor(const Writer *w)
+{
+	struct rusage usage;
+	char		code[16];
+
+	gauge(w, "runs", NULL, runs_under_way(), "Runs of pool_exhaust under way.");
+	gauge(w, "start_time_seconds", "seconds", to_epoch(shared->observed.counted_since),
+		  "When the counters were 0.");
+	gauge(w, "sample_interval_seconds", "seconds", sample_interval / 1000.0,
+		  "Time between two samples.");
+	gauge(w, "last_sample_time_seconds", "seconds", to_epoch(shared->observed.sampled_at),
+		  "When the monitor looked last.");
+	getrusage(RUSAGE_SELF, &usage);
+	family(w, "monitor_cpu_seconds", "counter", "seconds", "CPU time of the monitor.");
+	plain(w, "monitor_cpu_seconds_total",
+		  usage.ru_utime.tv_sec + usage.ru_stime.tv_sec +
+		  (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+	family(w, "http_requests", "counter", NULL, "Requests answered, by status code.");
+	for (int i = 0; i < nanswer_statuses; i++)
+	{
+		snprintf(code, sizeof(code), "%d", answer_statuses[i]);
+		labeled(w, "http_requests_total", "code", code, http_answers(answer_statuses[i]));
+	}
+}
+
+/* Writes the page, in OpenMetrics or in the older text format. */
+void
+openmetrics_write(StringInfo out, bool openmetrics)
+{
+	Writer		w = {out, openmetrics};
+
+	write_server(&w);
+	write_pools(&w);
+	write_roles(&w);
+	write_counters(&w);
+	write_monitor(&w);
+	appendStringInfoString(out, "# EOF\n");
+}

@@ -1,0 +1,325 @@
+/*
+ * pools.c
+ *		The pools that this server is: its slots, and each role and database
+ *		with a CONNECTION LIMIT.
+ *
+ * What they hand out is counted when somebody looks; health with its memory,
+ * peaks and the rate of releases are the monitor's.  A look may find a pool
+ * worse than the monitor did, because health worsens at once; that it is better
+ * again only the monitor can tell.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/timestamp.h"
+
+#include "census.h"
+#include "grant.h"
+#include "loop.h"
+#include "monitor.h"
+#include "names.h"
+#include "pools.h"
+#include "refusal.h"
+#include "transition.h"
+
+/* Releases are counted for a minute. */
+#define BUCKET_US			(5 * INT64CONST(1000000))
+
+/*
+ * Bounds of retry_after_s: a header has whole seconds, and whoever waits longer
+ * than the time that releases are counted for has no measurement to trust.
+ */
+#define RETRY_AFTER_MIN_S	1
+#define RETRY_AFTER_MAX_S	60
+
+#define COLUMNS				20
+
+PG_FUNCTION_INFO_V1(pool_exhaust_pools_rows);
+PG_FUNCTION_INFO_V1(pool_exhaust_health);
+
+/* What was refused because this pool was full, since the last reset. */
+uint64
+pool_refused(PoolKind kind, const char *name, const NameList *refused)
+{
+	uint64		sum = 0;
+
+	switch (kind)
+	{
+		case POOL_ROLE:
+			return names_sum(refused, CAUSE_ROLE_LIMIT, name, NULL);
+		case POOL_DATABASE:
+			return names_sum(refused, CAUSE_DATABASE_LIMIT, NULL, name);
+		default:
+			for (int i = 0; i < CAUSES; i++)
+				if (cause_kinds[i].takes_slots)
+					sum += refusal_count(i);
+			return sum;
+	}
+}
+
+static int64
+pool_granted(PoolKind kind, const char *name, const NameList *services)
+{
+	switch (kind)
+	{
+		case POOL_ROLE:
+			return names_sum(services, CAUSE_NONE, name, NULL);
+		case POOL_DATABASE:
+			return -1;
+		default:
+			return grant_count();
+	}
+}
+
+/* Moves on to the bucket of this moment; those in between saw no release. */
+static void
+releases_advance(PoolHistory *history, uint64 now_us)
+{
+	uint64		bucket = now_us / BUCKET_US;
+
+	if (bucket > history->bucket + RELEASE_BUCKETS)
+		history->bucket = bucket - RELEASE_BUCKETS;
+	while (history->bucket < bucket)
+		history->released[++history->bucket % RELEASE_BUCKETS] = 0;
+}
+
+/*
+ * Seconds until a slot should be free: (queue ahead + 1) / releases per second,
+ * rounded up.  These pools have no queue.  0 if no release was seen.
+ */
+static int
+retry_after_s(PoolHistory *history, uint64 now_us)
+{
+	uint64		span_us = Min((RELEASE_BUCKETS - 1) * BUCKET_US + now_us % BUCKET_US,
+							  now_us - history->since_us);
+	uint64		released = 0;
+	double		seconds;
+
+	releases_advance(history, now_us);
+	for (int i = 0; i < RELEASE_BUCKETS; i++)
+		released += history->released[i];
+	if (released == 0)
+		return 0;
+	seconds = ceil(span_us / 1e6 / released);
+	return (int) Min(Max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S);
+}
+
+static bool
+history_is_of(const PoolHistory *history, PoolKind kind, Oid oid)
+{
+	return history->kind == kind && history->oid == oid;
+}
+
+bool
+pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions)
+{
+	Observed   *observed = &shared->observed;
+	bool		found = false;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	for (int i = 0; i < observed->npools && monitor_is_fresh(observed); i++)
+		if (history_is_of(&observed->pools[i], kind, oid))
+		{
+			found = true;
+			*health = observed->pools[i].judge.health;
+			*transitions = observed->transitions_written;
+		}
+	LWLockRelease(shared->observe_lock);
+	return found;
+}
+
+/* Completes a row by what the monitor remembers; health if that is fresh. */
+static void
+pool_remember(PoolRow *row, PoolHistory *history, bool fresh, uint64 now_us)
+{
+	bool		higher = row->in_use > history->peak_in_use;
+
+	row->remembered = true;
+	row->peak_in_use = Max(history->peak_in_use, row->in_use);
+	row->peak_at = higher ? GetCurrentTimestamp() : history->peak_at;
+	row->retry_after_s = retry_after_s(history, now_us);
+	if (fresh)
+		row->health = Max(history->judge.health,
+						  health_of(row->in_use, row->limit.capacity, row->refused > history->refused));
+}
+
+/*
+ * Returns the pools of the list (limits_read), an array as long as the list, in
+ * the current memory context.
+ */
+PoolRow *
+pools_look(const List *limits)
+{
+	Observed   *observed = palloc(sizeof(Observed));
+	PoolRow    *rows = palloc0(sizeof(PoolRow) * list_length(limits));
+	NameList	refused;
+	NameList	services;
+	ListCell   *lc;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	*observed = shared->observed;
+	LWLockRelease(shared->observe_lock);
+	names_list(&shared->refused, &refused);
+	names_list(&shared->services, &services);
+	foreach(lc, limits)
+	{
+		const PoolLimit *limit = lfirst(lc);
+		PoolRow    *row = &rows[foreach_current_index(lc)];
+
+		row->limit = *limit;
+		row->in_use = limit_in_use(limit);
+		row->utilization = limit->capacity > 0 ? (double) row->in_use / limit->capacity : get_float8_nan();
+		row->health = health_of(row->in_use, limit->capacity, false);
+		row->granted = pool_granted(limit->kind, limit->name, &services);
+		row->refused = pool_refused(limit->kind, limit->name, &refused);
+		for (int i = 0; i < observed->npools; i++)
+			if (history_is_of(&observed->pools[i], limit->kind, limit->oid))
+				pool_remember(row, &observed->pools[i], monitor_is_fresh(observed), loop_now_us());
+	}
+	pfree(observed);
+	return rows;
+}
+
+/*
+ * The monitor's part: watches these pools from now on, as far as there is room,
+ * and keeps what it remembers of those that it watched before.
+ */
+void
+pools_watch(const List *limits)
+{
+	Observed   *observed = &shared->observed;
+	PoolHistory *before = palloc(sizeof(observed->pools));
+	uint64		now_us = loop_now_us();
+	NameList	refused;
+	int			n = 0;
+	ListCell   *lc;
+
+	names_list(&shared->refused, &refused);
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	memcpy(before, observed->pools, sizeof(observed->pools));
+	foreach(lc, limits)
+	{
+		const PoolLimit *limit = lfirst(lc);
+		PoolHistory *history = &observed->pools[n];
+
+		if (n == POOLS_MAX)
+			break;
+		memset(history, 0, sizeof(*history));
+		/* Another role of that name may have been refused before. */
+		history->refused = pool_refused(limit->kind, limit->name, &refused);
+		history->since_us = now_us;
+		history->bucket = now_us / BUCKET_US;
+		history->kind = limit->kind;
+		history->oid = limit->oid;
+		for (int i = 0; i < observed->npools; i++)
+			if (history_is_of(&before[i], limit->kind, limit->oid))
+				*history = before[i];
+		strlcpy(history->name, limit->name, NAMEDATALEN);
+		history->capacity = limit->capacity;
+		n++;
+	}
+	observed->npools = n;
+	LWLockRelease(shared->observe_lock);
+	pfree(before);
+}
+
+static void
+pool_judge(PoolHistory *history, const PoolSight *sight, bool regular, TimestampTz now,
+		   uint64 now_us)
+{
+	Health		was = history->judge.health;
+	uint64		refused = sight->refused > history->refused ? sight->refused - history->refused : 0;
+
+	history->in_use = sight->in_use;
+	history->refused = sight->refused;
+	releases_advance(history, now_us);
+	history->released[history->bucket % RELEASE_BUCKETS] += sight->released;
+	if (sight->in_use > history->peak_in_use)
+	{
+		history->peak_in_use = sight->in_use;
+		history->peak_at = now;
+	}
+	if (regular || health_of(sight->in_use, history->capacity, refused > 0) >= was)
+		health_judge(&history->judge, sight->in_use, history->capacity, refused > 0);
+	if (history->judge.health != was)
+		transition_add(history, was, refused, now, now_us);
+}
+
+/*
+ * The monitor's part: takes into account what it saw, one sight for each pool
+ * that is watched.  Only regular looks can find that a pool is better again, so
+ * that looks out of turn do not hasten that.  Needs the lock.
+ */
+void
+pools_judge(const PoolSight *sights, bool regular)
+{
+	Observed   *observed = &shared->observed;
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		now_us = loop_now_us();
+
+	for (int i = 0; i < observed->npools; i++)
+		pool_judge(&observed->pools[i], &sights[i], regular, now, now_us);
+	observed->sampled_us = now_us;
+	observed->sampled_at = now;
+}
+
+static void
+pool_put(ReturnSetInfo *rsinfo, const PoolRow *row)
+{
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS] = {false};
+	int			n = 0;
+
+	values[n++] = CStringGetTextDatum(row->limit.name);
+	values[n++] = CStringGetTextDatum(pool_kind_names[row->limit.kind]);
+	values[n++] = Int32GetDatum(row->limit.capacity);
+	values[n++] = Int32GetDatum(row->in_use);
+	n += 3;						/* idle, overflow, waiting: 0 */
+	nulls[n] = isnan(row->utilization);
+	values[n++] = Float8GetDatum(row->utilization);
+	values[n++] = CStringGetTextDatum(health_names[row->health]);
+	nulls[n] = row->granted < 0;
+	values[n++] = Int64GetDatum(row->granted);
+	values[n++] = Int64GetDatum(row->refused);
+	n++;						/* timed_out: 0 */
+	for (int i = 0; i < 5; i++)
+		nulls[n++] = true;		/* nobody waits here */
+	nulls[n] = !row->remembered;
+	values[n++] = Int32GetDatum(row->peak_in_use);
+	nulls[n] = row->peak_at == 0;
+	values[n++] = TimestampTzGetDatum(row->peak_at);
+	nulls[n] = row->retry_after_s == 0;
+	values[n++] = Int32GetDatum(row->retry_after_s);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* The rows of view pool_exhaust_pools. */
+Datum
+pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
+{
+	List	   *limits;
+	PoolRow    *rows;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	limits = limits_read();
+	rows = pools_look(limits);
+	for (int i = 0; i < list_length(limits); i++)
+		pool_put((ReturnSetInfo *) fcinfo->resultinfo, &rows[i]);
+	return (Datum) 0;
+}
+
+/* SQL: the health of the server. */
+Datum
+pool_exhaust_health(PG_FUNCTION_ARGS)
+{
+	PoolLimit	server = {POOL_SERVER, InvalidOid, "server", census_capacity()};
+
+	shared_require();
+	PG_RETURN_TEXT_P(cstring_to_text(health_names[pools_look(list_make1(&server))->health]));
+}

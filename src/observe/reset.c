@@ -1,0 +1,49 @@
+/*
+ * reset.c
+ *		pool_exhaust_reset_stats(): everything counted and remembered starts anew.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/timestamp.h"
+
+#include "grant.h"
+#include "loop.h"
+#include "refusal.h"
+#include "shared.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_reset_stats);
+
+/* What a pool hands out now is the peak so far. */
+static void
+pool_reset(PoolHistory *history, TimestampTz now, uint64 now_us)
+{
+	history->peak_in_use = history->in_use;
+	history->peak_at = now;
+	history->refused = 0;
+	history->since_us = now_us;
+	memset(history->released, 0, sizeof(history->released));
+}
+
+/* Health stands: that is what the pools are, and not what was counted. */
+Datum
+pool_exhaust_reset_stats(PG_FUNCTION_ARGS)
+{
+	Observed   *observed;
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		now_us = loop_now_us();
+
+	shared_require();
+	observed = &shared->observed;
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	refusal_reset();
+	grant_reset();
+	for (int i = 0; i < observed->npools; i++)
+		pool_reset(&observed->pools[i], now, now_us);
+	observed->counted_since = now;
+	observed->history_refused = refusal_count_slots();
+	observed->history_opened = grant_total();
+	observed->history_first = observed->history_written;
+	LWLockRelease(shared->observe_lock);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,23 @@
+/*
+ * sight.h
+ *		What the monitor sees when it looks once.
+ */
+#ifndef POOL_EXHAUST_SIGHT_H
+#define POOL_EXHAUST_SIGHT_H
+
+#include "pools.h"
+#include "service.h"
+
+typedef struct Sight
+{
+	int			by_state[SLOT_STATES];	/* slots in use */
+	const List *limits;			/* the pools, the server first */
+	PoolSight	pools[POOLS_MAX];	/* of the first ones, as far as watched */
+	HTAB	   *services;
+} Sight;
+
+extern void sight_init(void);
+extern const Sight *sight_take(void);
+extern const Sight *sight_last(void);
+
+#endif							/* POOL_EXHAUST_SIGHT_H */

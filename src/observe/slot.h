@@ -1,0 +1,37 @@
+/*
+ * slot.h
+ *		What one slot holds at this moment.
+ */
+#ifndef POOL_EXHAUST_SLOT_H
+#define POOL_EXHAUST_SLOT_H
+
+#include "datatype/timestamp.h"
+
+typedef enum SlotState
+{
+	SLOT_AUTHENTICATING,		/* the login is not through yet */
+	SLOT_ACTIVE,
+	SLOT_IDLE,
+	SLOT_IDLE_IN_TRANSACTION,	/* aborted ones too */
+	SLOT_UNKNOWN				/* track_activities is off there */
+} SlotState;
+
+#define SLOT_STATES (SLOT_UNKNOWN + 1)
+
+extern const char *const slot_state_names[SLOT_STATES];
+
+typedef struct Slot
+{
+	int			pid;
+	Oid			role;			/* these two are invalid early in a login */
+	Oid			database;
+	SlotState	state;
+	TimestampTz started;		/* with pid: which session this is; 0 while
+								 * authenticating */
+	char		application_name[NAMEDATALEN];
+} Slot;
+
+/* Slots are numbered from 0 to MaxConnections - 1; false if this one is free. */
+extern bool slot_look(int number, Slot *slot);
+
+#endif							/* POOL_EXHAUST_SLOT_H */
