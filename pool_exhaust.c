@@ -41,6 +41,7 @@
 #include "observe/history.h"
 #include "observe/http.h"
 #include "observe/monitor.h"
+#include "observe/pulse.h"
 #include "observe/refusal.h"
 #include "observe/transition.h"
 #include "run/run.h"
@@ -54,7 +55,7 @@ _PG_init(void)
 {
 	health_init();
 	http_gucs_init();
-	monitor_gucs_init();
+	pulse_init();
 	transition_init();
 	run_init();
 	if (process_shared_preload_libraries_in_progress)

@@ -14,8 +14,8 @@
 #include "utils/json.h"
 
 #include "census.h"
-#include "monitor.h"
 #include "answer.h"
+#include "openmetrics.h"
 #include "refusal.h"
 #include "sight.h"
 
@@ -32,9 +32,6 @@
  * that has to come back some time is told to do so after this.
  */
 #define RETRY_AFTER_UNKNOWN_S	10
-
-const int	answer_statuses[] = {200, 404, 405, 429, 503};
-const int	nanswer_statuses = lengthof(answer_statuses);
 
 static PoolRow
 server_row(void)
@@ -183,7 +180,6 @@ answer_request(Answer *answer, const char *method, const char *path, const char 
 			continue;
 		if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
 		{
-			monitor_refresh();
 			pages[i].write(answer, accept);
 			return;
 		}

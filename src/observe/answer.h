@@ -16,12 +16,6 @@ typedef struct Answer
 	StringInfo	body;
 } Answer;
 
-/* The status codes that answers have. */
-extern const int answer_statuses[];
-extern const int nanswer_statuses;
-
 extern void answer_request(Answer *answer, const char *method, const char *path, const char *accept);
-
-extern void openmetrics_write(StringInfo out, bool openmetrics);
 
 #endif							/* POOL_EXHAUST_ANSWER_H */

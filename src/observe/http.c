@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "http.h"
+#include "openmetrics.h"
 #include "answer.h"
 
 /* From this many clients on each new one makes the quietest one go. */
@@ -47,6 +48,7 @@ static int	http_port = 0;
 static char *http_host;
 
 static Loop *http_loop;
+static void (*http_refresh) (void);
 static struct MHD_Daemon *server;
 static int	server_port;		/* what the server was started with */
 static char *server_host;
@@ -58,7 +60,6 @@ static uv_timer_t retry_timer;
 static dlist_head clients = DLIST_STATIC_INIT(clients);
 static int	nclients;
 static MemoryContext answer_context;
-static uint64 answers[600];
 
 void
 http_gucs_init(void)
@@ -73,12 +74,6 @@ http_gucs_init(void)
 							   "There is no authentication; 127.0.0.1 is for this machine alone.",
 							   &http_host, "127.0.0.1",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
-}
-
-uint64
-http_answers(int status)
-{
-	return answers[status];
 }
 
 /* ---------- Clients ---------- */
@@ -195,10 +190,11 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 
 	MemoryContextReset(answer_context);
 	old = MemoryContextSwitchTo(answer_context);
+	http_refresh();
 	answer.body = makeStringInfo();
 	answer_request(&answer, method, url,
 				MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
-	answers[answer.status]++;
+	openmetrics_count_answer(answer.status);
 	result = http_queue(connection, &answer);
 	MemoryContextSwitchTo(old);
 	return result;
@@ -366,11 +362,15 @@ retry_timer_fired(uv_timer_t *timer)
 		uv_timer_stop(&retry_timer);
 }
 
-/* To be called once, when the loop is open. */
+/*
+ * To be called once, when the loop is open.  "refresh" is called before each
+ * answer.
+ */
 void
-http_init(Loop *loop)
+http_init(Loop *loop, void (*refresh) (void))
 {
 	http_loop = loop;
+	http_refresh = refresh;
 	answer_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust answer",
 										 ALLOCSET_DEFAULT_SIZES);
 	uv_timer_init(&loop->uv, &server_timer);

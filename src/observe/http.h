@@ -10,10 +10,7 @@
 extern void http_gucs_init(void);
 
 /* The monitor's part. */
-extern void http_init(Loop *loop);
+extern void http_init(Loop *loop, void (*refresh) (void));
 extern void http_configure(bool on);
-
-/* Answers given since this process started, by status code; see answer.h. */
-extern uint64 http_answers(int status);
 
 #endif							/* POOL_EXHAUST_HTTP_H */

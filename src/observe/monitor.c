@@ -16,7 +16,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
@@ -29,8 +28,10 @@
 #include "http.h"
 #include "loop.h"
 #include "monitor.h"
+#include "pulse.h"
 #include "sight.h"
 #include "transition.h"
+#include "worker.h"
 
 /* The longest wait when there is nothing to do. */
 #define IDLE_TURN_MS		60000
@@ -39,16 +40,10 @@
 #define REFUSED_LOOK_MS		20
 
 /* What is answered may be this old. */
-#define ANSWER_AGE_US			10000
-
-/* Samples may be late by this much on a machine that is busy. */
-#define LATE_US				(2 * INT64CONST(1000000))
+#define ANSWER_AGE_US		10000
 
 #define RESTART_S			1
 
-int			sample_interval = 200;
-
-static bool monitor_on = true;
 static void (*monitor_on_start) (void);
 
 static MemoryContext turn_context;
@@ -59,21 +54,6 @@ static bool sample_due;
 static bool refused_due;
 static uint64 refusals_seen;
 
-void
-monitor_gucs_init(void)
-{
-	DefineCustomBoolVariable("pool_exhaust.monitor",
-							 "Lets the monitor take samples and answer over HTTP.",
-							 NULL,
-							 &monitor_on, true,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("pool_exhaust.sample_interval",
-							"Time between two samples of the monitor.",
-							NULL,
-							&sample_interval, 200, 10, 3600 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-}
-
 /*
  * To be called from _PG_init while shared_preload_libraries is processed.
  * "on_start" is called once in the monitor, as soon as the server can write.
@@ -81,33 +61,13 @@ monitor_gucs_init(void)
 void
 monitor_init(void (*on_start) (void))
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
 	monitor_on_start = on_start;
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	worker_describe(&worker, "monitor", "monitor_main");
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;	/* on a standby too */
 	worker.bgw_restart_time = RESTART_S;
-	strlcpy(worker.bgw_library_name, "pool_exhaust", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "monitor_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pool_exhaust monitor", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "pool_exhaust monitor", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
-}
-
-void
-monitor_wake(void)
-{
-	uint32		number = pg_atomic_read_u32(&shared->monitor);
-
-	if (number != 0 && pg_atomic_exchange_u32(&shared->attention, 0) != 0)
-		SetLatch(&ProcGlobal->allProcs[number - 1].procLatch);
-}
-
-bool
-monitor_is_fresh(const Observed *observed)
-{
-	return monitor_on && observed->sampled_us != 0 &&
-		loop_now_us() < observed->sampled_us + 2 * sample_interval * INT64CONST(1000) + LATE_US;
 }
 
 static uint64
@@ -142,7 +102,8 @@ monitor_look(bool regular)
 	transitions_tell();
 }
 
-void
+/* Before an answer: looks, unless it has only just looked. */
+static void
 monitor_refresh(void)
 {
 	if (loop_now_us() > shared->observed.sampled_us + ANSWER_AGE_US)
@@ -249,7 +210,7 @@ monitor_main(Datum arg)
 	uv_timer_init(&loop.uv, &refused_timer);
 	sight_init();
 	transitions_skip();
-	http_init(&loop);
+	http_init(&loop, monitor_refresh);
 	monitor_configure();
 	pg_atomic_write_u32(&shared->attention, 1);
 	pg_atomic_write_u32(&shared->monitor, MyProc - ProcGlobal->allProcs + 1);

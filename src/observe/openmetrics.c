@@ -18,15 +18,21 @@
 
 #include "census.h"
 #include "grant.h"
-#include "http.h"
-#include "monitor.h"
 #include "names.h"
-#include "answer.h"
+#include "openmetrics.h"
+#include "pulse.h"
 #include "refusal.h"
 #include "sight.h"
 
 /* Roles with sessions that get a series of their own; the rest are (others). */
 #define ROLES_MAX 32
+
+/* Answers given since this process started. */
+static struct
+{
+	int			status;
+	uint64		count;
+}			answers[] = {{200}, {404}, {405}, {429}, {503}};
 
 typedef struct Writer
 {
@@ -309,11 +315,18 @@ write_monitor(const Writer *w)
 		  usage.ru_utime.tv_sec + usage.ru_stime.tv_sec +
 		  (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
 	family(w, "http_requests", "counter", NULL, "Requests answered, by status code.");
-	for (int i = 0; i < nanswer_statuses; i++)
+	for (int i = 0; i < lengthof(answers); i++)
 	{
-		snprintf(code, sizeof(code), "%d", answer_statuses[i]);
-		labeled(w, "http_requests_total", "code", code, http_answers(answer_statuses[i]));
+		snprintf(code, sizeof(code), "%d", answers[i].status);
+		labeled(w, "http_requests_total", "code", code, answers[i].count);
 	}
+}
+
+void
+openmetrics_count_answer(int status)
+{
+	for (int i = 0; i < lengthof(answers); i++)
+		answers[i].count += answers[i].status == status;
 }
 
 /* Writes the page, in OpenMetrics or in the older text format. */

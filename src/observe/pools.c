@@ -21,9 +21,9 @@
 #include "census.h"
 #include "grant.h"
 #include "loop.h"
-#include "monitor.h"
 #include "names.h"
 #include "pools.h"
+#include "pulse.h"
 #include "refusal.h"
 #include "transition.h"
 
@@ -122,7 +122,7 @@ pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions)
 	bool		found = false;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	for (int i = 0; i < observed->npools && monitor_is_fresh(observed); i++)
+	for (int i = 0; i < observed->npools && pulse_is_fresh(); i++)
 		if (history_is_of(&observed->pools[i], kind, oid))
 		{
 			found = true;
@@ -159,10 +159,13 @@ pools_look(const List *limits)
 	PoolRow    *rows = palloc0(sizeof(PoolRow) * list_length(limits));
 	NameList	refused;
 	NameList	services;
+	uint64		now_us = loop_now_us();
+	bool		fresh;
 	ListCell   *lc;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
 	*observed = shared->observed;
+	fresh = pulse_is_fresh();
 	LWLockRelease(shared->observe_lock);
 	names_list(&shared->refused, &refused);
 	names_list(&shared->services, &services);
@@ -179,7 +182,7 @@ pools_look(const List *limits)
 		row->refused = pool_refused(limit->kind, limit->name, &refused);
 		for (int i = 0; i < observed->npools; i++)
 			if (history_is_of(&observed->pools[i], limit->kind, limit->oid))
-				pool_remember(row, &observed->pools[i], monitor_is_fresh(observed), loop_now_us());
+				pool_remember(row, &observed->pools[i], fresh, now_us);
 	}
 	pfree(observed);
 	return rows;

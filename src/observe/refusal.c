@@ -21,8 +21,8 @@
 
 #include "compat.h"
 #include "grant.h"
-#include "monitor.h"
 #include "names.h"
+#include "pulse.h"
 #include "refusal.h"
 
 static emit_log_hook_type prev_emit_log_hook = NULL;
@@ -58,7 +58,7 @@ refusal_count_one(Cause cause)
 	names_fill(&names, cause, MyProcPort->user_name, MyProcPort->database_name,
 			   MyProcPort->application_name);
 	names_count(&shared->refused, &names, now);
-	monitor_wake();
+	pulse_wake();
 }
 
 /*

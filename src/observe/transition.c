@@ -12,7 +12,6 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
-#include "postmaster/bgworker.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/json.h"
@@ -20,6 +19,7 @@
 
 #include "compat.h"
 #include "transition.h"
+#include "worker.h"
 
 #define CHANNEL "pool_exhaust"
 
@@ -121,15 +121,9 @@ is_of_a_run(const Transition *t)
 static void
 messenger_launch(const Errand *errand)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pool_exhaust", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "messenger_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pool_exhaust messenger", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "pool_exhaust messenger", BGW_MAXLEN);
+	worker_describe(&worker, "messenger", "messenger_main");
 	memcpy(worker.bgw_extra, errand, sizeof(*errand));
 	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
 		ereport(LOG,

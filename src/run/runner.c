@@ -36,6 +36,7 @@
 #include "observe/refusal.h"
 #include "results.h"
 #include "runner.h"
+#include "worker.h"
 
 #define LOGIN_TIMEOUT_MS	(15 * 1000)
 
@@ -47,17 +48,12 @@ static LOCKTAG extension_lock;
 BackgroundWorkerHandle *
 runner_launch(int place)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker_describe(&worker, "runner", "runner_main");
 	worker.bgw_main_arg = Int32GetDatum(place);
 	worker.bgw_notify_pid = MyProcPid;
-	strlcpy(worker.bgw_library_name, "pool_exhaust", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "runner_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pool_exhaust runner", BGW_MAXLEN);
 	snprintf(worker.bgw_name, BGW_MAXLEN, "pool_exhaust runner %d", place + 1);
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }

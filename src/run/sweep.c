@@ -18,7 +18,6 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 
 #include "compat.h"
@@ -26,19 +25,14 @@
 #include "identity.h"
 #include "results.h"
 #include "sweep.h"
+#include "worker.h"
 
 static void
 sweep_launch(Oid database)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pool_exhaust", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "sweep_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pool_exhaust sweeper", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "pool_exhaust sweeper", BGW_MAXLEN);
+	worker_describe(&worker, "sweeper", "sweep_main");
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
 		ereport(LOG,

@@ -5,8 +5,8 @@
  */
 #include "postgres.h"
 
-#include "observe/monitor.h"
 #include "observe/pools.h"
+#include "observe/pulse.h"
 #include "observe/transition.h"
 #include "scenario.h"
 

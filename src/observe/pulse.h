@@ -1,0 +1,21 @@
+/*
+ * pulse.h
+ *		Whether the monitor is alive, how often it looks, how to wake it.
+ */
+#ifndef POOL_EXHAUST_PULSE_H
+#define POOL_EXHAUST_PULSE_H
+
+#include "shared.h"
+
+extern bool monitor_on;
+extern int	sample_interval;	/* ms */
+
+extern void pulse_init(void);
+
+/* Tells the monitor that somebody was refused.  Safe in any process. */
+extern void pulse_wake(void);
+
+/* What the monitor has seen is not older than it should be.  Needs the lock. */
+extern bool pulse_is_fresh(void);
+
+#endif							/* POOL_EXHAUST_PULSE_H */
