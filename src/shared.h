@@ -10,8 +10,8 @@
  *		Atomics only.  Read by anybody at any time.
  *
  * opened, services
- *		Written by ClientAuthentication_hook in sessions that are let in, and
- *		the peaks by the monitor.  Atomics only.
+ *		Written by the sessions that are let in, and the peaks by the monitor.
+ *		Atomics only.
  *
  * monitor, attention
  *		How those processes wake the monitor.  Atomics.
@@ -167,7 +167,6 @@ typedef struct Observed
 	PoolHistory pools[POOLS_MAX];
 
 	uint64		transitions_written;
-	uint64		transitions_sent;	/* by NOTIFY */
 	Transition	transitions[TRANSITIONS_MAX];
 
 	uint64		history_refused;	/* counters as of the last row */

@@ -10,7 +10,6 @@
 
 #include <math.h>
 
-#include "access/xact.h"
 #include "utils/json.h"
 
 #include "census.h"
@@ -18,6 +17,7 @@
 #include "openmetrics.h"
 #include "refusal.h"
 #include "sight.h"
+#include "text.h"
 
 #define JSON_TYPE	"application/json"
 #define TEXT_TYPE	"text/plain; charset=utf-8"
@@ -36,7 +36,7 @@
 static PoolRow
 server_row(void)
 {
-	return pools_look(sight_last()->limits)[0];
+	return *pools_look(list_make1(linitial(sight_last()->limits)));
 }
 
 static void
@@ -111,7 +111,7 @@ static void
 json_pool(StringInfo out, const PoolRow *row)
 {
 	appendStringInfoString(out, "{\"name\": ");
-	escape_json(out, row->limit.name);
+	escape_json(out, text_as_utf8(row->limit.name));
 	appendStringInfo(out, ", \"kind\": \"%s\", \"capacity\": %d, \"in_use\": %d",
 					 pool_kind_names[row->limit.kind], row->limit.capacity, row->in_use);
 	json_utilization(out, row);

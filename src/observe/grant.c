@@ -2,14 +2,16 @@
  * grant.c
  *		Counts the sessions that are let in, all of them and by service.
  *
- * A session that lives for less than a sample would never be seen, so it is
- * counted where it comes in: ClientAuthentication_hook.  Some checks follow
- * that hook (CONNECTION LIMIT, reserved slots, CONNECT privilege); a session
- * that fails one of them is taken back by the FATAL that ends it.
+ * A session that lives for less than a sample would never be seen, so it counts
+ * itself.  Where a login succeeds there is no hook: ClientAuthentication_hook
+ * comes before the limits, the reserves and the privilege to connect.  But all
+ * of those are checked in one transaction, and its commit is the end of the
+ * login (InitPostgres).
  */
 #include "postgres.h"
 
 #include "compat.h"				/* first: it knows how to include libpq-be.h */
+#include "access/xact.h"
 #include "libpq/auth.h"
 #include "miscadmin.h"
 #include "replication/walsender.h"
@@ -20,15 +22,24 @@
 
 static ClientAuthentication_hook_type prev_client_authentication_hook = NULL;
 
-/* This process has counted itself, and is not through its login yet. */
-static bool granted = false;
+/* This process is authenticated, and not through its login yet. */
+static bool logging_in = false;
 
+/* The first commit ends the login; the others are the session's own. */
 static void
-session_names(Names *names, const Port *port)
+grant_count_commit(XactEvent event, void *arg)
 {
-	names_fill(names, CAUSE_NONE, port->user_name, NULL, port->application_name);
+	Names		names;
+
+	if (!logging_in || event != XACT_EVENT_COMMIT)
+		return;
+	logging_in = false;
+	names_fill(&names, CAUSE_NONE, MyProcPort->user_name, NULL, MyProcPort->application_name);
+	pg_atomic_fetch_add_u64(&shared->opened, 1);
+	names_count(&shared->services, &names, GetCurrentTimestamp());
 }
 
+/* Replication has slots of its own. */
 static void
 grant_observe(Port *port, int status)
 {
@@ -37,29 +48,9 @@ grant_observe(Port *port, int status)
 
 	if (status == STATUS_OK && shared != NULL && !am_walsender)
 	{
-		Names		names;
-
-		session_names(&names, port);
-		pg_atomic_fetch_add_u64(&shared->opened, 1);
-		names_count(&shared->services, &names, GetCurrentTimestamp());
-		granted = true;
+		logging_in = true;
+		RegisterXactCallback(grant_count_commit, NULL);
 	}
-}
-
-/* A FATAL ends this process: if that is before it was let in, it never was. */
-void
-grant_revoke(void)
-{
-	Names		names;
-	NameEntry  *entry;
-
-	if (!granted || !IsInitProcessingMode())
-		return;
-	granted = false;
-	session_names(&names, MyProcPort);
-	entry = names_find(&shared->services, &names, false);
-	pg_atomic_fetch_sub_u64(&shared->opened, 1);
-	pg_atomic_fetch_sub_u64(entry != NULL ? &entry->count : &shared->services.others, 1);
 }
 
 /* To be called from _PG_init while shared_preload_libraries is processed. */
@@ -79,7 +70,10 @@ grant_total(void)
 uint64
 grant_count(void)
 {
-	return grant_total() - pg_atomic_read_u64(&shared->opened_reset);
+	uint64		reset = pg_atomic_read_u64(&shared->opened_reset);
+
+	pg_read_barrier();			/* so that it is not the later one */
+	return grant_total() - reset;
 }
 
 void

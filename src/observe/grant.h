@@ -6,7 +6,6 @@
 #define POOL_EXHAUST_GRANT_H
 
 extern void grant_init(void);
-extern void grant_revoke(void);
 
 /* Sessions let in since the server started, and since the last reset. */
 extern uint64 grant_total(void);

@@ -62,10 +62,9 @@ history_close_row(void)
 
 	row.at = observed->sampled_at;
 	row.refused = refused - observed->history_refused;
-	/* A session may be taken back in the interval after the one it came in. */
-	row.opened = opened > observed->history_opened ? opened - observed->history_opened : 0;
+	row.opened = opened - observed->history_opened;
 	observed->history_refused = refused;
-	observed->history_opened = Max(opened, observed->history_opened);
+	observed->history_opened = opened;
 	shared->history[observed->history_written++ % timeline_length] = row;
 	memset(&row, 0, sizeof(row));
 }

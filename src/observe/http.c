@@ -245,20 +245,28 @@ http_panic(void *arg, const char *file, unsigned int line, const char *reason)
 	elog(FATAL, "libmicrohttpd: %s", reason != NULL ? reason : "internal error");
 }
 
+/* What is wrong from now on is news. */
+static void
+http_forget_complaint(void)
+{
+	if (complaint != NULL)
+		pfree(complaint);
+	complaint = NULL;
+}
+
 /* Logs why there is no HTTP, unless it is for the same reason as before. */
 static void
 http_complain(const char *what, const char *why)
 {
-	char	   *text = psprintf("%s: %s", what, why);
+	char	   *text = psprintf("on address \"%s\", port %d: could not %s: %s",
+								http_host, http_port, what, why);
 
 	if (complaint == NULL || strcmp(complaint, text) != 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("pool_exhaust cannot answer over HTTP on address \"%s\", port %d: could not %s",
-						http_host, http_port, text),
+				 errmsg("pool_exhaust cannot answer over HTTP %s", text),
 				 errhint("It tries again; change pool_exhaust.http_host or pool_exhaust.http_port and reload if that does not help.")));
-	if (complaint != NULL)
-		pfree(complaint);
+	http_forget_complaint();
 	complaint = MemoryContextStrdup(TopMemoryContext, text);
 	pfree(text);
 }
@@ -302,8 +310,6 @@ http_listen(void)
 static void
 http_stop(void)
 {
-	if (server == NULL)
-		return;
 	uv_poll_stop(&server_poll);
 	uv_close((uv_handle_t *) &server_poll, NULL);
 	uv_timer_stop(&server_timer);
@@ -318,6 +324,7 @@ static void
 http_start(void)
 {
 	int			fd = http_listen();
+	int			rc;
 
 	if (fd < 0)
 		return;
@@ -335,8 +342,15 @@ http_start(void)
 		close(fd);
 		return;
 	}
-	uv_poll_init(&http_loop->uv, &server_poll,
-				 MHD_get_daemon_info(server, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
+	rc = uv_poll_init(&http_loop->uv, &server_poll,
+					  MHD_get_daemon_info(server, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
+	if (rc != 0)
+	{
+		http_complain("watch its sockets", uv_strerror(rc));
+		MHD_stop_daemon(server);
+		server = NULL;
+		return;
+	}
 	uv_poll_start(&server_poll, UV_READABLE, server_poll_ready);
 	uv_timer_start(&quiet_timer, quiet_timer_fired, QUIET_CHECK_MS, QUIET_CHECK_MS);
 	http_work();
@@ -345,9 +359,7 @@ http_start(void)
 	if (server_host != NULL)
 		pfree(server_host);
 	server_host = MemoryContextStrdup(TopMemoryContext, http_host);
-	if (complaint != NULL)
-		pfree(complaint);
-	complaint = NULL;
+	http_forget_complaint();
 	ereport(LOG,
 			(errmsg("pool_exhaust answers over HTTP on address \"%s\", port %d",
 					http_host, http_port)));
@@ -389,6 +401,8 @@ http_configure(bool on)
 		(!wanted || server_port != http_port || strcmp(server_host, http_host) != 0))
 		http_stop();
 	uv_timer_stop(&retry_timer);
+	if (!wanted)
+		http_forget_complaint();
 	if (!wanted || server != NULL)
 		return;
 	http_start();

@@ -72,6 +72,13 @@ limits_scan(List *limits, Oid catalog, List *(*add) (List *limits, HeapTuple tup
 	return limits;
 }
 
+/* Returns the one pool that can be known without a catalog, as a list. */
+List *
+limits_of_server(void)
+{
+	return limits_add(NIL, POOL_SERVER, InvalidOid, "server", census_capacity());
+}
+
 /*
  * Returns the pools that this server is, as a list of PoolLimit in the current
  * memory context, the server first.  Needs a transaction, but no database.
@@ -79,9 +86,8 @@ limits_scan(List *limits, Oid catalog, List *(*add) (List *limits, HeapTuple tup
 List *
 limits_read(void)
 {
-	List	   *limits = limits_add(NIL, POOL_SERVER, InvalidOid, "server", census_capacity());
+	List	   *limits = limits_scan(limits_of_server(), AuthIdRelationId, limits_add_role);
 
-	limits = limits_scan(limits, AuthIdRelationId, limits_add_role);
 	return limits_scan(limits, DatabaseRelationId, limits_add_database);
 }
 
@@ -166,7 +172,9 @@ pool_exhaust_headroom(PG_FUNCTION_ARGS)
 {
 	Oid			role = PG_GETARG_OID(0);
 	Oid			database = get_database_oid(text_to_cstring(PG_GETARG_TEXT_PP(1)), false);
-	int			room = Min(headroom_slots(role), headroom_role(role));
+	int			by_slots = headroom_slots(role);
+	int			by_role = headroom_role(role);
+	int			by_database = headroom_database(role, database);
 
-	PG_RETURN_INT32(Max(Min(room, headroom_database(role, database)), 0));
+	PG_RETURN_INT32(Max(Min(Min(by_slots, by_role), by_database), 0));
 }

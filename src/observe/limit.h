@@ -18,6 +18,7 @@ typedef struct PoolLimit
 	int			capacity;
 } PoolLimit;
 
+extern List *limits_of_server(void);
 extern List *limits_read(void);
 extern int	limit_in_use(const PoolLimit *limit);
 

@@ -20,6 +20,7 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "storage/sinval.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -44,7 +45,7 @@
 
 #define RESTART_S			1
 
-static void (*monitor_on_start) (void);
+static bool (*monitor_on_start) (void);
 
 static MemoryContext turn_context;
 static Loop loop;
@@ -56,10 +57,11 @@ static uint64 refusals_seen;
 
 /*
  * To be called from _PG_init while shared_preload_libraries is processed.
- * "on_start" is called once in the monitor, as soon as the server can write.
+ * "on_start" is called in the monitor, as soon as the server can write, until it
+ * says that it is done.
  */
 void
-monitor_init(void (*on_start) (void))
+monitor_init(bool (*on_start) (void))
 {
 	BackgroundWorker worker;
 
@@ -88,10 +90,11 @@ monitor_look(bool regular)
 	const Sight *sight;
 
 	refusals_seen = refusals_total();
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	sight = sight_take();
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
-	pools_judge(sight->pools, regular);
+	pools_judge(sight->pools, list_length(sight->limits), regular);
 	history_note(sight->by_state);
 	if (regular)
 		history_close_row();
@@ -99,7 +102,6 @@ monitor_look(bool regular)
 	services_remember(sight->services);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
-	transitions_tell();
 }
 
 /* Before an answer: looks, unless it has only just looked. */
@@ -169,6 +171,8 @@ monitor_turn(void)
 	MemoryContextReset(turn_context);
 	MemoryContextSwitchTo(turn_context);
 	loop_turn(&loop, IDLE_TURN_MS);
+	if (ProcDiePending)
+		return;
 	if (catchupInterruptPending)
 		ProcessCatchupInterrupt();
 	if (ConfigReloadPending)
@@ -177,16 +181,14 @@ monitor_turn(void)
 		ProcessConfigFile(PGC_SIGHUP);
 		monitor_configure();
 	}
-	if (monitor_on_start != NULL && !RecoveryInProgress())
-	{
-		monitor_on_start();
+	if (monitor_on_start != NULL && !RecoveryInProgress() && monitor_on_start())
 		monitor_on_start = NULL;
-	}
 	if (monitor_on && sample_due)
 		monitor_look(true);
 	sample_due = false;
 	if (monitor_on)
 		monitor_attend();
+	transitions_tell();
 }
 
 static void
@@ -198,7 +200,7 @@ monitor_exit(int code, Datum arg)
 void
 monitor_main(Datum arg)
 {
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, SIG_IGN);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
@@ -219,7 +221,7 @@ monitor_main(Datum arg)
 										 ALLOCSET_DEFAULT_SIZES);
 	/* The first turn is to start what was configured, and not to wait. */
 	SetLatch(MyLatch);
-	while (!ShutdownRequestPending)
+	while (!ProcDiePending)
 		monitor_turn();
 
 	/* Only a worker that ends with 1 is started again, unless the server stops. */

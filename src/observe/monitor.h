@@ -5,7 +5,7 @@
 #ifndef POOL_EXHAUST_MONITOR_H
 #define POOL_EXHAUST_MONITOR_H
 
-extern void monitor_init(void (*on_start) (void));
+extern void monitor_init(bool (*on_start) (void));
 
 extern PGDLLEXPORT void monitor_main(Datum arg);
 

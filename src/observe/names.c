@@ -128,8 +128,6 @@ names_add_up(NameTable *table, const Names *names, int64 *count, int *peak)
 		*count += pg_atomic_read_u64(&table->entries[i].count);
 		*peak = Max(*peak, (int) pg_atomic_read_u32(&table->entries[i].peak));
 	}
-	/* A session that was taken back after a reset was never counted. */
-	*count = Max(*count, 0);
 }
 
 /* Counts these names, or one of the others if the table has no place. */

@@ -23,6 +23,7 @@
 #include "pulse.h"
 #include "refusal.h"
 #include "sight.h"
+#include "text.h"
 
 /* Roles with sessions that get a series of their own; the rest are (others). */
 #define ROLES_MAX 32
@@ -52,12 +53,12 @@ family(const Writer *w, const char *name, const char *type, const char *unit, co
 		appendStringInfo(w->out, "# UNIT pool_exhaust_%s%s %s\n", name, suffix, unit);
 }
 
-/* The value of a label, quoted. */
+/* The value of a label, quoted; names of roles may be in any encoding. */
 static void
 label(const Writer *w, const char *name, const char *value, char before)
 {
 	appendStringInfo(w->out, "%c%s=\"", before, name);
-	for (const char *p = value; *p != '\0'; p++)
+	for (const char *p = text_as_utf8(value); *p != '\0'; p++)
 	{
 		if (*p == '\n')
 			appendStringInfoString(w->out, "\\n");
@@ -193,13 +194,12 @@ figure_retry_after(const PoolRow *row)
 	return row->retry_after_s > 0 ? row->retry_after_s : NAN;
 }
 
-/* As many pools as the monitor watches: labels must be bounded. */
 static void
 write_pools(const Writer *w)
 {
 	const List *limits = sight_last()->limits;
 	PoolRow    *rows = pools_look(limits);
-	int			n = Min(list_length(limits), POOLS_MAX);
+	int			n = list_length(limits);
 
 	write_pool_figure(w, rows, n, "pool_capacity_connections", "connections", figure_capacity,
 					  "Connections that the pool can hand out at once.");
@@ -266,10 +266,14 @@ write_roles(const Writer *w)
 	counts = palloc(sizeof(RoleCount) * (hash_get_num_entries(sight_last()->services) + 1));
 	n = count_roles(counts);
 	qsort(counts, n, sizeof(RoleCount), compare_roles);
-	for (int i = 0; i < Min(n, ROLES_MAX); i++)
-		labeled(w, "role_connections", "role", counts[i].role, counts[i].in_use);
-	for (int i = ROLES_MAX; i < n; i++)
-		others += counts[i].in_use;
+	for (int i = 0; i < n; i++)
+	{
+		/* A role may have that very name. */
+		if (i >= ROLES_MAX || strcmp(counts[i].role, NAMES_OTHERS) == 0)
+			others += counts[i].in_use;
+		else
+			labeled(w, "role_connections", "role", counts[i].role, counts[i].in_use);
+	}
 	if (others > 0)
 		labeled(w, "role_connections", "role", NAMES_OTHERS, others);
 }

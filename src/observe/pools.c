@@ -27,8 +27,7 @@
 #include "refusal.h"
 #include "transition.h"
 
-/* Releases are counted for a minute. */
-#define BUCKET_US			(5 * INT64CONST(1000000))
+#define BUCKET_US			(RELEASES_US / RELEASE_BUCKETS)
 
 /*
  * Bounds of retry_after_s: a header has whole seconds, and whoever waits longer
@@ -43,7 +42,7 @@ PG_FUNCTION_INFO_V1(pool_exhaust_pools_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_health);
 
 /* What was refused because this pool was full, since the last reset. */
-uint64
+static uint64
 pool_refused(PoolKind kind, const char *name, const NameList *refused)
 {
 	uint64		sum = 0;
@@ -232,14 +231,14 @@ pools_watch(const List *limits)
 }
 
 static void
-pool_judge(PoolHistory *history, const PoolSight *sight, bool regular, TimestampTz now,
-		   uint64 now_us)
+pool_judge(PoolHistory *history, const PoolSight *sight, uint64 refused_total, bool regular,
+		   TimestampTz now, uint64 now_us)
 {
 	Health		was = history->judge.health;
-	uint64		refused = sight->refused > history->refused ? sight->refused - history->refused : 0;
+	uint64		refused = refused_total > history->refused ? refused_total - history->refused : 0;
 
 	history->in_use = sight->in_use;
-	history->refused = sight->refused;
+	history->refused = refused_total;
 	releases_advance(history, now_us);
 	history->released[history->bucket % RELEASE_BUCKETS] += sight->released;
 	if (sight->in_use > history->peak_in_use)
@@ -254,19 +253,26 @@ pool_judge(PoolHistory *history, const PoolSight *sight, bool regular, Timestamp
 }
 
 /*
- * The monitor's part: takes into account what it saw, one sight for each pool
- * that is watched.  Only regular looks can find that a pool is better again, so
+ * The monitor's part: takes into account what it saw, a sight for each of the
+ * first n pools that are watched.  Only regular looks can find that a pool is better again, so
  * that looks out of turn do not hasten that.  Needs the lock.
  */
 void
-pools_judge(const PoolSight *sights, bool regular)
+pools_judge(const PoolSight *sights, int n, bool regular)
 {
 	Observed   *observed = &shared->observed;
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		now_us = loop_now_us();
+	NameList	refused;
 
-	for (int i = 0; i < observed->npools; i++)
-		pool_judge(&observed->pools[i], &sights[i], regular, now, now_us);
+	names_list(&shared->refused, &refused);
+	for (int i = 0; i < Min(n, observed->npools); i++)
+	{
+		PoolHistory *history = &observed->pools[i];
+
+		pool_judge(history, &sights[i], pool_refused(history->kind, history->name, &refused),
+				   regular, now, now_us);
+	}
 	observed->sampled_us = now_us;
 	observed->sampled_at = now;
 }
@@ -282,14 +288,15 @@ pool_put(ReturnSetInfo *rsinfo, const PoolRow *row)
 	values[n++] = CStringGetTextDatum(pool_kind_names[row->limit.kind]);
 	values[n++] = Int32GetDatum(row->limit.capacity);
 	values[n++] = Int32GetDatum(row->in_use);
-	n += 3;						/* idle, overflow, waiting: 0 */
+	for (int i = 0; i < 3; i++)
+		values[n++] = Int32GetDatum(0); /* idle, overflow, waiting */
 	nulls[n] = isnan(row->utilization);
 	values[n++] = Float8GetDatum(row->utilization);
 	values[n++] = CStringGetTextDatum(health_names[row->health]);
 	nulls[n] = row->granted < 0;
 	values[n++] = Int64GetDatum(row->granted);
 	values[n++] = Int64GetDatum(row->refused);
-	n++;						/* timed_out: 0 */
+	values[n++] = Int64GetDatum(0); /* timed_out */
 	for (int i = 0; i < 5; i++)
 		nulls[n++] = true;		/* nobody waits here */
 	nulls[n] = !row->remembered;
@@ -321,8 +328,6 @@ pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_health(PG_FUNCTION_ARGS)
 {
-	PoolLimit	server = {POOL_SERVER, InvalidOid, "server", census_capacity()};
-
 	shared_require();
-	PG_RETURN_TEXT_P(cstring_to_text(health_names[pools_look(list_make1(&server))->health]));
+	PG_RETURN_TEXT_P(cstring_to_text(health_names[pools_look(limits_of_server())->health]));
 }

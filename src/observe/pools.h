@@ -32,16 +32,17 @@ extern PoolRow *pools_look(const List *limits);
  */
 extern bool pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions);
 
-/* What the monitor saw of one pool; "refused" counts from the last reset. */
+/* What the monitor saw of one pool. */
 typedef struct PoolSight
 {
 	int			in_use;
 	int			released;		/* sessions that ended since the sight before */
-	uint64		refused;
 } PoolSight;
 
-extern uint64 pool_refused(PoolKind kind, const char *name, const NameList *refused);
+/* Releases are remembered for that long. */
+#define RELEASES_US		(60 * INT64CONST(1000000))
+
 extern void pools_watch(const List *limits);
-extern void pools_judge(const PoolSight *sights, bool regular);
+extern void pools_judge(const PoolSight *sights, int n, bool regular);
 
 #endif							/* POOL_EXHAUST_POOLS_H */

@@ -20,7 +20,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "grant.h"
 #include "names.h"
 #include "pulse.h"
 #include "refusal.h"
@@ -63,20 +62,20 @@ refusal_count_one(Cause cause)
 
 /*
  * emit_log_hook.  Allocates nothing, locks nothing, throws nothing.  Only a
- * FATAL in a process that serves a client (it has a Port) ends an attempt to
- * connect.
+ * FATAL in a process that serves a client (it has a Port) and is not through
+ * its login ends an attempt to connect; a later one has any SQLSTATE it likes.
  */
 static void
 refusal_observe(ErrorData *edata)
 {
-	if (edata->elevel == FATAL && shared != NULL && MyProcPort != NULL)
+	if (edata->elevel == FATAL && shared != NULL && MyProcPort != NULL &&
+		IsInitProcessingMode())
 	{
 		Cause		cause = cause_classify(unpack_sql_state(edata->sqlerrcode),
 										   edata->funcname);
 
 		if (cause == CAUSE_TOO_MANY_CLIENTS && am_walsender)
 			cause = CAUSE_WALSENDER_LIMIT;
-		grant_revoke();
 		if (cause != CAUSE_NONE)
 			refusal_count_one(cause);
 	}
@@ -96,8 +95,10 @@ uint64
 refusal_count(Cause cause)
 {
 	RefusalCounter *counter = &shared->refusals[cause];
+	uint64		reset = pg_atomic_read_u64(&counter->reset);
 
-	return pg_atomic_read_u64(&counter->refusals) - pg_atomic_read_u64(&counter->reset);
+	pg_read_barrier();			/* so that it is not the later one */
+	return pg_atomic_read_u64(&counter->refusals) - reset;
 }
 
 uint64

@@ -5,11 +5,15 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "loop.h"
 #include "sight.h"
 
 /* Which session a slot held when it was looked at last; started 0: none. */
@@ -37,13 +41,31 @@ limits_changed(Datum arg, int cacheid, uint32 hashvalue)
 void
 sight_init(void)
 {
+	MemoryContext old;
+
 	holders = MemoryContextAllocZero(TopMemoryContext, sizeof(Holder) * MaxConnections);
 	limits_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust limits",
 										   ALLOCSET_SMALL_SIZES);
 	services_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust services",
 											 ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(limits_context);
+	sight.limits = limits_of_server();
+	MemoryContextSwitchTo(old);
+	if (shared->observed.npools == 0)
+		pools_watch(sight.limits);
 	CacheRegisterSyscacheCallback(AUTHOID, limits_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(DATABASEOID, limits_changed, (Datum) 0);
+}
+
+/*
+ * Locks the shared catalogs until the end of the transaction, or returns false:
+ * the monitor must not wait for somebody who rewrites one of them.
+ */
+static bool
+catalogs_readable(void)
+{
+	return ConditionalLockRelationOid(AuthIdRelationId, AccessShareLock) &&
+		ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock);
 }
 
 /* The catalogs are read again only when a role or a database has changed. */
@@ -57,7 +79,7 @@ limits_refresh(void)
 	limits_stale = false;
 	MemoryContextReset(limits_context);
 	old = MemoryContextSwitchTo(limits_context);
-	sight.limits = limits_read();
+	sight.limits = list_truncate(limits_read(), POOLS_MAX);
 	MemoryContextSwitchTo(old);
 	pools_watch(sight.limits);
 }
@@ -72,8 +94,6 @@ holder_released(const Holder *holder)
 	{
 		const PoolLimit *limit = lfirst(lc);
 
-		if (foreach_current_index(lc) == POOLS_MAX)
-			break;
 		if (limit->kind == POOL_SERVER ||
 			(limit->kind == POOL_ROLE && limit->oid == holder->role) ||
 			(limit->kind == POOL_DATABASE && limit->oid == holder->database))
@@ -82,8 +102,13 @@ holder_released(const Holder *holder)
 }
 
 static void
-slots_look(void)
+slots_look(bool readable)
 {
+	static uint64 before_us = 0;
+	uint64		now_us = loop_now_us();
+	bool		recent = now_us < before_us + RELEASES_US;
+
+	before_us = now_us;
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		Holder	   *holder = &holders[i];
@@ -92,9 +117,11 @@ slots_look(void)
 		if (slot_look(i, &slot))
 		{
 			sight.by_state[slot.state]++;
-			services_add(sight.services, &slot);
+			if (readable)
+				services_add(sight.services, &slot);
 		}
-		if (holder->started != 0 &&
+		/* When those who left long ago did so, nobody knows. */
+		if (recent && holder->started != 0 &&
 			(holder->pid != slot.pid || holder->started != slot.started))
 			holder_released(holder);
 		*holder = (Holder) {slot.pid, slot.started, slot.role, slot.database};
@@ -105,11 +132,12 @@ slots_look(void)
 const Sight *
 sight_take(void)
 {
+	bool		readable = catalogs_readable();
 	MemoryContext old;
-	NameList	refused;
 	ListCell   *lc;
 
-	limits_refresh();
+	if (readable)
+		limits_refresh();
 	memset(sight.by_state, 0, sizeof(sight.by_state));
 	memset(sight.pools, 0, sizeof(sight.pools));
 	MemoryContextReset(services_context);
@@ -117,18 +145,9 @@ sight_take(void)
 	sight.services = services_create();
 	MemoryContextSwitchTo(old);
 
-	slots_look();
-	names_list(&shared->refused, &refused);
+	slots_look(readable);
 	foreach(lc, sight.limits)
-	{
-		const PoolLimit *limit = lfirst(lc);
-		PoolSight  *pool = &sight.pools[foreach_current_index(lc)];
-
-		if (foreach_current_index(lc) == POOLS_MAX)
-			break;
-		pool->in_use = limit_in_use(limit);
-		pool->refused = pool_refused(limit->kind, limit->name, &refused);
-	}
+		sight.pools[foreach_current_index(lc)].in_use = limit_in_use(lfirst(lc));
 	return &sight;
 }
 

@@ -11,8 +11,8 @@
 typedef struct Sight
 {
 	int			by_state[SLOT_STATES];	/* slots in use */
-	const List *limits;			/* the pools, the server first */
-	PoolSight	pools[POOLS_MAX];	/* of the first ones, as far as watched */
+	List	   *limits;			/* the pools that are watched, the server first */
+	PoolSight	pools[POOLS_MAX];	/* in the order of limits */
 	HTAB	   *services;
 } Sight;
 

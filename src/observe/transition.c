@@ -12,12 +12,15 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
+#include "mb/pg_wchar.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/json.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "text.h"
 #include "transition.h"
 #include "worker.h"
 
@@ -34,7 +37,11 @@ typedef struct Errand
 StaticAssertDecl(sizeof(Errand) <= BGW_EXTRALEN, "an errand must fit into bgw_extra");
 
 static char *notify_database;
-static uint64 told;				/* by this process */
+
+/* These two count transitions that this process has logged, and has sent. */
+static uint64 told;
+static uint64 sent;
+static BackgroundWorkerHandle *messenger;	/* the last one; it may have ended */
 
 void
 transition_init(void)
@@ -81,7 +88,7 @@ transitions_now(void)
 void
 transitions_skip(void)
 {
-	told = transitions_now();
+	told = sent = transitions_now();
 }
 
 /* Copies the next transition that is not "seen"; false if there is none. */
@@ -118,34 +125,63 @@ is_of_a_run(const Transition *t)
 		strspn(t->name + strlen(ROLE_PREFIX), "0123456789") == strlen(t->name + strlen(ROLE_PREFIX));
 }
 
+/*
+ * Sends a messenger with what was told and not sent, unless the one before is
+ * still under way: only so do all arrive in their order.  Its end wakes this
+ * process.
+ */
 static void
-messenger_launch(const Errand *errand)
+messenger_send(void)
 {
+	MemoryContext old;
 	BackgroundWorker worker;
+	Errand		errand = {.from = sent, .to = told};
+	bool		launched;
+	pid_t		pid;
 
+	if (sent == told || notify_database[0] == '\0' || RecoveryInProgress())
+	{
+		sent = told;
+		return;
+	}
+	if (messenger != NULL && GetBackgroundWorkerPid(messenger, &pid) != BGWH_STOPPED)
+		return;
+	if (messenger != NULL)
+		pfree(messenger);
+	messenger = NULL;
+
+	strlcpy(errand.database, notify_database, NAMEDATALEN);
 	worker_describe(&worker, "messenger", "messenger_main");
-	memcpy(worker.bgw_extra, errand, sizeof(*errand));
-	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
+	worker.bgw_notify_pid = MyProcPid;
+	memcpy(worker.bgw_extra, &errand, sizeof(errand));
+	sent = told;
+	old = MemoryContextSwitchTo(TopMemoryContext);	/* for the handle */
+	launched = RegisterDynamicBackgroundWorker(&worker, &messenger);
+	MemoryContextSwitchTo(old);
+	if (!launched)
 		ereport(LOG,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("pool_exhaust cannot notify of a change of health: no background worker is free"),
 				 errhint("Raise max_worker_processes.")));
 }
 
-/* Logs the changes of health that this process has not told yet, and sends a
- * messenger with them if there is a database to send it to. */
+/*
+ * Logs the changes of health that this process has not told yet, and sends them
+ * by NOTIFY if there is a database to do so.  To be called now and then.
+ */
 void
 transitions_tell(void)
 {
-	Errand		errand = {.from = told};
 	Transition	t;
-	bool		alarm = false;
 
 	while (transition_read(&told, &t))
 	{
 		if (is_of_a_run(&t))
+		{
+			/* Nothing to send, if it is the only one. */
+			sent += sent == told - 1;
 			continue;
-		alarm = true;
+		}
 		ereport(LOG,
 				(errmsg("pool_exhaust: health of %s \"%s\" is %s, was %s",
 						t.kind == POOL_SERVER ? "pool" : pool_kind_names[t.kind], t.name,
@@ -153,20 +189,17 @@ transitions_tell(void)
 				 errdetail("%d of %d connections are in use, " UINT64_FORMAT " were refused since the last sample.",
 						   t.in_use, t.capacity, t.refused)));
 	}
-	if (!alarm || notify_database[0] == '\0' || RecoveryInProgress())
-		return;
-	errand.to = told;
-	strlcpy(errand.database, notify_database, NAMEDATALEN);
-	messenger_launch(&errand);
+	messenger_send();
 }
 
 static char *
-transition_json(const Transition *t)
+transition_json(Transition *t)
 {
 	StringInfoData json;
 	char		at[MAXDATELEN + 1];
 
 	initStringInfo(&json);
+	text_make_valid(t->name, GetDatabaseEncoding());
 	appendStringInfoString(&json, "{\"pool\": ");
 	escape_json(&json, t->name);
 	appendStringInfo(&json, ", \"kind\": \"%s\", \"health\": \"%s\", \"was\": \"%s\", "
@@ -192,6 +225,7 @@ messenger_main(Datum arg)
 	memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof(errand));
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(errand.database, NULL, 0);
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	while (errand.from < errand.to && transition_read(&errand.from, &t))
 		if (!is_of_a_run(&t))

@@ -87,6 +87,7 @@ transaction_set_gucs(void)
 void
 transaction_begin(void)
 {
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();

@@ -19,6 +19,7 @@
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 
 #include "compat.h"
 #include "extension.h"
@@ -45,29 +46,37 @@ sweep_launch(Oid database)
 static bool
 leftovers_exist(void)
 {
-	Relation	rel;
-	SysScanDesc scan;
+	Relation	rel = table_open(AuthIdRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
 	bool		found = false;
 
-	StartTransactionCommand();
-	rel = table_open(AuthIdRelationId, AccessShareLock);
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 		found = strncmp(NameStr(((Form_pg_authid) GETSTRUCT(tuple))->rolname),
 						ROLE_PREFIX, strlen(ROLE_PREFIX)) == 0;
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	CommitTransactionCommand();
 	return found;
 }
 
-/* Puts right what a crash left, if it left anything; for the monitor. */
-void
+/*
+ * Puts right what a crash left, if it left anything.  For the monitor, which
+ * must not wait: false if the roles cannot be read now.
+ */
+bool
 sweep(void)
 {
-	if (leftovers_exist())
+	bool		readable;
+	bool		found = false;
+
+	StartTransactionCommand();
+	readable = ConditionalLockRelationOid(AuthIdRelationId, AccessShareLock);
+	if (readable)
+		found = leftovers_exist();
+	CommitTransactionCommand();
+	if (found)
 		sweep_launch(Template1DbOid);
+	return readable;
 }
 
 /* The worker in one database. */

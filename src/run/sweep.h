@@ -5,7 +5,7 @@
 #ifndef POOL_EXHAUST_SWEEP_H
 #define POOL_EXHAUST_SWEEP_H
 
-extern void sweep(void);
+extern bool sweep(void);
 
 extern PGDLLEXPORT void sweep_main(Datum arg);
 

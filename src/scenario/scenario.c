@@ -18,6 +18,7 @@
 
 #include "observe/refusal.h"
 #include "scenario.h"
+#include "text.h"
 
 /* Samples are taken this often, but take no more than their share of the time. */
 #define SAMPLE_US		(10 * 1000)
@@ -54,16 +55,6 @@ scenario_find(const char *name)
 	return NULL;
 }
 
-/* What servers say may be cut, or in another encoding than this database. */
-static void
-make_valid(char *text)
-{
-	if (!pg_verifymbstr(text, strlen(text), true))
-		for (char *p = text; *p != '\0'; p++)
-			if (IS_HIGHBIT_SET(*p))
-				*p = '?';
-}
-
 /*
  * Ends the story here with a verdict that no check gave: invalid, because the
  * experiment could prove nothing, or aborted.
@@ -76,7 +67,7 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 	va_start(args, fmt);
 	vsnprintf(run->reason, sizeof(run->reason), fmt, args);
 	va_end(args);
-	make_valid(run->reason);
+	text_make_valid(run->reason, GetDatabaseEncoding());
 	run->verdict = verdict;
 	ereport(ERROR,
 			(errcode(ERRCODE_OPERATOR_INTERVENTION),
