@@ -88,6 +88,7 @@ typedef struct NameEntry
 	pg_atomic_uint32 peak;		/* most sessions in use at a sample */
 	pg_atomic_uint64 count;
 	pg_atomic_uint64 last_at;	/* TimestampTz */
+	uint32		hash;			/* of the names */
 	Names		names;
 } NameEntry;
 

@@ -119,17 +119,33 @@ http_connection(void *arg, struct MHD_Connection *connection, void **socket_cont
 	*socket_context = client;
 }
 
+/*
+ * A client that said good-bye in the same breath as its request may stay: an
+ * edge-triggered epoll, as libmicrohttpd has it, does not tell of it again.
+ */
+static bool
+client_is_gone(const Client *client)
+{
+	char		byte;
+
+	return recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 /* Who sends a byte now and then is quiet too: only whole requests count. */
 static void
 quiet_timer_fired(uv_timer_t *timer)
 {
-	while (!dlist_is_empty(&clients))
-	{
-		Client	   *client = dlist_head_element(Client, node, &clients);
+	dlist_mutable_iter iter;
+	int			left = nclients;	/* those who end move to the tail */
 
-		if (loop_now_us() < client->heard_us + QUIET_MAX_US)
+	dlist_foreach_modify(iter, &clients)
+	{
+		Client	   *client = dlist_container(Client, node, iter.cur);
+
+		if (left-- == 0)
 			break;
-		client_end(client);
+		if (loop_now_us() >= client->heard_us + QUIET_MAX_US || client_is_gone(client))
+			client_end(client);
 	}
 }
 
@@ -228,6 +244,8 @@ http_work(void)
 	else
 		uv_timer_stop(&server_timer);
 }
+
+static void http_log(void *arg, const char *fmt, va_list args) pg_attribute_printf(2, 0);
 
 static void
 http_log(void *arg, const char *fmt, va_list args)

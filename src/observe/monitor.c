@@ -99,7 +99,8 @@ monitor_look(bool regular)
 	if (regular)
 		history_close_row();
 	LWLockRelease(shared->observe_lock);
-	services_remember(sight->services);
+	if (regular)
+		services_remember(sight->services);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
 }

@@ -42,15 +42,32 @@ names_fill(Names *names, Cause cause, const char *usename, const char *datname,
 	name_sanitise(names->application_name, application_name);
 }
 
+static uint32
+name_hash(const char *name)
+{
+	return hash_bytes((const unsigned char *) name, strlen(name));
+}
+
+static uint32
+names_hash(const Names *names)
+{
+	uint32		hash = (uint32) names->cause;
+
+	hash = hash_combine(hash, name_hash(names->usename));
+	hash = hash_combine(hash, name_hash(names->datname));
+	return hash_combine(hash, name_hash(names->application_name));
+}
+
 /* Claims an empty place for these names; false if another process was faster. */
 static bool
-names_claim(NameEntry *entry, const Names *names)
+names_claim(NameEntry *entry, const Names *names, uint32 hash)
 {
 	uint32		empty = NAME_EMPTY;
 
 	if (!pg_atomic_compare_exchange_u32(&entry->state, &empty, NAME_WRITING))
 		return false;
 	entry->names = *names;
+	entry->hash = hash;
 	pg_atomic_write_u32(&entry->peak, 0);
 	pg_atomic_write_u64(&entry->count, 0);
 	pg_atomic_write_u64(&entry->last_at, 0);
@@ -71,25 +88,15 @@ names_entry(NameTable *table, int i)
 }
 
 static bool
-names_match(NameTable *table, int i, const Names *names)
+names_match(NameTable *table, int i, const Names *names, uint32 hash)
 {
 	NameEntry  *entry = names_entry(table, i);
 
-	return entry != NULL &&
+	return entry != NULL && entry->hash == hash &&
 		entry->names.cause == names->cause &&
 		strcmp(entry->names.usename, names->usename) == 0 &&
 		strcmp(entry->names.datname, names->datname) == 0 &&
 		strcmp(entry->names.application_name, names->application_name) == 0;
-}
-
-static uint32
-names_hash(const Names *names)
-{
-	uint32		hash = (uint32) names->cause;
-
-	hash = hash_combine(hash, hash_bytes((const unsigned char *) names->usename, NAMEDATALEN));
-	hash = hash_combine(hash, hash_bytes((const unsigned char *) names->datname, NAMEDATALEN));
-	return hash_combine(hash, hash_bytes((const unsigned char *) names->application_name, NAMEDATALEN));
 }
 
 /*
@@ -105,8 +112,8 @@ names_find(NameTable *table, const Names *names, bool make)
 	{
 		int			i = (hash + probe) % NAMES_MAX;
 
-		if (names_match(table, i, names) ||
-			(make && names_claim(&table->entries[i], names)))
+		if (names_match(table, i, names, hash) ||
+			(make && names_claim(&table->entries[i], names, hash)))
 			return &table->entries[i];
 	}
 	return NULL;
@@ -123,7 +130,7 @@ names_add_up(NameTable *table, const Names *names, int64 *count, int *peak)
 	{
 		int			i = (hash + probe) % NAMES_MAX;
 
-		if (!names_match(table, i, names))
+		if (!names_match(table, i, names, hash))
 			continue;
 		*count += pg_atomic_read_u64(&table->entries[i].count);
 		*peak = Max(*peak, (int) pg_atomic_read_u32(&table->entries[i].peak));

@@ -217,19 +217,28 @@ write_pools(const Writer *w)
 
 typedef struct RoleCount
 {
-	const char *role;
+	Oid			role;
+	const char *name;
 	int			in_use;
 } RoleCount;
 
 static int
 compare_roles(const void *a, const void *b)
 {
-	const RoleCount *x = a;
-	const RoleCount *y = b;
+	Oid			x = ((const RoleCount *) a)->role;
+	Oid			y = ((const RoleCount *) b)->role;
 
-	if (x->in_use != y->in_use)
-		return x->in_use > y->in_use ? -1 : 1;
-	return strcmp(x->role, y->role);
+	return x < y ? -1 : x > y;
+}
+
+/* Those with the most sessions first. */
+static int
+compare_counts(const void *a, const void *b)
+{
+	int			x = ((const RoleCount *) a)->in_use;
+	int			y = ((const RoleCount *) b)->in_use;
+
+	return x != y ? y - x : compare_roles(a, b);
 }
 
 /* Adds up the services of each role; returns how many roles there are. */
@@ -238,18 +247,19 @@ count_roles(RoleCount *counts)
 {
 	HASH_SEQ_STATUS seq;
 	Service    *service;
+	int			services = 0;
 	int			n = 0;
 
 	hash_seq_init(&seq, sight_last()->services);
 	while ((service = hash_seq_search(&seq)) != NULL)
+		counts[services++] = (RoleCount) {service->key.role, service->usename, service->in_use};
+	qsort(counts, services, sizeof(RoleCount), compare_roles);
+	for (int i = 0; i < services; i++)
 	{
-		int			i = 0;
-
-		while (i < n && strcmp(counts[i].role, service->usename) != 0)
-			i++;
-		if (i == n)
-			counts[n++] = (RoleCount) {service->usename, 0};
-		counts[i].in_use += service->in_use;
+		if (n > 0 && counts[n - 1].role == counts[i].role)
+			counts[n - 1].in_use += counts[i].in_use;
+		else
+			counts[n++] = counts[i];
 	}
 	return n;
 }
@@ -265,14 +275,14 @@ write_roles(const Writer *w)
 		   "Sessions, by role; the roles with the most of them, and all others together.");
 	counts = palloc(sizeof(RoleCount) * (hash_get_num_entries(sight_last()->services) + 1));
 	n = count_roles(counts);
-	qsort(counts, n, sizeof(RoleCount), compare_roles);
+	qsort(counts, n, sizeof(RoleCount), compare_counts);
 	for (int i = 0; i < n; i++)
 	{
 		/* A role may have that very name. */
-		if (i >= ROLES_MAX || strcmp(counts[i].role, NAMES_OTHERS) == 0)
+		if (i >= ROLES_MAX || strcmp(counts[i].name, NAMES_OTHERS) == 0)
 			others += counts[i].in_use;
 		else
-			labeled(w, "role_connections", "role", counts[i].role, counts[i].in_use);
+			labeled(w, "role_connections", "role", counts[i].name, counts[i].in_use);
 	}
 	if (others > 0)
 		labeled(w, "role_connections", "role", NAMES_OTHERS, others);

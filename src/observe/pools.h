@@ -36,6 +36,7 @@ extern bool pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transit
 typedef struct PoolSight
 {
 	int			in_use;
+	int			logins;			/* not through yet, and not in use */
 	int			released;		/* sessions that ended since the sight before */
 } PoolSight;
 

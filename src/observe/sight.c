@@ -68,6 +68,16 @@ catalogs_readable(void)
 		ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock);
 }
 
+/* The server first, then the oldest: so it stays the same ones that are watched. */
+static int
+limits_compare(const ListCell *a, const ListCell *b)
+{
+	Oid			x = ((const PoolLimit *) lfirst(a))->oid;
+	Oid			y = ((const PoolLimit *) lfirst(b))->oid;
+
+	return x < y ? -1 : x > y;
+}
+
 /* The catalogs are read again only when a role or a database has changed. */
 static void
 limits_refresh(void)
@@ -79,9 +89,18 @@ limits_refresh(void)
 	limits_stale = false;
 	MemoryContextReset(limits_context);
 	old = MemoryContextSwitchTo(limits_context);
-	sight.limits = list_truncate(limits_read(), POOLS_MAX);
+	sight.limits = limits_read();
+	list_sort(sight.limits, limits_compare);
+	sight.limits = list_truncate(sight.limits, POOLS_MAX);
 	MemoryContextSwitchTo(old);
 	pools_watch(sight.limits);
+}
+
+static bool
+limit_is_of(const PoolLimit *limit, Oid role, Oid database)
+{
+	return (limit->kind == POOL_ROLE && limit->oid == role) ||
+		(limit->kind == POOL_DATABASE && limit->oid == database);
 }
 
 /* The session that was seen there has ended: every pool it was of has it back. */
@@ -94,11 +113,23 @@ holder_released(const Holder *holder)
 	{
 		const PoolLimit *limit = lfirst(lc);
 
-		if (limit->kind == POOL_SERVER ||
-			(limit->kind == POOL_ROLE && limit->oid == holder->role) ||
-			(limit->kind == POOL_DATABASE && limit->oid == holder->database))
+		if (limit->kind == POOL_SERVER || limit_is_of(limit, holder->role, holder->database))
 			sight.pools[foreach_current_index(lc)].released++;
 	}
+}
+
+/*
+ * A login that is about to be refused for a limit counts against that limit
+ * until it is gone; it was never handed out.
+ */
+static void
+login_seen(const Slot *slot)
+{
+	ListCell   *lc;
+
+	foreach(lc, sight.limits)
+		if (limit_is_of(lfirst(lc), slot->role, slot->database))
+			sight.pools[foreach_current_index(lc)].logins++;
 }
 
 static void
@@ -117,6 +148,8 @@ slots_look(bool readable)
 		if (slot_look(i, &slot))
 		{
 			sight.by_state[slot.state]++;
+			if (slot.state == SLOT_AUTHENTICATING && OidIsValid(slot.role))
+				login_seen(&slot);
 			if (readable)
 				services_add(sight.services, &slot);
 		}
@@ -147,7 +180,11 @@ sight_take(void)
 
 	slots_look(readable);
 	foreach(lc, sight.limits)
-		sight.pools[foreach_current_index(lc)].in_use = limit_in_use(lfirst(lc));
+	{
+		PoolSight  *pool = &sight.pools[foreach_current_index(lc)];
+
+		pool->in_use = Max(limit_in_use(lfirst(lc)) - pool->logins, 0);
+	}
 	return &sight;
 }
 

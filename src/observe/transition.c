@@ -117,10 +117,15 @@ transition_next(PoolKind kind, Oid oid, uint64 *seen, Transition *transition)
 	return false;
 }
 
-/* The pools that runs make for themselves come and go, and alarm nobody. */
+/*
+ * The pools that runs make for themselves come and go, and a limit of 0 is a
+ * door that somebody has closed: neither alarms anybody.
+ */
 static bool
-is_of_a_run(const Transition *t)
+is_no_alarm(const Transition *t)
 {
+	if (t->capacity == 0)
+		return true;
 	return t->kind == POOL_ROLE && strncmp(t->name, ROLE_PREFIX, strlen(ROLE_PREFIX)) == 0 &&
 		strspn(t->name + strlen(ROLE_PREFIX), "0123456789") == strlen(t->name + strlen(ROLE_PREFIX));
 }
@@ -176,7 +181,7 @@ transitions_tell(void)
 
 	while (transition_read(&told, &t))
 	{
-		if (is_of_a_run(&t))
+		if (is_no_alarm(&t))
 		{
 			/* Nothing to send, if it is the only one. */
 			sent += sent == told - 1;
@@ -228,7 +233,7 @@ messenger_main(Datum arg)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	while (errand.from < errand.to && transition_read(&errand.from, &t))
-		if (!is_of_a_run(&t))
+		if (!is_no_alarm(&t))
 			Async_Notify(CHANNEL, transition_json(&t));
 	CommitTransactionCommand();
 }

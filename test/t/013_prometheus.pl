@@ -1,0 +1,162 @@
+# Prometheus itself reads what the monitor says, also while the server is full.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use IPC::Run;
+use PoolExhaust;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+foreach my $program ('promtool', 'prometheus')
+{
+	plan skip_all => "$program is not installed" if !grep { -x "$_/$program" } split /:/, $ENV{PATH};
+}
+
+my ($port, $prometheus_port) = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
+my $contrib = "$FindBin::RealBin/../../contrib/prometheus";
+
+# 8 = 5 regular + 3 superuser
+my $node = new_server('observed', conf => qq(
+max_connections = 8
+superuser_reserved_connections = 3
+autovacuum = off
+pool_exhaust.http_port = $port
+pool_exhaust.sample_interval = 20ms
+));
+$node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
+my $watcher = client($node);
+
+# promtool says nothing when all is well.
+sub promtool
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name, $input, @command) = @_;
+
+	IPC::Run::run([ 'promtool', @command ], '<', \$input, '>', \my $stdout, '2>', \my $stderr);
+	is($?, 0, $name) or diag "$stdout$stderr";
+	return "$stdout$stderr";
+}
+
+sub page_is_good
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name) = @_;
+
+	is(promtool($name, http($port, '/metrics')->{content}, 'check', 'metrics'), '', "$name: and nothing to complain of");
+}
+
+ok(wait_until(sub { http($port, '/livez')->{status} }, 200, '/livez'), 'the monitor answers');
+
+# A server of Prometheus; it takes some seconds to look for the first time.
+my $directory = PostgreSQL::Test::Utils::tempdir();
+append_to_file("$directory/prometheus.yml", <<"YAML");
+global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}
+rule_files: ['$contrib/alerts.yml']
+scrape_configs: [{job_name: pool_exhaust, static_configs: [{targets: ['127.0.0.1:$port']}]}]
+YAML
+$ENV{GOMAXPROCS} = 1;
+my $prometheus = IPC::Run::start(
+	[
+		'prometheus', "--config.file=$directory/prometheus.yml", "--storage.tsdb.path=$directory/data",
+		'--storage.tsdb.retention.size=50MB', '--log.level=warn', "--web.listen-address=127.0.0.1:$prometheus_port"
+	],
+	'<', \undef, '>', "$directory/log", '2>', "$directory/errors");
+
+END
+{
+	local $?;
+	$prometheus->kill_kill if $prometheus;
+}
+
+# ---------- Files ----------
+
+promtool('alerts are rules', '', 'check', 'rules', "$contrib/alerts.yml");
+promtool('alerts do what their tests say', '', 'test', 'rules', "$contrib/alerts_test.yml");
+promtool('the example is a configuration', '', 'check', 'config', "$contrib/prometheus.yml");
+my $page = http($port, '/metrics')->{content};
+my %used = map { $_ => 1 } slurp_file("$contrib/alerts.yml") =~ /\b(pool_exhaust_\w+)\{/g,
+  slurp_file("$contrib/alerts.yml") =~ /^\s+(?:and|unless on \(job, instance\)) (pool_exhaust_\w+)/mg;
+cmp_ok(scalar(keys %used), '>=', 5, 'alerts are about metrics');
+like($page, qr/^# TYPE $_ /m, "/metrics has $_") foreach sort keys %used;
+
+# ---------- What it sees ----------
+
+# What an expression says now.
+sub value
+{
+	my ($expression) = @_;
+	my $query = $expression =~ s/([^\w])/sprintf '%%%02X', ord $1/ger;
+	my $answer = http_json($prometheus_port, "/api/v1/query?query=$query");
+
+	return 'no answer' if !$answer || $answer->{status} ne 'success';
+	return join ' ', map { $_->{value}[1] } @{ $answer->{data}{result} };
+}
+
+sub value_becomes
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($expression, $expected, $name) = @_;
+
+	ok(wait_until(sub { value($expression) }, $expected, $expression), $name) or diag slurp_file("$directory/errors"),
+	  map { $_->{lastError} } @{ (http_json($prometheus_port, '/api/v1/targets') // {})->{data}{activeTargets} };
+}
+
+my $in_use = 'pool_exhaust_pool_in_use_connections{kind="server"}';
+value_becomes('up', 1, 'the monitor is up');
+value_becomes($in_use, 1, 'one slot is in use');
+page_is_good('empty');
+
+# Full: nobody can ask the server any more.
+my @clients = ((map { client($node, user => 'app') } 1 .. 4), map { client($node) } 1 .. 3);
+login($node, user => 'app')->vanish foreach 1 .. 3;
+value_becomes($in_use, 8, 'all slots are in use');
+value_becomes('up', 1, 'the monitor is up as before');
+value_becomes('sum(pool_exhaust_slots)', 8, 'by state too');
+value_becomes('pool_exhaust_pool_utilization_ratio{kind="server"}', 1.6, 'utilization');
+value_becomes('pool_exhaust_pool_health{kind="server"}', 3, 'health');
+value_becomes('pool_exhaust_refusals_total{cause="too_many_clients"}', 3, 'refusals');
+value_becomes('pool_exhaust_role_connections{role="app"}', 4, 'a role');
+value_becomes('ALERTS{alertname="PoolExhaustSlotsExhausted",alertstate="pending"}', 1, 'an alert is on its way');
+page_is_good('full');
+is(value('changes(pool_exhaust_start_time_seconds[1m])'), 0, 'the counters began once');
+my ($before, $now) = map { value($_) } 'min_over_time(pool_exhaust_monitor_cpu_seconds_total[1m])', 'pool_exhaust_monitor_cpu_seconds_total';
+cmp_ok($now, '>=', $before, 'CPU time does not go back');
+cmp_ok($now, '<', 10, 'and is not much');
+
+# One let go, one comes back; nobody counts the same session twice.
+my $opened = value('pool_exhaust_opened_connections_total');
+(pop @clients)->close;
+value_becomes($in_use, 7, 'one let go');
+push @clients, client($node);
+value_becomes($in_use, 8, 'one came');
+value_becomes('pool_exhaust_opened_connections_total', $opened + 1, 'one was let in');
+value_becomes('pool_exhaust_pool_retry_after_seconds{kind="server"} >= bool 1', 1, 'the next is to be expected');
+page_is_good('with a release');
+
+$_->close foreach @clients;
+value_becomes($in_use, 1, 'all let go');
+value_becomes('pool_exhaust_pool_health{kind="server"}', 0, 'healthy again');
+value_becomes('count(ALERTS{alertname=~"PoolExhaustSlots.*"}) or vector(0)', 0, 'no alert about slots any more');
+value_becomes('min_over_time(up[5m])', 1, 'it was up all the time');
+value_becomes('max_over_time(pool_exhaust_pool_peak_in_use_connections{kind="server"}[5m])', 8, 'the peak');
+
+# Each rule was evaluated without trouble.
+my @rules = map { @{ $_->{rules} } } @{ http_json($prometheus_port, '/api/v1/rules')->{data}{groups} };
+cmp_ok(scalar(@rules), '>=', 5, 'there are rules');
+is(join("\n", map { "$_->{name}: $_->{health} " . ($_->{lastError} // '') } grep { $_->{health} ne 'ok' } @rules), '', 'all of them work');
+
+# Names of all kinds do not blind it.
+$watcher->query(qq(CREATE ROLE "a\\\\ ""b""\n{c=\xc3\xa9} 1" LOGIN CONNECTION LIMIT 2));
+value_becomes('pool_exhaust_pool_capacity_connections{kind="role"}', 2, 'a role with a name');
+page_is_good('names');
+$watcher->query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+my $latin = client($node, database => 'latin', client_encoding => 'LATIN1');
+$latin->query(qq(CREATE ROLE "caf\xe9" LOGIN CONNECTION LIMIT 2));
+value_becomes('count(pool_exhaust_pool_capacity_connections{kind="role"})', 2, 'a role with a name in another encoding');
+
+$_->close foreach $latin, $watcher;
+left_nothing($node);
+done_testing();
