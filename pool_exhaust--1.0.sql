@@ -312,7 +312,7 @@ COMMENT ON COLUMN pool_exhaust_pools.utilization IS
 COMMENT ON COLUMN pool_exhaust_pools.health IS
 	'healthy, warning, critical or exhausted; worsens at once, improves after two samples of the monitor';
 COMMENT ON COLUMN pool_exhaust_pools.granted IS
-	'sessions let in; NULL for databases, where it is not counted';
+	'sessions let in; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
 COMMENT ON COLUMN pool_exhaust_pools.refused IS
 	'connections refused because this pool was full';
 COMMENT ON COLUMN pool_exhaust_pools.peak_in_use IS

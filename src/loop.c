@@ -18,8 +18,9 @@
 #include "loop.h"
 
 /*
- * Opens the loop, whose waits show under this name.  ERROR if the process can get no descriptor for it.  The
- * caller closes it with loop_close() when every handle has been closed.
+ * Opens the loop, whose waits show under this name.  ERROR if the process can
+ * get no descriptor for it.  The caller closes it with loop_close() when every
+ * handle has been closed.
  */
 void
 loop_open(Loop *loop, const char *wait_event)

@@ -338,11 +338,24 @@ http_stop(void)
 	ereport(LOG, (errmsg("pool_exhaust does not answer over HTTP any more")));
 }
 
+/* Lets the loop watch what libmicrohttpd waits for. */
+static bool
+http_watch(void)
+{
+	int			fd = MHD_get_daemon_info(server, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+	int			rc = uv_poll_init(&http_loop->uv, &server_poll, fd);
+
+	if (rc == 0)
+		uv_poll_start(&server_poll, UV_READABLE, server_poll_ready);
+	else
+		http_complain("watch its sockets", uv_strerror(rc));
+	return rc == 0;
+}
+
 static void
 http_start(void)
 {
 	int			fd = http_listen();
-	int			rc;
 
 	if (fd < 0)
 		return;
@@ -360,16 +373,12 @@ http_start(void)
 		close(fd);
 		return;
 	}
-	rc = uv_poll_init(&http_loop->uv, &server_poll,
-					  MHD_get_daemon_info(server, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
-	if (rc != 0)
+	if (!http_watch())
 	{
-		http_complain("watch its sockets", uv_strerror(rc));
 		MHD_stop_daemon(server);
 		server = NULL;
 		return;
 	}
-	uv_poll_start(&server_poll, UV_READABLE, server_poll_ready);
 	uv_timer_start(&quiet_timer, quiet_timer_fired, QUIET_CHECK_MS, QUIET_CHECK_MS);
 	http_work();
 

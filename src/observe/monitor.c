@@ -65,6 +65,9 @@ monitor_init(bool (*on_start) (void))
 {
 	BackgroundWorker worker;
 
+	/* pg_upgrade wants the server to itself, and the port is another server's. */
+	if (IsBinaryUpgrade)
+		return;
 	monitor_on_start = on_start;
 	worker_describe(&worker, "monitor", "monitor_main");
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;	/* on a standby too */

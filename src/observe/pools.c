@@ -67,6 +67,9 @@ pool_granted(PoolKind kind, const char *name, const NameList *services)
 	switch (kind)
 	{
 		case POOL_ROLE:
+			/* Some of those that found no place may have been its. */
+			if (pg_atomic_read_u64(&shared->services.others) > 0)
+				return -1;
 			return names_sum(services, CAUSE_NONE, name, NULL);
 		case POOL_DATABASE:
 			return -1;
@@ -254,8 +257,8 @@ pool_judge(PoolHistory *history, const PoolSight *sight, uint64 refused_total, b
 
 /*
  * The monitor's part: takes into account what it saw, a sight for each of the
- * first n pools that are watched.  Only regular looks can find that a pool is better again, so
- * that looks out of turn do not hasten that.  Needs the lock.
+ * first n pools that are watched.  Only regular looks can find that a pool is
+ * better again, so that looks out of turn do not hasten that.  Needs the lock.
  */
 void
 pools_judge(const PoolSight *sights, int n, bool regular)
