@@ -314,7 +314,7 @@ COMMENT ON COLUMN pool_exhaust_pools.health IS
 COMMENT ON COLUMN pool_exhaust_pools.granted IS
 	'sessions let in; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
 COMMENT ON COLUMN pool_exhaust_pools.refused IS
-	'connections refused because this pool was full';
+	'connections refused because this pool was full; those of roles and databases may be counted among the (others) of pool_exhaust_refused_services instead';
 COMMENT ON COLUMN pool_exhaust_pools.peak_in_use IS
 	'most connections in use at a sample of the monitor, or now; NULL without the monitor';
 COMMENT ON COLUMN pool_exhaust_pools.retry_after_s IS

@@ -9,6 +9,7 @@
 
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -119,6 +120,9 @@ pool_exhaust_timeline_rows(PG_FUNCTION_ARGS)
 	rows = palloc_extended(sizeof(HistorySample) * timeline_length, MCXT_ALLOC_HUGE);
 	n = history_copy(rows);
 	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		history_put((ReturnSetInfo *) fcinfo->resultinfo, &rows[i]);
+	}
 	return (Datum) 0;
 }

@@ -240,6 +240,9 @@ pool_judge(PoolHistory *history, const PoolSight *sight, uint64 refused_total, b
 	Health		was = history->judge.health;
 	uint64		refused = refused_total > history->refused ? refused_total - history->refused : 0;
 
+	/* What was released while nobody looked is not known. */
+	if (now_us >= shared->observed.sampled_us + RELEASES_US)
+		history->since_us = now_us;
 	history->in_use = sight->in_use;
 	history->refused = refused_total;
 	releases_advance(history, now_us);
