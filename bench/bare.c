@@ -2,10 +2,12 @@
  * bare.c
  *		What opening connections costs with nothing but epoll and libpq.
  *
- *	bare -n CONNECTIONS -w HANDSHAKES [-U USER] [-P PASSWORD] [-d DATABASE]
+ *	bare -n CONNECTIONS -w HANDSHAKES [-U USER] [-P PASSWORD] [-d DATABASE] [-k] [-m]
  *
  * Opens the connections, with so many handshakes in flight, holds them all,
- * closes them all and waits until the server shows none of them.  It is the
+ * closes them all and waits until the server shows none of them.  With -k it
+ * says "held" and keeps them until its standard input ends.  With -m each has a
+ * name of its own, as role (USER_1, USER_2, ...) and as application.  It is the
  * measure for the extension, so it logs in with the same parameters and does
  * nothing else.  The server is that of PGHOST and PGPORT; a control connection
  * logs in as PGUSER and counts the others.  Prints one line of key=value:
@@ -46,6 +48,8 @@ typedef struct Connection
 static const char *user = "bench";
 static const char *password = "bench";
 static const char *database = "postgres";
+static bool keep;
+static bool many_names;
 
 static Connection *connections;
 static int	wanted;
@@ -160,12 +164,16 @@ begin(void)
 		"host", "port", "sslmode", "dbname", "user", "password", "passfile",
 		"gssencmode", "application_name", NULL
 	};
+	char		role[64];
+	char		application[64];
 	const char *const values[] = {
-		getenv("PGHOST"), getenv("PGPORT"), "disable", database, user, password,
-		"/dev/null", "disable", "bare", NULL
+		getenv("PGHOST"), getenv("PGPORT"), "disable", database, role, password,
+		"/dev/null", "disable", application, NULL
 	};
 	Connection *c = &connections[begun++];
 
+	snprintf(role, sizeof(role), many_names ? "%s_%d" : "%s", user, begun);
+	snprintf(application, sizeof(application), many_names ? "bare %d" : "bare", begun);
 	c->started_ms = now_ms();
 	c->conn = PQconnectStartParams(keywords, values, 0);
 	if (PQstatus(c->conn) == CONNECTION_BAD)
@@ -199,10 +207,9 @@ fill(void)
 static int
 sessions_shown(PGconn *control)
 {
-	PGresult   *result = PQexecParams(control,
-									  "SELECT count(*) FROM pg_catalog.pg_stat_activity "
-									  "WHERE usename = $1 AND backend_type = 'client backend'",
-									  1, NULL, &user, NULL, NULL, 0);
+	PGresult   *result = PQexec(control,
+								"SELECT count(*) FROM pg_catalog.pg_stat_activity "
+								"WHERE application_name LIKE 'bare%' AND backend_type = 'client backend'");
 	int			n;
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
@@ -226,6 +233,16 @@ wait_until_gone(PGconn *control)
 	}
 }
 
+/* For a benchmark that needs them held. */
+static void
+wait_until_told(void)
+{
+	puts("held");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+}
+
 static int
 by_latency(const void *a, const void *b)
 {
@@ -240,7 +257,7 @@ read_options(int argc, char **argv)
 {
 	int			option;
 
-	while ((option = getopt(argc, argv, "n:w:U:P:d:")) != -1)
+	while ((option = getopt(argc, argv, "n:w:U:P:d:km")) != -1)
 		switch (option)
 		{
 			case 'n':
@@ -258,11 +275,17 @@ read_options(int argc, char **argv)
 			case 'd':
 				database = optarg;
 				break;
+			case 'k':
+				keep = true;
+				break;
+			case 'm':
+				many_names = true;
+				break;
 			default:
 				wanted = 0;
 		}
 	if (wanted < 1 || window < 1 || optind < argc)
-		die("usage: bare -n CONNECTIONS -w HANDSHAKES [-U USER] [-P PASSWORD] [-d DATABASE]");
+		die("usage: bare -n CONNECTIONS -w HANDSHAKES [-U USER] [-P PASSWORD] [-d DATABASE] [-k] [-m]");
 }
 
 int
@@ -296,6 +319,8 @@ main(int argc, char **argv)
 	memory = memory_kib() - memory;
 	if (sessions_shown(control) != wanted)
 		die("the server does not show %d connections", wanted);
+	if (keep)
+		wait_until_told();
 
 	release_cpu = cpu_ms();
 	started = now_ms();
