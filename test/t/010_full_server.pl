@@ -112,6 +112,7 @@ ok(samples($watcher, 2), 'and the monitor has seen that');
 my $reset_after = time;
 $watcher->query('SELECT pool_exhaust_reset_stats()');
 my $reset_before = time;
+ok(samples($watcher, 1), 'the timeline begins healthy');
 
 # Slot by slot to the reserve: a look is not older than the answer.
 is(http($port, '/livez')->{content}, "ok\n", 'alive');
