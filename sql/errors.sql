@@ -37,6 +37,14 @@ SELECT pool_exhaust_run('saturation', 'role', '{"database": ""}');
 SELECT pool_exhaust_run('saturation', 'role', jsonb_build_object('database', repeat('x', 64)));
 SELECT pool_exhaust_run('saturation', 'role', '{"database": "pool_exhaust_no_such_db"}');
 
+-- What other scenarios have
+SELECT pool_exhaust_run('saturation', 'pool');
+SELECT pool_exhaust_run('saturation', 'role', '{"pool_size": 5}');
+SELECT pool_exhaust_run('saturation', 'role', '{"knocks": 5, "levels": [50]}');
+SELECT pool_exhaust_run('saturation', 'role', '{"workload": "SELECT 1"}');
+
+-- Levels, workloads and pools, of the scenarios that have them
+
 -- More than fits, more than allowed
 DO $$
 BEGIN
@@ -50,6 +58,7 @@ RESET pool_exhaust.max_connections_per_run;
 
 -- start checks the same
 SELECT pool_exhaust_start('no_such_scenario');
+SELECT pool_exhaust_start('saturation', 'pool');
 SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 0}');
 
 -- Runs that are not there

@@ -15,7 +15,8 @@
 typedef enum TargetKind
 {
 	TARGET_SERVER,
-	TARGET_ROLE
+	TARGET_ROLE,
+	TARGET_POOL					/* an application-style pool of the run's own */
 } TargetKind;
 
 typedef enum Profile
@@ -49,10 +50,47 @@ typedef enum Fault
 	FAULT_MISCOUNT,				/* one refusal is counted twice */
 	FAULT_NO_LIMIT,				/* the pool is never full: nothing is refused */
 	FAULT_LEAVE_SESSION,		/* one session is left behind by the release */
-	FAULT_MISS_HEALTH			/* the monitor's warning is missed */
+	FAULT_MISS_HEALTH,			/* the monitor's warning is missed */
+	FAULT_LIFO,					/* the newest waiter is served first */
+	FAULT_IGNORE_TIMEOUT,		/* waiters wait for ever */
+	FAULT_EARLY_TIMEOUT,		/* waiters are sent away at half their time */
+	FAULT_LOST_WAKEUP,			/* one waiter is forgotten */
+	FAULT_LEAK_ON_ERROR,		/* a failed operation keeps its connection */
+	FAULT_SHARED_BETWEEN_SERVICES,	/* the second service uses the first one's pool */
+	FAULT_SLOW_GRANT			/* grants are held back beyond the limit of latency */
 } Fault;
 
-/* Every option of every scenario; options.c has the table that describes it. */
+/* Which of its idle connections a pool hands out first. */
+typedef enum IdleOrder
+{
+	IDLE_LIFO,
+	IDLE_FIFO
+} IdleOrder;
+
+/* When the clients of an open-loop load come; see load/arrival.c. */
+typedef enum ArrivalKind
+{
+	ARRIVAL_POISSON,
+	ARRIVAL_CONSTANT,
+	ARRIVAL_RAMP,
+	ARRIVAL_BURST
+} ArrivalKind;
+
+/* A list of levels in percent, 0 to 1000. */
+#define LEVELS_MAX	16
+
+typedef struct Levels
+{
+	int64		n;
+	int64		percent[LEVELS_MAX];
+} Levels;
+
+#define WORKLOAD_LEN	1024
+
+/*
+ * Every option of every scenario; options.c has the table that describes them,
+ * and each scenario the list of those that are its own, with their defaults.
+ */
 typedef struct Options
 {
 	int64		profile;
@@ -60,12 +98,67 @@ typedef struct Options
 	int64		timeout_ms;
 	int64		on_fail;
 	int64		bystanders;
-	int64		knocks;			/* attempts beyond capacity */
-	int64		role_limit;		/* CONNECTION LIMIT of target role */
 	int64		handshakes;		/* logins in flight at once */
 	int64		fault;
 	char		database[NAMEDATALEN];	/* to connect to; empty = the caller's */
+
+	/* Of the pools of this server. */
+	int64		knocks;			/* attempts beyond capacity */
+	int64		role_limit;		/* CONNECTION LIMIT of target role */
+
+	/* Of the application-style pool. */
+	int64		pool_size;
+	int64		max_overflow;	/* connections beyond pool_size */
+	int64		pool_timeout_ms;	/* the longest wait for a connection */
+	int64		max_waiting;	/* requests in the queue; 0 = no limit */
+	int64		idle_order;
+	int64		max_lifetime_ms;	/* of a connection; 0 = no limit */
+	int64		connect_timeout_ms;
+
+	/* Of the load. */
+	char		workload[WORKLOAD_LEN]; /* SQL; empty = the scenario's own */
+	int64		work_ms;		/* an operation takes that long */
+	int64		long_ms;		/* and a long one that long */
+	int64		long_operations;
+	int64		quick_operations;
+	int64		clients;
+	int64		rate;			/* arrivals a second */
+	int64		arrivals;		/* ArrivalKind */
+	int64		failing_percent;	/* operations that fail on purpose */
+	Levels		levels;			/* in percent */
+	int64		load_percent;	/* of the capacity that was measured */
+	int64		burst_percent;
+
+	/* How long its parts take. */
+	int64		baseline_ms;
+	int64		sustained_ms;
+	int64		burst_ms;		/* one burst ... */
+	int64		burst_every_ms; /* ... from the begin of one to that of the next */
+	int64		exhaust_ms;
+	int64		level_ms;
+	int64		churn_ms;
+
+	/* What it must keep to. */
+	int64		tolerance_ms;
+	int64		tolerance_percent;
+	int64		success_percent;	/* at least */
+	int64		burst_error_percent;	/* at most */
+	int64		response_limit_ms;
+	int64		recovery_limit_ms;
+	int64		latency_limit_ms;
+	int64		latency_limit_percent;	/* up to this level */
 } Options;
+
+/*
+ * One of the options that a scenario has beside those that all have, with its
+ * default in each profile; a list of levels has the same one in all.
+ */
+typedef struct OptionDefault
+{
+	const char *name;
+	int64		defaults[PROFILES];
+	Levels		levels;
+} OptionDefault;
 
 typedef struct RunPlan
 {

@@ -93,6 +93,7 @@ shared_reset(PoolExhaustShared *s)
 		pg_atomic_init_u32(&s->runs[i].connections, 0);
 		for (int cause = 0; cause < CAUSES; cause++)
 			pg_atomic_init_u64(&s->runs[i].refused[cause], 0);
+		pg_atomic_init_u32(&s->runs[i].pools_version, 0);
 		ConditionVariableInit(&s->runs[i].changed);
 	}
 }

@@ -43,6 +43,7 @@
 #include "cause.h"
 #include "observe/health.h"
 #include "plan.h"
+#include "releases.h"
 
 #define RUNS_MAX			8	/* runs under way at once */
 #define NAMES_MAX			256 /* services in each of the two tables of names */
@@ -51,6 +52,7 @@
 #define RUN_LINES			32	/* progress lines kept for the caller */
 #define RUN_LINE_LEN		160
 #define RUN_REASON_LEN		1024
+#define RUN_SERVICES_MAX	2	/* services of a run: a login role and a pool each */
 
 /* One cause of refusal, counted since the server started. */
 typedef struct RefusalCounter
@@ -109,9 +111,6 @@ typedef enum PoolKind
 
 extern const char *const pool_kind_names[];
 
-/* Slots released of late, in buckets of equal length; see pools.c. */
-#define RELEASE_BUCKETS		12
-
 /* What the monitor remembers of a pool. */
 typedef struct PoolHistory
 {
@@ -124,9 +123,7 @@ typedef struct PoolHistory
 	int			peak_in_use;
 	TimestampTz peak_at;
 	uint64		refused;		/* taken into account so far */
-	uint64		since_us;		/* watched since, monotonic */
-	uint32		released[RELEASE_BUCKETS];
-	uint64		bucket;			/* number of the newest bucket */
+	Releases	releases;
 } PoolHistory;
 
 /* A change of health, as the monitor saw it. */
@@ -204,6 +201,29 @@ typedef enum StopCause
 	STOP_CALLER_LOST
 } StopCause;
 
+/* An application-style pool of a run, as its runner last published it. */
+typedef struct RunPool
+{
+	char		name[NAMEDATALEN];
+	int			capacity;
+	int			in_use;
+	int			idle;
+	int			overflow;
+	int			waiting;
+	Health		health;
+	uint64		granted;
+	uint64		refused;
+	uint64		timed_out;
+	double		wait_p50_ms;
+	double		wait_p95_ms;
+	double		wait_p99_ms;
+	double		wait_max_ms;
+	uint64		oldest_us;		/* the oldest waiter asked then, monotonic; 0 = nobody waits */
+	int			peak_in_use;
+	TimestampTz peak_at;
+	int			retry_after_s;	/* 0 = no release was seen */
+} RunPool;
+
 typedef struct RunSlot
 {
 	/* Set by the caller under the lock, then fixed until the next claim. */
@@ -217,7 +237,7 @@ typedef struct RunSlot
 	/* Written by the runner under the lock. */
 	int			runner_pid;
 	int64		run_id;			/* 0 until the run is recorded */
-	Oid			role;			/* the run's own login role, or InvalidOid */
+	Oid			roles[RUN_SERVICES_MAX];	/* its own login roles, or InvalidOid */
 	TimestampTz started_at;
 	char		phase[NAMEDATALEN];
 	Verdict		verdict;
@@ -231,7 +251,15 @@ typedef struct RunSlot
 	pg_atomic_uint32 done;		/* of the phase */
 	pg_atomic_uint32 total;
 	pg_atomic_uint32 connections;
-	pg_atomic_uint64 refused[CAUSES];	/* the ledger's count of the run's own role */
+	pg_atomic_uint64 refused[CAUSES];	/* the ledger's count of the run's own roles */
+
+	/*
+	 * Written by the runner alone, without a lock: odd while that is under
+	 * way.  See run_pools.c.
+	 */
+	pg_atomic_uint32 pools_version;
+	int			npools;
+	RunPool		pools[RUN_SERVICES_MAX];
 
 	ConditionVariable changed;
 } RunSlot;
@@ -254,8 +282,13 @@ typedef struct PoolExhaustShared
 	HistorySample history[FLEXIBLE_ARRAY_MEMBER];	/* timeline_length, a ring */
 } PoolExhaustShared;
 
-/* The login role of a run is named so, with the number of its place behind it. */
+/*
+ * The login role of a run is named so, with the number of its place behind it,
+ * and that of its second service with the number of places more.
+ */
 #define ROLE_PREFIX "pool_exhaust_"
+#define ROLE_NUMBER(place, service) ((service) * RUNS_MAX + (place) + 1)
+#define ROLE_PLACE(number) (((number) - 1) % RUNS_MAX)
 
 /* Rows of the timeline; a setting, fixed when the server starts. */
 extern int	timeline_length;

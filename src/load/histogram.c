@@ -46,6 +46,16 @@ histogram_add(Histogram *h, uint64 us)
 	h->buckets[histogram_bucket(us)]++;
 }
 
+/* Adds all of "from": as if each of its values had been added to "into". */
+void
+histogram_merge(Histogram *into, const Histogram *from)
+{
+	into->count += from->count;
+	into->max_us = Max(into->max_us, from->max_us);
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+		into->buckets[i] += from->buckets[i];
+}
+
 /*
  * Returns the quantile (0 to 1) in milliseconds, at most 3.2 % too large and
  * never larger than the maximum; 0 if the histogram is empty.

@@ -4,24 +4,64 @@
  *
  * A scenario asks a pool for connections and gives them back; it never asks
  * which kind of pool it has, only what it can do.  Requests are asynchronous:
- * their ends show in the figures while the loop turns.
+ * each ends once, in the loop or at once.
  */
 #ifndef POOL_EXHAUST_POOL_H
 #define POOL_EXHAUST_POOL_H
 
+#include "alarm.h"
 #include "cause.h"
 #include "histogram.h"
 #include "loop.h"
+#include "plan.h"
 #include "session.h"
 
 typedef struct Pool Pool;
+typedef struct Request Request;
 
-/* What the server itself says of the pool at this moment. */
+/* The ends of an acquire. */
+typedef enum AcquireEnd
+{
+	ACQUIRE_GRANTED,
+	ACQUIRE_REFUSED,			/* told no at once, for lack of capacity */
+	ACQUIRE_TIMED_OUT,
+	ACQUIRE_FAILED,				/* otherwise: the pool's last_failure says how */
+	ACQUIRE_CANCELED			/* by pool_cancel() or pool_drain() */
+} AcquireEnd;
+
+/* Both run inside the loop: they must not throw. */
+typedef struct RequestEvents
+{
+	void		(*ended) (Request *request, AcquireEnd end);
+
+	/* The connection of a granted request has died; still to be given back. */
+	void		(*lost) (Request *request);
+} RequestEvents;
+
+/* One acquire, until its connection is given back. */
+struct Request
+{
+	const RequestEvents *events;
+	Pool	   *pool;
+	Session    *session;		/* while granted: to use, not to close; NULL if lost */
+	uint64		number;			/* in the order of asking */
+	uint64		asked_us;
+	uint64		connect_us;		/* of the wait, spent on opening a connection */
+	bool		queued;			/* it found the pool full and had to wait for a release */
+	dlist_node	node;			/* the pool's until the end, then the user's */
+};
+
+/* What the pool, or the server itself, says of the pool at this moment. */
 typedef struct PoolTruth
 {
 	int			capacity;
 	int			in_use;			/* everybody's connections, not just ours */
 	int			ours;			/* of those, the run's own */
+	int			idle;
+	int			overflow;
+	int			waiting;
+	uint64		oldest_us;		/* when the oldest of those asked; 0 = none */
+	uint64		granted;
 	int			reserved;		/* slots that only privileged roles can get */
 	int			reserved_free;
 	Cause		full_cause;		/* how it refuses when it is full, as it stands */
@@ -31,9 +71,10 @@ typedef struct PoolDriver
 {
 	const char *kind;
 	bool		exclusive;		/* what it exhausts belongs to everybody */
+	bool		queues;			/* a request that finds it full waits */
 	void		(*look) (Pool *pool, PoolTruth *truth);
-	void		(*acquire) (Pool *pool, int n);
-	void		(*release) (Pool *pool, int n);
+	void		(*ask) (Pool *pool, Request *request);
+	void		(*give_back) (Pool *pool, Request *request);
 	void		(*cancel) (Pool *pool);
 	void		(*close) (Pool *pool);
 } PoolDriver;
@@ -42,13 +83,18 @@ typedef struct PoolDriver
 typedef struct PoolStats
 {
 	int			held;			/* granted and not given back */
-	int			opening;		/* attempts in flight */
-	int			wanted;			/* attempts not begun yet */
+	int			opening;		/* logins in flight */
+	int			wanted;			/* requests that wait, for whatever */
+	int			peak_held;
 	uint64		granted;
 	uint64		refused;
-	uint64		refused_by[CAUSES];
+	uint64		refused_by[CAUSES]; /* those that the server refused */
+	uint64		timed_out;
 	uint64		failed;			/* ended otherwise; last_failure says how */
+	uint64		released;
 	uint64		lost;			/* ended by the server while held */
+	uint64		replaced;		/* not fit to be used again: closed on return */
+	uint64		expired;		/* closed at the end of their lifetime */
 	uint64		stalled;		/* the kernel's queue was full; tried again */
 	uint64		slowest_refusal_us;
 } PoolStats;
@@ -58,7 +104,14 @@ struct Pool
 	const PoolDriver *driver;
 	PoolStats	stats;
 	Histogram  *latency;		/* of grants, the caller's to set and to clear */
+	Histogram	waits;			/* of all grants */
 	ConnectResult last_failure;
+	uint64		asked;			/* requests so far */
+	bool		draining;		/* nobody gets anything any more */
+
+	/* Connections that are held for their own sake: see pool_acquire(). */
+	dlist_head	holds_unused;
+	dlist_head	holds;			/* granted, the oldest first */
 };
 
 /* The pools of this server: see pool_server.c. */
@@ -77,23 +130,40 @@ typedef struct ServerPoolConfig
 extern const PoolDriver pool_server;
 extern const PoolDriver pool_role;
 
-extern Pool *pool_open(const ServerPoolConfig *config);
+extern Pool *pool_open_server(const ServerPoolConfig *config);
 
-/* Asks for n connections; each ends as granted, refused, failed or canceled. */
-static inline void
-pool_acquire(Pool *pool, int n)
+/* An application-style pool: see pool_embedded.c. */
+typedef struct EmbeddedPoolConfig
 {
-	pool->driver->acquire(pool, n);
-}
+	Loop	   *loop;
+	AlarmClock *clock;
+	const Login *login;
+	int			handshakes;		/* logins in flight at once */
+	int			pool_size;
+	int			max_overflow;
+	int			timeout_ms;		/* the longest wait */
+	int			max_waiting;	/* 0 = no limit */
+	IdleOrder	idle_order;
+	int			max_lifetime_ms;	/* 0 = no limit */
+	int			connect_timeout_ms;
+	Fault		fault;
+	int			slow_grant_ms;	/* of FAULT_SLOW_GRANT */
+} EmbeddedPoolConfig;
 
-/* Gives n held connections back. */
-static inline void
-pool_release(Pool *pool, int n)
-{
-	pool->driver->release(pool, n);
-}
+extern Pool *pool_open_embedded(const EmbeddedPoolConfig *config);
 
-/* Forgets the attempts that have not begun. */
+extern void pool_init(Pool *pool, const PoolDriver *driver, int holds_max);
+extern void pool_acquire(Pool *pool, int n);
+extern void pool_release(Pool *pool, int n);
+extern void pool_ask(Pool *pool, Request *request);
+extern void pool_give_back(Request *request);
+extern void pool_drain(Pool *pool);
+
+/* For drivers. */
+extern void pool_grant(Pool *pool, Request *request, Session *session);
+extern void pool_count_refusal(Pool *pool, const ConnectResult *result);
+
+/* Ends the requests that have not begun to be served, as canceled. */
 static inline void
 pool_cancel(Pool *pool)
 {
@@ -103,6 +173,8 @@ pool_cancel(Pool *pool)
 static inline void
 pool_look(Pool *pool, PoolTruth *truth)
 {
+	memset(truth, 0, sizeof(*truth));
+	truth->granted = pool->stats.granted;
 	pool->driver->look(pool, truth);
 }
 

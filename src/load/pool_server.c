@@ -3,9 +3,10 @@
  *		The pools that this server itself is: its slots (server), or what the
  *		CONNECTION LIMIT of one login role leaves of them (role).
  *
- * Neither queues: when it is full it refuses.  Both open real libpq sessions,
- * a bounded number of handshakes at a time: one at a time reaches half the
- * rate, and more than the listen queue holds would be the kernel's problem.
+ * Neither queues: when it is full it refuses.  Both open a real libpq session
+ * for each request, a bounded number of handshakes at a time: one at a time
+ * reaches half the rate, and more than the listen queue holds would be the
+ * kernel's problem.
  */
 #include "postgres.h"
 
@@ -18,16 +19,21 @@
 /* Before a connect that the kernel's queue had no room for is tried again. */
 #define BACKLOG_RETRY_MS	5
 
-/* Every session is in exactly one of the three lists, or closing. */
+typedef struct ServerSession
+{
+	Session		session;		/* must be first */
+	Request    *request;		/* that it was opened for */
+} ServerSession;
+
 typedef struct ServerPool
 {
-	Pool		pool;
+	Pool		pool;			/* must be first */
 	ServerPoolConfig config;
 	uv_timer_t	retry;
-	bool		canceled;		/* nothing is wanted until the next acquire */
+	bool		canceled;		/* nothing is wanted until somebody asks again */
+	ServerSession *sessions;	/* sessions_max of them */
 	dlist_head	unused;
-	dlist_head	connecting;
-	dlist_head	held;
+	dlist_head	wanting;		/* requests that have not begun */
 } ServerPool;
 
 static void
@@ -38,13 +44,15 @@ server_begin(ServerPool *sp)
 	while (stats->wanted > 0 && stats->opening < sp->config.handshakes &&
 		   !dlist_is_empty(&sp->unused) && !uv_is_active((uv_handle_t *) &sp->retry))
 	{
-		Session    *session = dlist_container(Session, node, dlist_pop_head_node(&sp->unused));
+		ServerSession *ss = dlist_container(ServerSession, session.node,
+											dlist_pop_head_node(&sp->unused));
 
+		ss->request = dlist_container(Request, node, dlist_pop_head_node(&sp->wanting));
 		stats->wanted--;
 		stats->opening++;
-		dlist_push_tail(&sp->connecting, &session->node);
-		session_open(session, sp->config.loop, sp->config.login, sp->config.timeout_ms,
-					 session->events, sp);
+		ss->request->asked_us = loop_now_us();	/* what it waited for till now was us */
+		session_open(&ss->session, sp->config.loop, sp->config.login, sp->config.timeout_ms,
+					 ss->session.events, sp);
 	}
 }
 
@@ -54,47 +62,48 @@ server_retry(uv_timer_t *timer)
 	server_begin(timer->data);
 }
 
+/* The login found the kernel's queue full: it is tried again in a moment. */
 static void
-server_count_refusal(Pool *pool, const ConnectResult *result)
+server_stalled(ServerPool *sp, Request *request)
 {
-	PoolStats  *stats = &pool->stats;
-
-	stats->refused++;
-	stats->refused_by[result->cause]++;
-	stats->slowest_refusal_us = Max(stats->slowest_refusal_us, result->took_us);
+	sp->pool.stats.stalled++;
+	uv_timer_start(&sp->retry, server_retry, BACKLOG_RETRY_MS, 0);
+	if (sp->canceled)
+		request->events->ended(request, ACQUIRE_CANCELED);
+	else
+	{
+		sp->pool.stats.wanted++;
+		dlist_push_head(&sp->wanting, &request->node);
+	}
 }
 
 static void
 server_connected(Session *session, const ConnectResult *result)
 {
 	ServerPool *sp = session->owner;
+	Request    *request = ((ServerSession *) session)->request;
 	PoolStats  *stats = &sp->pool.stats;
 
-	dlist_delete(&session->node);
 	stats->opening--;
+	request->connect_us = result->took_us;
 	switch (result->end)
 	{
 		case CONNECT_GRANTED:
-			stats->granted++;
-			stats->held++;
-			dlist_push_tail(&sp->held, &session->node);
-			if (sp->pool.latency != NULL)
-				histogram_add(sp->pool.latency, result->took_us);
+			pool_grant(&sp->pool, request, session);
 			break;
 		case CONNECT_REFUSED:
-			server_count_refusal(&sp->pool, result);
+			pool_count_refusal(&sp->pool, result);
+			request->events->ended(request, ACQUIRE_REFUSED);
 			break;
 		case CONNECT_BACKLOG:
-			stats->stalled++;
-			if (!sp->canceled)
-				stats->wanted++;
-			uv_timer_start(&sp->retry, server_retry, BACKLOG_RETRY_MS, 0);
+			server_stalled(sp, request);
 			break;
 		case CONNECT_DENIED:
 		case CONNECT_TIMED_OUT:
 		case CONNECT_BROKEN:
 			stats->failed++;
 			sp->pool.last_failure = *result;
+			request->events->ended(request, ACQUIRE_FAILED);
 			break;
 	}
 	server_begin(sp);
@@ -104,11 +113,12 @@ static void
 server_lost(Session *session)
 {
 	ServerPool *sp = session->owner;
+	Request    *request = ((ServerSession *) session)->request;
 
-	dlist_delete(&session->node);
-	sp->pool.stats.held--;
 	sp->pool.stats.lost++;
 	session_close(session);
+	request->session = NULL;
+	request->events->lost(request);
 }
 
 static void
@@ -127,30 +137,36 @@ static const SessionEvents server_events = {
 };
 
 static void
-server_acquire(Pool *pool, int n)
-{
-	((ServerPool *) pool)->canceled = false;
-	pool->stats.wanted += n;
-	server_begin((ServerPool *) pool);
-}
-
-static void
-server_release(Pool *pool, int n)
+server_ask(Pool *pool, Request *request)
 {
 	ServerPool *sp = (ServerPool *) pool;
 
-	for (; n > 0 && !dlist_is_empty(&sp->held); n--)
-	{
-		pool->stats.held--;
-		session_close(dlist_container(Session, node, dlist_pop_head_node(&sp->held)));
-	}
+	sp->canceled = false;
+	pool->stats.wanted++;
+	dlist_push_tail(&sp->wanting, &request->node);
+	server_begin(sp);
+}
+
+static void
+server_give_back(Pool *pool, Request *request)
+{
+	if (request->session != NULL)
+		session_close(request->session);
 }
 
 static void
 server_cancel(Pool *pool)
 {
-	((ServerPool *) pool)->canceled = true;
-	pool->stats.wanted = 0;
+	ServerPool *sp = (ServerPool *) pool;
+
+	sp->canceled = true;
+	while (!dlist_is_empty(&sp->wanting))
+	{
+		Request    *request = dlist_container(Request, node, dlist_pop_head_node(&sp->wanting));
+
+		pool->stats.wanted--;
+		request->events->ended(request, ACQUIRE_CANCELED);
+	}
 }
 
 static void
@@ -158,11 +174,10 @@ server_close(Pool *pool)
 {
 	ServerPool *sp = (ServerPool *) pool;
 
-	server_cancel(pool);
-	server_release(pool, pool->stats.held);
-	while (!dlist_is_empty(&sp->connecting))
-		session_close(dlist_container(Session, node, dlist_pop_head_node(&sp->connecting)));
-	pool->stats.opening = 0;
+	pool_drain(pool);
+	for (int i = 0; i < sp->config.sessions_max; i++)
+		session_close(&sp->sessions[i].session);
+	pool->stats.held = pool->stats.opening = 0;
 	uv_timer_stop(&sp->retry);
 }
 
@@ -186,7 +201,6 @@ role_look(Pool *pool, PoolTruth *truth)
 	truth->capacity = sp->config.limit;
 	(void) census_slots(sp->config.role, &truth->ours);
 	truth->in_use = truth->ours;
-	truth->reserved = truth->reserved_free = 0;
 	truth->full_cause = CAUSE_ROLE_LIMIT;
 }
 
@@ -194,8 +208,8 @@ const PoolDriver pool_server = {
 	.kind = "server",
 	.exclusive = true,
 	.look = server_look,
-	.acquire = server_acquire,
-	.release = server_release,
+	.ask = server_ask,
+	.give_back = server_give_back,
 	.cancel = server_cancel,
 	.close = server_close,
 };
@@ -204,8 +218,8 @@ const PoolDriver pool_role = {
 	.kind = "role",
 	.exclusive = false,
 	.look = role_look,
-	.acquire = server_acquire,
-	.release = server_release,
+	.ask = server_ask,
+	.give_back = server_give_back,
 	.cancel = server_cancel,
 	.close = server_close,
 };
@@ -215,21 +229,20 @@ const PoolDriver pool_role = {
  * sessions live in the current memory context, which must outlive the loop.
  */
 Pool *
-pool_open(const ServerPoolConfig *config)
+pool_open_server(const ServerPoolConfig *config)
 {
 	ServerPool *sp = palloc0(sizeof(ServerPool));
-	Session    *sessions = palloc_extended(sizeof(Session) * config->sessions_max,
-										   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
-	sp->pool.driver = config->driver;
+	pool_init(&sp->pool, config->driver, config->sessions_max);
 	sp->config = *config;
+	sp->sessions = palloc_extended(sizeof(ServerSession) * config->sessions_max,
+								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	dlist_init(&sp->unused);
-	dlist_init(&sp->connecting);
-	dlist_init(&sp->held);
+	dlist_init(&sp->wanting);
 	for (int i = 0; i < config->sessions_max; i++)
 	{
-		sessions[i].events = &server_events;
-		dlist_push_tail(&sp->unused, &sessions[i].node);
+		sp->sessions[i].session.events = &server_events;
+		dlist_push_tail(&sp->unused, &sp->sessions[i].session.node);
 	}
 	uv_timer_init(&config->loop->uv, &sp->retry);
 	sp->retry.data = sp;

@@ -117,18 +117,11 @@ session_close(Session *session)
 	}
 	uv_close((uv_handle_t *) &session->timer, session_handle_closed);
 	session->closing++;
+	PQclear(session->result);
+	session->result = NULL;
+	session->done = NULL;
 	PQfinish(session->conn);
 	session->conn = NULL;
-}
-
-/* Of an open session the only thing to read is the server's good-bye. */
-static void
-session_listen(Session *session, int status)
-{
-	if (status == 0 && PQconsumeInput(session->conn) == 1 &&
-		PQstatus(session->conn) == CONNECTION_OK)
-		return;
-	session->events->lost(session);
 }
 
 static void session_ready(uv_poll_t *handle, int status, int events);
@@ -144,6 +137,135 @@ session_watch(Session *session, int events)
 }
 
 static void
+session_lost(Session *session)
+{
+	uv_timer_stop(&session->timer);
+	session->done = NULL;
+	session->events->lost(session);
+}
+
+static void
+session_lost_in_time(uv_timer_t *timer)
+{
+	session_lost(timer->data);
+}
+
+/* The first error stands for the query, or else its last result. */
+static void
+session_keep_result(Session *session, PGresult *result)
+{
+	if (session->result != NULL && PQresultStatus(session->result) == PGRES_FATAL_ERROR)
+	{
+		PQclear(result);
+		return;
+	}
+	PQclear(session->result);
+	session->result = result;
+}
+
+/* The query is over: tells so, and the callback may begin the next one. */
+static void
+session_answer(Session *session)
+{
+	PGresult   *result = session->result;
+	QueryDone	done = session->done;
+	ExecStatusType status = PQresultStatus(result);
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	QueryResult answer = {
+		.ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY,
+		.sqlstate = sqlstate != NULL ? sqlstate : "",
+		.message = message != NULL ? message : "",
+		.value = PQntuples(result) > 0 && PQnfields(result) > 0 ? PQgetvalue(result, 0, 0) : NULL,
+	};
+
+	if (uv_is_active((uv_handle_t *) &session->timer))
+		uv_timer_stop(&session->timer);
+	session->result = NULL;
+	session->done = NULL;
+	done(session->done_arg, &answer);
+	PQclear(result);
+}
+
+/*
+ * Takes what has come of an open session: answers, notifications, or the
+ * server's good-bye.  COPY would wait for data that nobody has; a session in
+ * the middle of one is as good as lost.
+ */
+static void
+session_read(Session *session)
+{
+	PGconn	   *conn = session->conn;
+	PGnotify   *notify;
+
+	if (PQconsumeInput(conn) == 0 || PQstatus(conn) != CONNECTION_OK)
+	{
+		session_lost(session);
+		return;
+	}
+	while (session->events->notified != NULL && (notify = PQnotifies(conn)) != NULL)
+	{
+		session->events->notified(session, notify->extra);
+		PQfreemem(notify);
+	}
+	while (session->done != NULL && !PQisBusy(conn))
+	{
+		PGresult   *result = PQgetResult(conn);
+
+		if (result == NULL)
+		{
+			session_answer(session);
+			return;
+		}
+		switch (PQresultStatus(result))
+		{
+			case PGRES_COPY_IN:
+			case PGRES_COPY_OUT:
+			case PGRES_COPY_BOTH:
+				PQclear(result);
+				session_lost(session);
+				return;
+			default:
+				session_keep_result(session, result);
+		}
+	}
+}
+
+/* Sends what libpq could not send at once. */
+static void
+session_flush(Session *session)
+{
+	int			rc = PQflush(session->conn);
+
+	if (rc < 0)
+		uv_timer_start(&session->timer, session_lost_in_time, 0, 0);
+	else
+		session_watch(session, rc == 0 ? UV_READABLE : UV_READABLE | UV_WRITABLE);
+}
+
+/*
+ * Sends a query, one or more statements, to an open session that runs none.
+ * "done" is called from the loop, once, never from within this function; but
+ * not at all if the session is lost meanwhile, which events->lost tells.  With
+ * a timeout, a session that does not answer in time is lost too.
+ */
+void
+session_query(Session *session, const char *sql, int timeout_ms, QueryDone done, void *arg)
+{
+	Assert(session->state == SESSION_OPEN && session->done == NULL);
+	session->done = done;
+	session->done_arg = arg;
+	if (PQsendQuery(session->conn, sql) == 0)
+	{
+		uv_timer_start(&session->timer, session_lost_in_time, 0, 0);
+		return;
+	}
+	if (timeout_ms > 0)
+		uv_timer_start(&session->timer, session_lost_in_time, timeout_ms, 0);
+	session_flush(session);
+}
+
+static void
 session_finish(Session *session, ConnectResult *result)
 {
 	result->took_us = loop_now_us() - session->started_us;
@@ -151,6 +273,7 @@ session_finish(Session *session, ConnectResult *result)
 	if (result->end == CONNECT_GRANTED)
 	{
 		session->state = SESSION_OPEN;
+		PQsetnonblocking(session->conn, 1);
 		session_watch(session, UV_READABLE);
 	}
 	else
@@ -173,7 +296,12 @@ session_ready(uv_poll_t *handle, int status, int events)
 		session->watched = 0;	/* libuv has stopped watching */
 	if (session->state == SESSION_OPEN)
 	{
-		session_listen(session, status);
+		if (status < 0)
+			session_lost(session);
+		else if (events & UV_READABLE)
+			session_read(session);
+		else
+			session_flush(session);
 		return;
 	}
 	switch (PQconnectPoll(session->conn))
@@ -254,6 +382,8 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->owner = owner;
 	session->closing = 0;
 	session->watched = 0;
+	session->done = NULL;
+	session->result = NULL;
 	session->poll.data = NULL;
 	session->started_us = loop_now_us();
 	uv_timer_init(&loop->uv, &session->timer);

@@ -46,6 +46,17 @@ typedef struct ConnectResult
 	uint64		took_us;
 } ConnectResult;
 
+/* What a query came to; the texts stand until the callback returns. */
+typedef struct QueryResult
+{
+	bool		ok;
+	const char *sqlstate;		/* these two of the first error */
+	const char *message;
+	const char *value;			/* first column of the first row, NULL if there is none */
+} QueryResult;
+
+typedef void (*QueryDone) (void *arg, const QueryResult *result);
+
 typedef enum SessionState
 {
 	SESSION_UNUSED,
@@ -56,12 +67,13 @@ typedef enum SessionState
 
 typedef struct Session Session;
 
-/* Both run inside the loop: they must not throw. */
+/* They run inside the loop: they must not throw. */
 typedef struct SessionEvents
 {
 	void		(*connected) (Session *session, const ConnectResult *result);
 	void		(*lost) (Session *session); /* the server ended an open session */
 	void		(*unused) (Session *session);	/* may be opened again */
+	void		(*notified) (Session *session, const char *payload);	/* may be NULL */
 } SessionEvents;
 
 struct Session
@@ -71,6 +83,9 @@ struct Session
 	int			watched;		/* what libuv watches the socket for */
 	PGconn	   *conn;
 	uint64		started_us;
+	QueryDone	done;			/* of the query that runs; NULL if none does */
+	void	   *done_arg;
+	PGresult   *result;			/* of that query, as far as it came */
 	const SessionEvents *events;
 	void	   *owner;
 	dlist_node	node;			/* in one of the owner's lists */
@@ -81,6 +96,8 @@ struct Session
 extern void login_add(Login *login, const char *keyword, const char *value);
 extern void session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 						 const SessionEvents *events, void *owner);
+extern void session_query(Session *session, const char *sql, int timeout_ms,
+						  QueryDone done, void *arg);
 extern void session_close(Session *session);
 
 #endif							/* POOL_EXHAUST_SESSION_H */

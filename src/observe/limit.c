@@ -164,17 +164,25 @@ headroom_database(Oid role, Oid database)
 }
 
 /*
- * SQL: how many more connections the role can open to the database now, after
- * every limit and reserve; 0 if it may not connect at all.
+ * Returns how many more connections the role can open to the database now,
+ * after every limit and reserve; 0 if it may not connect at all.  Needs a
+ * transaction.
  */
-Datum
-pool_exhaust_headroom(PG_FUNCTION_ARGS)
+int
+limit_headroom(Oid role, Oid database)
 {
-	Oid			role = PG_GETARG_OID(0);
-	Oid			database = get_database_oid(text_to_cstring(PG_GETARG_TEXT_PP(1)), false);
 	int			by_slots = headroom_slots(role);
 	int			by_role = headroom_role(role);
 	int			by_database = headroom_database(role, database);
 
-	PG_RETURN_INT32(Max(Min(Min(by_slots, by_role), by_database), 0));
+	return Max(Min(Min(by_slots, by_role), by_database), 0);
+}
+
+/* SQL: the same. */
+Datum
+pool_exhaust_headroom(PG_FUNCTION_ARGS)
+{
+	Oid			database = get_database_oid(text_to_cstring(PG_GETARG_TEXT_PP(1)), false);
+
+	PG_RETURN_INT32(limit_headroom(PG_GETARG_OID(0), database));
 }

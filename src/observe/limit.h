@@ -21,5 +21,6 @@ typedef struct PoolLimit
 extern List *limits_of_server(void);
 extern List *limits_read(void);
 extern int	limit_in_use(const PoolLimit *limit);
+extern int	limit_headroom(Oid role, Oid database);
 
 #endif							/* POOL_EXHAUST_LIMIT_H */

@@ -25,16 +25,8 @@
 #include "pools.h"
 #include "pulse.h"
 #include "refusal.h"
+#include "run_pool.h"
 #include "transition.h"
-
-#define BUCKET_US			(RELEASES_US / RELEASE_BUCKETS)
-
-/*
- * Bounds of retry_after_s: a header has whole seconds, and whoever waits longer
- * than the time that releases are counted for has no measurement to trust.
- */
-#define RETRY_AFTER_MIN_S	1
-#define RETRY_AFTER_MAX_S	60
 
 #define COLUMNS				20
 
@@ -78,39 +70,6 @@ pool_granted(PoolKind kind, const char *name, const NameList *services)
 	}
 }
 
-/* Moves on to the bucket of this moment; those in between saw no release. */
-static void
-releases_advance(PoolHistory *history, uint64 now_us)
-{
-	uint64		bucket = now_us / BUCKET_US;
-
-	if (bucket > history->bucket + RELEASE_BUCKETS)
-		history->bucket = bucket - RELEASE_BUCKETS;
-	while (history->bucket < bucket)
-		history->released[++history->bucket % RELEASE_BUCKETS] = 0;
-}
-
-/*
- * Seconds until a slot should be free: (queue ahead + 1) / releases per second,
- * rounded up.  These pools have no queue.  0 if no release was seen.
- */
-static int
-retry_after_s(PoolHistory *history, uint64 now_us)
-{
-	uint64		span_us = Min((RELEASE_BUCKETS - 1) * BUCKET_US + now_us % BUCKET_US,
-							  now_us - history->since_us);
-	uint64		released = 0;
-	double		seconds;
-
-	releases_advance(history, now_us);
-	for (int i = 0; i < RELEASE_BUCKETS; i++)
-		released += history->released[i];
-	if (released == 0)
-		return 0;
-	seconds = ceil(span_us / 1e6 / released);
-	return (int) Min(Max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S);
-}
-
 static bool
 history_is_of(const PoolHistory *history, PoolKind kind, Oid oid)
 {
@@ -144,7 +103,7 @@ pool_remember(PoolRow *row, PoolHistory *history, bool fresh, uint64 now_us)
 	row->remembered = true;
 	row->peak_in_use = Max(history->peak_in_use, row->in_use);
 	row->peak_at = higher ? GetCurrentTimestamp() : history->peak_at;
-	row->retry_after_s = retry_after_s(history, now_us);
+	row->retry_after_s = releases_retry_after_s(&history->releases, 0, now_us);	/* no queue */
 	if (fresh)
 		row->health = Max(history->judge.health,
 						  health_of(row->in_use, row->limit.capacity, row->refused > history->refused));
@@ -217,8 +176,7 @@ pools_watch(const List *limits)
 		memset(history, 0, sizeof(*history));
 		/* Another role of that name may have been refused before. */
 		history->refused = pool_refused(limit->kind, limit->name, &refused);
-		history->since_us = now_us;
-		history->bucket = now_us / BUCKET_US;
+		releases_begin(&history->releases, now_us);
 		history->kind = limit->kind;
 		history->oid = limit->oid;
 		for (int i = 0; i < observed->npools; i++)
@@ -242,11 +200,10 @@ pool_judge(PoolHistory *history, const PoolSight *sight, uint64 refused_total, b
 
 	/* What was released while nobody looked is not known. */
 	if (now_us >= shared->observed.sampled_us + RELEASES_US)
-		history->since_us = now_us;
+		history->releases.since_us = now_us;
 	history->in_use = sight->in_use;
 	history->refused = refused_total;
-	releases_advance(history, now_us);
-	history->released[history->bucket % RELEASE_BUCKETS] += sight->released;
+	releases_add(&history->releases, sight->released, now_us);
 	if (sight->in_use > history->peak_in_use)
 	{
 		history->peak_in_use = sight->in_use;
@@ -314,10 +271,48 @@ pool_put(ReturnSetInfo *rsinfo, const PoolRow *row)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* The rows of view pool_exhaust_pools. */
+/* A pool of a run under way, as its runner published it. */
+static void
+run_pool_put(ReturnSetInfo *rsinfo, const RunPool *pool)
+{
+	bool		waited = pool->granted > 0;
+	bool		waiting = pool->oldest_us != 0;
+	uint64		now_us = loop_now_us();
+	Datum		values[COLUMNS] = {
+		CStringGetTextDatum(pool->name),
+		CStringGetTextDatum("pool"),
+		Int32GetDatum(pool->capacity),
+		Int32GetDatum(pool->in_use),
+		Int32GetDatum(pool->idle),
+		Int32GetDatum(pool->overflow),
+		Int32GetDatum(pool->waiting),
+		Float8GetDatum((double) pool->in_use / pool->capacity),
+		CStringGetTextDatum(health_names[pool->health]),
+		Int64GetDatum((int64) pool->granted),
+		Int64GetDatum((int64) pool->refused),
+		Int64GetDatum((int64) pool->timed_out),
+		Float8GetDatum(pool->wait_p50_ms),
+		Float8GetDatum(pool->wait_p95_ms),
+		Float8GetDatum(pool->wait_p99_ms),
+		Float8GetDatum(pool->wait_max_ms),
+		Float8GetDatum(now_us > pool->oldest_us ? (now_us - pool->oldest_us) / 1000.0 : 0),
+		Int32GetDatum(pool->peak_in_use),
+		TimestampTzGetDatum(pool->peak_at),
+		Int32GetDatum(pool->retry_after_s),
+	};
+	bool		nulls[COLUMNS] = {
+		[12] = !waited, [13] = !waited, [14] = !waited, [15] = !waited,
+		[16] = !waiting, [18] = pool->peak_at == 0, [19] = pool->retry_after_s == 0,
+	};
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* The rows of view pool_exhaust_pools: this server's, and those of runs. */
 Datum
 pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
 {
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	List	   *limits;
 	PoolRow    *rows;
 
@@ -326,7 +321,15 @@ pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
 	limits = limits_read();
 	rows = pools_look(limits);
 	for (int i = 0; i < list_length(limits); i++)
-		pool_put((ReturnSetInfo *) fcinfo->resultinfo, &rows[i]);
+		pool_put(rsinfo, &rows[i]);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunPool		pools[RUN_SERVICES_MAX];
+		int			n = run_pools_read(&shared->runs[i], pools);
+
+		for (int j = 0; j < n; j++)
+			run_pool_put(rsinfo, &pools[j]);
+	}
 	return (Datum) 0;
 }
 

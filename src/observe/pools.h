@@ -40,9 +40,6 @@ typedef struct PoolSight
 	int			released;		/* sessions that ended since the sight before */
 } PoolSight;
 
-/* Releases are remembered for that long. */
-#define RELEASES_US		(60 * INT64CONST(1000000))
-
 extern void pools_watch(const List *limits);
 extern void pools_judge(const PoolSight *sights, int n, bool regular);
 

@@ -33,13 +33,13 @@ PG_FUNCTION_INFO_V1(pool_exhaust_refused_services_rows);
 static void
 run_refused_count(Cause cause, const char *usename)
 {
-	int			place;
+	int			number;
 
 	if (usename == NULL || strncmp(usename, ROLE_PREFIX, strlen(ROLE_PREFIX)) != 0)
 		return;
-	place = atoi(usename + strlen(ROLE_PREFIX)) - 1;
-	if (place >= 0 && place < RUNS_MAX)
-		pg_atomic_fetch_add_u64(&shared->runs[place].refused[cause], 1);
+	number = atoi(usename + strlen(ROLE_PREFIX));
+	if (number >= 1 && number <= RUNS_MAX * RUN_SERVICES_MAX)
+		pg_atomic_fetch_add_u64(&shared->runs[ROLE_PLACE(number)].refused[cause], 1);
 }
 
 static void

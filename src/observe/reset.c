@@ -21,8 +21,7 @@ pool_reset(PoolHistory *history, TimestampTz now, uint64 now_us)
 	history->peak_in_use = history->in_use;
 	history->peak_at = now;
 	history->refused = 0;
-	history->since_us = now_us;
-	memset(history->released, 0, sizeof(history->released));
+	releases_begin(&history->releases, now_us);
 }
 
 /* Health stands: that is what the pools are, and not what was counted. */

@@ -15,27 +15,41 @@
 #include "observe/census.h"
 
 #define CLOSE_TIMEOUT_MS	(10 * 1000) /* to end by themselves */
+#define BUSY_TIMEOUT_MS		200		/* if they may have something to do */
 #define KILL_TIMEOUT_MS		(5 * 1000)	/* after that */
 #define TURN_MS				2
 #define PIDS_SHOWN			10
 
-/* Turns the loop until the run's role has no session, or the time is over. */
+/* How many sessions the run's roles have; up to "max" of their pids go to "pids". */
+static int
+sessions_left(const Run *run, int *pids, int max)
+{
+	int			n = 0;
+
+	for (int i = 0; i < run->nservices; i++)
+		if (OidIsValid(run->services[i].role))
+			n += census_role_sessions(run->services[i].role, pids != NULL ? pids + Min(n, max) : NULL,
+									  Max(max - n, 0));
+	return n;
+}
+
+/* Turns the loop until there are none, or the time is over. */
 static int
 wait_for_silence(Run *run, int timeout_ms)
 {
 	uint64		end_us = loop_now_us() + (uint64) timeout_ms * 1000;
 	int			left;
 
-	while ((left = census_role_sessions(run->role, NULL, 0)) > 0 && loop_now_us() < end_us)
+	while ((left = sessions_left(run, NULL, 0)) > 0 && loop_now_us() < end_us)
 		loop_turn(&run->loop, TURN_MS);
 	return left;
 }
 
 static void
-terminate_sessions(Oid role)
+terminate_sessions(const Run *run)
 {
 	int		   *pids = palloc(sizeof(int) * MaxConnections);
-	int			n = census_role_sessions(role, pids, MaxConnections);
+	int			n = Min(sessions_left(run, pids, MaxConnections), MaxConnections);
 
 	for (int i = 0; i < n; i++)
 		kill(pids[i], SIGTERM);
@@ -43,10 +57,10 @@ terminate_sessions(Oid role)
 }
 
 static char *
-pids_text(Oid role)
+pids_text(const Run *run)
 {
 	int			pids[PIDS_SHOWN];
-	int			n = census_role_sessions(role, pids, PIDS_SHOWN);
+	int			n = sessions_left(run, pids, PIDS_SHOWN);
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -57,25 +71,66 @@ pids_text(Oid role)
 	return text.data;
 }
 
-/* Lets go of every connection, also of those whose login is still under way. */
+/*
+ * Nobody gets a connection any more, and logins under way come to their end:
+ * one that is cut off half-way could turn up after the proof.
+ */
 static void
-close_sessions(Run *run)
+drain_pools(Run *run)
 {
 	uint64		end_us = loop_now_us() + (uint64) CLOSE_TIMEOUT_MS * 1000;
 
-	if (run->pool != NULL)
-	{
-		/* A login cut off half-way could turn up after the proof. */
-		pool_cancel(run->pool);
-		while (run->pool->stats.opening > 0 && loop_now_us() < end_us)
+	for (int i = 0; i < run->nservices; i++)
+		if (run->services[i].pool != NULL)
+			pool_drain(run->services[i].pool);
+	for (int i = 0; i < run->nservices; i++)
+		while (run->services[i].pool != NULL && run->services[i].pool->stats.opening > 0 &&
+			   loop_now_us() < end_us)
 			loop_turn(&run->loop, TURN_MS);
-		pool_close(run->pool);
-	}
-	if (run->loop.open && OidIsValid(run->role) && wait_for_silence(run, CLOSE_TIMEOUT_MS) > 0)
+}
+
+/*
+ * Lets go of every connection.  A backend in the middle of a statement does not
+ * notice that its client has gone, so those are ended without waiting for it.
+ */
+static void
+close_sessions(Run *run)
+{
+	bool		busy = false;
+
+	if (!run->loop.open)
+		return;
+	drain_pools(run);
+	alarm_clock_close(&run->clock);
+	for (int i = 0; i < run->nloose; i++)
+		session_close(run->loose[i]);
+	for (int i = 0; i < run->nservices; i++)
 	{
-		terminate_sessions(run->role);
+		Pool	   *pool = run->services[i].pool;
+
+		if (pool == NULL)
+			continue;
+		busy |= pool->stats.held > 0 && pool->driver->queues;
+		pool_close(pool);
+	}
+	if (wait_for_silence(run, busy ? BUSY_TIMEOUT_MS : CLOSE_TIMEOUT_MS) > 0)
+	{
+		terminate_sessions(run);
 		wait_for_silence(run, KILL_TIMEOUT_MS);
 	}
+}
+
+/* "pool_exhaust_1", and the others. */
+static char *
+roles_text(const Run *run)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < run->nservices; i++)
+		if (OidIsValid(run->services[i].role))
+			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", run->services[i].role_name);
+	return text.data;
 }
 
 /*
@@ -91,12 +146,11 @@ clean_up(Run *run)
 	{
 		phase(run, "clean up");
 		close_sessions(run);
-		if (OidIsValid(run->role))
-			left = census_role_sessions(run->role, NULL, 0);
+		left = sessions_left(run, NULL, 0);
 		if (left > 0)
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d sessions of the run are still there: pid %s",
-					 left, pids_text(run->role));
+					 left, pids_text(run));
 		if (run->pool != NULL)
 			check_count(run, "sessions left at the end", 0, left,
 						"end them with pg_terminate_backend: the reason above has their pids");
@@ -110,7 +164,7 @@ clean_up(Run *run)
 		left++;
 		snprintf(run->reason, sizeof(run->reason),
 				 "the clean-up failed, and the server log says why; role %s may be left",
-				 run->role_name);
+				 roles_text(run));
 	}
 	PG_END_TRY();
 	if (left > 0)

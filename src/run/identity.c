@@ -34,7 +34,7 @@
 
 #define ROLE_COMMENT	"login role of a pool_exhaust run, dropped at its end; database "
 #define PASSWORD_BYTES	32
-#define LOGIN_TIMEOUT_MS 5000
+#define WAY_TIMEOUT_MS	5000
 #define GRACE_MS		60000	/* after the run's deadline */
 
 /*
@@ -137,8 +137,9 @@ identity_sweep(const char *name)
 		names[i] = spi_text(i, 1);
 	for (uint64 i = 0; i < found; i++)
 	{
-		int			place = atoi(names[i] + strlen(ROLE_PREFIX)) - 1;
-		bool		known = place >= 0 && place < RUNS_MAX;
+		int			number = atoi(names[i] + strlen(ROLE_PREFIX));
+		bool		known = number >= 1 && number <= RUNS_MAX * RUN_SERVICES_MAX;
+		int			place = known ? ROLE_PLACE(number) : -1;
 
 		if ((name != NULL && strcmp(names[i], name) == 0) ||
 			!known || !(live[place] || place_is_live(place)))
@@ -205,70 +206,81 @@ role_grant_connect(Oid role, const char *name, const char *database)
 			SPI_OK_UTILITY, 0, NULL, NULL, NULL);
 }
 
-static char *
-password_and_role_create(Run *run, int place)
+/* The CONNECTION LIMIT of a service's role; -1 is none. */
+static int
+role_limit(const Run *run, int n)
 {
+	const Options *options = &run->plan.options;
+
+	if (run->plan.target == TARGET_SERVER || run_fault(run, FAULT_NO_LIMIT) || n > 0)
+		return -1;
+	return options->role_limit > 0 ? (int) options->role_limit : -1;
+}
+
+static char *
+password_and_role_create(Run *run, int place, int n)
+{
+	RunService *service = &run->services[n];
 	MemoryContext context = CurrentMemoryContext;
 	char	   *password = password_make();
 	const Options *options = &run->plan.options;
 	TimestampTz end = GetCurrentTimestamp() +
 		((TimestampTz) options->timeout_ms + GRACE_MS) * 1000;
-	int			limit = -1;
 	Oid			role;
 
-	if (run->plan.target == TARGET_ROLE && !run_fault(run, FAULT_NO_LIMIT))
-		limit = (int) options->role_limit;
-
-	snprintf(run->role_name, NAMEDATALEN, ROLE_PREFIX "%d", place + 1);
+	snprintf(service->role_name, NAMEDATALEN, ROLE_PREFIX "%d", ROLE_NUMBER(place, n));
 	transaction_begin();
-	identity_sweep(run->role_name);
-	if (OidIsValid(get_role_oid(run->role_name, true)))
+	identity_sweep(service->role_name);
+	if (OidIsValid(get_role_oid(service->role_name, true)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("role \"%s\" exists and was not made by pool_exhaust", run->role_name),
+				 errmsg("role \"%s\" exists and was not made by pool_exhaust", service->role_name),
 				 errhint("Rename it: runs use this name for their own login role.")));
-	role = role_create(run->role_name, password, limit, timestamptz_to_str(end));
+	role = role_create(service->role_name, password, role_limit(run, n), timestamptz_to_str(end));
 	CommandCounterIncrement();
 	CreateSharedComments(role, AuthIdRelationId, psprintf("%s%u", ROLE_COMMENT, MyDatabaseId));
-	role_grant_connect(role, run->role_name, run->database);
+	role_grant_connect(role, service->role_name, run->database);
 	transaction_commit();
-	run->role = role;
+	service->role = role;
 	MemoryContextSwitchTo(context);
 	return password;
 }
 
 /* The line of pg_hba.conf that would let the run's role in. */
 static char *
-hba_advice(const Run *run)
+hba_advice(const Run *run, const RunService *service)
 {
 	bool		tcp = ListenAddresses != NULL && ListenAddresses[0] != '\0';
 
 	return psprintf("; put this line above the others in pg_hba.conf and reload: "
 					"%s \"%s\" %s %sscram-sha-256",
-					tcp ? "host" : "local", run->database, run->role_name,
+					tcp ? "host" : "local", run->database, service->role_name,
 					tcp ? "127.0.0.1/32 " : "");
 }
 
-/* Tries the ways in, in their order, and keeps the first that works. */
+/*
+ * Tries the ways in, in their order, and keeps the first that works.  Ends the
+ * run as invalid if none does.
+ */
 static void
-identity_find_way(Run *run, const char *password, Login *login)
+identity_find_way(Run *run, const RunService *service, const char *password)
 {
 	StringInfoData tried;
 	bool		denied = false;
 	ListCell   *lc;
 
 	initStringInfo(&tried);
-	foreach(lc, ways_list(run->role_name, password, run->database, RUN_APPLICATION_NAME))
+	foreach(lc, ways_list(service->role_name, password, run->database, RUN_APPLICATION_NAME))
 	{
 		Way		   *way = lfirst(lc);
-		ConnectResult result = way_try(&run->loop, way, run->role, LOGIN_TIMEOUT_MS,
+		ConnectResult result = way_try(&run->loop, way, service->role, WAY_TIMEOUT_MS,
 									   run_must_end, run);
 
 		run_end_if_must(run);
 		if (result.end == CONNECT_GRANTED)
 		{
 			run->way_in = way->name;
-			*login = way->login;
+			*service->login = way->login;
 			return;
 		}
 		if (result.end == CONNECT_REFUSED)
@@ -279,30 +291,34 @@ identity_find_way(Run *run, const char *password, Login *login)
 						 result.sqlstate, result.sqlstate[0] ? " " : "", result.message);
 	}
 	run_end(run, VERDICT_INVALID, "the run's role could not log in%s (tried %s)",
-			denied ? hba_advice(run) : "", tried.data);
+			denied ? hba_advice(run, service) : "", tried.data);
 }
 
 /*
- * Makes the run's role and finds out how it gets in.  Fills in "login", whose
- * strings live in the current memory context.  Ends the run as invalid when no
- * way leads in.
+ * Makes the role of the run's n-th service and finds out how it gets in: fills
+ * in its login, whose strings live in the current memory context.
  */
 void
-identity_create(Run *run, int place, Login *login)
+identity_create(Run *run, int place, int n)
 {
-	char	   *password = password_and_role_create(run, place);
+	char	   *password = password_and_role_create(run, place, n);
 
-	identity_find_way(run, password, login);
+	identity_find_way(run, &run->services[n], password);
 }
 
-/* Drops the run's role, if it was made.  ERROR if that cannot be done. */
+/* Drops the run's roles, those that were made.  ERROR if that cannot be done. */
 void
 identity_drop(Run *run)
 {
-	if (!OidIsValid(run->role))
-		return;
-	transaction_begin();
-	role_drop(run->role_name);
-	transaction_commit();
-	run->role = InvalidOid;
+	for (int i = 0; i < RUN_SERVICES_MAX; i++)
+	{
+		RunService *service = &run->services[i];
+
+		if (!OidIsValid(service->role))
+			continue;
+		transaction_begin();
+		role_drop(service->role_name);
+		transaction_commit();
+		service->role = InvalidOid;
+	}
 }

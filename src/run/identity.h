@@ -8,7 +8,7 @@
 #include "load/session.h"
 #include "scenario/scenario.h"
 
-extern void identity_create(Run *run, int place, Login *login);
+extern void identity_create(Run *run, int place, int n);
 extern void identity_drop(Run *run);
 extern void identity_sweep(const char *name);
 extern List *identity_databases(void);

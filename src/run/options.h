@@ -8,12 +8,15 @@
 #include "utils/jsonb.h"
 
 #include "plan.h"
+#include "scenario/scenario.h"
 
 extern const char *const target_names[];
 
 extern TargetKind target_find(const char *name);
-extern void options_parse(Jsonb *jsonb, Options *options);
-extern char *options_json(const Options *options);
-extern char *options_describe(void);
+extern void target_require(const Scenario *scenario, TargetKind target);
+
+extern void options_parse(Jsonb *jsonb, const Scenario *scenario, Options *options);
+extern char *options_json(const Scenario *scenario, const Options *options);
+extern char *options_describe(const Scenario *scenario);
 
 #endif							/* POOL_EXHAUST_OPTIONS_H */

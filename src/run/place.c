@@ -87,7 +87,8 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	slot->plan = *plan;
 	slot->runner_pid = 0;
 	slot->run_id = 0;
-	slot->role = InvalidOid;
+	memset(slot->roles, 0, sizeof(slot->roles));
+	slot->npools = 0;
 	slot->started_at = GetCurrentTimestamp();
 	slot->phase[0] = '\0';
 	slot->verdict = VERDICT_NONE;

@@ -16,8 +16,9 @@
 #include "extension.h"
 #include "observe/census.h"
 #include "preflight.h"
+#include "scenario/scenario.h"
 #include "shared.h"
-
+#include "workload.h"
 
 static int	max_run_time = 600;
 static int	max_connections_per_run = 0;
@@ -69,34 +70,70 @@ require_database(const char *name)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_DATABASE, name);
 }
 
-/* How many connections the run would hold, and at most how many there may be. */
-static int
-connections_needed(const RunPlan *plan, const Census *census)
-{
-	int			room = census->capacity - census->in_use;
+/* What to lower where a run asks for too many connections. */
+static const char *const limiting_options[] = {
+	[TARGET_ROLE] = "role_limit",
+	[TARGET_POOL] = "pool_size or max_overflow",
+};
 
-	if (plan->target == TARGET_SERVER)
-		return Max(room, 0);
-	if (plan->options.role_limit > room)
+/* ERROR if there is no room for that many connections; "asked" says by what. */
+static void
+require_room(TargetKind target, const Census *census, int needed, const char *asked)
+{
+	int			room = Max(census->capacity - census->in_use, 0);
+
+	if (needed > room)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"role_limit\" is " INT64_FORMAT ", but only %d connections are left",
-						plan->options.role_limit, Max(room, 0)),
+				 errmsg("%s, but only %d connections are left", asked, room),
 				 errdetail("%d of %d slots that are not reserved are in use.",
 						   census->in_use, census->capacity),
-				 errhint("Lower role_limit, or wait until slots are free: see pool_exhaust_slots.")));
-	return (int) plan->options.role_limit;
+				 errhint("Lower %s, or wait until slots are free: see pool_exhaust_slots.",
+						 limiting_options[target])));
+}
+
+/* How many connections the run would hold.  ERROR if there are not that many. */
+static int
+connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *census)
+{
+	const Options *options = &plan->options;
+	int			services = Max(scenario->services, 1);
+	int			needed = 0;
+	char	   *asked = NULL;
+
+	switch (plan->target)
+	{
+		case TARGET_SERVER:
+			return Max(census->capacity - census->in_use, 0);
+		case TARGET_ROLE:
+			needed = (int) options->role_limit;
+			asked = psprintf("option \"role_limit\" is %d", needed);
+			break;
+		case TARGET_POOL:
+			needed = services * (int) (options->pool_size + options->max_overflow) +
+				scenario->spare_sessions;
+			asked = psprintf("the run needs %d connections (pool_size " INT64_FORMAT
+							 ", max_overflow " INT64_FORMAT ", services %d, other sessions %d)",
+							 needed, options->pool_size, options->max_overflow,
+							 services, scenario->spare_sessions);
+			break;
+	}
+	require_room(plan->target, census, needed, asked);
+	return needed;
 }
 
 static void
-require_cap(int needed)
+require_cap(TargetKind target, int needed)
 {
 	if (max_connections_per_run > 0 && needed > max_connections_per_run)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("the run would hold %d connections, more than the %d of pool_exhaust.max_connections_per_run",
 						needed, max_connections_per_run),
-				 errhint("Raise pool_exhaust.max_connections_per_run, or aim at target role.")));
+				 target == TARGET_SERVER
+				 ? errhint("Raise pool_exhaust.max_connections_per_run, or aim at target role.")
+				 : errhint("Raise pool_exhaust.max_connections_per_run, or lower %s.",
+						   limiting_options[target])));
 }
 
 /* The runner inherits the hard limit of this process. */
@@ -140,14 +177,19 @@ require_no_bystanders(const RunPlan *plan)
 void
 preflight_plan(RunPlan *plan)
 {
+	const Scenario *scenario = scenario_find(plan->scenario);
 	Census		census;
 	int			needed;
 
 	census_take(&census);
 	require_time(&plan->options);
 	require_database(plan->options.database);
-	needed = connections_needed(plan, &census);
-	require_cap(needed);
+	needed = connections_needed(plan, scenario, &census);
+	if (scenario->require != NULL)
+		scenario->require(&plan->options);
+	if (plan->options.workload[0] != '\0')
+		workload_require(plan->options.workload);
+	require_cap(plan->target, needed);
 	plan->held_max = max_connections_per_run;
 	require_descriptors(needed + (int) plan->options.handshakes);
 	require_no_bystanders(plan);

@@ -37,7 +37,7 @@ results_begin(Run *run)
 	Datum		values[] = {
 		CStringGetTextDatum(run->plan.scenario),
 		CStringGetTextDatum(target_names[run->plan.target]),
-		CStringGetTextDatum(options_json(&run->plan.options)),
+		CStringGetTextDatum(options_json(run->scenario, &run->plan.options)),
 		Int64GetDatum(run->plan.options.seed),
 		CStringGetTextDatum(EXTVERSION),
 	};
@@ -61,13 +61,16 @@ static void
 json_phase(StringInfo json, const Phase *p)
 {
 	appendStringInfo(json, "{\"phase\": \"%s\", \"elapsed_ms\": %.3f, \"paused_ms\": %.3f, "
-					 "\"cpu_ms\": %.3f, \"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT ", ",
+					 "\"cpu_ms\": %.3f, \"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT ", "
+					 "\"timed_out\": " UINT64_FORMAT ", ",
 					 p->name, p->elapsed_us / 1000.0, p->paused_us / 1000.0, p->cpu_us / 1000.0,
-					 p->granted, p->refused);
+					 p->granted, p->refused, p->timed_out);
 	appendStringInfo(json, "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"note\": ",
 					 histogram_ms(&p->latency, 0.50), histogram_ms(&p->latency, 0.99),
 					 histogram_max_ms(&p->latency));
 	escape_json(json, p->note != NULL ? p->note : "");
+	if (p->figures.data != NULL)
+		appendStringInfo(json, ", \"figures\": {%s}", p->figures.data);
 	appendStringInfoChar(json, '}');
 }
 

@@ -116,7 +116,7 @@ scenarios_hint(void)
 	initStringInfo(&hint);
 	appendStringInfoString(&hint, "Scenarios are: ");
 	for (int i = 0; i < nscenarios; i++)
-		appendStringInfo(&hint, "%s%s", i > 0 ? ", " : "", scenarios[i].name);
+		appendStringInfo(&hint, "%s%s", i > 0 ? ", " : "", scenarios[i]->name);
 	appendStringInfoString(&hint, ".  View pool_exhaust_scenarios describes them.");
 	return hint.data;
 }
@@ -156,8 +156,9 @@ plan_from_args(FunctionCallInfo fcinfo, RunPlan *plan)
 	strlcpy(plan->scenario, scenario->name, NAMEDATALEN);
 	plan->target = PG_ARGISNULL(1) ? scenario->default_target
 		: target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	target_require(scenario, plan->target);
 	require_not_null(fcinfo, 2, "options", "Leave it out, or give an empty object.");
-	options_parse(PG_GETARG_JSONB_P(2), &plan->options);
+	options_parse(PG_GETARG_JSONB_P(2), scenario, &plan->options);
 }
 
 static void

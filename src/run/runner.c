@@ -35,10 +35,9 @@
 #include "observe/census.h"
 #include "observe/refusal.h"
 #include "results.h"
+#include "run_pool.h"
 #include "runner.h"
 #include "worker.h"
-
-#define LOGIN_TIMEOUT_MS	(15 * 1000)
 
 static Run *the_run;			/* of this process */
 static bool published;			/* the place may be another runner's by now */
@@ -67,8 +66,9 @@ runner_publish(RunSlot *slot, Verdict verdict, int error_code, const char *reaso
 	slot->verdict = verdict;
 	slot->error_code = error_code;
 	strlcpy(slot->reason, reason, RUN_REASON_LEN);
-	slot->role = InvalidOid;
+	memset(slot->roles, 0, sizeof(slot->roles));
 	slot->state = RUN_ENDED;
+	run_pools_write(slot, NULL, 0);
 	LWLockRelease(shared->lock);
 	published = true;
 	ConditionVariableBroadcast(&slot->changed);
@@ -149,6 +149,7 @@ runner_make_run(RunSlot *slot)
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust run",
 												  ALLOCSET_DEFAULT_SIZES);
 	Run		   *run = MemoryContextAllocZero(context, sizeof(Run));
+	Extension	extension;
 
 	run->context = context;
 	run->slot = slot;
@@ -164,6 +165,8 @@ runner_make_run(RunSlot *slot)
 	run->database = run->plan.options.database[0] != '\0'
 		? run->plan.options.database
 		: MemoryContextStrdup(context, get_database_name(MyDatabaseId));
+	extension_require(&extension);
+	run->schema = MemoryContextStrdup(context, extension.schema);
 	run->superuser = MemoryContextStrdup(context, GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false));
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
@@ -186,32 +189,95 @@ runner_begin(Run *run)
 	ConditionVariableBroadcast(&slot->changed);
 }
 
-static void
-runner_open_pool(Run *run, int place)
+/* The pools of this server: its slots, or what the limit of a role leaves. */
+static Pool *
+runner_server_pool(Run *run, const RunService *service)
 {
-	Login	   *login = palloc0(sizeof(Login));
+	const Options *options = &run->plan.options;
 	ServerPoolConfig config = {
 		.driver = run->plan.target == TARGET_ROLE ? &pool_role : &pool_server,
 		.loop = &run->loop,
-		.login = login,
-		.limit = run->plan.options.role_limit,
-		.handshakes = run->plan.options.handshakes,
-		.timeout_ms = Min(LOGIN_TIMEOUT_MS, run->plan.options.timeout_ms),
-		.sessions_max = MaxConnections + run->plan.options.handshakes,
+		.login = service->login,
+		.role = service->role,
+		.limit = options->role_limit,
+		.handshakes = options->handshakes,
+		.timeout_ms = Min(LOGIN_TIMEOUT_MS, options->timeout_ms),
+		.sessions_max = MaxConnections + options->handshakes,
 	};
 
-	loop_open(&run->loop, "PoolExhaustRunner");
-	identity_create(run, place, login);
-	config.role = run->role;
+	runner_raise_descriptors(config.sessions_max);
+	return pool_open_server(&config);
+}
+
+/* An application-style pool.  A grant that is too slow is so by a tenth. */
+static Pool *
+runner_embedded_pool(Run *run, const RunService *service)
+{
+	const Options *options = &run->plan.options;
+	EmbeddedPoolConfig config = {
+		.loop = &run->loop,
+		.clock = &run->clock,
+		.login = service->login,
+		.handshakes = options->handshakes,
+		.pool_size = options->pool_size,
+		.max_overflow = options->max_overflow,
+		.timeout_ms = options->pool_timeout_ms,
+		.max_waiting = options->max_waiting,
+		.idle_order = (IdleOrder) options->idle_order,
+		.max_lifetime_ms = options->max_lifetime_ms,
+		.connect_timeout_ms = options->connect_timeout_ms,
+		.fault = (Fault) options->fault,
+		.slow_grant_ms = Max(options->latency_limit_ms, options->response_limit_ms) * 11 / 10,
+	};
+
+	return pool_open_embedded(&config);
+}
+
+static void
+runner_open_service(Run *run, int place, int n)
+{
+	RunService *service = &run->services[n];
+
+	service->login = palloc0(sizeof(Login));
+	identity_create(run, place, n);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	run->slot->role = run->role;
+	run->slot->roles[n] = service->role;
 	LWLockRelease(shared->lock);
 
-	runner_raise_descriptors(config.sessions_max);
-
 	/* The login that found the way in gives its slot back first. */
-	poll_until(run, census_role_sessions(run->role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
-	run->pool = pool_open(&config);
+	poll_until(run, census_role_sessions(service->role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
+}
+
+static void
+runner_open_pools(Run *run)
+{
+	const Options *options = &run->plan.options;
+
+	if (run->plan.target == TARGET_POOL)
+		runner_raise_descriptors((options->pool_size + options->max_overflow) * run->nservices);
+	for (int i = 0; i < run->nservices; i++)
+	{
+		RunService *service = &run->services[i];
+
+		service->pool = run->plan.target == TARGET_POOL
+			? runner_embedded_pool(run, service) : runner_server_pool(run, service);
+		releases_begin(&service->releases, loop_now_us());
+		snprintf(service->published.name, NAMEDATALEN, "run " INT64_FORMAT "%s", run->slot->run_id,
+				 run->nservices == 1 ? "" : i == 0 ? " first" : " second");
+	}
+	run->pool = run->services[0].pool;
+}
+
+static void
+runner_open(Run *run, int place)
+{
+	loop_open(&run->loop, "PoolExhaustRunner");
+	alarm_clock_open(&run->clock, &run->loop);
+	run->nservices = Max(run->scenario->services, 1);
+	for (int i = 0; i < run->nservices; i++)
+		runner_open_service(run, place, i);
+	workload_try(run);
+	runner_open_pools(run);
 }
 
 /*
@@ -223,7 +289,7 @@ runner_play(Run *run, int place)
 {
 	PG_TRY();
 	{
-		runner_open_pool(run, place);
+		runner_open(run, place);
 		run->scenario->play(run);
 		phase_end(run);
 	}
@@ -252,6 +318,13 @@ runner_judge(Run *run)
 	for (int i = 0; i < run->nchecks; i++)
 		if (run->checks[i].outcome == OUTCOME_FAIL)
 			appendStringInfo(&failed, "%s%s", failed.len > 0 ? ", " : "failed: ", run->checks[i].name);
+	if (failed.len == 0 && run->plan.options.fault != FAULT_NONE)
+	{
+		run->verdict = VERDICT_INVALID;
+		strlcpy(run->reason, "the deliberate fault broke nothing: this scenario does not try what it concerns",
+				sizeof(run->reason));
+		return;
+	}
 	run->verdict = failed.len > 0 ? VERDICT_FAIL : VERDICT_PASS;
 	strlcpy(run->reason, failed.data, sizeof(run->reason));
 }

@@ -59,15 +59,16 @@ pool_exhaust_run_roles(PG_FUNCTION_ARGS)
 
 	shared_require();
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < RUNS_MAX; i++)
+	for (int i = 0; i < RUNS_MAX * RUN_SERVICES_MAX; i++)
 	{
+		const RunSlot *slot = &shared->runs[i / RUN_SERVICES_MAX];
 		Datum		values[2];
 		bool		nulls[2] = {false};
 		Oid			role;
 
 		LWLockAcquire(shared->lock, LW_SHARED);
-		role = shared->runs[i].role;
-		values[0] = Int64GetDatum(shared->runs[i].run_id);
+		role = slot->roles[i % RUN_SERVICES_MAX];
+		values[0] = Int64GetDatum(slot->run_id);
 		LWLockRelease(shared->lock);
 		values[1] = ObjectIdGetDatum(role);
 		if (OidIsValid(role))
@@ -85,14 +86,14 @@ pool_exhaust_scenarios_rows(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < nscenarios; i++)
 	{
-		const Scenario *s = &scenarios[i];
+		const Scenario *s = scenarios[i];
 		bool		nulls[5] = {false};
 		Datum		values[] = {
 			CStringGetTextDatum(s->name),
 			CStringGetTextDatum(s->summary),
 			CStringGetTextDatum(target_names[s->default_target]),
 			CStringGetTextDatum(s->effect),
-			DirectFunctionCall1(jsonb_in, CStringGetDatum(options_describe())),
+			DirectFunctionCall1(jsonb_in, CStringGetDatum(options_describe(s))),
 		};
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

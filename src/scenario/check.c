@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "utils/memutils.h"
 
 #include "scenario.h"
@@ -51,7 +53,26 @@ check_at_most(Run *run, const char *name, double limit, double observed,
 			  const char *unit, const char *detail)
 {
 	check_add(run, name, observed <= limit ? OUTCOME_PASS : OUTCOME_FAIL,
-			  psprintf("<= %.6g", limit), psprintf("%.3g", observed), unit, detail);
+			  psprintf("<= %.6g", limit), psprintf("%.4g", observed), unit, detail);
+}
+
+/* A measured value reaches what it must. */
+void
+check_at_least(Run *run, const char *name, double limit, double observed,
+			   const char *unit, const char *detail)
+{
+	check_add(run, name, observed >= limit ? OUTCOME_PASS : OUTCOME_FAIL,
+			  psprintf(">= %.6g", limit), psprintf("%.4g", observed), unit, detail);
+}
+
+/* A measured value is the expected one, give or take the tolerance. */
+void
+check_near(Run *run, const char *name, double expected, double tolerance,
+		   double observed, const char *unit, const char *detail)
+{
+	check_add(run, name, fabs(observed - expected) <= tolerance ? OUTCOME_PASS : OUTCOME_FAIL,
+			  psprintf("%.4g +- %.3g", expected, tolerance), psprintf("%.4g", observed),
+			  unit, detail);
 }
 
 /* The two texts are the same. */

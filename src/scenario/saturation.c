@@ -168,7 +168,7 @@ fill(Run *run)
 {
 	PoolStats  *stats = &run->pool->stats;
 	PoolTruth	truth = look(run);
-	char	   *expected_path = path_up(run->judge.health, truth.in_use, truth.capacity);
+	char	   *expected_path = path_up(run->services[0].judge.health, truth.in_use, truth.capacity);
 	int			full = truth.capacity;
 	Phase	   *p = phase(run, "fill");
 
@@ -194,7 +194,7 @@ fill(Run *run)
 	check_count(run, "in use by the server's count", truth.capacity,
 				Min(truth.in_use, truth.capacity),
 				"the pool is not full: see pool_exhaust_slots");
-	check_count(run, "sessions in pg_stat_activity", stats->held, sessions_in_activity(run->role),
+	check_count(run, "sessions in pg_stat_activity", stats->held, sessions_in_activity(run, run->services[0].role),
 				"pg_stat_activity and the clients disagree: look in the server log for sessions that ended by themselves");
 	check_text(run, "health on the way up", expected_path, run->health_path.data,
 			   "health did not follow utilization: see pool_exhaust.warning_threshold and critical_threshold");
@@ -370,9 +370,9 @@ release(Run *run, Health before)
 				"the server ended sessions of the run: look for timeouts or terminations in its log");
 
 	watch_reached(run, back);
-	poll_until(run, run->judge.health <= back, SETTLE_TIMEOUT_MS);
+	poll_until(run, run->services[0].judge.health <= back, SETTLE_TIMEOUT_MS);
 	check_text(run, "health after the release", health_names[back],
-			   health_names[Max(back, run->judge.health)],
+			   health_names[Max(back, run->services[0].judge.health)],
 			   "the pool did not recover: see pool_exhaust_pools");
 	return back;
 }
@@ -414,15 +414,15 @@ knock_again(Run *run)
 				"the slots did not come back: see pool_exhaust_slots");
 }
 
-void
-scenario_saturation(Run *run)
+static void
+saturation_play(Run *run)
 {
 	Health		before;
 	Health		first;
 	int			full;
 
 	baseline(run);
-	before = run->judge.health;
+	before = run->services[0].judge.health;
 	first = run->watch.health;
 	full = fill(run);
 	knock(run, full);
@@ -430,3 +430,18 @@ scenario_saturation(Run *run)
 	recover(run, first, release(run, before));
 	knock_again(run);
 }
+
+const Scenario scenario_saturation = {
+	.name = "saturation",
+	.summary = "fills a pool to its capacity, knocks, and lets go again",
+	.effect = "target server: takes every slot that is not reserved, for about a second; "
+	"target role: takes as many slots as option role_limit says",
+	.default_target = TARGET_SERVER,
+	.targets = 1 << TARGET_SERVER | 1 << TARGET_ROLE,
+	.options = (const OptionDefault[]) {
+		{"knocks", {10, 50, 1000}},
+		{"role_limit", {10, 20, 20}},
+		{NULL}
+	},
+	.play = saturation_play,
+};

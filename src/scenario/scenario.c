@@ -6,14 +6,10 @@
 
 #include <sys/resource.h>
 
-#include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "observe/refusal.h"
@@ -26,15 +22,13 @@
 
 #define LOOK_OUT_US		(100 * 1000)
 
-const Scenario scenarios[] = {
-	{
-		.name = "saturation",
-		.summary = "fills a pool to its capacity, knocks, and lets go again",
-		.effect = "target server: takes every slot that is not reserved, for about a second; "
-		"target role: takes as many slots as option role_limit says",
-		.default_target = TARGET_SERVER,
-		.play = scenario_saturation,
-	},
+const Scenario *const scenarios[] = {
+	&scenario_saturation,
+	&scenario_queue,
+	&scenario_degradation,
+	&scenario_isolation,
+	&scenario_latency,
+	&scenario_accuracy,
 };
 
 const int	nscenarios = lengthof(scenarios);
@@ -50,8 +44,8 @@ const Scenario *
 scenario_find(const char *name)
 {
 	for (int i = 0; i < nscenarios; i++)
-		if (strcmp(scenarios[i].name, name) == 0)
-			return &scenarios[i];
+		if (strcmp(scenarios[i]->name, name) == 0)
+			return scenarios[i];
 	return NULL;
 }
 
@@ -78,6 +72,19 @@ bool
 run_fault(const Run *run, Fault fault)
 {
 	return run->plan.options.fault == fault;
+}
+
+/*
+ * Opens a session of the first service beside those of its pool.  Whoever ends
+ * the run closes it, if the story does not.
+ */
+void
+run_open_session(Run *run, Session *session, const SessionEvents *events, void *owner)
+{
+	if (run->nloose >= LOOSE_MAX)
+		elog(ERROR, "a scenario opens more than %d sessions of its own", LOOSE_MAX);
+	run->loose[run->nloose++] = session;
+	session_open(session, &run->loop, run->services[0].login, LOGIN_TIMEOUT_MS, events, owner);
 }
 
 /* Gives whoever waits for the run one line to read. */
@@ -164,6 +171,19 @@ phase_note(Run *run, const char *fmt,...)
 	run_say(run, "%-8s %s", p->name, p->note);
 }
 
+/* One more number of the phase, for whoever reads the summary. */
+void
+phase_figure(Run *run, const char *name, double value)
+{
+	StringInfo	figures = &run->phases[run->nphases - 1].figures;
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+
+	if (figures->data == NULL)
+		initStringInfo(figures);
+	appendStringInfo(figures, "%s\"%s\": %.6g", figures->len > 0 ? ", " : "", name, value);
+	MemoryContextSwitchTo(old);
+}
+
 /* The clock of the phase stood still for that long. */
 void
 phase_paused(Run *run, uint64 us)
@@ -186,6 +206,7 @@ phase_end(Run *run)
 	{
 		p->granted = run->pool->stats.granted - p->before.granted;
 		p->refused = run->pool->stats.refused - p->before.refused;
+		p->timed_out = run->pool->stats.timed_out - p->before.timed_out;
 	}
 }
 
@@ -202,11 +223,23 @@ health_path_add(Run *run, Health health)
 	MemoryContextSwitchTo(old);
 }
 
+/* Each service's pool is judged; the timeline is of the first one. */
+static void
+sample_services(Run *run, PoolTruth *truth)
+{
+	for (int i = run->nservices - 1; i >= 0; i--)
+	{
+		pool_look(run->services[i].pool, truth);
+		service_sample(&run->services[i], truth);
+	}
+}
+
 /* Takes a sample of the pool now, judges its health and returns it. */
 Health
 run_sample(Run *run)
 {
-	Health		before = run->judge.health;
+	HealthJudge *judge = &run->services[0].judge;
+	Health		before = judge->health;
 	PoolStats  *stats = &run->pool->stats;
 	Histogram  *latency = run->pool->latency;
 	PoolTruth	truth;
@@ -214,16 +247,16 @@ run_sample(Run *run)
 	uint64		begun_us = loop_now_us();
 	uint64		now_us;
 
-	pool_look(run->pool, &truth);
-	sample.health = health_judge(&run->judge, truth.in_use, truth.capacity,
-								 stats->refused > run->refused_judged);
-	run->refused_judged = stats->refused;
+	sample_services(run, &truth);
+	sample.health = judge->health;
 	if (run->health_path.data == NULL || sample.health != before)
 		health_path_add(run, sample.health);
 
 	sample.in_use = truth.in_use;
+	sample.waiting = truth.waiting;
 	sample.granted = stats->granted;
 	sample.refused = stats->refused;
+	sample.timed_out = stats->timed_out;
 	if (latency != NULL && latency->count > 0)
 	{
 		sample.p50_ms = histogram_ms(latency, 0.50);
@@ -327,37 +360,10 @@ wait_turn(Run *run, uint64 end_us, int turn_ms)
 		pg_atomic_write_u32(&run->slot->connections, run->pool->stats.held);
 		if (now_us >= run->sample_us)
 			run_sample(run);
+		run_publish(run);
 	}
 	if (now_us >= end_us)
 		return false;
 	loop_turn(&run->loop, turn_ms);
 	return true;
-}
-
-/*
- * Returns how many client sessions of the role pg_stat_activity shows: the
- * figure that other tools would see.
- */
-int
-sessions_in_activity(Oid role)
-{
-	Oid			types[] = {OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(role)};
-	MemoryContext context = CurrentMemoryContext;
-	bool		isnull;
-	int64		n;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT count(*) FROM pg_catalog.pg_stat_activity "
-							  "WHERE usesysid = $1 AND backend_type = 'client backend'",
-							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not count sessions in pg_stat_activity");
-	n = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return (int) n;
 }

@@ -12,6 +12,7 @@
 #include "lib/stringinfo.h"
 
 #include "compat.h"
+#include "load/client.h"
 #include "load/pool.h"
 #include "observe/health.h"
 #include "plan.h"
@@ -51,12 +52,31 @@ typedef struct Phase
 	PoolStats	before;			/* the pool's figures when the phase began */
 	uint64		granted;
 	uint64		refused;
+	uint64		timed_out;
 	Histogram	latency;		/* of its grants */
 	const char *note;			/* one sentence for the report */
+	StringInfoData figures;		/* members of a JSON object; data is NULL if there are none */
 } Phase;
 
-#define PHASES_MAX	16
-#define CHECKS_MAX	64
+/* A service of the run: a login role of its own and the pool that it uses. */
+typedef struct RunService
+{
+	Oid			role;
+	char		role_name[NAMEDATALEN];
+	Login	   *login;
+	Pool	   *pool;
+	HealthJudge judge;
+	uint64		sent_away_judged;	/* refused and timed out up to the last sample */
+	RunPool		published;		/* of an application-style pool; see publish.c */
+	Releases	releases;
+	uint64		released;		/* counted there so far */
+	uint64		metered_us;		/* until when in_use_s is added up */
+	double		in_use_s;		/* connection seconds, by what was published */
+} RunService;
+
+#define LOOSE_MAX	4
+#define PHASES_MAX	32
+#define CHECKS_MAX	128
 
 typedef struct Run
 {
@@ -65,12 +85,16 @@ typedef struct Run
 	const struct Scenario *scenario;
 	MemoryContext context;
 	Loop		loop;
-	Pool	   *pool;
-	Oid			role;			/* the run's own login role */
-	char		role_name[NAMEDATALEN];
+	AlarmClock	clock;
+	RunService	services[RUN_SERVICES_MAX];
+	int			nservices;
+	Pool	   *pool;			/* of the first service */
+	Session    *loose[LOOSE_MAX];	/* sessions beside those of the pools */
+	int			nloose;
 	const char *way_in;			/* how it gets to the server */
 	const char *database;		/* that its sessions connect to */
 	const char *superuser;		/* the server's first one, by name */
+	const char *schema;			/* of the extension, quoted */
 	uint64		started_us;
 	uint64		deadline_us;
 	uint64		refused_before; /* in the ledger, for lack of slots */
@@ -82,9 +106,7 @@ typedef struct Run
 	const char *(*look_out) (struct Run *run);
 	uint64		look_out_us;	/* when it is due again */
 
-	HealthJudge judge;
 	StringInfoData health_path; /* "healthy > warning > ..." */
-	uint64		refused_judged; /* the pool's refusals up to the last sample */
 	uint64		sample_us;		/* when the next sample is due */
 	Timeline	timeline;
 	Watch		watch;			/* the pool as the monitor sees it */
@@ -97,16 +119,29 @@ typedef struct Run
 	char		reason[RUN_REASON_LEN];
 } Run;
 
+/* What every scenario over an application-style pool has, beside its size. */
+#define POOL_OPTIONS \
+	{"max_waiting"}, {"idle_order", {IDLE_LIFO}}, {"max_lifetime_ms"}, \
+	{"connect_timeout_ms", {5000, 5000, 5000}}, {"workload"}
+
+/* What there is to run.  Each scenario is defined in the file that tells it. */
 typedef struct Scenario
 {
 	const char *name;
 	const char *summary;
 	const char *effect;			/* what it does to the server */
 	TargetKind	default_target;
+	int			targets;		/* all that it can aim at: a set of 1 << TargetKind */
+	int			services;		/* roles and pools of its own, 0 counts as 1 */
+	int			spare_sessions; /* that it opens beside those of its pools */
+	const OptionDefault *options;	/* its own ones, ended by a name of NULL */
+
+	/* ERROR if these options contradict each other; NULL: they cannot. */
+	void		(*require) (const Options *options);
 	void		(*play) (Run *run);
 } Scenario;
 
-extern const Scenario scenarios[];
+extern const Scenario *const scenarios[];
 extern const int nscenarios;
 
 extern const Scenario *scenario_find(const char *name);
@@ -114,18 +149,38 @@ extern const Scenario *scenario_find(const char *name);
 /* The words of a story. */
 extern Phase *phase(Run *run, const char *name);
 extern void phase_note(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
+extern void phase_figure(Run *run, const char *name, double value);
 extern void phase_paused(Run *run, uint64 us);
 extern void phase_end(Run *run);
 extern void run_say(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void run_progress(Run *run, const int *done, int total);
 extern Health run_sample(Run *run);
 extern bool run_fault(const Run *run, Fault fault);
+extern void run_open_session(Run *run, Session *session, const SessionEvents *events, void *owner);
+extern void run_publish(Run *run);
+extern void service_sample(RunService *service, const PoolTruth *truth);
+extern uint64 run_sent_away(const PoolStats *stats);
 pg_noreturn extern void run_end(Run *run, Verdict verdict, const char *fmt,...)
 			pg_attribute_printf(3, 4);
 extern int64 run_refusals_in_ledger(const Run *run);
 extern bool run_must_end(void *run);
 extern void run_end_if_must(Run *run);
-extern int	sessions_in_activity(Oid role);
+
+/* What the server says: see query.c. */
+extern int	sessions_in_activity(Run *run, Oid role);
+extern char *query_text(Run *run, const char *sql);
+extern int	run_headroom(const Run *run, Oid role);
+
+/* What comes before the story: see trial.c. */
+extern void workload_try(Run *run);
+
+/* The run's own load: see loads.c. */
+extern LoadConfig load_of(Run *run, const RunService *service);
+extern int	run_capacity(const Run *run);
+extern void load_work(Run *run, LoadConfig *config, int64 ms);
+extern void load_end(Run *run, Load *load, int64 timeout_ms);
+extern void check_all_ended(Run *run, const char *name, const Tally *tally);
+extern char *latency_text(const Histogram *h);
 
 /*
  * Turn the loop until the condition holds or timeout_ms have passed; the check
@@ -137,6 +192,8 @@ extern int	sessions_in_activity(Oid role);
 	turn_until(run, condition, timeout_ms, EVENT_TURN_MS)
 #define poll_until(run, condition, timeout_ms) \
 	turn_until(run, condition, timeout_ms, POLL_TURN_MS)
+
+#define LOGIN_TIMEOUT_MS (15 * 1000)	/* for one login of a run */
 
 #define EVENT_TURN_MS	20
 #define POLL_TURN_MS	2
@@ -153,11 +210,20 @@ extern void check_rise(Run *run, const char *name, int64 expected, int64 observe
 					   const char *detail);
 extern void check_at_most(Run *run, const char *name, double limit, double observed,
 						  const char *unit, const char *detail);
+extern void check_at_least(Run *run, const char *name, double limit, double observed,
+						   const char *unit, const char *detail);
+extern void check_near(Run *run, const char *name, double expected, double tolerance,
+					   double observed, const char *unit, const char *detail);
 extern void check_text(Run *run, const char *name, const char *expected,
 					   const char *observed, const char *detail);
 extern void check_skip(Run *run, const char *name, const char *why);
 
 /* The stories. */
-extern void scenario_saturation(Run *run);
+extern const Scenario scenario_saturation;
+extern const Scenario scenario_queue;
+extern const Scenario scenario_degradation;
+extern const Scenario scenario_isolation;
+extern const Scenario scenario_latency;
+extern const Scenario scenario_accuracy;
 
 #endif							/* POOL_EXHAUST_SCENARIO_H */

@@ -56,7 +56,7 @@ watch_begin(Run *run)
 	initStringInfo(&watch->path);
 	MemoryContextSwitchTo(old);
 	watch->kind = run->plan.target == TARGET_ROLE ? POOL_ROLE : POOL_SERVER;
-	watch->oid = watch->kind == POOL_ROLE ? run->role : InvalidOid;
+	watch->oid = watch->kind == POOL_ROLE ? run->services[0].role : InvalidOid;
 	if (sample_interval > INTERVAL_MAX_MS)
 	{
 		watch->absent = "the monitor samples too seldom: pool_exhaust.sample_interval";
@@ -71,7 +71,7 @@ watch_begin(Run *run)
 	}
 
 	/* An earlier run may be all that still makes it look worse than it is. */
-	wait_until(run, watch_sees(run, HEALTH_HEALTHY, run->judge.health), NOTICE_TIMEOUT_MS);
+	wait_until(run, watch_sees(run, HEALTH_HEALTHY, run->services[0].judge.health), NOTICE_TIMEOUT_MS);
 	memset(watch->noticed_us, 0, sizeof(watch->noticed_us));
 	resetStringInfo(&watch->path);
 	watch_path_add(run, watch->health);

@@ -1,0 +1,113 @@
+/*
+ * client.h
+ *		Simulated users of a pool, and what became of them.
+ *
+ * A client asks for a connection, does an operation with it and gives it back.
+ * In a closed loop a fixed number of clients begin again when they are done; in
+ * an open loop each client comes at its time, whatever became of the others.
+ */
+#ifndef POOL_EXHAUST_CLIENT_H
+#define POOL_EXHAUST_CLIENT_H
+
+#include "arrival.h"
+#include "pool.h"
+
+#define BATCHES		20			/* of arrivals, to tell how sure a mean is */
+
+/* What became of some clients, by their own account; times from their intended start. */
+typedef struct Tally
+{
+	uint64		asked;
+	uint64		granted;
+	uint64		refused;
+	uint64		timed_out;
+	uint64		unserved;		/* failed to get a connection for another reason */
+	uint64		succeeded;		/* operations */
+	uint64		failed;
+	uint64		failing;		/* were to fail, on purpose */
+	uint64		queued;			/* granted, after a wait for somebody's release */
+	uint64		shortest_timeout_us;	/* waits of those that timed out */
+	uint64		longest_timeout_us;
+	double		hold_us;		/* sums over those that were granted */
+	double		wait_us;
+	Histogram	wait;			/* of those that were granted */
+	Histogram	connect;		/* part of it that was spent on opening */
+	Histogram	query;			/* until the operation's SQL was answered */
+	Histogram	response;		/* of all, until they were done or sent away */
+} Tally;
+
+/* Were they granted in the order of asking?  Loads on one pool share it. */
+typedef struct GrantOrder
+{
+	uint64		last;			/* number of the latest that was granted */
+	uint64		overtaken;		/* granted after somebody who asked later */
+} GrantOrder;
+
+/* What an operation does with its connection, and when clients come. */
+typedef struct LoadConfig
+{
+	Pool	   *pool;
+	AlarmClock *clock;
+	const char *sql;			/* NULL: asks nothing of the server */
+	const char *failing_sql;	/* of the operations that are to fail */
+	double		hold_ms;		/* then keeps the connection that long, on average */
+	bool		exponential;	/* hold at random, or all for the same time */
+	double		failing_percent;
+	int64		seed;
+	int			clients;		/* closed loop: how many */
+	int			operations;		/* each of those, 0 = until stopped */
+	const Arrival *arrival;		/* open loop; NULL = closed */
+	bool		leak_on_error;	/* the fault */
+	GrantOrder *order;			/* may be NULL */
+} LoadConfig;
+
+typedef struct Client Client;
+
+typedef struct Load
+{
+	LoadConfig	config;
+	Arrival		arrival;
+	Alarm		next;			/* when the next client comes */
+	uint64		next_us;		/* its intended start, after the begin */
+	uint64		begun_us;
+	bool		coming;			/* more are to come */
+	bool		stopped;
+	int			busy;			/* clients that have not finished */
+	int			asking;			/* of those, waiting for a connection */
+	int			holding;		/* having one */
+	int			leaked;			/* connections that nobody will give back */
+	int			clients;		/* that there are */
+	uint64		turned_away;	/* came when there were too many */
+	dlist_head	free;			/* clients with nothing to do */
+	MemoryContext context;
+	pg_prng_state holds;
+	pg_prng_state failures;
+	Tally		calm;
+	Tally		burst;			/* of those that came in a burst */
+	double		batch_wait_us[BATCHES];
+	uint64		batch_granted[BATCHES];
+} Load;
+
+extern Load *load_create(const LoadConfig *config);
+extern void load_begin(Load *load);
+extern void load_stop(Load *load);
+extern void load_tally(const Load *load, Tally *tally);
+extern double load_wait_error_us(const Load *load);
+
+/* Nobody is under way, and nobody more will come. */
+static inline bool
+load_is_over(const Load *load)
+{
+	return load->busy == 0 && !load->coming;
+}
+
+extern void tally_merge(Tally *into, const Tally *from);
+
+/* Requests that ended without a connection. */
+static inline uint64
+tally_sent_away(const Tally *tally)
+{
+	return tally->refused + tally->timed_out + tally->unserved;
+}
+
+#endif							/* POOL_EXHAUST_CLIENT_H */

@@ -1,0 +1,241 @@
+/*
+ * accuracy.c
+ *		Known numbers of connections at rest and in motion: do the views, the
+ *		server and the clients tell the same?
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "utils/builtins.h"
+
+#include "observe/census.h"
+#include "observe/pulse.h"
+#include "scenario.h"
+
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+
+/* "in use 2, idle 0, overflow 0, waiting 0", as the view has it. */
+static char *
+reported_gauges(Run *run)
+{
+	return query_text(run, psprintf("SELECT pg_catalog.format('in use %%s, idle %%s, overflow %%s, waiting %%s', "
+									"in_use, idle, overflow, waiting) FROM %s.pool_exhaust_pools WHERE name = %s",
+									run->schema, quote_literal_cstr(run->services[0].published.name)));
+}
+
+/* One of its counters. */
+static int64
+reported_count(Run *run, const char *column)
+{
+	return strtoll(query_text(run, psprintf("SELECT %s FROM %s.pool_exhaust_pools WHERE name = %s", column,
+											run->schema, quote_literal_cstr(run->services[0].published.name))),
+				   NULL, 10);
+}
+
+/* Holds exactly n connections, and nothing moves any more. */
+static void
+hold(Run *run, int n)
+{
+	PoolStats  *stats = &run->pool->stats;
+
+	if (n > stats->held)
+		pool_acquire(run->pool, n - stats->held);
+	else
+		pool_release(run->pool, stats->held - n);
+	wait_until(run, stats->held == n && stats->opening == 0 && stats->wanted == 0, SETTLE_TIMEOUT_MS);
+	run_publish(run);
+}
+
+/* So many sessions of the run does the server have, by its own two counts. */
+static char *
+server_sessions(Run *run)
+{
+	Oid			role = run->services[0].role;
+
+	return psprintf("%d, %d", census_role_sessions(role, NULL, 0), sessions_in_activity(run, role));
+}
+
+static void
+level(Run *run, int percent)
+{
+	const Options *options = &run->plan.options;
+	int			n = (int) Min(rint(options->pool_size * percent / 100.0), run_capacity(run));
+	int			open;
+	PoolTruth	truth;
+
+	phase(run, psprintf("%d %%", percent));
+	hold(run, n);
+	pool_look(run->pool, &truth);
+	open = n + truth.idle;
+	poll_until(run, census_role_sessions(run->services[0].role, NULL, 0) == open, SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	phase_note(run, "%d held: %s", n, reported_gauges(run));
+
+	check_text(run, psprintf("pool at %d %%", percent),
+			   psprintf("in use %d, idle %d, overflow %d, waiting 0", n, open - n,
+						(int) Max(n - options->pool_size, 0)),
+			   reported_gauges(run),
+			   "pool_exhaust_pools does not show what was injected");
+	check_text(run, psprintf("sessions in the server at %d %%", percent),
+			   psprintf("%d, %d", open, open), server_sessions(run),
+			   "the server's own count or pg_stat_activity disagrees with the pool: see pool_exhaust_backends");
+}
+
+/* For how long the view and the clients have not agreed, at the longest. */
+typedef struct Motion
+{
+	Load	   *load;
+	uint64		agreed_us;
+	uint64		longest_us;
+} Motion;
+
+static bool
+in_motion(Run *run, Motion *motion)
+{
+	uint64		now_us = loop_now_us();
+
+	run_publish(run);
+	if (run->services[0].published.in_use == motion->load->holding)
+		motion->agreed_us = now_us;
+	else
+		motion->longest_us = Max(motion->longest_us, now_us - motion->agreed_us);
+	return load_is_over(motion->load);
+}
+
+static void
+churn_figures(Run *run, const Load *load, const Tally *tally, double elapsed_s)
+{
+	static const int quantiles[] = {10, 25, 50, 75, 90, 99};
+	double		granted = Max(tally->granted, 1);
+
+	phase_figure(run, "arrivals", tally->asked);
+	phase_figure(run, "granted", tally->granted);
+	phase_figure(run, "refused", tally->refused);
+	phase_figure(run, "timed_out", tally->timed_out);
+	phase_figure(run, "failed", tally->failed);
+	phase_figure(run, "queued", tally->queued);
+	phase_figure(run, "rate_per_s", tally->asked / elapsed_s);
+	phase_figure(run, "mean_hold_ms", tally->hold_us / granted / 1000);
+	phase_figure(run, "mean_wait_ms", tally->wait_us / granted / 1000);
+	phase_figure(run, "wait_error_ms", load_wait_error_us(load) / 1000);
+	for (int i = 0; i < lengthof(quantiles); i++)
+		phase_figure(run, psprintf("wait_p%d_ms", quantiles[i]),
+					 histogram_ms(&tally->wait, quantiles[i] / 100.0));
+	phase_figure(run, "wait_max_ms", histogram_max_ms(&tally->wait));
+	phase_figure(run, "peak_overflow",
+				 Max(run->pool->stats.peak_held - run->plan.options.pool_size, 0));
+}
+
+/* The clients come at random, as the seed says, and hold as long as it says. */
+static Load *
+churn_load(Run *run)
+{
+	const Options *options = &run->plan.options;
+	Arrival		arrival = {
+		.kind = (ArrivalKind) options->arrivals,
+		.rate = options->rate,
+		.burst_rate = options->rate * 2,
+		.duration_us = options->churn_ms * 1000,
+		.burst_us = options->churn_ms * 1000 / 20,
+		.burst_every_us = options->churn_ms * 1000 / 4,
+	};
+	LoadConfig	config = load_of(run, &run->services[0]);
+
+	config.sql = options->workload[0] != '\0' ? options->workload : NULL;
+	config.hold_ms = options->work_ms;
+	config.exponential = true;
+	config.arrival = &arrival;
+	return load_create(&config);
+}
+
+/* What came and went is what was reported; the mean numbers follow Little's law. */
+static void
+churn_checks(Run *run, const Load *load, const Tally *tally, const PoolStats *before, double in_use)
+{
+	double		little = tally->hold_us / load->arrival.duration_us;
+	int64		held = run->pool->stats.granted - before->granted - tally->granted;
+
+	check_count(run, "granted in the churn", tally->granted + held,
+				reported_count(run, "granted") - before->granted,
+				"the pool and its clients disagree on how many connections it granted");
+	check_count(run, "timed out in the churn", tally->timed_out,
+				reported_count(run, "timed_out") - before->timed_out,
+				"the pool and its clients disagree on how many requests timed out");
+	check_count(run, "refused in the churn", tally->refused,
+				reported_count(run, "refused") - before->refused,
+				"the pool and its clients disagree on how many requests were refused");
+	check_count(run, "operations that failed", tally->failing, tally->failed,
+				"other operations failed than were meant to: the server log says why");
+	check_all_ended(run, "requests without an end", tally);
+	check_near(run, "connections in use on average", little,
+			   little * run->plan.options.tolerance_percent / 100, in_use, "",
+			   "arrivals times the time that each held a connection give another number (Little's law)");
+	check_count(run, "in use after the churn", 0, reported_count(run, "in_use"),
+				"operations that failed did not give their connection back");
+}
+
+static void
+churn(Run *run)
+{
+	RunService *service = &run->services[0];
+	PoolStats	before = run->pool->stats;
+	Motion		motion = {.agreed_us = loop_now_us()};
+	Tally	   *tally = palloc0(sizeof(Tally));
+	double		in_use_s;
+	Phase	   *p = phase(run, "churn");
+
+	run_publish(run);
+	in_use_s = service->in_use_s;
+	motion.load = churn_load(run);
+	load_begin(motion.load);
+	wait_until(run, in_motion(run, &motion),
+			   run->plan.options.churn_ms + run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	load_tally(motion.load, tally);
+	in_use_s = service->in_use_s - in_use_s;
+	churn_figures(run, motion.load, tally, p->elapsed_us / 1e6);
+	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed, " UINT64_FORMAT " timed out   %.2f in use on average",
+			   tally->asked, tally->failed, tally->timed_out,
+			   in_use_s * 1e6 / motion.load->arrival.duration_us);
+	if (tally->granted == 0)
+		run_end(run, VERDICT_INVALID, "nothing moved: no operation was granted a connection");
+	check_at_most(run, "longest disagreement in motion", sample_interval,
+				  motion.longest_us / 1000.0, "ms",
+				  "the view shows another number of connections in use than there are");
+	churn_checks(run, motion.load, tally, &before, in_use_s * 1e6 / motion.load->arrival.duration_us);
+}
+
+static void
+accuracy_play(Run *run)
+{
+	const Levels *levels = &run->plan.options.levels;
+
+	for (int i = 0; i < levels->n; i++)
+		level(run, (int) levels->percent[i]);
+	hold(run, 0);
+	churn(run);
+}
+
+const Scenario scenario_accuracy = {
+	.name = "accuracy",
+	.summary = "compares what is reported of a pool and of the server with what was injected, at rest and in motion",
+	.effect = "opens pool_size + max_overflow connections",
+	.default_target = TARGET_POOL,
+	.targets = 1 << TARGET_POOL,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {4, 20, 20}},
+		{"max_overflow", {2, 10, 10}},
+		{"pool_timeout_ms", {2000, 5000, 5000}},
+		POOL_OPTIONS,
+		{"levels", .levels = {4, {0, 50, 100, 150}}},
+		{"churn_ms", {1000, 30 * 1000, 3600 * 1000}},
+		{"rate", {300, 1000, 1000}},
+		{"arrivals", {ARRIVAL_POISSON}},
+		{"work_ms", {10, 15, 15}},
+		{"failing_percent", {5, 5, 5}},
+		{"tolerance_percent", {5, 5, 5}},
+		{NULL}
+	},
+	.play = accuracy_play,
+};

@@ -1,0 +1,212 @@
+/*
+ * degradation.c
+ *		Sustained load below capacity with bursts above it: does service get
+ *		slower and no worse, and is all well again afterwards?
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "witness.h"
+
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+
+/* A probe is as fast as before when it takes no longer than that. */
+#define AS_BEFORE_FACTOR	2
+#define AS_BEFORE_SLACK_US	(20 * 1000)
+
+/* The baseline has few clients, so that nobody waits: a share of the capacity. */
+#define BASELINE_PERCENT	20
+
+/* What a fixed number of clients got done. */
+typedef struct Baseline
+{
+	double		goodput;		/* operations a second */
+	uint64		p99_us;			/* of their responses */
+} Baseline;
+
+/* Clients in a closed loop, for as long as the baseline takes. */
+static Baseline
+closed_loop(Run *run, const char *name, int clients)
+{
+	const Options *options = &run->plan.options;
+	LoadConfig	config = load_of(run, &run->services[0]);
+	Tally	   *tally = palloc0(sizeof(Tally));
+	Baseline	result;
+	Load	   *load;
+	Phase	   *p = phase(run, name);
+
+	load_work(run, &config, options->work_ms);
+	config.clients = clients;
+	load = load_create(&config);
+	load_begin(load);
+	wait_until(run, false, options->baseline_ms);
+	result.goodput = load->calm.succeeded * 1e6 / (loop_now_us() - p->started_us);
+	load_end(run, load, options->response_limit_ms);
+	phase_end(run);
+	load_tally(load, tally);
+	result.p99_us = (uint64) (histogram_ms(&tally->response, 0.99) * 1000);
+	phase_figure(run, "goodput_per_s", result.goodput);
+	phase_note(run, "%d clients, %.0f operations/s   %s", clients, result.goodput,
+			   latency_text(&tally->response));
+	if (tally->failed > 0)
+		run_end(run, VERDICT_INVALID, "operations fail even without pressure: " UINT64_FORMAT " of " UINT64_FORMAT,
+				tally->failed, tally->granted);
+	check_count(run, psprintf("%s: requests sent away", name), 0, tally_sent_away(tally),
+				"the pool does not serve even those that it has connections for");
+	check_all_ended(run, psprintf("%s: requests without an end", name), tally);
+	return result;
+}
+
+static double
+percent(uint64 part, uint64 whole)
+{
+	return whole > 0 ? 100.0 * part / whole : 0;
+}
+
+/* The load itself; rates are in operations a second. */
+static void
+sustain(Run *run, double goodput)
+{
+	const Options *options = &run->plan.options;
+	Arrival		arrival = {
+		.kind = ARRIVAL_BURST,
+		.rate = goodput * options->load_percent / 100,
+		.burst_rate = goodput * options->burst_percent / 100,
+		.duration_us = options->sustained_ms * 1000,
+		.burst_us = options->burst_ms * 1000,
+		.burst_every_us = options->burst_every_ms * 1000,
+	};
+	LoadConfig	config = load_of(run, &run->services[0]);
+	Tally	   *all = palloc0(sizeof(Tally));
+	Tally	   *burst;
+	Load	   *load;
+	Phase	   *p = phase(run, "sustained");
+
+	load_work(run, &config, options->work_ms);
+	config.arrival = &arrival;
+	load = load_create(&config);
+	load_begin(load);
+	wait_until(run, !load->coming, options->sustained_ms + SETTLE_TIMEOUT_MS);
+	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
+	phase_end(run);
+	load_tally(load, all);
+	burst = &load->burst;
+	phase_figure(run, "goodput_per_s", all->succeeded * 1e6 / p->elapsed_us);
+	phase_figure(run, "burst_p99_ms", histogram_ms(&burst->response, 0.99));
+	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, %.0f/s   %s",
+			   arrival.rate, arrival.burst_rate, all->succeeded, all->asked,
+			   all->succeeded * 1e6 / p->elapsed_us, latency_text(&all->response));
+	if (burst->queued == 0)
+		run_end(run, VERDICT_INVALID, "the bursts made nobody wait: raise burst_percent or burst_ms");
+
+	check_all_ended(run, "load: requests without an end", all);
+	check_at_least(run, "success under load", options->success_percent,
+				   percent(all->succeeded, all->asked + load->turned_away), "%",
+				   "requests were sent away or failed: see timed_out and refused in pool_exhaust_samples");
+	check_at_most(run, "errors in bursts", options->burst_error_percent,
+				  percent(tally_sent_away(burst) + burst->failed, burst->asked), "%",
+				  "bursts are longer than the queue can bear: raise pool_timeout_ms or the capacity");
+	check_at_most(run, "slowest response", options->response_limit_ms,
+				  histogram_max_ms(&all->response), "ms",
+				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");
+}
+
+/* One operation that nobody competes with; returns what it took, or UINT64_MAX. */
+static uint64
+probe(Run *run)
+{
+	LoadConfig	config = load_of(run, &run->services[0]);
+	Load	   *load;
+
+	load_work(run, &config, run->plan.options.work_ms);
+	config.clients = config.operations = 1;
+	load = load_create(&config);
+	load_begin(load);
+	load_end(run, load, run->plan.options.response_limit_ms);
+	return load->calm.succeeded == 1 ? load->calm.response.max_us : UINT64_MAX;
+}
+
+/* The load is off: until operations take no longer than before. */
+static void
+recover(Run *run, uint64 before_us)
+{
+	const Options *options = &run->plan.options;
+	uint64		as_before_us = before_us * AS_BEFORE_FACTOR + AS_BEFORE_SLACK_US;
+	uint64		took_us;
+	double		recovery_ms;
+	Phase	   *p = phase(run, "recover");
+
+	do
+	{
+		took_us = probe(run);
+		recovery_ms = (loop_now_us() - p->started_us) / 1000.0;
+	} while (took_us > as_before_us && recovery_ms < options->recovery_limit_ms);
+	phase_end(run);
+	phase_note(run, "an operation takes %.1f ms again, %.0f ms after the load",
+			   took_us / 1000.0, recovery_ms);
+	check_at_most(run, "time to recover", options->recovery_limit_ms, recovery_ms, "ms",
+				  "operations are still slower than before the load: see waiting in pool_exhaust_pools");
+	check_count(run, "connections in use afterwards", 0, run->pool->stats.held,
+				"operations kept their connections: look for ways out of them that do not release");
+}
+
+static void
+degradation_play(Run *run)
+{
+	Witness    *witness = witness_open(run);
+	Baseline	calm = closed_loop(run, "baseline", Max(run_capacity(run) * BASELINE_PERCENT / 100, 1));
+	Baseline	full = closed_loop(run, "capacity", run_capacity(run));
+
+	if (full.goodput == 0)
+		return;					/* there is nothing that could degrade */
+	sustain(run, full.goodput);
+	recover(run, calm.p99_us);
+	witness_check(run, witness, run->plan.options.response_limit_ms);
+}
+
+static void
+degradation_require(const Options *options)
+{
+	if (options->burst_ms >= options->burst_every_ms)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options contradict each other: a burst of " INT64_FORMAT " ms does not fit into every " INT64_FORMAT " ms",
+						options->burst_ms, options->burst_every_ms),
+				 errhint("Lower burst_ms, or raise burst_every_ms.")));
+	if (options->burst_every_ms > options->sustained_ms)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options contradict each other: the first burst ends after " INT64_FORMAT " ms, the load after " INT64_FORMAT " ms",
+						options->burst_every_ms, options->sustained_ms),
+				 errhint("Lower burst_every_ms, or raise sustained_ms.")));
+}
+
+const Scenario scenario_degradation = {
+	.name = "degradation",
+	.summary = "sustained load below the capacity of a pool, with bursts above it, and recovery",
+	.effect = "opens pool_size + max_overflow connections and two more, and keeps them busy",
+	.default_target = TARGET_POOL,
+	.targets = 1 << TARGET_POOL,
+	.spare_sessions = WITNESS_SESSIONS,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {10, 10, 10}},
+		{"max_overflow", {15, 15, 15}},
+		{"pool_timeout_ms", {3000, 5000, 5000}},
+		POOL_OPTIONS,
+		{"work_ms", {20, 20, 20}},
+		{"load_percent", {80, 80, 80}},
+		{"burst_percent", {120, 120, 120}},
+		{"baseline_ms", {400, 5000, 30 * 1000}},
+		{"sustained_ms", {2000, 120 * 1000, 3600 * 1000}},
+		{"burst_ms", {300, 10 * 1000, 10 * 1000}},
+		{"burst_every_ms", {1000, 40 * 1000, 60 * 1000}},
+		{"success_percent", {80, 80, 80}},
+		{"burst_error_percent", {5, 5, 5}},
+		{"response_limit_ms", {5000, 5000, 5000}},
+		{"recovery_limit_ms", {30 * 1000, 30 * 1000, 30 * 1000}},
+		{NULL}
+	},
+	.require = degradation_require,
+	.play = degradation_play,
+};

@@ -1,0 +1,220 @@
+/*
+ * isolation.c
+ *		Two services with pools and roles of their own: the first is exhausted,
+ *		and the second must not notice.
+ */
+#include "postgres.h"
+
+#include "scenario.h"
+
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+
+/* The first service has so many clients for each connection it can get. */
+#define CROWD				3
+
+/* The second service succeeds as before, but for a rounding error. */
+#define SUCCESS_SLACK		1.0
+
+/* Load on the second service for one phase, and what became of it. */
+static Load *
+second_load(Run *run)
+{
+	const Options *options = &run->plan.options;
+	bool		shared_pool = run_fault(run, FAULT_SHARED_BETWEEN_SERVICES);
+	LoadConfig	config = load_of(run, &run->services[shared_pool ? 0 : 1]);
+	Load	   *load;
+
+	load_work(run, &config, options->work_ms);
+	config.clients = (int) options->clients;
+	load = load_create(&config);
+	load_begin(load);
+	return load;
+}
+
+static double
+success_percent(const Tally *tally)
+{
+	return tally->asked > 0 ? 100.0 * tally->succeeded / tally->asked : 0;
+}
+
+static Tally *
+baseline(Run *run)
+{
+	Tally	   *tally = palloc0(sizeof(Tally));
+	Load	   *load;
+	Phase	   *p = phase(run, "baseline");
+
+	load = second_load(run);
+	wait_until(run, false, run->plan.options.baseline_ms);
+	load_end(run, load, SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	load_tally(load, tally);
+	phase_note(run, "the second service alone: %.0f operations/s, %.4g %% succeed   %s",
+			   tally->succeeded * 1e6 / p->elapsed_us, success_percent(tally),
+			   latency_text(&tally->response));
+	if (tally->succeeded == 0)
+		run_end(run, VERDICT_INVALID, "the second service does not work even alone");
+	return tally;
+}
+
+/* Which limit of the first service was felt, and when. */
+typedef struct Limits
+{
+	uint64		role_us;		/* a login was refused for the role's CONNECTION LIMIT */
+	uint64		pool_us;		/* somebody waited too long for the pool */
+} Limits;
+
+static void
+limits_note(const Run *run, Limits *limits)
+{
+	const PoolStats *stats = &run->pool->stats;
+
+	if (limits->role_us == 0 && stats->refused_by[CAUSE_ROLE_LIMIT] > 0)
+		limits->role_us = loop_now_us();
+	if (limits->pool_us == 0 && stats->timed_out > 0)
+		limits->pool_us = loop_now_us();
+}
+
+/* "role_limit > pool_timeout", in the order in which they were felt. */
+static const char *
+limits_text(bool role, bool pool, bool role_first)
+{
+	if (role && pool)
+		return role_first ? "role_limit > pool_timeout" : "pool_timeout > role_limit";
+	return role ? "role_limit" : pool ? "pool_timeout" : "none";
+}
+
+static double
+after_ms(uint64 moment_us, const Phase *p)
+{
+	return moment_us > 0 ? (moment_us - p->started_us) / 1000.0 : 0;
+}
+
+/* More clients than the first service has connections, none of them quick. */
+static Load *
+crowd(Run *run)
+{
+	const Options *options = &run->plan.options;
+	LoadConfig	config = load_of(run, &run->services[0]);
+	Load	   *load;
+
+	load_work(run, &config, options->long_ms);
+	config.clients = run_capacity(run) * CROWD;
+	load = load_create(&config);
+	load_begin(load);
+	return load;
+}
+
+/* What the second service can still open and what it has, at this moment. */
+static int
+second_reach(Run *run)
+{
+	Oid			role = run->services[1].role;
+
+	return run_headroom(run, role) + sessions_in_activity(run, role);
+}
+
+static bool
+exhausted_for(const Run *run, Limits *limits, uint64 until_us)
+{
+	limits_note(run, limits);
+	return limits->pool_us != 0 && loop_now_us() >= until_us;
+}
+
+static void
+exhaust(Run *run, const Tally *before)
+{
+	const Options *options = &run->plan.options;
+	bool		role_binds = options->role_limit < run_capacity(run);
+	int64		ledger = run_refusals_in_ledger(run);
+	Limits		limits = {0};
+	Tally	   *tally = palloc0(sizeof(Tally));
+	Load	   *first;
+	Load	   *second;
+	int			reach;
+	Phase	   *p = phase(run, "exhaust");
+
+	first = crowd(run);
+	second = second_load(run);
+	wait_until(run, exhausted_for(run, &limits, p->started_us + options->exhaust_ms * 1000),
+			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	reach = second_reach(run);
+	load_end(run, second, SETTLE_TIMEOUT_MS);
+	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	load_tally(second, tally);
+	phase_note(run, "the first: " UINT64_FORMAT " sent away, role_limit after %.0f ms, pool_timeout after %.0f ms",
+			   run_sent_away(&run->pool->stats), after_ms(limits.role_us, p), after_ms(limits.pool_us, p));
+	phase(run, "beside");
+	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
+			   tally->succeeded * 1e6 / p->elapsed_us, success_percent(tally),
+			   latency_text(&tally->response));
+	if (run_sent_away(&run->pool->stats) == 0)
+		run_end(run, VERDICT_INVALID, "the first service was not exhausted: nobody was sent away");
+
+	check_text(run, "limits that were felt", limits_text(role_binds, true, true),
+			   limits_text(limits.role_us > 0, limits.pool_us > 0, limits.role_us < limits.pool_us),
+			   "another limit than expected stopped the first service: see role_limit and pool_timeout_ms");
+	check_rise(run, "refusals in the ledger", run->pool->stats.refused_by[CAUSE_ROLE_LIMIT],
+			   run_refusals_in_ledger(run) - ledger,
+			   "logins of the first service and the server's ledger disagree: see pool_exhaust_refusals");
+	check_at_least(run, "success of the second service", success_percent(before) - SUCCESS_SLACK,
+				   success_percent(tally), "%",
+				   "the second service suffers from the first: do they share a pool or a limit?");
+	check_count(run, "errors in the second service", 0, tally_sent_away(tally) + tally->failed,
+				"an error of the first service shows up in the second");
+	check_at_most(run, "p99 of the second service",
+				  histogram_ms(&before->response, 0.99) + options->tolerance_ms,
+				  histogram_ms(&tally->response, 0.99), "ms",
+				  "the second service gets slower while the first is exhausted");
+	check_at_least(run, "within reach of the second service", run_capacity(run), reach, "",
+				   "the first service has taken slots that the second needs: give it a CONNECTION LIMIT");
+}
+
+static void
+isolation_play(Run *run)
+{
+	exhaust(run, baseline(run));
+}
+
+static void
+isolation_require(const Options *options)
+{
+	if (options->clients > options->pool_size)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options contradict each other: " INT64_FORMAT " clients of the second service exhaust its own pool_size of " INT64_FORMAT,
+						options->clients, options->pool_size),
+				 errhint("Lower clients, or raise pool_size.")));
+	if (options->long_ms <= options->pool_timeout_ms)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options contradict each other: operations of " INT64_FORMAT " ms let nobody wait for more than " INT64_FORMAT " ms",
+						options->long_ms, options->pool_timeout_ms),
+				 errhint("Raise long_ms beyond pool_timeout_ms.")));
+}
+
+const Scenario scenario_isolation = {
+	.name = "isolation",
+	.summary = "exhausts one service, while another with a pool and a role of its own goes on",
+	.effect = "opens pool_size + max_overflow connections for each of two services",
+	.default_target = TARGET_POOL,
+	.targets = 1 << TARGET_POOL,
+	.services = 2,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {4, 10, 10}},
+		{"max_overflow", {2, 5, 5}},
+		{"pool_timeout_ms", {300, 5000, 5000}},
+		POOL_OPTIONS,
+		{"role_limit", {5, 12, 12}},
+		{"clients", {2, 5, 5}},
+		{"work_ms", {2, 10, 10}},
+		{"long_ms", {400, 8000, 8000}},
+		{"baseline_ms", {400, 5000, 60 * 1000}},
+		{"exhaust_ms", {600, 30 * 1000, 3600 * 1000}},
+		{"tolerance_ms", {250, 250, 250}},
+		{NULL}
+	},
+	.require = isolation_require,
+	.play = isolation_play,
+};

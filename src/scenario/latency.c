@@ -1,0 +1,209 @@
+/*
+ * latency.c
+ *		How long does it take to get a connection, at which utilization, and
+ *		what of that is the queue, the login and the first query?
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "scenario.h"
+
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+
+/* To find what the pool itself costs. */
+#define COST_OPERATIONS		10000
+
+static void
+nothing_ended(Request *request, AcquireEnd end)
+{
+}
+
+static void
+nothing_lost(Request *request)
+{
+}
+
+static const RequestEvents no_events = {
+	.ended = nothing_ended,
+	.lost = nothing_lost,
+};
+
+/* Acquires and releases an idle connection without using it. */
+static void
+cost(Run *run)
+{
+	Request    *request = palloc0(sizeof(Request));
+	PoolStats  *stats = &run->pool->stats;
+	int			n = 0;
+	Phase	   *p;
+
+	request->events = &no_events;
+	phase(run, "connect");
+	pool_acquire(run->pool, 1);
+	wait_until(run, stats->held == 1, SETTLE_TIMEOUT_MS);
+	pool_release(run->pool, 1);
+
+	p = phase(run, "cost");
+	for (; n < COST_OPERATIONS; n++)
+	{
+		pool_ask(run->pool, request);
+		if (request->session == NULL)
+			break;
+		pool_give_back(request);
+	}
+	phase_end(run);
+	pool_cancel(run->pool);
+	phase_note(run, "%d times an idle connection acquired and released, %.2f us each",
+			   n, (double) p->elapsed_us / Max(n, 1));
+}
+
+/* "queue 0.0  connect 0.0  query 0.3 ms": where the time of the median went. */
+static char *
+parts_text(const Tally *tally)
+{
+	double		wait = histogram_ms(&tally->wait, 0.50);
+	double		connect = histogram_ms(&tally->connect, 0.50);
+
+	return psprintf("queue %.1f  connect %.1f  first query %.1f",
+					Max(wait - connect, 0), connect, histogram_ms(&tally->query, 0.50));
+}
+
+static void
+level_figures(Run *run, const Tally *tally, double utilization)
+{
+	phase_figure(run, "utilization", utilization);
+	phase_figure(run, "wait_p50_ms", histogram_ms(&tally->wait, 0.50));
+	phase_figure(run, "wait_p95_ms", histogram_ms(&tally->wait, 0.95));
+	phase_figure(run, "wait_p99_ms", histogram_ms(&tally->wait, 0.99));
+	phase_figure(run, "wait_max_ms", histogram_max_ms(&tally->wait));
+	phase_figure(run, "connect_p99_ms", histogram_ms(&tally->connect, 0.99));
+	phase_figure(run, "query_p50_ms", histogram_ms(&tally->query, 0.50));
+	phase_figure(run, "query_p99_ms", histogram_ms(&tally->query, 0.99));
+}
+
+/* Clients that keep the pool at that level, busy all the time. */
+static Load *
+background(Run *run, int clients)
+{
+	LoadConfig	config = load_of(run, &run->services[0]);
+	Load	   *load;
+
+	load_work(run, &config, run->plan.options.work_ms);
+	config.clients = clients;
+	load = load_create(&config);
+	load_begin(load);
+	return load;
+}
+
+/* Clients that come now and then, and whose waits are measured. */
+static Load *
+probes(Run *run)
+{
+	const Options *options = &run->plan.options;
+	Arrival		arrival = {
+		.kind = (ArrivalKind) options->arrivals,
+		.rate = options->rate,
+		.duration_us = options->level_ms * 1000,
+	};
+	LoadConfig	config = load_of(run, &run->services[0]);
+	Load	   *load;
+
+	load_work(run, &config, 0);
+	config.arrival = &arrival;
+	load = load_create(&config);
+	load_begin(load);
+	return load;
+}
+
+static void
+level(Run *run, int percent)
+{
+	const Options *options = &run->plan.options;
+	RunService *service = &run->services[0];
+	int			clients = (int) rint(run_capacity(run) * percent / 100.0);
+	char	   *name = psprintf("%d %%", percent);
+	Tally	   *tally = palloc0(sizeof(Tally));
+	double		utilization;
+	double		in_use_s;
+	Load	   *busy;
+	Load	   *probing;
+	Phase	   *p = phase(run, name);
+
+	busy = background(run, clients);
+	wait_until(run, run->pool->stats.held >= clients, SETTLE_TIMEOUT_MS);
+	run_publish(run);
+	in_use_s = service->in_use_s;
+	p->started_us = loop_now_us();
+	probing = probes(run);
+	wait_until(run, !probing->coming, options->level_ms + SETTLE_TIMEOUT_MS);
+	run_publish(run);
+	utilization = 100 * (service->in_use_s - in_use_s) /
+		((loop_now_us() - p->started_us) / 1e6 * run_capacity(run));
+	load_stop(busy);
+	load_end(run, probing, options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	load_end(run, busy, options->work_ms + SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	load_tally(probing, tally);
+	level_figures(run, tally, utilization / 100);
+	phase_note(run, "p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms   %s",
+			   histogram_ms(&tally->wait, 0.50), histogram_ms(&tally->wait, 0.95),
+			   histogram_ms(&tally->wait, 0.99), histogram_max_ms(&tally->wait), parts_text(tally));
+	if (tally->granted == 0)
+		run_end(run, VERDICT_INVALID, "nobody got a connection at %d %% utilization", percent);
+
+	check_near(run, psprintf("utilization at %d %%", percent), percent, options->tolerance_percent,
+			   utilization, "%", "the pool was not as busy as it was meant to be");
+	if (percent <= options->latency_limit_percent)
+		check_at_most(run, psprintf("p99 at %d %%", percent), options->latency_limit_ms,
+					  histogram_ms(&tally->wait, 0.99), "ms",
+					  "it takes too long to get a connection from a pool that is not full");
+	check_all_ended(run, psprintf("requests without an end at %d %%", percent), tally);
+}
+
+static void
+latency_play(Run *run)
+{
+	const Levels *levels = &run->plan.options.levels;
+
+	cost(run);
+	for (int i = 0; i < levels->n; i++)
+		level(run, (int) levels->percent[i]);
+}
+
+static void
+latency_require(const Options *options)
+{
+	for (int i = 0; i < options->levels.n; i++)
+		if (options->levels.percent[i] > 100 || options->levels.percent[i] < 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("options contradict each other: a pool cannot be kept at " INT64_FORMAT " %% utilization",
+							options->levels.percent[i]),
+					 errhint("Levels of this scenario are from 1 to 100.")));
+}
+
+const Scenario scenario_latency = {
+	.name = "latency",
+	.summary = "how long it takes to get a connection, at rising utilization",
+	.effect = "opens pool_size + max_overflow connections, and keeps them busy",
+	.default_target = TARGET_POOL,
+	.targets = 1 << TARGET_POOL,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {10, 10, 10}},
+		{"max_overflow", {5, 5, 5}},
+		{"pool_timeout_ms", {5000, 5000, 5000}},
+		POOL_OPTIONS,
+		{"levels", .levels = {5, {20, 50, 80, 90, 100}}},
+		{"level_ms", {400, 10 * 1000, 600 * 1000}},
+		{"work_ms", {10, 10, 10}},
+		{"rate", {200, 200, 200}},
+		{"arrivals", {ARRIVAL_POISSON}},
+		{"latency_limit_ms", {2000, 2000, 2000}},
+		{"latency_limit_percent", {80, 80, 80}},
+		{"tolerance_percent", {15, 15, 15}},
+		{NULL}
+	},
+	.require = latency_require,
+	.play = latency_play,
+};

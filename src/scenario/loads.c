@@ -1,0 +1,78 @@
+/*
+ * loads.c
+ *		The loads of stories: what their clients do, and what became of them.
+ */
+#include "postgres.h"
+
+#include "scenario.h"
+
+/* An operation that fails in the server, as bad input does. */
+#define FAILING_SQL "SELECT 1 / 0"
+
+/* What an application-style pool of the run can hand out at once. */
+int
+run_capacity(const Run *run)
+{
+	return (int) (run->plan.options.pool_size + run->plan.options.max_overflow);
+}
+
+/* Returns a load on the pool of a service, with nothing to do yet. */
+LoadConfig
+load_of(Run *run, const RunService *service)
+{
+	const Options *options = &run->plan.options;
+
+	return (LoadConfig)
+	{
+		.pool = service->pool,
+		.clock = &run->clock,
+		.failing_sql = FAILING_SQL,
+		.failing_percent = options->failing_percent,
+		.seed = options->seed,
+		.leak_on_error = options->fault == FAULT_LEAK_ON_ERROR,
+	};
+}
+
+/*
+ * Gives the load's operations their work: the workload that the caller chose,
+ * with a connection kept that long afterwards, or else a sleep of that length in
+ * the server; the least that there is for 0.
+ */
+void
+load_work(Run *run, LoadConfig *config, int64 ms)
+{
+	const char *workload = run->plan.options.workload;
+
+	if (workload[0] != '\0')
+	{
+		config->sql = workload;
+		config->hold_ms = ms;
+	}
+	else if (ms > 0)
+		config->sql = psprintf("SELECT pg_catalog.pg_sleep(%.3f)", ms / 1000.0);
+	else
+		config->sql = "SELECT 1";
+}
+
+/* No new operation begins; waits until those under way are over. */
+void
+load_end(Run *run, Load *load, int64 timeout_ms)
+{
+	load_stop(load);
+	wait_until(run, load_is_over(load), timeout_ms);
+}
+
+/* Every request has come to one of its ends. */
+void
+check_all_ended(Run *run, const char *name, const Tally *tally)
+{
+	check_count(run, name, 0, tally->asked - tally->granted - tally_sent_away(tally),
+				"somebody waits for ever: a release woke nobody");
+}
+
+/* "p50 1.2 ms   p99 3.4 ms" */
+char *
+latency_text(const Histogram *h)
+{
+	return psprintf("p50 %.1f ms   p99 %.1f ms", histogram_ms(h, 0.50), histogram_ms(h, 0.99));
+}

@@ -1,0 +1,65 @@
+/*
+ * query.c
+ *		What the server says when it is asked by SQL, in the runner's own
+ *		transactions.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+
+#include "observe/limit.h"
+#include "scenario.h"
+
+/*
+ * Returns the first column of the first row as text, palloc'd in the current
+ * memory context; "" if that is NULL or there is no row.  Names in the query
+ * must be qualified.
+ */
+char *
+query_text(Run *run, const char *sql)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *text = NULL;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not ask the server: %s", sql);
+	if (SPI_processed > 0)
+		text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	text = MemoryContextStrdup(context, text != NULL ? text : "");
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return text;
+}
+
+/*
+ * Returns how many client sessions of the role pg_stat_activity shows: the
+ * figure that other tools would see.
+ */
+int
+sessions_in_activity(Run *run, Oid role)
+{
+	return atoi(query_text(run, psprintf("SELECT count(*) FROM pg_catalog.pg_stat_activity "
+										 "WHERE usesysid = %u AND backend_type = 'client backend'", role)));
+}
+
+/* Returns how many more connections the role can open to the runner's database. */
+int
+run_headroom(const Run *run, Oid role)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			headroom;
+
+	StartTransactionCommand();
+	headroom = limit_headroom(role, MyDatabaseId);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return headroom;
+}

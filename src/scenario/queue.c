@@ -1,0 +1,220 @@
+/*
+ * queue.c
+ *		More operations than connections: who waits, in which order they are
+ *		served, and when they are sent away.
+ */
+#include "postgres.h"
+
+#include "scenario.h"
+
+/* Time for logins and for the loop, where no option sets it. */
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+
+/* The loads of one phase, and what the pool said of its queue at each step. */
+typedef struct Line
+{
+	Load	   *loads[2];
+	int			nloads;
+	GrantOrder	order;
+	uint64		steps;
+	uint64		wrong;			/* the length of the queue was not the truth */
+	int			longest;
+} Line;
+
+/* n clients who want to do one operation of that length each. */
+static Load *
+line_add(Run *run, Line *line, int64 n, int64 ms)
+{
+	LoadConfig	config = load_of(run, &run->services[0]);
+
+	load_work(run, &config, ms);
+	config.clients = (int) n;
+	config.operations = 1;
+	config.order = &line->order;
+	return line->loads[line->nloads++] = load_create(&config);
+}
+
+/* Compares what is published with what the clients know; true when all are done. */
+static bool
+line_step(Run *run, Line *line)
+{
+	int			asking = 0;
+	bool		over = true;
+
+	run_publish(run);
+	for (int i = 0; i < line->nloads; i++)
+	{
+		asking += line->loads[i]->asking;
+		over &= load_is_over(line->loads[i]);
+	}
+	line->steps++;
+	line->wrong += run->services[0].published.waiting != asking;
+	line->longest = Max(line->longest, asking);
+	return over;
+}
+
+static Tally *
+line_tally(const Line *line)
+{
+	Tally	   *sum = palloc0(sizeof(Tally));
+
+	for (int i = 0; i < line->nloads; i++)
+	{
+		tally_merge(sum, &line->loads[i]->calm);
+		sum->asked += line->loads[i]->turned_away;
+	}
+	return sum;
+}
+
+/* How many find no place in the queue either, of n who come at once. */
+static int64
+expected_refusals(const Run *run, int64 n, int free)
+{
+	int64		max_waiting = run->plan.options.max_waiting;
+
+	return max_waiting > 0 ? Max(n - free - max_waiting, 0) : 0;
+}
+
+/* Long operations take all connections, quick ones stand in line behind them. */
+static Tally *
+line_up(Run *run)
+{
+	const Options *options = &run->plan.options;
+	int64		n = options->long_operations + options->quick_operations;
+	Line		line = {{NULL}};
+	Tally	   *tally;
+
+	phase(run, "line up");
+	line_add(run, &line, options->long_operations, options->long_ms);
+	line_add(run, &line, options->quick_operations, 0);
+	load_begin(line.loads[0]);
+	load_begin(line.loads[1]);
+	wait_until(run, line_step(run, &line),
+			   options->pool_timeout_ms + 2 * options->long_ms + options->tolerance_ms);
+	tally = line_tally(&line);
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " operations, up to %d waited, at most %.2f s   %s",
+			   tally->asked, line.longest, histogram_max_ms(&tally->wait) / 1000.0,
+			   latency_text(&tally->wait));
+
+	check_at_most(run, "connections in use at the most", run_capacity(run),
+				  run->pool->stats.peak_held, "", "the pool handed out more than its capacity");
+	if (run->pool->stats.peak_held < run_capacity(run))
+		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once",
+				run->pool->stats.peak_held, run_capacity(run));
+	check_count(run, "granted out of turn", 0, line.order.overtaken,
+				"somebody who asked later was served first: the queue is not first in, first out");
+	check_count(run, "wrong lengths of the queue", 0, line.wrong,
+				"the pool and its clients disagree on how many wait: do not trust its metrics");
+	check_all_ended(run, "requests without an end", tally);
+	check_count(run, "refused at once", expected_refusals(run, n, run_capacity(run)), tally->refused,
+				"see option max_waiting, and pool_exhaust_refused_services for logins that the server refused");
+	check_count(run, "operations that failed", 0, tally->failed + tally->unserved,
+				"the server log says why");
+	return tally;
+}
+
+/* All connections are held, so that whoever asks now waits in vain. */
+static void
+time_out(Run *run, Tally *before)
+{
+	const Options *options = &run->plan.options;
+	int64		n = options->quick_operations;
+	int64		refused = expected_refusals(run, n, 0);
+	Line		line = {{NULL}};
+	Tally	   *tally;
+
+	phase(run, "time out");
+	pool_acquire(run->pool, run_capacity(run));
+	wait_until(run, run->pool->stats.held == run_capacity(run), SETTLE_TIMEOUT_MS);
+	line_add(run, &line, n, 0);
+	load_begin(line.loads[0]);
+	wait_until(run, line_step(run, &line), options->pool_timeout_ms + options->tolerance_ms);
+	tally = line_tally(&line);
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " timed out, after %.0f to %.0f ms", tally->timed_out,
+			   tally->shortest_timeout_us / 1000.0, tally->longest_timeout_us / 1000.0);
+
+	check_count(run, "timed out", n - refused, tally->timed_out,
+				"somebody waits longer than pool_timeout_ms, or was served by a pool that is full");
+	tally_merge(tally, before);
+	if (tally->timed_out == 0)
+		return;
+	check_at_least(run, "earliest timeout", options->pool_timeout_ms,
+				   tally->shortest_timeout_us / 1000.0, "ms",
+				   "a request was sent away before its time");
+	check_at_most(run, "latest timeout", options->pool_timeout_ms + options->tolerance_ms,
+				  tally->longest_timeout_us / 1000.0, "ms",
+				  "a request waited longer than it was promised, or the machine is overloaded");
+}
+
+/* Everything comes back, and is there for the next one. */
+static void
+come_back(Run *run)
+{
+	PoolStats  *stats = &run->pool->stats;
+	PoolTruth	truth;
+	uint64		granted;
+	Phase	   *p = phase(run, "return");
+
+	pool_release(run->pool, stats->held);
+	wait_until(run, stats->held == 0 && stats->wanted == 0 && stats->opening == 0, SETTLE_TIMEOUT_MS);
+	pool_look(run->pool, &truth);
+	poll_until(run, sessions_in_activity(run, run->services[0].role) <= truth.idle, SETTLE_TIMEOUT_MS);
+	granted = stats->granted;
+	pool_acquire(run->pool, 1);
+	wait_until(run, stats->granted > granted, SETTLE_TIMEOUT_MS);
+	pool_release(run->pool, 1);
+	phase_end(run);
+	phase_note(run, "%d back, %d idle, " UINT64_FORMAT " let in again", run_capacity(run), truth.idle, p->granted);
+
+	check_count(run, "connections not given back", 0, truth.in_use,
+				"an operation kept its connection: look for ways out of it that do not release");
+	check_count(run, "idle connections in the server", truth.idle,
+				sessions_in_activity(run, run->services[0].role),
+				"the pool and the server disagree: see pool_exhaust_backends");
+	check_count(run, "granted after the return", 1, stats->granted - granted,
+				"the pool does not serve any more");
+}
+
+static void
+queue_play(Run *run)
+{
+	time_out(run, line_up(run));
+	come_back(run);
+}
+
+static void
+queue_require(const Options *options)
+{
+	int64		n = options->long_operations + options->quick_operations;
+	int64		most = options->pool_size + options->max_overflow;
+
+	if (n <= most)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options contradict each other: " INT64_FORMAT " operations do not queue for " INT64_FORMAT " connections",
+						n, most),
+				 errhint("Raise long_operations or quick_operations beyond pool_size + max_overflow.")));
+}
+
+const Scenario scenario_queue = {
+	.name = "queue",
+	.summary = "long operations take every connection of a pool, quick ones wait behind them",
+	.effect = "opens pool_size + max_overflow connections",
+	.default_target = TARGET_POOL,
+	.targets = 1 << TARGET_POOL,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {3, 3, 3}},
+		{"max_overflow", {2, 2, 2}},
+		{"pool_timeout_ms", {500, 5000, 5000}},
+		POOL_OPTIONS,
+		{"long_operations", {10, 10, 100}},
+		{"quick_operations", {5, 5, 50}},
+		{"long_ms", {150, 2000, 200}},
+		{"tolerance_ms", {300, 300, 300}},
+		{NULL}
+	},
+	.require = queue_require,
+	.play = queue_play,
+};

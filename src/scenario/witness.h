@@ -1,0 +1,17 @@
+/*
+ * witness.h
+ *		A session that was there before, and is to notice nothing.
+ */
+#ifndef POOL_EXHAUST_WITNESS_H
+#define POOL_EXHAUST_WITNESS_H
+
+#include "scenario.h"
+
+#define WITNESS_SESSIONS	2
+
+typedef struct Witness Witness;
+
+extern Witness *witness_open(Run *run);
+extern void witness_check(Run *run, Witness *witness, double limit_ms);
+
+#endif							/* POOL_EXHAUST_WITNESS_H */
