@@ -304,9 +304,15 @@ COMMENT ON FUNCTION pool_exhaust_pools_rows() IS
 CREATE VIEW pool_exhaust_pools AS
 	SELECT * FROM pool_exhaust_pools_rows();
 COMMENT ON VIEW pool_exhaust_pools IS
-	'the pools that this server is: its slots, and each role and database with a CONNECTION LIMIT';
+	'the pools that this server is, its slots and each role and database with a CONNECTION LIMIT, and those of runs under way';
+COMMENT ON COLUMN pool_exhaust_pools.kind IS
+	'server, role or database; pool: an application-style pool of a run';
+COMMENT ON COLUMN pool_exhaust_pools.idle IS
+	'connections open and not handed out; only kind pool keeps such';
+COMMENT ON COLUMN pool_exhaust_pools.overflow IS
+	'connections handed out beyond pool_size; only kind pool has that';
 COMMENT ON COLUMN pool_exhaust_pools.waiting IS
-	'these pools have no queue: a full one refuses';
+	'requests in the queue; only kind pool has one, the others refuse when they are full';
 COMMENT ON COLUMN pool_exhaust_pools.utilization IS
 	'in_use / capacity, 1.0 = full; more than that when reserved slots are in use';
 COMMENT ON COLUMN pool_exhaust_pools.health IS
@@ -315,6 +321,12 @@ COMMENT ON COLUMN pool_exhaust_pools.granted IS
 	'sessions let in; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
 COMMENT ON COLUMN pool_exhaust_pools.refused IS
 	'connections refused because this pool was full; those of roles and databases may be counted among the (others) of pool_exhaust_refused_services instead';
+COMMENT ON COLUMN pool_exhaust_pools.timed_out IS
+	'requests that waited for pool_timeout_ms and got nothing';
+COMMENT ON COLUMN pool_exhaust_pools.wait_p50_ms IS
+	'half of those who got a connection waited no longer than that, since the pool was opened; at most 3.2 % too large';
+COMMENT ON COLUMN pool_exhaust_pools.oldest_wait_ms IS
+	'for how long the first in the queue has waited; NULL when nobody waits';
 COMMENT ON COLUMN pool_exhaust_pools.peak_in_use IS
 	'most connections in use at a sample of the monitor, or now; NULL without the monitor';
 COMMENT ON COLUMN pool_exhaust_pools.retry_after_s IS

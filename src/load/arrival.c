@@ -43,19 +43,43 @@ ramp_moment(const Arrival *arrival, double n)
 	return sqrt(2 * n * (arrival->duration_us / US) / arrival->rate);
 }
 
-/* Periods of "rate" with "burst_rate" at their end. */
+/* How many come in one period of "rate" with "burst_rate" at its end. */
+static double
+burst_expected(const Arrival *arrival)
+{
+	return ((arrival->burst_every_us - arrival->burst_us) * arrival->rate +
+			arrival->burst_us * arrival->burst_rate) / US;
+}
+
 static double
 burst_moment(const Arrival *arrival, double n)
 {
 	double		period = arrival->burst_every_us / US;
 	double		calm = period - arrival->burst_us / US;
-	double		each = calm * arrival->rate + (period - calm) * arrival->burst_rate;
+	double		each = burst_expected(arrival);
 	double		periods = floor(n / each);
 	double		rest = n - periods * each;
 
 	if (rest < calm * arrival->rate)
 		return periods * period + rest / arrival->rate;
 	return periods * period + calm + (rest - calm * arrival->rate) / arrival->burst_rate;
+}
+
+/* Returns how many should come in all, on average. */
+double
+arrival_expected(const Arrival *arrival)
+{
+	double		even = arrival->rate * arrival->duration_us / US;
+
+	switch (arrival->kind)
+	{
+		case ARRIVAL_RAMP:
+			return even / 2;
+		case ARRIVAL_BURST:
+			return burst_expected(arrival) * arrival->duration_us / arrival->burst_every_us;
+		default:
+			return even;
+	}
 }
 
 /*

@@ -86,6 +86,7 @@ client_rest(Client *client, uint64 pause_us)
 	Load	   *load = client->load;
 	uint64		now_us = loop_now_us();
 
+	load->ended++;
 	histogram_add(&client->tally->response, now_us - client->intended_us);
 	if (load->config.arrival == NULL && !load->stopped && client->left != 1)
 	{
@@ -111,7 +112,10 @@ client_finish(Client *client)
 	if (client->failed)
 		tally->failed++;
 	else
+	{
 		tally->succeeded++;
+		load->last_us = loop_now_us() - client->intended_us;
+	}
 	if (client->failed && load->config.leak_on_error)
 	{
 		load->leaked++;			/* and the client with it: it still has the connection */

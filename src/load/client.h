@@ -76,8 +76,10 @@ typedef struct Load
 	int			asking;			/* of those, waiting for a connection */
 	int			holding;		/* having one */
 	int			leaked;			/* connections that nobody will give back */
+	int			ended;			/* operations done, and requests sent away */
 	int			clients;		/* that there are */
 	uint64		turned_away;	/* came when there were too many */
+	uint64		last_us;		/* response of the latest operation that succeeded */
 	dlist_head	free;			/* clients with nothing to do */
 	MemoryContext context;
 	pg_prng_state holds;

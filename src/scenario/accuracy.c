@@ -132,14 +132,7 @@ static Load *
 churn_load(Run *run)
 {
 	const Options *options = &run->plan.options;
-	Arrival		arrival = {
-		.kind = (ArrivalKind) options->arrivals,
-		.rate = options->rate,
-		.burst_rate = options->rate * 2,
-		.duration_us = options->churn_ms * 1000,
-		.burst_us = options->churn_ms * 1000 / 20,
-		.burst_every_us = options->churn_ms * 1000 / 4,
-	};
+	Arrival		arrival = load_arrival(run, options->churn_ms);
 	LoadConfig	config = load_of(run, &run->services[0]);
 
 	config.sql = options->workload[0] != '\0' ? options->workload : NULL;
@@ -188,6 +181,7 @@ churn(Run *run)
 	run_publish(run);
 	in_use_s = service->in_use_s;
 	motion.load = churn_load(run);
+	run_progress(run, &motion.load->ended, (int) arrival_expected(&motion.load->arrival));
 	load_begin(motion.load);
 	wait_until(run, in_motion(run, &motion),
 			   run->plan.options.churn_ms + run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);

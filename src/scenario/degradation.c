@@ -86,6 +86,7 @@ sustain(Run *run, double goodput)
 	load_work(run, &config, options->work_ms);
 	config.arrival = &arrival;
 	load = load_create(&config);
+	run_progress(run, &load->ended, (int) arrival_expected(&arrival));
 	load_begin(load);
 	wait_until(run, !load->coming, options->sustained_ms + SETTLE_TIMEOUT_MS);
 	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
@@ -112,39 +113,27 @@ sustain(Run *run, double goodput)
 				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");
 }
 
-/* One operation that nobody competes with; returns what it took, or UINT64_MAX. */
-static uint64
-probe(Run *run)
-{
-	LoadConfig	config = load_of(run, &run->services[0]);
-	Load	   *load;
-
-	load_work(run, &config, run->plan.options.work_ms);
-	config.clients = config.operations = 1;
-	load = load_create(&config);
-	load_begin(load);
-	load_end(run, load, run->plan.options.response_limit_ms);
-	return load->calm.succeeded == 1 ? load->calm.response.max_us : UINT64_MAX;
-}
-
 /* The load is off: until operations take no longer than before. */
 static void
 recover(Run *run, uint64 before_us)
 {
 	const Options *options = &run->plan.options;
 	uint64		as_before_us = before_us * AS_BEFORE_FACTOR + AS_BEFORE_SLACK_US;
-	uint64		took_us;
+	LoadConfig	config = load_of(run, &run->services[0]);
 	double		recovery_ms;
+	Load	   *load;
 	Phase	   *p = phase(run, "recover");
 
-	do
-	{
-		took_us = probe(run);
-		recovery_ms = (loop_now_us() - p->started_us) / 1000.0;
-	} while (took_us > as_before_us && recovery_ms < options->recovery_limit_ms);
+	load_work(run, &config, options->work_ms);
+	config.clients = 1;
+	load = load_create(&config);
+	load_begin(load);
+	wait_until(run, load->last_us > 0 && load->last_us <= as_before_us, options->recovery_limit_ms);
+	recovery_ms = (loop_now_us() - p->started_us) / 1000.0;
+	load_end(run, load, options->response_limit_ms);
 	phase_end(run);
 	phase_note(run, "an operation takes %.1f ms again, %.0f ms after the load",
-			   took_us / 1000.0, recovery_ms);
+			   load->last_us / 1000.0, recovery_ms);
 	check_at_most(run, "time to recover", options->recovery_limit_ms, recovery_ms, "ms",
 				  "operations are still slower than before the load: see waiting in pool_exhaust_pools");
 	check_count(run, "connections in use afterwards", 0, run->pool->stats.held,

@@ -100,12 +100,7 @@ background(Run *run, int clients)
 static Load *
 probes(Run *run)
 {
-	const Options *options = &run->plan.options;
-	Arrival		arrival = {
-		.kind = (ArrivalKind) options->arrivals,
-		.rate = options->rate,
-		.duration_us = options->level_ms * 1000,
-	};
+	Arrival		arrival = load_arrival(run, run->plan.options.level_ms);
 	LoadConfig	config = load_of(run, &run->services[0]);
 	Load	   *load;
 

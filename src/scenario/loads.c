@@ -34,6 +34,26 @@ load_of(Run *run, const RunService *service)
 }
 
 /*
+ * Returns a schedule of option "rate" over that time.  Its bursts, if it has
+ * any, are of twice that rate, and a fifth of the time.
+ */
+Arrival
+load_arrival(const Run *run, int64 ms)
+{
+	const Options *options = &run->plan.options;
+
+	return (Arrival)
+	{
+		.kind = (ArrivalKind) options->arrivals,
+		.rate = options->rate,
+		.burst_rate = options->rate * 2,
+		.duration_us = ms * 1000,
+		.burst_us = ms * 1000 / 20,
+		.burst_every_us = ms * 1000 / 4,
+	};
+}
+
+/*
  * Gives the load's operations their work: the workload that the caller chose,
  * with a connection kept that long afterwards, or else a sleep of that length in
  * the server; the least that there is for 0.

@@ -10,13 +10,13 @@
 /* Time for logins and for the loop, where no option sets it. */
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 
-/* The loads of one phase, and what the pool said of its queue at each step. */
+/* The loads of one phase, and what the pool said of its queue at each turn. */
 typedef struct Line
 {
 	Load	   *loads[2];
 	int			nloads;
 	GrantOrder	order;
-	uint64		steps;
+	int			ended;			/* operations, so far */
 	uint64		wrong;			/* the length of the queue was not the truth */
 	int			longest;
 } Line;
@@ -42,12 +42,13 @@ line_step(Run *run, Line *line)
 	bool		over = true;
 
 	run_publish(run);
+	line->ended = 0;
 	for (int i = 0; i < line->nloads; i++)
 	{
 		asking += line->loads[i]->asking;
+		line->ended += line->loads[i]->ended;
 		over &= load_is_over(line->loads[i]);
 	}
-	line->steps++;
 	line->wrong += run->services[0].published.waiting != asking;
 	line->longest = Max(line->longest, asking);
 	return over;
@@ -87,6 +88,7 @@ line_up(Run *run)
 	phase(run, "line up");
 	line_add(run, &line, options->long_operations, options->long_ms);
 	line_add(run, &line, options->quick_operations, 0);
+	run_progress(run, &line.ended, (int) n);
 	load_begin(line.loads[0]);
 	load_begin(line.loads[1]);
 	wait_until(run, line_step(run, &line),
@@ -128,6 +130,7 @@ time_out(Run *run, Tally *before)
 	pool_acquire(run->pool, run_capacity(run));
 	wait_until(run, run->pool->stats.held == run_capacity(run), SETTLE_TIMEOUT_MS);
 	line_add(run, &line, n, 0);
+	run_progress(run, &line.ended, (int) n);
 	load_begin(line.loads[0]);
 	wait_until(run, line_step(run, &line), options->pool_timeout_ms + options->tolerance_ms);
 	tally = line_tally(&line);

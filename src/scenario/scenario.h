@@ -177,6 +177,7 @@ extern void workload_try(Run *run);
 /* The run's own load: see loads.c. */
 extern LoadConfig load_of(Run *run, const RunService *service);
 extern int	run_capacity(const Run *run);
+extern Arrival load_arrival(const Run *run, int64 ms);
 extern void load_work(Run *run, LoadConfig *config, int64 ms);
 extern void load_end(Run *run, Load *load, int64 timeout_ms);
 extern void check_all_ended(Run *run, const char *name, const Tally *tally);
