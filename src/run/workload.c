@@ -81,6 +81,12 @@ sequence_lasts(const Node *node)
 }
 
 static bool
+transaction_lasts(const Node *node)
+{
+	return ((const TransactionStmt *) node)->kind == TRANS_STMT_PREPARE;
+}
+
+static bool
 always(const Node *node)
 {
 	return true;
@@ -108,6 +114,7 @@ static const struct
 	{T_SelectStmt, select_into_lasts, "INTO TEMP " TEMPORARY},
 	{T_ViewStmt, view_lasts, TEMPORARY},
 	{T_CreateSeqStmt, sequence_lasts, TEMPORARY},
+	{T_TransactionStmt, transaction_lasts, "leaves a prepared transaction behind"},
 };
 
 static void

@@ -88,6 +88,7 @@ typedef struct Motion
 	Load	   *load;
 	uint64		agreed_us;
 	uint64		longest_us;
+	int			peak;			/* most connections in use */
 } Motion;
 
 static bool
@@ -96,6 +97,7 @@ in_motion(Run *run, Motion *motion)
 	uint64		now_us = loop_now_us();
 
 	run_publish(run);
+	motion->peak = Max(motion->peak, run->pool->stats.held);
 	if (run->services[0].published.in_use == motion->load->holding)
 		motion->agreed_us = now_us;
 	else
@@ -104,7 +106,7 @@ in_motion(Run *run, Motion *motion)
 }
 
 static void
-churn_figures(Run *run, const Load *load, const Tally *tally, double elapsed_s)
+churn_figures(Run *run, const Motion *motion, const Tally *tally)
 {
 	static const int quantiles[] = {10, 25, 50, 75, 90, 99};
 	double		granted = Max(tally->granted, 1);
@@ -115,16 +117,15 @@ churn_figures(Run *run, const Load *load, const Tally *tally, double elapsed_s)
 	phase_figure(run, "timed_out", tally->timed_out);
 	phase_figure(run, "failed", tally->failed);
 	phase_figure(run, "queued", tally->queued);
-	phase_figure(run, "rate_per_s", tally->asked / elapsed_s);
+	phase_figure(run, "rate_per_s", tally->asked * 1e6 / motion->load->arrival.duration_us);
 	phase_figure(run, "mean_hold_ms", tally->hold_us / granted / 1000);
 	phase_figure(run, "mean_wait_ms", tally->wait_us / granted / 1000);
-	phase_figure(run, "wait_error_ms", load_wait_error_us(load) / 1000);
+	phase_figure(run, "wait_error_ms", load_wait_error_us(motion->load) / 1000);
 	for (int i = 0; i < lengthof(quantiles); i++)
 		phase_figure(run, psprintf("wait_p%d_ms", quantiles[i]),
 					 histogram_ms(&tally->wait, quantiles[i] / 100.0));
 	phase_figure(run, "wait_max_ms", histogram_max_ms(&tally->wait));
-	phase_figure(run, "peak_overflow",
-				 Max(run->pool->stats.peak_held - run->plan.options.pool_size, 0));
+	phase_figure(run, "peak_overflow", Max(motion->peak - run->plan.options.pool_size, 0));
 }
 
 /* The clients come at random, as the seed says, and hold as long as it says. */
@@ -144,9 +145,9 @@ churn_load(Run *run)
 
 /* What came and went is what was reported; the mean numbers follow Little's law. */
 static void
-churn_checks(Run *run, const Load *load, const Tally *tally, const PoolStats *before, double in_use)
+churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *before, double in_use)
 {
-	double		little = tally->hold_us / load->arrival.duration_us;
+	double		little = tally->hold_us / p->elapsed_us;
 	int64		held = run->pool->stats.granted - before->granted - tally->granted;
 
 	check_count(run, "granted in the churn", tally->granted + held,
@@ -175,11 +176,11 @@ churn(Run *run)
 	PoolStats	before = run->pool->stats;
 	Motion		motion = {.agreed_us = loop_now_us()};
 	Tally	   *tally = palloc0(sizeof(Tally));
-	double		in_use_s;
+	double		in_use;
 	Phase	   *p = phase(run, "churn");
 
 	run_publish(run);
-	in_use_s = service->in_use_s;
+	in_use = service->in_use_s;
 	motion.load = churn_load(run);
 	run_progress(run, &motion.load->ended, (int) arrival_expected(&motion.load->arrival));
 	load_begin(motion.load);
@@ -187,17 +188,16 @@ churn(Run *run)
 			   run->plan.options.churn_ms + run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	load_tally(motion.load, tally);
-	in_use_s = service->in_use_s - in_use_s;
-	churn_figures(run, motion.load, tally, p->elapsed_us / 1e6);
+	in_use = (service->in_use_s - in_use) * 1e6 / p->elapsed_us;
+	churn_figures(run, &motion, tally);
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed, " UINT64_FORMAT " timed out   %.2f in use on average",
-			   tally->asked, tally->failed, tally->timed_out,
-			   in_use_s * 1e6 / motion.load->arrival.duration_us);
+			   tally->asked, tally->failed, tally->timed_out, in_use);
 	if (tally->granted == 0)
 		run_end(run, VERDICT_INVALID, "nothing moved: no operation was granted a connection");
 	check_at_most(run, "longest disagreement in motion", sample_interval,
 				  motion.longest_us / 1000.0, "ms",
 				  "the view shows another number of connections in use than there are");
-	churn_checks(run, motion.load, tally, &before, in_use_s * 1e6 / motion.load->arrival.duration_us);
+	churn_checks(run, p, tally, &before, in_use);
 }
 
 static void

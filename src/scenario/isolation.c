@@ -75,19 +75,30 @@ limits_note(const Run *run, Limits *limits)
 		limits->pool_us = loop_now_us();
 }
 
-/* "role_limit > pool_timeout", in the order in which they were felt. */
+/* The one that was felt first. */
 static const char *
-limits_text(bool role, bool pool, bool role_first)
+limits_first(const Limits *limits)
 {
-	if (role && pool)
-		return role_first ? "role_limit > pool_timeout" : "pool_timeout > role_limit";
-	return role ? "role_limit" : pool ? "pool_timeout" : "none";
+	if (limits->role_us == 0 && limits->pool_us == 0)
+		return "none";
+	if (limits->pool_us == 0 || (limits->role_us != 0 && limits->role_us < limits->pool_us))
+		return "role_limit";
+	return "pool_timeout";
 }
 
-static double
-after_ms(uint64 moment_us, const Phase *p)
+/* "role_limit after 8 ms, pool_timeout after 300 ms", in the order in which they were felt. */
+static char *
+limits_text(const Limits *limits, const Phase *p)
 {
-	return moment_us > 0 ? (moment_us - p->started_us) / 1000.0 : 0;
+	char	   *role = limits->role_us == 0 ? NULL
+		: psprintf("role_limit after %.0f ms", (limits->role_us - p->started_us) / 1000.0);
+	char	   *pool = limits->pool_us == 0 ? NULL
+		: psprintf("pool_timeout after %.0f ms", (limits->pool_us - p->started_us) / 1000.0);
+
+	if (role != NULL && pool != NULL)
+		return limits->role_us < limits->pool_us
+			? psprintf("%s, %s", role, pool) : psprintf("%s, %s", pool, role);
+	return role != NULL ? role : pool != NULL ? pool : "no limit was felt";
 }
 
 /* More clients than the first service has connections, none of them quick. */
@@ -118,7 +129,7 @@ static bool
 exhausted_for(const Run *run, Limits *limits, uint64 until_us)
 {
 	limits_note(run, limits);
-	return limits->pool_us != 0 && loop_now_us() >= until_us;
+	return run_sent_away(&run->pool->stats) > 0 && loop_now_us() >= until_us;
 }
 
 static void
@@ -143,8 +154,8 @@ exhaust(Run *run, const Tally *before)
 	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	load_tally(second, tally);
-	phase_note(run, "the first: " UINT64_FORMAT " sent away, role_limit after %.0f ms, pool_timeout after %.0f ms",
-			   run_sent_away(&run->pool->stats), after_ms(limits.role_us, p), after_ms(limits.pool_us, p));
+	phase_note(run, "the first: " UINT64_FORMAT " sent away, %s",
+			   run_sent_away(&run->pool->stats), limits_text(&limits, p));
 	phase(run, "beside");
 	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
 			   tally->succeeded * 1e6 / p->elapsed_us, success_percent(tally),
@@ -152,8 +163,8 @@ exhaust(Run *run, const Tally *before)
 	if (run_sent_away(&run->pool->stats) == 0)
 		run_end(run, VERDICT_INVALID, "the first service was not exhausted: nobody was sent away");
 
-	check_text(run, "limits that were felt", limits_text(role_binds, true, true),
-			   limits_text(limits.role_us > 0, limits.pool_us > 0, limits.role_us < limits.pool_us),
+	check_text(run, "limit that was felt first", role_binds ? "role_limit" : "pool_timeout",
+			   limits_first(&limits),
 			   "another limit than expected stopped the first service: see role_limit and pool_timeout_ms");
 	check_rise(run, "refusals in the ledger", run->pool->stats.refused_by[CAUSE_ROLE_LIMIT],
 			   run_refusals_in_ledger(run) - ledger,

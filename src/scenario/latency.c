@@ -40,9 +40,9 @@ cost(Run *run)
 
 	request->events = &no_events;
 	phase(run, "connect");
-	pool_acquire(run->pool, 1);
-	wait_until(run, stats->held == 1, SETTLE_TIMEOUT_MS);
-	pool_release(run->pool, 1);
+	pool_acquire(run->pool, (int) run->plan.options.pool_size);
+	wait_until(run, stats->held == run->plan.options.pool_size, SETTLE_TIMEOUT_MS);
+	pool_release(run->pool, stats->held);
 
 	p = phase(run, "cost");
 	for (; n < COST_OPERATIONS; n++)

@@ -204,6 +204,8 @@ phase_end(Run *run)
 	p->cpu_us = cpu_now_us() - p->cpu_us;
 	if (run->pool != NULL)
 	{
+		if (run->pool->driver->queues)
+			run_sample(run);	/* what happened since the last one belongs to it */
 		p->granted = run->pool->stats.granted - p->before.granted;
 		p->refused = run->pool->stats.refused - p->before.refused;
 		p->timed_out = run->pool->stats.timed_out - p->before.timed_out;

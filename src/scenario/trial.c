@@ -26,8 +26,11 @@ static const char state_sql[] =
 "  FROM pg_catalog.pg_listening_channels() AS c),"
 " (SELECT 'advisory locks ' || pg_catalog.count(*) FROM pg_catalog.pg_locks"
 "  WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'advisory' HAVING pg_catalog.count(*) > 0),"
-" (SELECT 'temporary objects ' || pg_catalog.string_agg(relname, ' ' ORDER BY relname)"
-"  FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()))";
+" (SELECT 'temporary objects ' || pg_catalog.string_agg(name, ' ' ORDER BY name) FROM"
+"  (SELECT relname AS name FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()"
+"   UNION ALL SELECT proname FROM pg_catalog.pg_proc WHERE pronamespace = pg_catalog.pg_my_temp_schema()"
+"   UNION ALL SELECT typname FROM pg_catalog.pg_type"
+"    WHERE typnamespace = pg_catalog.pg_my_temp_schema() AND typrelid = 0 AND typelem = 0) AS t))";
 
 #define FAILURE_LEN 512
 
