@@ -447,7 +447,7 @@ embedded_look(Pool *pool, PoolTruth *truth)
 	truth->full_cause = CAUSE_NONE;
 }
 
-const PoolDriver pool_embedded = {
+static const PoolDriver pool_embedded = {
 	.kind = "pool",
 	.queues = true,
 	.look = embedded_look,

@@ -143,6 +143,7 @@ exhaust(Run *run, const Tally *before)
 	Load	   *first;
 	Load	   *second;
 	int			reach;
+	uint64		beside_us;
 	Phase	   *p = phase(run, "exhaust");
 
 	first = crowd(run);
@@ -151,6 +152,7 @@ exhaust(Run *run, const Tally *before)
 			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	reach = second_reach(run);
 	load_end(run, second, SETTLE_TIMEOUT_MS);
+	beside_us = loop_now_us() - p->started_us;
 	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	load_tally(second, tally);
@@ -158,7 +160,7 @@ exhaust(Run *run, const Tally *before)
 			   run_sent_away(&run->pool->stats), limits_text(&limits, p));
 	phase(run, "beside");
 	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
-			   tally->succeeded * 1e6 / p->elapsed_us, success_percent(tally),
+			   tally->succeeded * 1e6 / beside_us, success_percent(tally),
 			   latency_text(&tally->response));
 	if (run_sent_away(&run->pool->stats) == 0)
 		run_end(run, VERDICT_INVALID, "the first service was not exhausted: nobody was sent away");
