@@ -14,6 +14,8 @@ typedef struct Loop
 	uv_loop_t	uv;
 	WaitEventSet *events;
 	uint32		wait_event;
+	uv_timer_t	pause;			/* ends a wait in libuv */
+	bool		busy;			/* something happened in the last turn */
 	bool		open;
 } Loop;
 

@@ -32,6 +32,9 @@ random_exponential(pg_prng_state *prng)
 void
 arrival_begin(Arrival *arrival, int64 seed)
 {
+	Assert(arrival->rate > 0);
+	Assert(arrival->kind != ARRIVAL_BURST ||
+		   (arrival->burst_rate > 0 && arrival->burst_us < arrival->burst_every_us));
 	random_stream(&arrival->prng, seed, RANDOM_ARRIVALS);
 	arrival->sum = 0;
 }

@@ -67,13 +67,12 @@ pool_grant(Pool *pool, Request *request, Session *session)
 	request->events->ended(request, ACQUIRE_GRANTED);
 }
 
-/* For drivers: the server has refused a login. */
+/* For drivers: the server has refused a login; whether a request ends so is theirs. */
 void
 pool_count_refusal(Pool *pool, const ConnectResult *result)
 {
 	PoolStats  *stats = &pool->stats;
 
-	stats->refused++;
 	stats->refused_by[result->cause]++;
 	stats->slowest_refusal_us = Max(stats->slowest_refusal_us, result->took_us);
 }

@@ -88,7 +88,7 @@ typedef struct PoolStats
 	int			peak_held;
 	uint64		granted;
 	uint64		refused;
-	uint64		refused_by[CAUSES]; /* those that the server refused */
+	uint64		refused_by[CAUSES]; /* logins that the server refused */
 	uint64		timed_out;
 	uint64		failed;			/* ended otherwise; last_failure says how */
 	uint64		released;

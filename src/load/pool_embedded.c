@@ -261,11 +261,13 @@ embedded_not_opened(EmbeddedPool *ep, const ConnectResult *result)
 
 	alarm_set(ep->config.clock, &ep->retry, loop_now_us() + OPEN_RETRY_MS * 1000);
 	ep->pool.last_failure = *result;
+	if (refused)
+		pool_count_refusal(&ep->pool, result);
 	if (stats->wanted == 0)
 		return;
 	request = embedded_next(ep);
 	if (refused)
-		pool_count_refusal(&ep->pool, result);
+		stats->refused++;
 	else
 		stats->failed++;
 	request->events->ended(request, refused ? ACQUIRE_REFUSED : ACQUIRE_FAILED);

@@ -92,6 +92,7 @@ server_connected(Session *session, const ConnectResult *result)
 			pool_grant(&sp->pool, request, session);
 			break;
 		case CONNECT_REFUSED:
+			stats->refused++;
 			pool_count_refusal(&sp->pool, result);
 			request->events->ended(request, ACQUIRE_REFUSED);
 			break;

@@ -14,6 +14,11 @@
 #include "identity.h"
 #include "observe/census.h"
 
+/*
+ * For logins under way.  One that waits for DROP DATABASE, which waits for us,
+ * must be given up before that gives up, after 5 s.
+ */
+#define DRAIN_TIMEOUT_MS	(3 * 1000)
 #define CLOSE_TIMEOUT_MS	(10 * 1000) /* to end by themselves */
 #define BUSY_TIMEOUT_MS		200		/* if they may have something to do */
 #define KILL_TIMEOUT_MS		(5 * 1000)	/* after that */
@@ -72,13 +77,13 @@ pids_text(const Run *run)
 }
 
 /*
- * Nobody gets a connection any more, and logins under way come to their end:
- * one that is cut off half-way could turn up after the proof.
+ * Nobody gets a connection any more, and logins under way come to their end, as
+ * a rule: one that is cut off half-way could turn up after the proof.
  */
 static void
 drain_pools(Run *run)
 {
-	uint64		end_us = loop_now_us() + (uint64) CLOSE_TIMEOUT_MS * 1000;
+	uint64		end_us = loop_now_us() + (uint64) DRAIN_TIMEOUT_MS * 1000;
 
 	for (int i = 0; i < run->nservices; i++)
 		if (run->services[i].pool != NULL)

@@ -90,3 +90,13 @@ check_skip(Run *run, const char *name, const char *why)
 {
 	check_add(run, name, OUTCOME_SKIP, "", "", "", why);
 }
+
+/* Returns whether a claim has failed so far. */
+bool
+check_failed(const Run *run)
+{
+	for (int i = 0; i < run->nchecks; i++)
+		if (run->checks[i].outcome == OUTCOME_FAIL)
+			return true;
+	return false;
+}

@@ -52,6 +52,9 @@ closed_loop(Run *run, const char *name, int clients)
 	if (tally->failed > 0)
 		run_end(run, VERDICT_INVALID, "operations fail even without pressure: " UINT64_FORMAT " of " UINT64_FORMAT,
 				tally->failed, tally->granted);
+	if (result.goodput == 0 && tally_sent_away(tally) == 0)
+		run_end(run, VERDICT_INVALID, "no operation ended within the " INT64_FORMAT " ms of baseline_ms",
+				options->baseline_ms);
 	check_count(run, psprintf("%s: requests sent away", name), 0, tally_sent_away(tally),
 				"the pool does not serve even those that it has connections for");
 	check_all_ended(run, psprintf("%s: requests without an end", name), tally);
@@ -148,7 +151,7 @@ degradation_play(Run *run)
 	Baseline	full = closed_loop(run, "capacity", run_capacity(run));
 
 	if (full.goodput == 0)
-		return;					/* there is nothing that could degrade */
+		return;					/* all were sent away: nothing is left to degrade */
 	sustain(run, full.goodput);
 	recover(run, calm.p99_us);
 	witness_check(run, witness, run->plan.options.response_limit_ms);
@@ -157,6 +160,7 @@ degradation_play(Run *run)
 static void
 degradation_require(const Options *options)
 {
+	require_time_for(options, 2 * options->baseline_ms + options->sustained_ms);
 	if (options->burst_ms >= options->burst_every_ms)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -193,6 +193,7 @@ isolation_play(Run *run)
 static void
 isolation_require(const Options *options)
 {
+	require_time_for(options, options->baseline_ms + options->exhaust_ms + options->long_ms);
 	if (options->clients > options->pool_size)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

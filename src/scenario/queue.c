@@ -10,7 +10,10 @@
 /* Time for logins and for the loop, where no option sets it. */
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 
-/* The loads of one phase, and what the pool said of its queue at each turn. */
+/*
+ * The loads of one phase, and what the pool said of its queue at each turn.  It
+ * outlives the phase: who has found no end by then may yet be served.
+ */
 typedef struct Line
 {
 	Load	   *loads[2];
@@ -82,21 +85,21 @@ line_up(Run *run)
 {
 	const Options *options = &run->plan.options;
 	int64		n = options->long_operations + options->quick_operations;
-	Line		line = {{NULL}};
+	Line	   *line = palloc0(sizeof(Line));
 	Tally	   *tally;
 
 	phase(run, "line up");
-	line_add(run, &line, options->long_operations, options->long_ms);
-	line_add(run, &line, options->quick_operations, 0);
-	run_progress(run, &line.ended, (int) n);
-	load_begin(line.loads[0]);
-	load_begin(line.loads[1]);
-	wait_until(run, line_step(run, &line),
+	line_add(run, line, options->long_operations, options->long_ms);
+	line_add(run, line, options->quick_operations, 0);
+	run_progress(run, &line->ended, (int) n);
+	load_begin(line->loads[0]);
+	load_begin(line->loads[1]);
+	wait_until(run, line_step(run, line),
 			   options->pool_timeout_ms + 2 * options->long_ms + options->tolerance_ms);
-	tally = line_tally(&line);
+	tally = line_tally(line);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations, up to %d waited, at most %.2f s   %s",
-			   tally->asked, line.longest, histogram_max_ms(&tally->wait) / 1000.0,
+			   tally->asked, line->longest, histogram_max_ms(&tally->wait) / 1000.0,
 			   latency_text(&tally->wait));
 
 	check_at_most(run, "connections in use at the most", run_capacity(run),
@@ -104,9 +107,9 @@ line_up(Run *run)
 	if (run->pool->stats.peak_held < run_capacity(run))
 		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once",
 				run->pool->stats.peak_held, run_capacity(run));
-	check_count(run, "granted out of turn", 0, line.order.overtaken,
+	check_count(run, "granted out of turn", 0, line->order.overtaken,
 				"somebody who asked later was served first: the queue is not first in, first out");
-	check_count(run, "wrong lengths of the queue", 0, line.wrong,
+	check_count(run, "wrong lengths of the queue", 0, line->wrong,
 				"the pool and its clients disagree on how many wait: do not trust its metrics");
 	check_all_ended(run, "requests without an end", tally);
 	check_count(run, "refused at once", expected_refusals(run, n, run_capacity(run)), tally->refused,
@@ -123,17 +126,17 @@ time_out(Run *run, Tally *before)
 	const Options *options = &run->plan.options;
 	int64		n = options->quick_operations;
 	int64		refused = expected_refusals(run, n, 0);
-	Line		line = {{NULL}};
+	Line	   *line = palloc0(sizeof(Line));
 	Tally	   *tally;
 
 	phase(run, "time out");
 	pool_acquire(run->pool, run_capacity(run));
 	wait_until(run, run->pool->stats.held == run_capacity(run), SETTLE_TIMEOUT_MS);
-	line_add(run, &line, n, 0);
-	run_progress(run, &line.ended, (int) n);
-	load_begin(line.loads[0]);
-	wait_until(run, line_step(run, &line), options->pool_timeout_ms + options->tolerance_ms);
-	tally = line_tally(&line);
+	line_add(run, line, n, 0);
+	run_progress(run, &line->ended, (int) n);
+	load_begin(line->loads[0]);
+	wait_until(run, line_step(run, line), options->pool_timeout_ms + options->tolerance_ms);
+	tally = line_tally(line);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " timed out, after %.0f to %.0f ms", tally->timed_out,
 			   tally->shortest_timeout_us / 1000.0, tally->longest_timeout_us / 1000.0);
@@ -156,28 +159,28 @@ static void
 come_back(Run *run)
 {
 	PoolStats  *stats = &run->pool->stats;
+	Oid			role = run->services[0].role;
 	PoolTruth	truth;
 	uint64		granted;
-	Phase	   *p = phase(run, "return");
 
+	phase(run, "return");
 	pool_release(run->pool, stats->held);
 	wait_until(run, stats->held == 0 && stats->wanted == 0 && stats->opening == 0, SETTLE_TIMEOUT_MS);
-	pool_look(run->pool, &truth);
-	poll_until(run, sessions_in_activity(run, run->services[0].role) <= truth.idle, SETTLE_TIMEOUT_MS);
 	granted = stats->granted;
 	pool_acquire(run->pool, 1);
 	wait_until(run, stats->granted > granted, SETTLE_TIMEOUT_MS);
+	granted = stats->granted - granted;
 	pool_release(run->pool, 1);
+	pool_look(run->pool, &truth);
+	poll_until(run, sessions_in_activity(run, role) <= truth.idle, SETTLE_TIMEOUT_MS);
 	phase_end(run);
-	phase_note(run, "%d back, %d idle, " UINT64_FORMAT " let in again", run_capacity(run), truth.idle, p->granted);
+	phase_note(run, "%d back, " UINT64_FORMAT " let in again, %d idle", run_capacity(run), granted, truth.idle);
 
 	check_count(run, "connections not given back", 0, truth.in_use,
 				"an operation kept its connection: look for ways out of it that do not release");
-	check_count(run, "idle connections in the server", truth.idle,
-				sessions_in_activity(run, run->services[0].role),
+	check_count(run, "idle connections in the server", truth.idle, sessions_in_activity(run, role),
 				"the pool and the server disagree: see pool_exhaust_backends");
-	check_count(run, "granted after the return", 1, stats->granted - granted,
-				"the pool does not serve any more");
+	check_count(run, "granted after the return", 1, granted, "the pool does not serve any more");
 }
 
 static void
@@ -193,6 +196,7 @@ queue_require(const Options *options)
 	int64		n = options->long_operations + options->quick_operations;
 	int64		most = options->pool_size + options->max_overflow;
 
+	require_time_for(options, options->long_ms + options->pool_timeout_ms);
 	if (n <= most)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

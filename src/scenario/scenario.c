@@ -367,5 +367,6 @@ wait_turn(Run *run, uint64 end_us, int turn_ms)
 	if (now_us >= end_us)
 		return false;
 	loop_turn(&run->loop, turn_ms);
+	run_publish(run);
 	return true;
 }

@@ -171,7 +171,8 @@ extern int	sessions_in_activity(Run *run, Oid role);
 extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
 
-/* What comes before the story: see trial.c. */
+/* What comes before the story: see loads.c and trial.c. */
+extern void require_time_for(const Options *options, int64 ms);
 extern void workload_try(Run *run);
 
 /* The run's own load: see loads.c. */
@@ -217,6 +218,7 @@ extern void check_near(Run *run, const char *name, double expected, double toler
 					   double observed, const char *unit, const char *detail);
 extern void check_text(Run *run, const char *name, const char *expected,
 					   const char *observed, const char *detail);
+extern bool check_failed(const Run *run);
 extern void check_skip(Run *run, const char *name, const char *why);
 
 /* The stories. */

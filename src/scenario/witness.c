@@ -12,7 +12,8 @@
 
 #define PACE_US				(50 * 1000) /* between two notifications */
 
-#define CHANNEL				"pool_exhaust_witness"
+/* Each run has one of its own: all sessions of a database hear all of them. */
+#define CHANNEL				"pool_exhaust_witness_" INT64_FORMAT
 
 struct Witness
 {
@@ -46,7 +47,8 @@ witness_send(Alarm *alarm)
 	Witness    *witness = alarm->owner;
 	char		sql[128];
 
-	snprintf(sql, sizeof(sql), "NOTIFY " CHANNEL ", '" UINT64_FORMAT "'", loop_now_us());
+	snprintf(sql, sizeof(sql), "NOTIFY " CHANNEL ", '" UINT64_FORMAT "'",
+			 witness->run->slot->run_id, loop_now_us());
 	if (witness->notifier.state != SESSION_OPEN)
 		return;
 	witness->sent++;
@@ -74,11 +76,13 @@ static void
 witness_connected(Session *session, const ConnectResult *result)
 {
 	Witness    *witness = session->owner;
+	char		sql[128];
 
+	snprintf(sql, sizeof(sql), "LISTEN " CHANNEL, witness->run->slot->run_id);
 	if (result->end != CONNECT_GRANTED)
 		witness->lost++;
 	else if (session == &witness->listener)
-		session_query(session, "LISTEN " CHANNEL, LOGIN_TIMEOUT_MS, witness_listens, witness);
+		session_query(session, sql, LOGIN_TIMEOUT_MS, witness_listens, witness);
 	else
 		witness->ready++;
 }
