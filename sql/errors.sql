@@ -126,7 +126,16 @@ SELECT refusal('isolation', '{"pool_size": 2, "clients": 3}');
 SELECT refusal('isolation', '{"pool_timeout_ms": 400, "long_ms": 400}');
 SELECT refusal('isolation', '{"pool_timeout_ms": 500, "long_ms": 400}');
 SELECT refusal('latency', '{"levels": [50, 101]}');
-SELECT refusal('latency', '{"levels": [0]}');
+SELECT refusal('latency', '{"levels": [0], "tolerance_percent": 6}');
+SELECT refusal('latency', '{"pool_size": 1, "max_overflow": 1, "levels": [100, 20]}');
+SELECT refusal('queue', '{"long_ms": 1000, "pool_timeout_ms": 1000, "timeout_ms": 2000}');
+SELECT refusal('degradation', '{"baseline_ms": 500, "sustained_ms": 1000, "timeout_ms": 2000}');
+SELECT refusal('isolation', '{"baseline_ms": 500, "exhaust_ms": 500, "long_ms": 1000, "timeout_ms": 2000}');
+SELECT refusal('latency', '{"levels": [20, 50], "level_ms": 1000, "timeout_ms": 2000}');
+SELECT refusal('accuracy', '{"churn_ms": 2000, "timeout_ms": 2000}');
+SET pool_exhaust.max_run_time = '2s';
+SELECT refusal('accuracy', '{"churn_ms": 2000, "timeout_ms": 10000}');
+RESET pool_exhaust.max_run_time;
 
 -- More connections than there are: two services, sessions beside the pool
 SELECT refusal(scenario, '{"pool_size": 9999, "max_overflow": 4}')

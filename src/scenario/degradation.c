@@ -22,6 +22,7 @@
 typedef struct Baseline
 {
 	double		goodput;		/* operations a second */
+	double		undisturbed;	/* the same, if each took no longer than the median */
 	uint64		p99_us;			/* of their responses */
 } Baseline;
 
@@ -33,6 +34,7 @@ closed_loop(Run *run, const char *name, int clients)
 	LoadConfig	config = load_of(run, &run->services[0]);
 	Tally	   *tally = palloc0(sizeof(Tally));
 	Baseline	result;
+	uint64		succeeded;
 	Load	   *load;
 	Phase	   *p = phase(run, name);
 
@@ -40,11 +42,15 @@ closed_loop(Run *run, const char *name, int clients)
 	config.clients = clients;
 	load = load_create(&config);
 	load_begin(load);
+	wait_until(run, load->holding == clients, options->connect_timeout_ms);
+	p->started_us = loop_now_us();
+	succeeded = load->calm.succeeded;
 	wait_until(run, false, options->baseline_ms);
-	result.goodput = load->calm.succeeded * 1e6 / (loop_now_us() - p->started_us);
+	result.goodput = (load->calm.succeeded - succeeded) * 1e6 / (loop_now_us() - p->started_us);
 	load_end(run, load, options->response_limit_ms);
 	phase_end(run);
 	load_tally(load, tally);
+	result.undisturbed = clients * 1e3 / Max(histogram_ms(&tally->response, 0.50), 0.001);
 	result.p99_us = (uint64) (histogram_ms(&tally->response, 0.99) * 1000);
 	phase_figure(run, "goodput_per_s", result.goodput);
 	phase_note(run, "%d clients, %.0f operations/s   %s", clients, result.goodput,
@@ -67,15 +73,19 @@ percent(uint64 part, uint64 whole)
 	return whole > 0 ? 100.0 * part / whole : 0;
 }
 
-/* The load itself; rates are in operations a second. */
+/*
+ * The load itself.  It counts from what the pool got done; bursts from what it
+ * can do at best, so that they are too much for it even if the machine was busy
+ * when that was measured.
+ */
 static void
-sustain(Run *run, double goodput)
+sustain(Run *run, const Baseline *full)
 {
 	const Options *options = &run->plan.options;
 	Arrival		arrival = {
 		.kind = ARRIVAL_BURST,
-		.rate = goodput * options->load_percent / 100,
-		.burst_rate = goodput * options->burst_percent / 100,
+		.rate = full->goodput * options->load_percent / 100,
+		.burst_rate = Max(full->goodput, full->undisturbed) * options->burst_percent / 100,
 		.duration_us = options->sustained_ms * 1000,
 		.burst_us = options->burst_ms * 1000,
 		.burst_every_us = options->burst_every_ms * 1000,
@@ -152,7 +162,7 @@ degradation_play(Run *run)
 
 	if (full.goodput == 0)
 		return;					/* all were sent away: nothing is left to degrade */
-	sustain(run, full.goodput);
+	sustain(run, &full);
 	recover(run, calm.p99_us);
 	witness_check(run, witness, run->plan.options.response_limit_ms);
 }
