@@ -14,7 +14,10 @@
 
 #include <errno.h>
 
+#include "mb/pg_wchar.h"
+
 #include "session.h"
+#include "text.h"
 
 /* Adds one parameter.  Keyword and value must live as long as the login. */
 void
@@ -79,12 +82,14 @@ result_from_error(ConnectResult *result, const PGconn *conn)
 		strlcpy(result->sqlstate, sqlstate, 6);
 		find_routine(text, result->routine);
 		strlcpy(result->message, message, Min(strcspn(message, "\n") + 1, MESSAGE_LEN));
+		text_make_valid(result->message, GetDatabaseEncoding());
 		result->cause = cause_classify(result->sqlstate, result->routine);
 		result->end = result->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
 		return;
 	}
 	strlcpy(result->message, text, MESSAGE_LEN);
 	result->message[strcspn(result->message, "\n")] = '\0';
+	text_make_valid(result->message, GetDatabaseEncoding());
 	result->end = strstr(text, strerror(EAGAIN)) != NULL ? CONNECT_BACKLOG : CONNECT_BROKEN;
 }
 

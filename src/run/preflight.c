@@ -92,6 +92,22 @@ require_room(TargetKind target, const Census *census, int needed, const char *as
 						 limiting_options[target])));
 }
 
+/* What a workload makes elsewhere could not be dropped with the run's role. */
+static void
+require_workload(const Options *options)
+{
+	if (options->workload[0] == '\0')
+		return;
+	workload_require(options->workload);
+	if (options->database[0] != '\0' && get_database_oid(options->database, false) != MyDatabaseId)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options contradict each other: a workload cannot run in another database than this one"),
+				 errdetail("What it makes there could not be dropped with the role of the run."),
+				 errhint("Connect to database \"%s\", create the extension there, and run the scenario without option \"database\".",
+						 options->database)));
+}
+
 /* How many connections the run would hold.  ERROR if there are not that many. */
 static int
 connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *census)
@@ -187,8 +203,7 @@ preflight_plan(RunPlan *plan)
 	needed = connections_needed(plan, scenario, &census);
 	if (scenario->require != NULL)
 		scenario->require(&plan->options);
-	if (plan->options.workload[0] != '\0')
-		workload_require(plan->options.workload);
+	require_workload(&plan->options);
 	require_cap(plan->target, needed);
 	plan->held_max = max_connections_per_run;
 	require_descriptors(needed + (int) plan->options.handshakes);

@@ -74,6 +74,35 @@ json_phase(StringInfo json, const Phase *p)
 	appendStringInfoChar(json, '}');
 }
 
+/* What became of the requests to a pool, and of its connections. */
+static void
+json_pool(StringInfo json, const Pool *pool)
+{
+	const PoolStats *stats = &pool->stats;
+	const ConnectResult *failure = &pool->last_failure;
+	bool		first = true;
+
+	appendStringInfo(json, "{\"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT
+					 ", \"timed_out\": " UINT64_FORMAT ", \"failed\": " UINT64_FORMAT
+					 ", \"lost\": " UINT64_FORMAT ", \"replaced\": " UINT64_FORMAT
+					 ", \"expired\": " UINT64_FORMAT ", \"stalled\": " UINT64_FORMAT
+					 ", \"refused_logins\": {",
+					 stats->granted, stats->refused, stats->timed_out, stats->failed, stats->lost,
+					 stats->replaced, stats->expired, stats->stalled);
+	for (int i = 0; i < CAUSES; i++)
+	{
+		if (stats->refused_by[i] == 0)
+			continue;
+		appendStringInfo(json, "%s\"%s\": " UINT64_FORMAT, first ? "" : ", ",
+						 cause_kinds[i].name, stats->refused_by[i]);
+		first = false;
+	}
+	appendStringInfoString(json, "}, \"last_failure\": ");
+	escape_json(json, psprintf("%s%s%s", failure->sqlstate, failure->sqlstate[0] ? " " : "",
+							   failure->message));
+	appendStringInfoChar(json, '}');
+}
+
 /* What the report needs beside checks and samples. */
 static char *
 summary_json(const Run *run)
@@ -85,9 +114,8 @@ summary_json(const Run *run)
 		peak = Max(peak, run->timeline.samples[i].in_use);
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"capacity\": %d, \"peak_in_use\": %d, \"elapsed_ms\": %.3f, "
-					 "\"stalled\": " UINT64_FORMAT ", \"way_in\": ",
-					 run->timeline.capacity, peak, (loop_now_us() - run->started_us) / 1000.0,
-					 run->pool != NULL ? run->pool->stats.stalled : 0);
+					 "\"way_in\": ",
+					 run->timeline.capacity, peak, (loop_now_us() - run->started_us) / 1000.0);
 	escape_json(&json, run->way_in != NULL ? run->way_in : "");
 	appendStringInfoString(&json, ", \"phases\": [");
 	for (int i = 0; i < run->nphases; i++)
@@ -95,6 +123,13 @@ summary_json(const Run *run)
 		if (i > 0)
 			appendStringInfoString(&json, ", ");
 		json_phase(&json, &run->phases[i]);
+	}
+	appendStringInfoString(&json, "], \"pools\": [");
+	for (int i = 0; i < run->nservices && run->services[i].pool != NULL; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(&json, ", ");
+		json_pool(&json, run->services[i].pool);
 	}
 	appendStringInfoString(&json, "]}");
 	return json.data;

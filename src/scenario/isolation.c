@@ -154,6 +154,7 @@ exhaust(Run *run, const Tally *before)
 	load_end(run, second, SETTLE_TIMEOUT_MS);
 	beside_us = loop_now_us() - p->started_us;
 	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* they may yet be refused */
 	phase_end(run);
 	load_tally(second, tally);
 	phase_note(run, "the first: " UINT64_FORMAT " sent away, %s",

@@ -102,6 +102,18 @@ check_all_ended(Run *run, const char *name, const Tally *tally)
 				"somebody waits for ever: a release woke nobody");
 }
 
+/* Why requests of this pool were not served, or operations of it failed, for a check. */
+const char *
+failure_text(const Pool *pool)
+{
+	const ConnectResult *failure = &pool->last_failure;
+
+	if (failure->message[0] == '\0')
+		return "the server log says why";
+	return psprintf("the last login that failed: %s%s%s", failure->sqlstate,
+					failure->sqlstate[0] ? " " : "", failure->message);
+}
+
 /* "p50 1.2 ms   p99 3.4 ms" */
 char *
 latency_text(const Histogram *h)

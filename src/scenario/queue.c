@@ -115,7 +115,7 @@ line_up(Run *run)
 	check_count(run, "refused at once", expected_refusals(run, n, run_capacity(run)), tally->refused,
 				"see option max_waiting, and pool_exhaust_refused_services for logins that the server refused");
 	check_count(run, "operations that failed", 0, tally->failed + tally->unserved,
-				"the server log says why");
+				failure_text(run->pool));
 	return tally;
 }
 
