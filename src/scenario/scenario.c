@@ -344,6 +344,16 @@ protect_bystanders(Run *run)
 				run->plan.options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
 }
 
+static int
+connections_held(const Run *run)
+{
+	int			held = 0;
+
+	for (int i = 0; i < run->nservices; i++)
+		held += run->services[i].pool->stats.held;
+	return held;
+}
+
 /*
  * One turn of a wait: ends the story if the run must end, otherwise turns the
  * loop once, for at most turn_ms.  Returns false when the time is over.
@@ -359,7 +369,7 @@ wait_turn(Run *run, uint64 end_us, int turn_ms)
 		pg_atomic_write_u32(&run->slot->done, *run->done);
 	if (run->pool != NULL)
 	{
-		pg_atomic_write_u32(&run->slot->connections, run->pool->stats.held);
+		pg_atomic_write_u32(&run->slot->connections, connections_held(run));
 		if (now_us >= run->sample_us)
 			run_sample(run);
 		run_publish(run);
