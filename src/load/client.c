@@ -36,6 +36,7 @@ struct Client
 	int			left;			/* operations still to do, of a closed loop */
 	bool		failing;		/* this operation is to fail */
 	bool		failed;			/* it has */
+	bool		leaked;			/* and kept its connection: nobody is there any more */
 };
 
 static void client_ask(Client *client);
@@ -118,7 +119,8 @@ client_finish(Client *client)
 	}
 	if (client->failed && load->config.leak_on_error)
 	{
-		load->leaked++;			/* and the client with it: it still has the connection */
+		client->leaked = true;
+		load->leaked++;
 		load->busy--;
 		return;
 	}
@@ -225,6 +227,15 @@ client_lost(Request *request)
 {
 	Client	   *client = (Client *) request;
 
+	if (client->leaked)
+	{
+		client->leaked = false;
+		client->load->leaked--;
+		client->load->holding--;
+		pool_give_back(request);
+		dlist_push_head(&client->load->free, &client->node);
+		return;
+	}
 	alarm_unset(client->load->config.clock, &client->alarm);
 	client->failed = true;
 	client_finish(client);

@@ -95,8 +95,9 @@ drain_pools(Run *run)
 }
 
 /*
- * Lets go of every connection.  A backend in the middle of a statement does not
- * notice that its client has gone, so those are ended without waiting for it.
+ * Lets go of every connection.  A backend in the middle of a statement, or one
+ * whose login waits for a lock, does not notice that its client has gone, so
+ * those are ended without waiting for it.
  */
 static void
 close_sessions(Run *run)
@@ -115,7 +116,7 @@ close_sessions(Run *run)
 
 		if (pool == NULL)
 			continue;
-		busy |= pool->stats.held > 0 && pool->driver->queues;
+		busy |= pool->driver->queues && (pool->stats.held > 0 || pool->stats.opening > 0);
 		pool_close(pool);
 	}
 	if (wait_for_silence(run, busy ? BUSY_TIMEOUT_MS : CLOSE_TIMEOUT_MS) > 0)

@@ -75,17 +75,6 @@ limits_note(const Run *run, Limits *limits)
 		limits->pool_us = loop_now_us();
 }
 
-/* The one that was felt first. */
-static const char *
-limits_first(const Limits *limits)
-{
-	if (limits->role_us == 0 && limits->pool_us == 0)
-		return "none";
-	if (limits->pool_us == 0 || (limits->role_us != 0 && limits->role_us < limits->pool_us))
-		return "role_limit";
-	return "pool_timeout";
-}
-
 /* "role_limit after 8 ms, pool_timeout after 300 ms", in the order in which they were felt. */
 static char *
 limits_text(const Limits *limits, const Phase *p)
@@ -136,10 +125,10 @@ static void
 exhaust(Run *run, const Tally *before)
 {
 	const Options *options = &run->plan.options;
-	bool		role_binds = options->role_limit < run_capacity(run);
 	int64		ledger = run_refusals_in_ledger(run);
 	Limits		limits = {0};
 	Tally	   *tally = palloc0(sizeof(Tally));
+	Tally	   *crowd_tally = palloc0(sizeof(Tally));
 	Load	   *first;
 	Load	   *second;
 	int			reach;
@@ -166,12 +155,12 @@ exhaust(Run *run, const Tally *before)
 	if (run_sent_away(&run->pool->stats) == 0)
 		run_end(run, VERDICT_INVALID, "the first service was not exhausted: nobody was sent away");
 
-	check_text(run, "limit that was felt first", role_binds ? "role_limit" : "pool_timeout",
-			   limits_first(&limits),
-			   "another limit than expected stopped the first service: see role_limit and pool_timeout_ms");
 	check_rise(run, "refusals in the ledger", run->pool->stats.refused_by[CAUSE_ROLE_LIMIT],
 			   run_refusals_in_ledger(run) - ledger,
 			   "logins of the first service and the server's ledger disagree: see pool_exhaust_refusals");
+	load_tally(first, crowd_tally);
+	check_all_ended(run, "the first: requests without an end", crowd_tally);
+	check_all_ended(run, "the second: requests without an end", tally);
 	check_at_least(run, "success of the second service", success_percent(before) - SUCCESS_SLACK,
 				   success_percent(tally), "%",
 				   "the second service suffers from the first: do they share a pool or a limit?");
