@@ -136,6 +136,7 @@ SELECT refusal('accuracy', '{"churn_ms": 2000, "timeout_ms": 2000}');
 SET pool_exhaust.max_run_time = '2s';
 SELECT refusal('accuracy', '{"churn_ms": 2000, "timeout_ms": 10000}');
 RESET pool_exhaust.max_run_time;
+SELECT refusal('queue', '{"database": "template1", "workload": "SELECT 1"}');
 
 -- More connections than there are: two services, sessions beside the pool
 SELECT refusal(scenario, '{"pool_size": 9999, "max_overflow": 4}')

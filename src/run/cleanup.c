@@ -109,7 +109,10 @@ close_sessions(Run *run)
 	drain_pools(run);
 	alarm_clock_close(&run->clock);
 	for (int i = 0; i < run->nloose; i++)
+	{
+		busy |= run->loose[i]->done != NULL;
 		session_close(run->loose[i]);
+	}
 	for (int i = 0; i < run->nservices; i++)
 	{
 		Pool	   *pool = run->services[i].pool;

@@ -54,6 +54,7 @@ cost(Run *run)
 	}
 	phase_end(run);
 	pool_cancel(run->pool);
+	memset(&run->pool->waits, 0, sizeof(run->pool->waits)); /* nobody waited for these */
 	phase_note(run, "%d times an idle connection acquired and released, %.2f us each",
 			   n, (double) p->elapsed_us / Max(n, 1));
 }
