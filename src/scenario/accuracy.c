@@ -47,7 +47,8 @@ hold(Run *run, int n)
 		pool_acquire(run->pool, n - stats->held);
 	else
 		pool_release(run->pool, stats->held - n);
-	wait_until(run, stats->held == n && stats->opening == 0 && stats->wanted == 0, SETTLE_TIMEOUT_MS);
+	wait_until(run, stats->opening == 0 && stats->wanted == 0, SETTLE_TIMEOUT_MS);
+	require_held(run, n);
 	run_publish(run);
 }
 
@@ -196,7 +197,7 @@ churn(Run *run)
 	churn_figures(run, &motion, tally);
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed, " UINT64_FORMAT " timed out   %.2f in use on average",
 			   tally->asked, tally->failed, tally->timed_out, in_use);
-	if (tally->granted == 0)
+	if (tally->granted == 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "nothing moved: no operation was granted a connection");
 	check_at_most(run, "longest disagreement in motion", sample_interval,
 				  motion.longest_us / 1000.0, "ms",

@@ -111,7 +111,7 @@ sustain(Run *run, const Baseline *full)
 	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, %.0f/s   %s",
 			   arrival.rate, arrival.burst_rate, all->succeeded, all->asked,
 			   all->succeeded * 1e6 / p->elapsed_us, latency_text(&all->response));
-	if (burst->queued == 0)
+	if (burst->queued == 0 && tally_sent_away(burst) == 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "the bursts made nobody wait: raise burst_percent or burst_ms");
 
 	check_all_ended(run, "load: requests without an end", all);

@@ -153,13 +153,17 @@ level(Run *run, int percent)
 			   histogram_ms(&tally->wait, 0.50), histogram_ms(&tally->wait, 0.95),
 			   histogram_ms(&tally->wait, 0.99), histogram_max_ms(&tally->wait), parts_text(tally),
 			   100 * utilization);
-	if (tally->granted == 0)
-		run_end(run, VERDICT_INVALID, "nobody got a connection at %d %% utilization", percent);
+	if (tally->asked == 0 && !check_failed(run))
+		run_end(run, VERDICT_INVALID, "nobody asked for a connection at %d %% utilization: raise rate or level_ms", percent);
 
 	if (percent <= options->latency_limit_percent)
+	{
+		check_count(run, psprintf("sent away at %d %%", percent), 0, tally_sent_away(tally),
+					"a pool that is not full sends clients away: see pool_exhaust_samples");
 		check_at_most(run, psprintf("p99 at %d %%", percent), options->latency_limit_ms,
 					  histogram_ms(&tally->wait, 0.99), "ms",
 					  "it takes too long to get a connection from a pool that is not full");
+	}
 	check_all_ended(run, psprintf("requests without an end at %d %%", percent), tally);
 	return fabs(utilization - share) * 100 <= options->tolerance_percent;
 }

@@ -114,6 +114,17 @@ failure_text(const Pool *pool)
 					failure->sqlstate[0] ? " " : "", failure->message);
 }
 
+/* Ends the run as invalid if less than n connections are held, and no claim is broken yet. */
+void
+require_held(Run *run, int n)
+{
+	int			held = run->pool->stats.held;
+
+	if (held < n && !check_failed(run))
+		run_end(run, VERDICT_INVALID, "only %d of %d connections could be held: %s", held, n,
+				failure_text(run->pool));
+}
+
 /* "p50 1.2 ms   p99 3.4 ms" */
 char *
 latency_text(const Histogram *h)

@@ -131,7 +131,8 @@ time_out(Run *run, Tally *before)
 
 	phase(run, "time out");
 	pool_acquire(run->pool, run_capacity(run));
-	wait_until(run, run->pool->stats.held == run_capacity(run), SETTLE_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.opening == 0 && run->pool->stats.wanted == 0, SETTLE_TIMEOUT_MS);
+	require_held(run, run_capacity(run));
 	line_add(run, line, n, 0);
 	run_progress(run, &line->ended, (int) n);
 	load_begin(line->loads[0]);

@@ -22,6 +22,9 @@
 
 #define LOOK_OUT_US		(100 * 1000)
 
+/* Of a path of health that goes up and down for hours the beginning will do. */
+#define HEALTH_PATH_MAX	1024
+
 const Scenario *const scenarios[] = {
 	&scenario_saturation,
 	&scenario_queue,
@@ -215,8 +218,11 @@ phase_end(Run *run)
 static void
 health_path_add(Run *run, Health health)
 {
-	MemoryContext old = MemoryContextSwitchTo(run->context);
+	MemoryContext old;
 
+	if (run->health_path.len > HEALTH_PATH_MAX)
+		return;
+	old = MemoryContextSwitchTo(run->context);
 	if (run->health_path.data == NULL)
 		initStringInfo(&run->health_path);
 	else

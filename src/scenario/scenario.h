@@ -182,6 +182,7 @@ extern Arrival load_arrival(const Run *run, int64 ms);
 extern void load_work(Run *run, LoadConfig *config, int64 ms);
 extern void load_end(Run *run, Load *load, int64 timeout_ms);
 extern void check_all_ended(Run *run, const char *name, const Tally *tally);
+extern void require_held(Run *run, int n);
 extern const char *failure_text(const Pool *pool);
 extern char *latency_text(const Histogram *h);
 
