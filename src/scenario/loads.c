@@ -109,7 +109,7 @@ failure_text(const Pool *pool)
 	const ConnectResult *failure = &pool->last_failure;
 
 	if (failure->message[0] == '\0')
-		return "the server log says why";
+		return pool->stats.timed_out > 0 ? "requests timed out: see pool_timeout_ms" : "the server log says why";
 	return psprintf("the last login that failed: %s%s%s", failure->sqlstate,
 					failure->sqlstate[0] ? " " : "", failure->message);
 }
