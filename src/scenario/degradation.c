@@ -170,6 +170,9 @@ degradation_play(Run *run)
 static void
 degradation_require(const Options *options)
 {
+	double		bursts = (double) options->burst_ms / options->burst_every_ms;
+	double		average = options->load_percent * (1 - bursts) + options->burst_percent * bursts;
+
 	require_time_for(options, 2 * options->baseline_ms + options->sustained_ms);
 	if (options->burst_ms >= options->burst_every_ms)
 		ereport(ERROR,
@@ -183,6 +186,12 @@ degradation_require(const Options *options)
 				 errmsg("options contradict each other: the first burst ends after " INT64_FORMAT " ms, the load after " INT64_FORMAT " ms",
 						options->burst_every_ms, options->sustained_ms),
 				 errhint("Lower burst_every_ms, or raise sustained_ms.")));
+	if (average > 100)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options contradict each other: with its bursts the load is %.0f %% of the capacity on average",
+						average),
+				 errhint("No pool bears that for long: lower load_percent, burst_percent or burst_ms, or raise burst_every_ms.")));
 }
 
 const Scenario scenario_degradation = {
