@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "observe/census.h"
 #include "scenario.h"
 
 #define TRIAL_TIMEOUT_MS	(15 * 1000)
@@ -92,6 +93,7 @@ trial_end(Run *run, Trial *trial, const char *reason)
 {
 	session_close(&trial->session);
 	wait_until(run, trial->session.state == SESSION_UNUSED, LOGIN_TIMEOUT_MS);
+	poll_until(run, census_role_sessions(run->services[0].role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
 	if (reason != NULL)
 		run_end(run, VERDICT_INVALID, "%s", reason);
 }
