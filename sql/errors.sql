@@ -122,6 +122,7 @@ SELECT refusal('queue', '{"pool_size": 1, "max_overflow": 2, "long_operations": 
 SELECT refusal('degradation', '{"burst_ms": 500, "burst_every_ms": 500}');
 SELECT refusal('degradation', '{"burst_ms": 501, "burst_every_ms": 500}');
 SELECT refusal('degradation', '{"sustained_ms": 999}');
+SELECT refusal('degradation', '{"load_percent": 80, "burst_percent": 164, "burst_ms": 250, "burst_every_ms": 1000}');
 SELECT refusal('isolation', '{"pool_size": 2, "clients": 3}');
 SELECT refusal('isolation', '{"pool_timeout_ms": 400, "long_ms": 400}');
 SELECT refusal('isolation', '{"pool_timeout_ms": 500, "long_ms": 400}');

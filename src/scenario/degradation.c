@@ -189,7 +189,7 @@ degradation_require(const Options *options)
 	if (average > 100)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options contradict each other: with its bursts the load is %.0f %% of the capacity on average",
+				 errmsg("options contradict each other: with its bursts the load is %.4g %% of the capacity on average",
 						average),
 				 errhint("No pool bears that for long: lower load_percent, burst_percent or burst_ms, or raise burst_every_ms.")));
 }

@@ -1,0 +1,156 @@
+# A pool that breaks its rules is found out: each deliberate fault fails the
+# scenario whose claim it breaks, by the checks that make this claim and by no
+# others. A scenario that does not try what the fault concerns does not pass
+# either: it proved nothing.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use JSON::PP ();
+use PoolExhaust;
+use Test::More;
+
+my $node = new_server('faults', conf => q(
+max_connections = 200
+max_worker_processes = 20
+autovacuum = off
+));
+my $watcher = client($node);
+my $json = JSON::PP->new->canonical;
+
+# Small, but with room for a busy machine: the question is whether a fault is
+# found, not how fast the pool is.
+my %options = (
+	saturation => { role_limit => 4, knocks => 2 },
+	queue => { long_ms => 200, pool_timeout_ms => 1000, tolerance_ms => 3000 },
+	degradation => { pool_size => 4, max_overflow => 2, work_ms => 10, baseline_ms => 200, sustained_ms => 800,
+		burst_ms => 100, burst_every_ms => 400, burst_percent => 150, pool_timeout_ms => 1500, connect_timeout_ms => 1000,
+		response_limit_ms => 2000 },
+	isolation => { baseline_ms => 200, exhaust_ms => 1000, pool_timeout_ms => 800, long_ms => 1000, tolerance_ms => 400 },
+	latency => { levels => [50], level_ms => 500, pool_timeout_ms => 1000, latency_limit_ms => 400, tolerance_percent => 30 },
+	accuracy => { levels => [ 0, 150 ], churn_ms => 500, rate => 400, failing_percent => 20, pool_timeout_ms => 1000, seed => 7 });
+
+# The checks that fail: "name: expected, not observed"; # is a number that
+# varies, * a word. A text is another verdict.
+my %broken = (
+	queue => {
+		lifo => ['granted out of turn: 0, not 14'],
+		ignore_timeout => ['timed out: 5, not 0'],
+		early_timeout => ['earliest timeout: >= 1000, not #'],
+		lost_wakeup => [ 'wrong lengths of the queue: 0, not #', 'requests without an end: 0, not 1' ],
+		no_limit => [ 'connections in use at the most: <= 5, not #', 'timed out: 5, not 0' ],
+		miscount => ['connections not given back: 0, not 1'] },
+	degradation => {
+		lost_wakeup => ['*: requests without an end: 0, not 1'],
+		slow_grant => [ 'baseline: requests sent away: 0, not 1', 'capacity: requests sent away: 0, not 6' ] },
+	isolation => {
+		lost_wakeup => ['the first: requests without an end: 0, not 1'],
+		no_limit => 'invalid: the first service was not exhausted: nobody was sent away',
+		shared_between_services => [
+			'success of the second service: >= 99, not #',
+			'errors in the second service: 0, not #',
+			'p99 of the second service: <= #, not #' ] },
+	latency => {
+		slow_grant => ['p99 at 50 %: <= 400, not #'] },
+	accuracy => {
+		lost_wakeup => ['requests without an end: 0, not 1'],
+		leak_on_error => [ 'connections in use on average: # +- #, not #', 'in use after the churn: 0, not 6' ],
+		miscount => [
+			'pool at 150 %: in use 6, idle 0, overflow 2, waiting 0, not in use 7, idle 0, overflow 3, waiting 0',
+			'longest disagreement in motion: <= 200, not #',
+			'granted in the churn: #, not #',
+			'connections in use on average: # +- #, not #',
+			'in use after the churn: 0, not 1' ] });
+my $broke_nothing = 'invalid: the deliberate fault broke nothing: this scenario does not try what it concerns';
+
+# Tried by 002_faults.pl
+my %of_saturation = map { $_ => 1 } qw(keep_slot miscount no_limit leave_session miss_health);
+
+# It may be a client in the background whose turn is lost, or one that is
+# measured.
+my %either = ('latency lost_wakeup' => ['requests without an end at 50 %: 0, not 1']);
+
+# These wait in vain for the last client, or for the first limit.
+my %slow = map { $_ => 1 } 'isolation ignore_timeout', 'isolation lost_wakeup', 'isolation no_limit',
+  'latency lost_wakeup', 'accuracy lost_wakeup';
+
+my @faults = grep { $_ ne 'none' } split /, /,
+  $watcher->query("SELECT options->'fault'->>'values' FROM pool_exhaust_scenarios WHERE name = 'queue'");
+foreach my $fault (@faults)
+{
+	ok($of_saturation{$fault} || grep({ ref($broken{$_}{$fault}) eq 'ARRAY' } keys %broken),
+		"$fault: there is a scenario that it fails");
+}
+
+# All runs, on eight lanes: one after the other on each, the slow ones first.
+my @jobs;
+foreach my $scenario (sort keys %options)
+{
+	foreach my $fault (@faults)
+	{
+		next if $scenario eq 'saturation' && $of_saturation{$fault};
+		push @jobs, { scenario => $scenario, fault => $fault, name => "$scenario with $fault", cost => $slow{"$scenario $fault"} ? 12 : 1 };
+	}
+}
+my @lanes = map { { cost => 0, client => client($node), jobs => [] } } 1 .. 8;
+foreach my $job (sort { $b->{cost} <=> $a->{cost} } @jobs)
+{
+	my ($lane) = sort { $a->{cost} <=> $b->{cost} } @lanes;
+
+	push @{ $lane->{jobs} }, $job;
+	$lane->{cost} += $job->{cost};
+}
+foreach my $lane (@lanes)
+{
+	$lane->{client}->send(
+		join ';',
+		'SET pool_exhaust.progress = off',
+		map {
+			my $target = $_->{scenario} eq 'saturation' ? 'role' : 'pool';
+			my $options = $json->encode({ %{ $options{ $_->{scenario} } }, fault => $_->{fault} });
+			"SELECT pool_exhaust_run('$_->{scenario}', '$target', '$options', 'json')::jsonb->'run_id'"
+		} @{ $lane->{jobs} });
+}
+foreach my $lane (@lanes)
+{
+	my @ids = split /\n/, $lane->{client}->result // '';
+
+	is(scalar(@ids), scalar(@{ $lane->{jobs} }), 'all runs of a lane have come to their end')
+	  or diag $lane->{client}->message;
+	$_->{run_id} = shift @ids foreach @{ $lane->{jobs} };
+	$lane->{client}->close;
+}
+
+# "name: expected, not observed" with its placeholders, as a pattern.
+sub pattern
+{
+	my ($line) = @_;
+
+	return join '', map { $_ eq '#' ? '[0-9.]+' : $_ eq '*' ? '\w+' : quotemeta } split /([#*])/, $line;
+}
+
+foreach my $job (sort { $a->{name} cmp $b->{name} } grep { $_->{run_id} } @jobs)
+{
+	my ($name, $run_id) = @{$job}{qw(name run_id)};
+	my $expected = $broken{ $job->{scenario} }{ $job->{fault} } // $broke_nothing;
+	my $verdict = $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
+	my $failed = $watcher->query("SELECT coalesce(string_agg(name || ': ' || expected || ', not ' || observed, E'\\n' ORDER BY seq), '')
+		FROM pool_exhaust_checks WHERE run_id = $run_id AND outcome = 'fail'");
+
+	$expected = $either{"$job->{scenario} $job->{fault}"} // $expected if $verdict =~ /^fail/;
+	my @checks = ref $expected ? @$expected : ();
+	my $checks = join "\n", map { pattern($_) } @checks;
+	my $good = like($failed, qr/\A$checks\z/, "$name: failed checks");
+	my $names = $watcher->query("SELECT string_agg(name, ', ' ORDER BY seq) FROM pool_exhaust_checks
+		WHERE run_id = $run_id AND outcome = 'fail'");
+	$good &= is($verdict, ref $expected ? "fail: failed: $names" : $expected, "$name: verdict and reason");
+	$good &= is( $watcher->query("SELECT count(*) FROM pool_exhaust_checks
+			WHERE run_id = $run_id AND outcome = 'fail' AND coalesce(detail, '') = ''"),
+		0, "$name: each failure is explained");
+	diag $watcher->query("SELECT pool_exhaust_report($run_id)") if !$good;
+}
+
+$watcher->close;
+left_nothing($node);
+done_testing();

@@ -1,0 +1,70 @@
+# No false alarms: twenty runs of each scenario over a pool, in a row, all of
+# them side by side, while two processes keep two cores busy.  Nothing is wrong
+# with any of these pools, so every verdict is pass.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use POSIX qw(_exit);
+use PoolExhaust;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $runs = 20;
+my $busy = 2;
+my @scenarios = qw(queue degradation isolation latency accuracy);
+
+my $node = new_server('runs', conf => q(
+max_connections = 200
+max_worker_processes = 20
+));
+my $watcher = client($node);
+
+# They end by themselves, should nobody end them.
+my $deadline = time + 600;
+my @burning = map {
+	my $pid = fork // die "could not fork: $!";
+	if (!$pid)
+	{
+		$SIG{TERM} = 'DEFAULT';
+		1 while time < $deadline;
+		_exit(0);
+	}
+	$pid;
+} 1 .. $busy;
+
+my %series = map { $_ => client($node) } @scenarios;
+my $begun = time;
+foreach my $scenario (@scenarios)
+{
+	$series{$scenario}->send(
+		join ';', 'SET pool_exhaust.progress = off',
+		("SELECT pool_exhaust_run('$scenario', format => 'json')::jsonb->'run_id'") x $runs);
+}
+foreach my $scenario (@scenarios)
+{
+	my @ids = split /\n/, $series{$scenario}->result // '';
+
+	is(scalar(@ids), $runs, "$scenario: $runs runs have come to their end")
+	  or diag $series{$scenario}->message;
+	$series{$scenario}->close;
+	is( $watcher->query("SELECT string_agg(DISTINCT verdict, ', ') || ' ' || count(*)
+			FROM pool_exhaust_runs WHERE scenario = '$scenario'"),
+		"pass $runs", "$scenario: all of them passed");
+	diag $watcher->query("SELECT pool_exhaust_report($_)")
+	  foreach split /\n/, $watcher->query("SELECT id FROM pool_exhaust_runs
+			WHERE scenario = '$scenario' AND verdict IS DISTINCT FROM 'pass' ORDER BY id");
+	note "$scenario: " . $watcher->query("SELECT round(sum(extract(epoch FROM finished_at - started_at))::numeric, 1)
+			FROM pool_exhaust_runs WHERE scenario = '$scenario'") . ' s';
+}
+note sprintf 'all: %.1f s', time - $begun;
+
+kill 'TERM', @burning;
+is((grep { waitpid($_, 0) == $_ && ($? & 127) == 15 } @burning), $busy, 'the cores were busy to the end');
+is( $watcher->query("SELECT count(*) FROM pool_exhaust_checks WHERE outcome <> 'pass'"),
+	0, 'no check failed, none was skipped');
+
+$watcher->close;
+left_nothing($node);
+done_testing();
