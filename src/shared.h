@@ -255,7 +255,7 @@ typedef struct RunSlot
 
 	/*
 	 * Written by the runner alone, without a lock: odd while that is under
-	 * way.  See run_pools.c.
+	 * way.  See run_pool.c.
 	 */
 	pg_atomic_uint32 pools_version;
 	int			npools;

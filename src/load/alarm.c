@@ -38,7 +38,7 @@ alarm_clock_arm(AlarmClock *clock)
 	uint64		at_us = first != NULL ? Max(first->at_us, 1) : 0;
 	struct itimerspec when = {{0}};
 
-	if (at_us == clock->armed_us)
+	if (at_us == clock->armed_us || clock->fd < 0)
 		return;
 	clock->armed_us = at_us;
 	when.it_value.tv_sec = at_us / 1000000;
@@ -46,7 +46,7 @@ alarm_clock_arm(AlarmClock *clock)
 	(void) timerfd_settime(clock->fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
-/* Those that are due by now ring; what they set anew waits for the next turn. */
+/* Those that are due by now ring. */
 static void
 alarm_clock_ring(uv_poll_t *poll, int status, int events)
 {
@@ -78,12 +78,12 @@ alarm_clock_open(AlarmClock *clock, Loop *loop)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not open a timer: %m")));
-	uv_poll_init(&loop->uv, &clock->poll, clock->fd);
+	(void) uv_poll_init(&loop->uv, &clock->poll, clock->fd);	/* epoll takes any timerfd */
 	clock->poll.data = clock;
 	uv_poll_start(&clock->poll, UV_READABLE, alarm_clock_ring);
 }
 
-/* Forgets all alarms.  May be called twice. */
+/* No alarm rings any more, also none that is set from now on.  May be called twice. */
 void
 alarm_clock_close(AlarmClock *clock)
 {
@@ -92,6 +92,7 @@ alarm_clock_close(AlarmClock *clock)
 	uv_poll_stop(&clock->poll);
 	clock->poll.data = NULL;
 	close(clock->fd);
+	clock->fd = -1;
 }
 
 /* Sets the alarm to a moment of loop_now_us(), also one that has passed. */

@@ -68,21 +68,17 @@ burst_moment(const Arrival *arrival, double n)
 	return periods * period + calm + (rest - calm * arrival->rate) / arrival->burst_rate;
 }
 
-/* Returns how many should come in all, on average. */
-double
+/* Returns how many should come in all, on average; PG_INT32_MAX stands for more. */
+int
 arrival_expected(const Arrival *arrival)
 {
-	double		even = arrival->rate * arrival->duration_us / US;
+	double		n = arrival->rate * arrival->duration_us / US;
 
-	switch (arrival->kind)
-	{
-		case ARRIVAL_RAMP:
-			return even / 2;
-		case ARRIVAL_BURST:
-			return burst_expected(arrival) * arrival->duration_us / arrival->burst_every_us;
-		default:
-			return even;
-	}
+	if (arrival->kind == ARRIVAL_RAMP)
+		n /= 2;
+	else if (arrival->kind == ARRIVAL_BURST)
+		n = burst_expected(arrival) * arrival->duration_us / arrival->burst_every_us;
+	return (int) Min(n, PG_INT32_MAX);
 }
 
 /*

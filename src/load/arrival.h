@@ -39,7 +39,7 @@ extern double random_exponential(pg_prng_state *prng);
 
 extern void arrival_begin(Arrival *arrival, int64 seed);
 extern bool arrival_next(Arrival *arrival, uint64 *offset_us);
-extern double arrival_expected(const Arrival *arrival);
+extern int	arrival_expected(const Arrival *arrival);
 extern bool arrival_in_burst(const Arrival *arrival, uint64 offset_us);
 
 #endif							/* POOL_EXHAUST_ARRIVAL_H */

@@ -33,7 +33,7 @@ struct Client
 	uint64		granted_us;
 	uint64		hold_us;
 	int			batch;
-	int			left;			/* operations still to do, of a closed loop */
+	int			left;			/* operations still to do, of a closed loop; 0 = no end */
 	bool		failing;		/* this operation is to fail */
 	bool		failed;			/* it has */
 	bool		leaked;			/* and kept its connection: nobody is there any more */
@@ -87,11 +87,12 @@ client_rest(Client *client, uint64 pause_us)
 	Load	   *load = client->load;
 	uint64		now_us = loop_now_us();
 
-	load->ended++;
+	load->ended = Min(load->ended, PG_INT32_MAX - 1) + 1;
 	histogram_add(&client->tally->response, now_us - client->intended_us);
 	if (load->config.arrival == NULL && !load->stopped && client->left != 1)
 	{
-		client->left--;
+		if (client->left > 1)
+			client->left--;
 		client->intended_us = now_us + pause_us;
 		if (pause_us > 0)
 			alarm_set(load->config.clock, &client->alarm, client->intended_us);

@@ -95,6 +95,7 @@ typedef struct PoolStats
 	uint64		lost;			/* ended by the server while held */
 	uint64		replaced;		/* not fit to be used again: closed on return */
 	uint64		expired;		/* closed at the end of their lifetime */
+	uint64		given_up;		/* logins that got no answer in time */
 	uint64		stalled;		/* the kernel's queue was full; tried again */
 	uint64		slowest_refusal_us;
 } PoolStats;

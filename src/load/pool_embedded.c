@@ -261,6 +261,7 @@ embedded_not_opened(EmbeddedPool *ep, const ConnectResult *result)
 
 	alarm_set(ep->config.clock, &ep->retry, loop_now_us() + OPEN_RETRY_MS * 1000);
 	ep->pool.last_failure = *result;
+	stats->given_up += result->end == CONNECT_TIMED_OUT;
 	if (refused)
 		pool_count_refusal(&ep->pool, result);
 	if (stats->wanted == 0)

@@ -266,7 +266,10 @@ session_query(Session *session, const char *sql, int timeout_ms, QueryDone done,
 		return;
 	}
 	if (timeout_ms > 0)
+	{
+		uv_update_time(session->timer.loop);
 		uv_timer_start(&session->timer, session_lost_in_time, timeout_ms, 0);
+	}
 	session_flush(session);
 }
 
@@ -391,6 +394,7 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->result = NULL;
 	session->poll.data = NULL;
 	session->started_us = loop_now_us();
+	uv_update_time(&loop->uv);	/* timers count from what it was */
 	uv_timer_init(&loop->uv, &session->timer);
 	session->timer.data = session;
 

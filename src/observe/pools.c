@@ -12,8 +12,11 @@
 
 #include <math.h>
 
+#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/timestamp.h"
@@ -26,6 +29,7 @@
 #include "pulse.h"
 #include "refusal.h"
 #include "run_pool.h"
+#include "text.h"
 #include "transition.h"
 
 #define COLUMNS				20
@@ -271,15 +275,33 @@ pool_put(ReturnSetInfo *rsinfo, const PoolRow *row)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
+/*
+ * Numbers of runs count in each database, so a run of another one is named
+ * with that.
+ */
+static char *
+run_pool_name(const RunPool *pool, Oid database)
+{
+	char	   *name;
+	char	   *text;
+
+	if (database == MyDatabaseId)
+		return pstrdup(pool->name);
+	name = get_database_name(database);
+	text = psprintf("%s of %s", pool->name, name != NULL ? name : "a database that is gone");
+	text_make_valid(text, GetDatabaseEncoding());
+	return text;
+}
+
 /* A pool of a run under way, as its runner published it. */
 static void
-run_pool_put(ReturnSetInfo *rsinfo, const RunPool *pool)
+run_pool_put(ReturnSetInfo *rsinfo, const RunPool *pool, Oid database)
 {
 	bool		waited = pool->granted > 0;
 	bool		waiting = pool->oldest_us != 0;
 	uint64		now_us = loop_now_us();
 	Datum		values[COLUMNS] = {
-		CStringGetTextDatum(pool->name),
+		CStringGetTextDatum(run_pool_name(pool, database)),
 		CStringGetTextDatum("pool"),
 		Int32GetDatum(pool->capacity),
 		Int32GetDatum(pool->in_use),
@@ -328,7 +350,7 @@ pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
 		int			n = run_pools_read(&shared->runs[i], pools);
 
 		for (int j = 0; j < n; j++)
-			run_pool_put(rsinfo, &pools[j]);
+			run_pool_put(rsinfo, &pools[j], shared->runs[i].database);
 	}
 	return (Datum) 0;
 }

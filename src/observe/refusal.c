@@ -50,10 +50,11 @@ refusal_count_one(Cause cause)
 	uint64		never = 0;
 	Names		names;
 
+	/* First, so that a run never takes its own refusal for somebody else's. */
+	run_refused_count(cause, MyProcPort->user_name);
 	pg_atomic_fetch_add_u64(&counter->refusals, 1);
 	pg_atomic_compare_exchange_u64(&counter->first_at, &never, (uint64) now);
 	pg_atomic_write_u64(&counter->last_at, (uint64) now);
-	run_refused_count(cause, MyProcPort->user_name);
 	names_fill(&names, cause, MyProcPort->user_name, MyProcPort->database_name,
 			   MyProcPort->application_name);
 	names_count(&shared->refused, &names, now);

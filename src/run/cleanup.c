@@ -157,6 +157,12 @@ clean_up(Run *run)
 		close_sessions(run);
 		left = sessions_left(run, NULL, 0);
 		if (left > 0)
+		{
+			/* A login that was given up may have come through only now. */
+			terminate_sessions(run);
+			left = wait_for_silence(run, KILL_TIMEOUT_MS);
+		}
+		if (left > 0)
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d sessions of the run are still there: pid %s",
 					 left, pids_text(run));

@@ -24,7 +24,8 @@ static char *
 reported_gauges(Run *run)
 {
 	return query_text(run, psprintf("SELECT pg_catalog.format('in use %%s, idle %%s, overflow %%s, waiting %%s', "
-									"in_use, idle, overflow, waiting) FROM %s.pool_exhaust_pools WHERE name = %s",
+									"in_use, idle, overflow, waiting) FROM %s.pool_exhaust_pools "
+									"WHERE kind = 'pool' AND name = %s",
 									run->schema, quote_literal_cstr(run->services[0].published.name)));
 }
 
@@ -32,7 +33,8 @@ reported_gauges(Run *run)
 static int64
 reported_count(Run *run, const char *column)
 {
-	return strtoll(query_text(run, psprintf("SELECT %s FROM %s.pool_exhaust_pools WHERE name = %s", column,
+	return strtoll(query_text(run, psprintf("SELECT %s FROM %s.pool_exhaust_pools "
+											"WHERE kind = 'pool' AND name = %s", column,
 											run->schema, quote_literal_cstr(run->services[0].published.name))),
 				   NULL, 10);
 }
@@ -166,6 +168,7 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 				"the pool and its clients disagree on how many requests were refused");
 	check_count(run, "operations that failed", tally->failing, tally->failed,
 				"other operations failed than were meant to: the server log says why");
+	check_count(run, "requests that failed", 0, tally->unserved, failure_text(run->pool));
 	check_all_ended(run, "requests without an end", tally);
 	check_near(run, "connections in use on average", little,
 			   Max(little * run->plan.options.tolerance_percent / 100, LEAST_TOLERANCE), in_use, "",
@@ -187,7 +190,7 @@ churn(Run *run)
 	run_publish(run);
 	in_use = service->in_use_s;
 	motion.load = churn_load(run);
-	run_progress(run, &motion.load->ended, (int) arrival_expected(&motion.load->arrival));
+	run_progress(run, &motion.load->ended, arrival_expected(&motion.load->arrival));
 	load_begin(motion.load);
 	wait_until(run, in_motion(run, &motion),
 			   run->plan.options.churn_ms + run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);

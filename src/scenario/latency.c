@@ -192,7 +192,7 @@ latency_require(const Options *options)
 		int64		percent = options->levels.percent[i];
 		int64		capacity = options->pool_size + options->max_overflow;
 
-		if (percent > 100 || fabs(100 * level_share(capacity, percent) - percent) > options->tolerance_percent)
+		if (percent < 1 || percent > 100 || fabs(100 * level_share(capacity, percent) - percent) > options->tolerance_percent)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("options contradict each other: a pool of " INT64_FORMAT " connections cannot be kept at " INT64_FORMAT " %% utilization",

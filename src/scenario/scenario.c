@@ -288,16 +288,22 @@ run_refusals_in_ledger(const Run *run)
 	return sum;
 }
 
-/* How many others were refused for lack of slots since the run began. */
+/*
+ * How many others were refused for lack of slots since the run began.  All are
+ * read before the run's own, which are counted in the other order; so it is
+ * never one too many.
+ */
 static int64
 others_refused(const Run *run)
 {
+	int64		all = (int64) (refusal_count_slots() - run->refused_before);
 	int64		ours = run->own_knocks;
 
+	pg_read_barrier();
 	for (int i = 0; i < CAUSES; i++)
 		if (cause_kinds[i].takes_slots)
 			ours += pg_atomic_read_u64(&run->slot->refused[i]);
-	return (int64) (refusal_count_slots() - run->refused_before) - ours;
+	return all - ours;
 }
 
 /* Why the run must end, wherever its story is; NULL if it may go on. */

@@ -385,6 +385,22 @@ foreach my $name (sort keys %callers_end)
 	run_ends($watcher, $run_id, 'aborted: not over within 2600 ms (option timeout_ms)', 'timeout');
 }
 
+# Runs of two databases count from 1 each, and each reads its own row.
+{
+	$watcher->query('CREATE DATABASE other');
+	my $other = client($node, database => 'other');
+	$other->query('CREATE EXTENSION pool_exhaust');
+	my $theirs = $other->query("SELECT pool_exhaust_start('queue', 'pool', '{\"long_ms\": 100000, \"pool_timeout_ms\": 100000, \"timeout_ms\": 300000}')");
+	my $ours = $watcher->query(sql('pool_exhaust_start', 'accuracy'));
+
+	ok( wait_for($watcher, "SELECT string_agg(name, ', ' ORDER BY name) FROM pool_exhaust_pools WHERE kind = 'pool' AND name ~ ' of '",
+			"run $theirs of other"), 'another database: its run is named with it');
+	is(verdict_of($ours), 'pass', 'another database: a run is not confused by it');
+	is($other->query('SELECT pool_exhaust_stop()'), 1, 'another database: its run is stopped there');
+	$other->close;
+	ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_pools WHERE kind = \'pool\'', 0), 'another database: no pool is left');
+}
+
 # The extension is dropped under them; the database is, by force.
 foreach ([ 'dropped extension', 'DROP EXTENSION pool_exhaust' ], [ 'dropped database', 'DROP DATABASE doomed WITH (FORCE)' ])
 {
