@@ -175,23 +175,16 @@ degradation_require(const Options *options)
 
 	require_time_for(options, 2 * options->baseline_ms + options->sustained_ms);
 	if (options->burst_ms >= options->burst_every_ms)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options contradict each other: a burst of " INT64_FORMAT " ms does not fit into every " INT64_FORMAT " ms",
-						options->burst_ms, options->burst_every_ms),
-				 errhint("Lower burst_ms, or raise burst_every_ms.")));
+		options_contradict("Lower burst_ms, or raise burst_every_ms.",
+						   "a burst of " INT64_FORMAT " ms does not fit into every " INT64_FORMAT " ms",
+						   options->burst_ms, options->burst_every_ms);
 	if (options->burst_every_ms > options->sustained_ms)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options contradict each other: the first burst ends after " INT64_FORMAT " ms, the load after " INT64_FORMAT " ms",
-						options->burst_every_ms, options->sustained_ms),
-				 errhint("Lower burst_every_ms, or raise sustained_ms.")));
+		options_contradict("Lower burst_every_ms, or raise sustained_ms.",
+						   "the first burst ends after " INT64_FORMAT " ms, the load after " INT64_FORMAT " ms",
+						   options->burst_every_ms, options->sustained_ms);
 	if (average > 100)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options contradict each other: with its bursts the load is %.4g %% of the capacity on average",
-						average),
-				 errhint("No pool bears that for long: lower load_percent, burst_percent or burst_ms, or raise burst_every_ms.")));
+		options_contradict("No pool bears that for long: lower load_percent, burst_percent or burst_ms, or raise burst_every_ms.",
+						   "with its bursts the load is %.4g %% of the capacity on average", average);
 }
 
 const Scenario scenario_degradation = {

@@ -106,7 +106,18 @@ crowd(Run *run)
 	return load;
 }
 
-/* What the second service can still open and what it has, at this moment. */
+/* What came of the exhaustion of the first service. */
+typedef struct Exhaustion
+{
+	Tally		first;
+	Tally		second;
+	Limits		limits;
+	int64		ledger;			/* refusals of the run's roles in the ledger */
+	int			reach;			/* what the second has, and what it can still open */
+	int			others;			/* slots that others have taken meanwhile */
+	uint64		beside_us;		/* for so long the second worked beside the first */
+} Exhaustion;
+
 static int
 second_reach(Run *run)
 {
@@ -127,22 +138,62 @@ others_in_use(Run *run)
 	return in_use;
 }
 
+static bool
+exhausted_for(const Run *run, Limits *limits, uint64 until_us)
+{
+	limits_note(run, limits);
+	return run_sent_away(&run->pool->stats) > 0 && loop_now_us() >= until_us;
+}
+
+/* The crowd comes to the first service, and the second goes on with its work. */
+static Exhaustion *
+exhaust(Run *run)
+{
+	const Options *options = &run->plan.options;
+	Exhaustion *e = palloc0(sizeof(Exhaustion));
+	Load	   *first;
+	Load	   *second;
+	Phase	   *p = phase(run, "exhaust");
+
+	e->ledger = -run_refusals_in_ledger(run);
+	e->others = -others_in_use(run);
+	first = crowd(run);
+	second = second_load(run);
+	wait_until(run, exhausted_for(run, &e->limits, p->started_us + options->exhaust_ms * 1000),
+			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	e->reach = second_reach(run);
+	e->others += others_in_use(run);
+	load_end(run, second, SETTLE_TIMEOUT_MS);
+	e->beside_us = loop_now_us() - p->started_us;
+	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* they may yet be refused */
+	e->ledger += run_refusals_in_ledger(run);
+	phase_end(run);
+	load_tally(first, &e->first);
+	load_tally(second, &e->second);
+	phase_note(run, "the first: " UINT64_FORMAT " sent away, %s",
+			   run_sent_away(&run->pool->stats), limits_text(&e->limits, p));
+	if (run_sent_away(&run->pool->stats) == 0)
+		run_end(run, VERDICT_INVALID, "the first service was not exhausted: nobody was sent away");
+	return e;
+}
+
 /* What happened to the second service is the first one's doing, or that of others. */
 static void
-check_reach(Run *run, int reach, int others)
+check_reach(Run *run, const Exhaustion *e)
 {
 	static const char claim[] = "within reach of the second service";
 
-	if (reach < run_capacity(run) && others > 0)
-		check_skip(run, claim, psprintf("others have taken %d slots meanwhile", others));
+	if (e->reach < run_capacity(run) && e->others > 0)
+		check_skip(run, claim, psprintf("others have taken %d slots meanwhile", e->others));
 	else
-		check_at_least(run, claim, run_capacity(run), reach, "",
+		check_at_least(run, claim, run_capacity(run), e->reach, "",
 					   "the first service has taken slots that the second needs: give it a CONNECTION LIMIT");
 }
 
 /* A login that was given up may have been refused, and nobody knows. */
 static void
-check_ledger(Run *run, int64 rise)
+check_ledger(Run *run, const Exhaustion *e)
 {
 	static const char claim[] = "refusals in the ledger";
 	const PoolStats *stats = &run->pool->stats;
@@ -151,73 +202,41 @@ check_ledger(Run *run, int64 rise)
 		check_skip(run, claim, psprintf(UINT64_FORMAT " logins were given up before they were answered",
 										stats->given_up));
 	else
-		check_rise(run, claim, stats->refused_by[CAUSE_ROLE_LIMIT], rise,
+		check_rise(run, claim, stats->refused_by[CAUSE_ROLE_LIMIT], e->ledger,
 				   "logins of the first service and the server's ledger disagree: see pool_exhaust_refusals");
 }
 
-static bool
-exhausted_for(const Run *run, Limits *limits, uint64 until_us)
-{
-	limits_note(run, limits);
-	return run_sent_away(&run->pool->stats) > 0 && loop_now_us() >= until_us;
-}
-
+/* The second service has noticed nothing. */
 static void
-exhaust(Run *run, const Tally *before)
+beside(Run *run, const Tally *before, const Exhaustion *e)
 {
-	const Options *options = &run->plan.options;
-	int64		ledger = run_refusals_in_ledger(run);
-	Limits		limits = {0};
-	Tally	   *tally = palloc0(sizeof(Tally));
-	Tally	   *crowd_tally = palloc0(sizeof(Tally));
-	Load	   *first;
-	Load	   *second;
-	int			others = others_in_use(run);
-	int			reach;
-	uint64		beside_us;
-	Phase	   *p = phase(run, "exhaust");
+	const Tally *after = &e->second;
 
-	first = crowd(run);
-	second = second_load(run);
-	wait_until(run, exhausted_for(run, &limits, p->started_us + options->exhaust_ms * 1000),
-			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
-	reach = second_reach(run);
-	others = others_in_use(run) - others;
-	load_end(run, second, SETTLE_TIMEOUT_MS);
-	beside_us = loop_now_us() - p->started_us;
-	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
-	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* they may yet be refused */
-	phase_end(run);
-	load_tally(second, tally);
-	phase_note(run, "the first: " UINT64_FORMAT " sent away, %s",
-			   run_sent_away(&run->pool->stats), limits_text(&limits, p));
 	phase(run, "beside");
 	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
-			   tally->succeeded * 1e6 / beside_us, success_percent(tally),
-			   latency_text(&tally->response));
-	if (run_sent_away(&run->pool->stats) == 0)
-		run_end(run, VERDICT_INVALID, "the first service was not exhausted: nobody was sent away");
-
-	check_ledger(run, run_refusals_in_ledger(run) - ledger);
-	load_tally(first, crowd_tally);
-	check_all_ended(run, "the first: requests without an end", crowd_tally);
-	check_all_ended(run, "the second: requests without an end", tally);
+			   after->succeeded * 1e6 / e->beside_us, success_percent(after),
+			   latency_text(&after->response));
+	check_ledger(run, e);
+	check_all_ended(run, "the first: requests without an end", &e->first);
+	check_all_ended(run, "the second: requests without an end", after);
 	check_at_least(run, "success of the second service", success_percent(before) - SUCCESS_SLACK,
-				   success_percent(tally), "%",
+				   success_percent(after), "%",
 				   "the second service suffers from the first: do they share a pool or a limit?");
-	check_count(run, "errors in the second service", 0, tally_sent_away(tally) + tally->failed,
+	check_count(run, "errors in the second service", 0, tally_sent_away(after) + after->failed,
 				"an error of the first service shows up in the second");
 	check_at_most(run, "p99 of the second service",
-				  histogram_ms(&before->response, 0.99) + options->tolerance_ms,
-				  histogram_ms(&tally->response, 0.99), "ms",
+				  histogram_ms(&before->response, 0.99) + run->plan.options.tolerance_ms,
+				  histogram_ms(&after->response, 0.99), "ms",
 				  "the second service gets slower while the first is exhausted");
-	check_reach(run, reach, others);
+	check_reach(run, e);
 }
 
 static void
 isolation_play(Run *run)
 {
-	exhaust(run, baseline(run));
+	Tally	   *before = baseline(run);
+
+	beside(run, before, exhaust(run));
 }
 
 static void
@@ -225,17 +244,13 @@ isolation_require(const Options *options)
 {
 	require_time_for(options, options->baseline_ms + options->exhaust_ms + options->long_ms);
 	if (options->clients > options->pool_size)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options contradict each other: " INT64_FORMAT " clients of the second service exhaust its own pool_size of " INT64_FORMAT,
-						options->clients, options->pool_size),
-				 errhint("Lower clients, or raise pool_size.")));
+		options_contradict("Lower clients, or raise pool_size.",
+						   INT64_FORMAT " clients of the second service exhaust its own pool_size of " INT64_FORMAT,
+						   options->clients, options->pool_size);
 	if (options->long_ms <= options->pool_timeout_ms)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options contradict each other: operations of " INT64_FORMAT " ms let nobody wait for more than " INT64_FORMAT " ms",
-						options->long_ms, options->pool_timeout_ms),
-				 errhint("Raise long_ms beyond pool_timeout_ms.")));
+		options_contradict("Raise long_ms beyond pool_timeout_ms.",
+						   "operations of " INT64_FORMAT " ms let nobody wait for more than " INT64_FORMAT " ms",
+						   options->long_ms, options->pool_timeout_ms);
 }
 
 const Scenario scenario_isolation = {

@@ -193,11 +193,9 @@ latency_require(const Options *options)
 		int64		capacity = options->pool_size + options->max_overflow;
 
 		if (percent < 1 || percent > 100 || fabs(100 * level_share(capacity, percent) - percent) > options->tolerance_percent)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("options contradict each other: a pool of " INT64_FORMAT " connections cannot be kept at " INT64_FORMAT " %% utilization",
-							capacity, percent),
-					 errhint("Levels of this scenario are from 1 to 100, within tolerance_percent of a whole number of connections.")));
+			options_contradict("Levels of this scenario are from 1 to 100, within tolerance_percent of a whole number of connections.",
+							   "a pool of " INT64_FORMAT " connections cannot be kept at " INT64_FORMAT " %% utilization",
+							   capacity, percent);
 	}
 }
 

@@ -16,16 +16,30 @@ run_capacity(const Run *run)
 	return (int) (run->plan.options.pool_size + run->plan.options.max_overflow);
 }
 
+/* ERROR that says which options do, and what to do about it. */
+void
+options_contradict(const char *hint, const char *fmt,...)
+{
+	char		text[256];
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("options contradict each other: %s", text),
+			 errhint("%s", hint)));
+}
+
 /* ERROR if a run that takes so long at the least would be cut off. */
 void
 require_time_for(const Options *options, int64 ms)
 {
 	if (ms >= options->timeout_ms)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options contradict each other: the run takes more than " INT64_FORMAT " ms, and may take " INT64_FORMAT,
-						ms, options->timeout_ms),
-				 errhint("Raise timeout_ms, and setting pool_exhaust.max_run_time, or make its parts shorter.")));
+		options_contradict("Raise timeout_ms, and setting pool_exhaust.max_run_time, or make its parts shorter.",
+						   "the run takes more than " INT64_FORMAT " ms, and may take " INT64_FORMAT,
+						   ms, options->timeout_ms);
 }
 
 /* Returns a load on the pool of a service, with nothing to do yet. */

@@ -199,11 +199,9 @@ queue_require(const Options *options)
 
 	require_time_for(options, options->long_ms + options->pool_timeout_ms);
 	if (n <= most)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options contradict each other: " INT64_FORMAT " operations do not queue for " INT64_FORMAT " connections",
-						n, most),
-				 errhint("Raise long_operations or quick_operations beyond pool_size + max_overflow.")));
+		options_contradict("Raise long_operations or quick_operations beyond pool_size + max_overflow.",
+						   INT64_FORMAT " operations do not queue for " INT64_FORMAT " connections",
+						   n, most);
 }
 
 const Scenario scenario_queue = {

@@ -172,6 +172,8 @@ extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
 
 /* What comes before the story: see loads.c and trial.c. */
+pg_noreturn extern void options_contradict(const char *hint, const char *fmt,...)
+			pg_attribute_printf(2, 3);
 extern void require_time_for(const Options *options, int64 ms);
 extern void workload_try(Run *run);
 
