@@ -95,6 +95,7 @@ SELECT w AS workload, tried(w) FROM unnest(ARRAY[
 	'SELECT pg_advisory_lock(1)',
 	'SELECT makes_temporary()',
 	'DO $a$ BEGIN CREATE TEMP TABLE t (a int); CREATE TEMP VIEW v AS SELECT 1; END $a$',
+	'CREATE FUNCTION pg_temp.f() RETURNS integer LANGUAGE sql AS ''SELECT 1''',
 	'DO $a$ BEGIN EXECUTE ''PREPARE p AS SELECT 1''; END $a$',
 	'DO $a$ BEGIN EXECUTE ''LISTEN c''; END $a$',
 	'DO $a$ BEGIN EXECUTE ''DECLARE c CURSOR WITH HOLD FOR SELECT 1''; END $a$',
