@@ -254,8 +254,8 @@ typedef struct RunSlot
 	pg_atomic_uint64 refused[CAUSES];	/* the ledger's count of the run's own roles */
 
 	/*
-	 * Written by the runner alone, without a lock: odd while that is under
-	 * way.  See run_pool.c.
+	 * Written by whoever the place belongs to, its runner as a rule, without a
+	 * lock: odd while that is under way.  See run_pool.c.
 	 */
 	pg_atomic_uint32 pools_version;
 	int			npools;

@@ -29,7 +29,7 @@ typedef enum AcquireEnd
 	ACQUIRE_CANCELED			/* by pool_cancel() or pool_drain() */
 } AcquireEnd;
 
-/* Both run inside the loop: they must not throw. */
+/* They run inside the loop, or inside pool_ask(): they must not throw. */
 typedef struct RequestEvents
 {
 	void		(*ended) (Request *request, AcquireEnd end);

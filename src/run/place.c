@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "options.h"
 #include "place.h"
+#include "run_pool.h"
 
 /* How often a waiter looks whether its own client is still there. */
 #define CLIENT_CHECK_MS		1000
@@ -88,7 +89,7 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	slot->runner_pid = 0;
 	slot->run_id = 0;
 	memset(slot->roles, 0, sizeof(slot->roles));
-	slot->npools = 0;
+	run_pools_write(slot, NULL, 0);
 	slot->started_at = GetCurrentTimestamp();
 	slot->phase[0] = '\0';
 	slot->verdict = VERDICT_NONE;

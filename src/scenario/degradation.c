@@ -67,12 +67,6 @@ closed_loop(Run *run, const char *name, int clients)
 	return result;
 }
 
-static double
-percent(uint64 part, uint64 whole)
-{
-	return whole > 0 ? 100.0 * part / whole : 0;
-}
-
 /*
  * The load itself.  It counts from what the pool got done; bursts from what it
  * can do at best, so that they are too much for it even if the machine was busy
@@ -116,10 +110,10 @@ sustain(Run *run, const Baseline *full)
 
 	check_all_ended(run, "load: requests without an end", all);
 	check_at_least(run, "success under load", options->success_percent,
-				   percent(all->succeeded, all->asked + load->turned_away), "%",
+				   percent_of(all->succeeded, all->asked + load->turned_away), "%",
 				   "requests were sent away or failed: see timed_out and refused in pool_exhaust_samples");
 	check_at_most(run, "errors in bursts", options->burst_error_percent,
-				  percent(tally_sent_away(burst) + burst->failed, burst->asked), "%",
+				  percent_of(tally_sent_away(burst) + burst->failed, burst->asked), "%",
 				  "bursts are longer than the queue can bear: raise pool_timeout_ms or the capacity");
 	check_at_most(run, "slowest response", options->response_limit_ms,
 				  histogram_max_ms(&all->response), "ms",

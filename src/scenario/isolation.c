@@ -35,7 +35,7 @@ second_load(Run *run)
 static double
 success_percent(const Tally *tally)
 {
-	return tally->asked > 0 ? 100.0 * tally->succeeded / tally->asked : 0;
+	return percent_of(tally->succeeded, tally->asked);
 }
 
 static Tally *

@@ -139,6 +139,13 @@ require_held(Run *run, int n)
 				failure_text(run->pool));
 }
 
+/* 0 if there is nothing to be a part of. */
+double
+percent_of(uint64 part, uint64 whole)
+{
+	return whole > 0 ? 100.0 * part / whole : 0;
+}
+
 /* "p50 1.2 ms   p99 3.4 ms" */
 char *
 latency_text(const Histogram *h)

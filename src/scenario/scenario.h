@@ -186,6 +186,7 @@ extern void load_end(Run *run, Load *load, int64 timeout_ms);
 extern void check_all_ended(Run *run, const char *name, const Tally *tally);
 extern void require_held(Run *run, int n);
 extern const char *failure_text(const Pool *pool);
+extern double percent_of(uint64 part, uint64 whole);
 extern char *latency_text(const Histogram *h);
 
 /*

@@ -62,7 +62,8 @@ note sprintf 'all: %.1f s', time - $begun;
 
 kill 'TERM', @burning;
 is((grep { waitpid($_, 0) == $_ && ($? & 127) == 15 } @burning), $busy, 'the cores were busy to the end');
-is($watcher->query("SELECT count(*) FROM pool_exhaust_checks WHERE outcome = 'fail'"), 0, 'no check failed');
+is( $watcher->query("SELECT count(*) FROM pool_exhaust_checks WHERE outcome <> 'pass'"),
+	0, 'no check failed, none was skipped');
 
 $watcher->close;
 left_nothing($node);
