@@ -222,6 +222,58 @@ LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION pool_exhaust_run_roles() IS
 	'the login roles of the runs under way';
 
+CREATE FUNCTION pool_exhaust_leaks_rows(
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT held_ms bigint,
+	OUT evidence text,
+	OUT backend_start timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_leaks_rows() IS
+	'the rows of view pool_exhaust_leaks';
+
+CREATE VIEW pool_exhaust_leaks AS
+	SELECT pid, service, rule, held_ms, evidence FROM pool_exhaust_leaks_rows();
+COMMENT ON VIEW pool_exhaust_leaks IS
+	'the sessions that are suspected of a leak; other roles'' rows follow pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_leaks.rule IS
+	'idle in transaction, abandoned, growth or dead client';
+COMMENT ON COLUMN pool_exhaust_leaks.held_ms IS
+	'for how long the session has been in its state';
+
+CREATE FUNCTION pool_exhaust_leak_rules_rows(
+	OUT rule text,
+	OUT threshold_ms integer,
+	OUT suspects integer,
+	OUT found bigint,
+	OUT unleaked bigint,
+	OUT ended bigint,
+	OUT healed bigint,
+	OUT note text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_leak_rules_rows() IS
+	'the rows of view pool_exhaust_leak_rules';
+
+CREATE VIEW pool_exhaust_leak_rules AS
+	SELECT * FROM pool_exhaust_leak_rules_rows();
+COMMENT ON VIEW pool_exhaust_leak_rules IS
+	'the leak rules: how many sessions each suspects, and what became of those that it found';
+COMMENT ON COLUMN pool_exhaust_leak_rules.found IS
+	'suspicions so far; each is a suspect still, or was cleared in one of the three ways that follow';
+COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS
+	'suspects that came back to life';
+COMMENT ON COLUMN pool_exhaust_leak_rules.ended IS
+	'suspects that ended by themselves';
+COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS
+	'suspects that were told to end';
+COMMENT ON COLUMN pool_exhaust_leak_rules.note IS
+	'why the rule can never fire, if that is so: a timeout of PostgreSQL or the lifetime of a pool comes first';
+
 CREATE VIEW pool_exhaust_backends AS
 	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
 		   a.backend_start, a.xact_start, a.state_change,
@@ -232,16 +284,17 @@ CREATE VIEW pool_exhaust_backends AS
 		   a.usename::text || '/' || a.application_name AS service,
 		   r.run_id,
 		   NULL::bigint AS hold_id,
-		   NULL::text AS leak
+		   l.rule AS leak
 	FROM pg_catalog.pg_stat_activity a
 		 LEFT JOIN pool_exhaust_run_roles() r ON r.role = a.usesysid
+		 LEFT JOIN pool_exhaust_leaks_rows() l USING (pid, backend_start)
 	WHERE a.backend_type = 'client backend';
 COMMENT ON VIEW pool_exhaust_backends IS
 	'who holds the slots: one row a client backend; other roles'' rows follow pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_backends.hold_id IS
 	'the hold that the session belongs to; this version makes no holds';
 COMMENT ON COLUMN pool_exhaust_backends.leak IS
-	'the rule that suspects a leak; this version has no such rules';
+	'the rule that suspects a leak, see pool_exhaust_leaks';
 
 CREATE FUNCTION pool_exhaust_services_rows(
 	OUT service text,
@@ -272,7 +325,7 @@ COMMENT ON COLUMN pool_exhaust_services.peak_in_use IS
 COMMENT ON COLUMN pool_exhaust_services.opened IS
 	'sessions let in since the server started, under the application_name of their login; what does not fit is counted in one row (others)';
 COMMENT ON COLUMN pool_exhaust_services.suspects IS
-	'sessions suspected of a leak; NULL: this version has no such rules';
+	'sessions suspected of a leak; NULL while the monitor does not watch';
 
 CREATE FUNCTION pool_exhaust_pools_rows(
 	OUT name text,
@@ -382,6 +435,40 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_reset_stats() IS
 	'counters, peaks, names and the timeline begin anew; health stands';
 
+/* ---------- Heal ---------- */
+
+CREATE FUNCTION pool_exhaust_heal(
+	dry_run boolean DEFAULT true,
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT strategy text,
+	OUT action text,
+	OUT evidence text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_heal(boolean) IS
+	'ends the sessions that are suspected of a leak, in the order of pool_exhaust.heal_strategies, or says what it would do';
+
+CREATE FUNCTION pool_exhaust_heals_rows(
+	OUT at timestamptz,
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT strategy text,
+	OUT evidence text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_heals_rows() IS
+	'the rows of view pool_exhaust_heals';
+
+CREATE VIEW pool_exhaust_heals AS
+	SELECT * FROM pool_exhaust_heals_rows();
+COMMENT ON VIEW pool_exhaust_heals IS
+	'the last sessions that were told to end, by the monitor or by pool_exhaust_heal(), oldest first';
+
 /* ---------- Rights ---------- */
 
 REVOKE ALL ON
@@ -389,7 +476,8 @@ REVOKE ALL ON
 	pool_exhaust_scenarios, pool_exhaust_progress,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
-	pool_exhaust_timeline
+	pool_exhaust_timeline, pool_exhaust_leaks, pool_exhaust_leak_rules,
+	pool_exhaust_heals
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
@@ -407,6 +495,10 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_services_rows(),
 	pool_exhaust_pools_rows(),
 	pool_exhaust_timeline_rows(),
+	pool_exhaust_leaks_rows(),
+	pool_exhaust_leak_rules_rows(),
+	pool_exhaust_heals_rows(),
+	pool_exhaust_heal(boolean),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text),
 	pool_exhaust_reset_stats()
@@ -419,7 +511,8 @@ GRANT SELECT ON
 	pool_exhaust_scenarios, pool_exhaust_progress,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
-	pool_exhaust_timeline
+	pool_exhaust_timeline, pool_exhaust_leaks, pool_exhaust_leak_rules,
+	pool_exhaust_heals
 TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
@@ -433,6 +526,9 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_services_rows(),
 	pool_exhaust_pools_rows(),
 	pool_exhaust_timeline_rows(),
+	pool_exhaust_leaks_rows(),
+	pool_exhaust_leak_rules_rows(),
+	pool_exhaust_heals_rows(),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text)
 TO pg_monitor;

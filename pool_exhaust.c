@@ -40,9 +40,12 @@
 #include "observe/health.h"
 #include "observe/history.h"
 #include "observe/http.h"
+#include "observe/heal.h"
+#include "observe/listen.h"
 #include "observe/monitor.h"
 #include "observe/pulse.h"
 #include "observe/refusal.h"
+#include "observe/suspect.h"
 #include "observe/transition.h"
 #include "run/run.h"
 #include "run/sweep.h"
@@ -56,6 +59,8 @@ _PG_init(void)
 	health_init();
 	http_gucs_init();
 	pulse_init();
+	suspects_gucs_init();
+	heal_init();
 	transition_init();
 	run_init();
 	if (process_shared_preload_libraries_in_progress)
@@ -68,5 +73,6 @@ _PG_init(void)
 	shared_init();
 	refusal_init();
 	grant_init();
+	listen_init();
 	monitor_init(sweep);
 }

@@ -98,6 +98,11 @@ compat_wait_event_set(int nevents)
 #endif
 }
 
+/* 17 has a timeout for transactions. */
+#if PG_VERSION_NUM < 170000
+#define TransactionTimeout 0
+#endif
+
 /* 17 can name an extension's wait events. */
 static inline uint32
 compat_wait_event(const char *name)

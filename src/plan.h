@@ -57,7 +57,10 @@ typedef enum Fault
 	FAULT_LOST_WAKEUP,			/* one waiter is forgotten */
 	FAULT_LEAK_ON_ERROR,		/* a failed operation keeps its connection */
 	FAULT_SHARED_BETWEEN_SERVICES,	/* the second service uses the first one's pool */
-	FAULT_SLOW_GRANT			/* grants are held back beyond the limit of latency */
+	FAULT_SLOW_GRANT,			/* grants are held back beyond the limit of latency */
+	FAULT_MISS_LEAK,			/* one leak is none, so nobody can find it */
+	FAULT_ACCUSE,				/* an innocent session looks like a leak */
+	FAULT_NEVER_HEAL			/* the healer is not asked to */
 } Fault;
 
 /* Which of its idle connections a pool hands out first. */
@@ -128,6 +131,11 @@ typedef struct Options
 	Levels		levels;			/* in percent */
 	int64		load_percent;	/* of the capacity that was measured */
 	int64		burst_percent;
+
+	/* Of leaks. */
+	int64		operations;
+	int64		leak_threshold_ms;	/* of the run's sessions */
+	int64		vanish_ms;		/* statements whose clients vanish take that long */
 
 	/* How long its parts take. */
 	int64		baseline_ms;

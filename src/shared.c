@@ -14,6 +14,8 @@
 #define TRANCHE "pool_exhaust"
 
 PoolExhaustShared *shared = NULL;
+LeakTrack  *leak_tracks = NULL;
+SessionSlot *session_slots = NULL;
 int			timeline_length = 18000;
 
 const char *const verdict_names[] = {
@@ -40,12 +42,21 @@ shared_size(void)
 					mul_size(timeline_length, sizeof(HistorySample)));
 }
 
+/* What there is of each slot: the leak tracks, and what its session says of itself. */
+static Size
+slots_size(void)
+{
+	return add_size(mul_size(MaxConnections, sizeof(LeakTrack)),
+					mul_size(MaxConnections, sizeof(SessionSlot)));
+}
+
 static void
 shared_request(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(MAXALIGN(shared_size()));
+	RequestAddinShmemSpace(MAXALIGN(slots_size()));
 	RequestNamedLWLockTranche(TRANCHE, 2);
 }
 
@@ -93,9 +104,19 @@ shared_reset(PoolExhaustShared *s)
 		pg_atomic_init_u32(&s->runs[i].connections, 0);
 		for (int cause = 0; cause < CAUSES; cause++)
 			pg_atomic_init_u64(&s->runs[i].refused[cause], 0);
+		pg_atomic_init_u32(&s->runs[i].leak_threshold_ms, 0);
+		pg_atomic_init_u32(&s->runs[i].heal, HEAL_OFF);
 		pg_atomic_init_u32(&s->runs[i].pools_version, 0);
 		ConditionVariableInit(&s->runs[i].changed);
 	}
+}
+
+static void
+slots_reset(void)
+{
+	memset(leak_tracks, 0, sizeof(LeakTrack) * MaxConnections);
+	for (int i = 0; i < MaxConnections; i++)
+		pg_atomic_init_u32(&session_slots[i].listener, 0);
 }
 
 static void
@@ -110,6 +131,10 @@ shared_startup(void)
 	shared = ShmemInitStruct(TRANCHE, shared_size(), &found);
 	if (!found)
 		shared_reset(shared);
+	leak_tracks = ShmemInitStruct(TRANCHE " slots", slots_size(), &found);
+	session_slots = (SessionSlot *) (leak_tracks + MaxConnections);
+	if (!found)
+		slots_reset();
 	LWLockRelease(AddinShmemInitLock);
 }
 

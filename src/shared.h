@@ -18,7 +18,8 @@
  *
  * observed
  *		What the monitor has seen.  It alone writes there, but for
- *		pool_exhaust_reset_stats(); "observe_lock" guards all of it.
+ *		pool_exhaust_reset_stats() and pool_exhaust_heal(); "observe_lock" guards
+ *		all of it, and leak_tracks as well.
  *
  * runs[]
  *		One place for each run under way; the place outlives the run until its
@@ -42,6 +43,7 @@
 
 #include "cause.h"
 #include "observe/health.h"
+#include "observe/leak.h"
 #include "plan.h"
 #include "releases.h"
 
@@ -49,6 +51,9 @@
 #define NAMES_MAX			256 /* services in each of the two tables of names */
 #define POOLS_MAX			64	/* pools that the monitor remembers */
 #define TRANSITIONS_MAX		64	/* changes of health that it remembers */
+#define HEALS_MAX			64	/* acts of the healer that are remembered */
+#define SERVICE_LEN			(2 * NAMEDATALEN)	/* role/application_name */
+#define EVIDENCE_LEN		256
 #define RUN_LINES			32	/* progress lines kept for the caller */
 #define RUN_LINE_LEN		160
 #define RUN_REASON_LEN		1024
@@ -155,6 +160,38 @@ typedef struct HistorySample
 	uint64		opened;
 } HistorySample;
 
+/* What keeps leak rules from ever being broken, as the monitor knows it. */
+typedef struct LeakLimits
+{
+	int			idle_in_transaction_ms; /* settings of the server; 0 = none */
+	int			transaction_ms;
+	int			idle_ms;
+	int			client_check_ms;
+	int			client_errno;	/* why it cannot be seen whose client has gone */
+	int			short_services; /* whose sessions never live as long as the threshold */
+	int			short_life_ms;	/* and how long they live at the most */
+} LeakLimits;
+
+/* Whether the healer acts by itself. */
+typedef enum HealMode
+{
+	HEAL_OFF,
+	HEAL_CRITICAL,				/* while health is critical or worse */
+	HEAL_ALWAYS
+} HealMode;
+
+/* What the healer did. */
+typedef struct HealRecord
+{
+	TimestampTz at;
+	int			pid;
+	Oid			role;
+	LeakRule	rule;
+	int			strategy;		/* see heal.c */
+	char		service[SERVICE_LEN];
+	char		evidence[EVIDENCE_LEN];
+} HealRecord;
+
 typedef struct Observed
 {
 	uint64		sampled_us;		/* the last look, monotonic; 0 = none yet */
@@ -171,6 +208,11 @@ typedef struct Observed
 	uint64		history_opened;
 	uint64		history_first;	/* rows before this one were reset */
 	uint64		history_written;
+
+	LeakCounts	leaks[LEAK_RULES];
+	LeakLimits	leak_limits;
+	uint64		heals_written;
+	HealRecord	heals[HEALS_MAX];
 } Observed;
 
 typedef enum RunState
@@ -252,6 +294,8 @@ typedef struct RunSlot
 	pg_atomic_uint32 total;
 	pg_atomic_uint32 connections;
 	pg_atomic_uint64 refused[CAUSES];	/* the ledger's count of the run's own roles */
+	pg_atomic_uint32 leak_threshold_ms; /* of its sessions; 0 = they are not judged */
+	pg_atomic_uint32 heal;		/* a HealMode, for its sessions */
 
 	/*
 	 * Written by whoever the place belongs to, its runner as a rule, without a
@@ -289,6 +333,20 @@ typedef struct PoolExhaustShared
 #define ROLE_PREFIX "pool_exhaust_"
 #define ROLE_NUMBER(place, service) ((service) * RUNS_MAX + (place) + 1)
 #define ROLE_PLACE(number) (((number) - 1) % RUNS_MAX)
+
+/* leak_threshold_ms of those who want to be judged like everybody else. */
+#define LEAK_THRESHOLD_SETTING	PG_UINT32_MAX
+
+/* What is remembered of the session in a slot; MaxConnections of them. */
+typedef struct SessionSlot
+{
+	pg_atomic_uint32 listener;	/* pid of the session that LISTENs; its own to write */
+} SessionSlot;
+
+extern SessionSlot *session_slots;
+
+/* The monitor's own, guarded by observe_lock; MaxConnections of them. */
+extern LeakTrack *leak_tracks;
 
 /* Rows of the timeline; a setting, fixed when the server starts. */
 extern int	timeline_length;

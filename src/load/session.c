@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "mb/pg_wchar.h"
 
@@ -127,6 +128,19 @@ session_close(Session *session)
 	session->done = NULL;
 	PQfinish(session->conn);
 	session->conn = NULL;
+}
+
+/*
+ * Closes an open connection as one whose client has died: no message tells the
+ * server, which learns of it when it next looks at its socket.
+ */
+void
+session_vanish(Session *session)
+{
+	if (session->state != SESSION_OPEN)
+		return;
+	shutdown(PQsocket(session->conn), SHUT_RDWR);
+	session_close(session);
 }
 
 static void session_ready(uv_poll_t *handle, int status, int events);

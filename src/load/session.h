@@ -99,5 +99,6 @@ extern void session_open(Session *session, Loop *loop, const Login *login, int t
 extern void session_query(Session *session, const char *sql, int timeout_ms,
 						  QueryDone done, void *arg);
 extern void session_close(Session *session);
+extern void session_vanish(Session *session);
 
 #endif							/* POOL_EXHAUST_SESSION_H */

@@ -25,12 +25,14 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "heal.h"
 #include "history.h"
 #include "http.h"
 #include "loop.h"
 #include "monitor.h"
 #include "pulse.h"
 #include "sight.h"
+#include "suspect.h"
 #include "transition.h"
 #include "worker.h"
 
@@ -100,10 +102,16 @@ monitor_look(bool regular)
 	pools_judge(sight->pools, list_length(sight->limits), regular);
 	history_note(sight->by_state);
 	if (regular)
+	{
 		history_close_row();
+		suspects_look(sight->slots);
+	}
 	LWLockRelease(shared->observe_lock);
 	if (regular)
+	{
 		services_remember(sight->services);
+		heal_look(sight);
+	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
 }
@@ -166,6 +174,7 @@ monitor_configure(void)
 		uv_timer_start(&sample_timer, sample_timer_fired, sample_interval, sample_interval);
 	}
 	http_configure(monitor_on);
+	suspects_note_limits();
 }
 
 static void
@@ -193,6 +202,7 @@ monitor_turn(void)
 	if (monitor_on)
 		monitor_attend();
 	transitions_tell();
+	heals_tell();
 }
 
 static void
@@ -216,6 +226,8 @@ monitor_main(Datum arg)
 	uv_timer_init(&loop.uv, &refused_timer);
 	sight_init();
 	transitions_skip();
+	suspects_init();
+	heals_skip();
 	http_init(&loop, monitor_refresh);
 	monitor_configure();
 	pg_atomic_write_u32(&shared->attention, 1);

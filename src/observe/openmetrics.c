@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 
 #include "common/shortest_dec.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -23,6 +24,7 @@
 #include "pulse.h"
 #include "refusal.h"
 #include "sight.h"
+#include "suspect.h"
 #include "text.h"
 
 /* Roles with sessions that get a series of their own; the rest are (others). */
@@ -298,6 +300,71 @@ write_counters(const Writer *w)
 	plain(w, "opened_connections_total", grant_count());
 }
 
+typedef uint64 (*LeakFigure) (LeakRule rule);
+
+static uint64
+figure_suspects(LeakRule rule)
+{
+	uint64		n = 0;
+
+	for (int i = 0; i < MaxConnections; i++)
+		n += leak_tracks[i].rule == rule;
+	return n;
+}
+
+static uint64
+figure_found(LeakRule rule)
+{
+	return shared->observed.leaks[rule].found;
+}
+
+static uint64
+figure_unleaked(LeakRule rule)
+{
+	return shared->observed.leaks[rule].unleaked;
+}
+
+static uint64
+figure_ended(LeakRule rule)
+{
+	return shared->observed.leaks[rule].ended;
+}
+
+static uint64
+figure_healed(LeakRule rule)
+{
+	return shared->observed.leaks[rule].healed;
+}
+
+/* What the leak rules found; this process alone counts, but for healers by hand. */
+static void
+write_leaks(const Writer *w)
+{
+	static const struct
+	{
+		const char *name;
+		const char *type;
+		LeakFigure	figure;
+		const char *help;
+	}			families[] = {
+		{"leak_suspects", "gauge", figure_suspects, "Sessions suspected of a leak, by rule."},
+		{"leaks_found", "counter", figure_found, "Suspicions that came up."},
+		{"leaks_unleaked", "counter", figure_unleaked, "Suspects that came back to life."},
+		{"leaks_ended", "counter", figure_ended, "Suspects that ended by themselves."},
+		{"leaks_healed", "counter", figure_healed, "Suspects that the healer ended."},
+	};
+
+	for (int i = 0; i < lengthof(families); i++)
+	{
+		bool		counter = strcmp(families[i].type, "counter") == 0;
+		const char *sample = counter ? psprintf("%s_total", families[i].name) : families[i].name;
+
+		family(w, families[i].name, families[i].type, NULL, families[i].help);
+		for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
+			labeled(w, sample, "rule", leak_rule_names[rule], families[i].figure(rule));
+	}
+}
+
 static int
 runs_under_way(void)
 {
@@ -353,6 +420,7 @@ openmetrics_write(StringInfo out, bool openmetrics)
 	write_pools(&w);
 	write_roles(&w);
 	write_counters(&w);
+	write_leaks(&w);
 	write_monitor(&w);
 	appendStringInfoString(out, "# EOF\n");
 }

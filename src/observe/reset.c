@@ -10,7 +10,7 @@
 #include "grant.h"
 #include "loop.h"
 #include "refusal.h"
-#include "shared.h"
+#include "suspect.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_reset_stats);
 
@@ -39,6 +39,7 @@ pool_exhaust_reset_stats(PG_FUNCTION_ARGS)
 	grant_reset();
 	for (int i = 0; i < observed->npools; i++)
 		pool_reset(&observed->pools[i], now, now_us);
+	suspects_reset();
 	observed->counted_since = now;
 	observed->history_refused = refusal_count_slots();
 	observed->history_opened = grant_total();

@@ -20,7 +20,9 @@
 
 #include "census.h"
 #include "names.h"
+#include "pulse.h"
 #include "service.h"
+#include "suspect.h"
 
 #define COLUMNS 11
 
@@ -50,8 +52,11 @@ role_name(Oid role, char *name)
 		snprintf(name, NAMEDATALEN, "%u", role);
 }
 
-/* Counts a slot, if it holds a session.  Needs a transaction. */
-void
+/*
+ * Counts a slot, if it holds a session, and returns the service that this is of;
+ * otherwise NULL.  Needs a transaction.
+ */
+Service *
 services_add(HTAB *services, const Slot *slot)
 {
 	ServiceKey	key;
@@ -59,19 +64,20 @@ services_add(HTAB *services, const Slot *slot)
 	bool		found;
 
 	if (slot->state == SLOT_AUTHENTICATING)
-		return;
+		return NULL;
 	memset(&key, 0, sizeof(key));
 	key.role = slot->role;
 	strlcpy(key.application_name, slot->application_name, NAMEDATALEN);
 	service = hash_search(services, &key, HASH_ENTER, &found);
 	if (!found)
 	{
-		service->in_use = 0;
+		service->in_use = service->suspects = 0;
 		memset(service->by_state, 0, sizeof(service->by_state));
 		role_name(key.role, service->usename);
 	}
 	service->in_use++;
 	service->by_state[slot->state]++;
+	return service;
 }
 
 /* The monitor's part: keeps the peaks. */
@@ -98,9 +104,17 @@ services_remember(HTAB *services)
 	}
 }
 
-/* Those who may not read all statistics see the services of their own roles. */
-static bool
-may_see(Oid role)
+void
+service_name(Oid role, const char *application_name, char *name)
+{
+	char		usename[NAMEDATALEN];
+
+	role_name(role, usename);
+	snprintf(name, SERVICE_LEN, "%s/%s", usename, application_name);
+}
+
+bool
+service_may_see(Oid role)
 {
 	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
 		(OidIsValid(role) && has_privs_of_role(GetUserId(), role));
@@ -125,7 +139,8 @@ service_put(ReturnSetInfo *rsinfo, const Service *service, int64 opened, int pea
 	values[n++] = Float8GetDatum(capacity > 0 ? (double) service->in_use / capacity : 0.0);
 	values[n++] = Int32GetDatum(Max(peak, service->in_use));
 	values[n++] = Int64GetDatum(opened);
-	nulls[n++] = true;			/* suspects */
+	nulls[n] = service->suspects < 0;
+	values[n++] = Int32GetDatum(service->suspects);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -137,10 +152,11 @@ services_put_live(ReturnSetInfo *rsinfo, bool *seen)
 	HASH_SEQ_STATUS seq;
 	Service    *service;
 	Slot		slot;
+	bool		watched = pulse_is_fresh();
 
 	for (int i = 0; i < MaxConnections; i++)
-		if (slot_look(i, &slot))
-			services_add(services, &slot);
+		if (slot_look(i, &slot) && (service = services_add(services, &slot)) != NULL)
+			service->suspects += suspect_rule(i, &slot) != LEAK_NONE;
 
 	hash_seq_init(&seq, services);
 	while ((service = hash_seq_search(&seq)) != NULL)
@@ -155,7 +171,9 @@ services_put_live(ReturnSetInfo *rsinfo, bool *seen)
 		if (entry != NULL)
 			seen[entry - shared->services.entries] = true;
 		names_add_up(&shared->services, &names, &opened, &peak);
-		if (may_see(service->key.role))
+		if (!watched)
+			service->suspects = -1;
+		if (service_may_see(service->key.role))
 			service_put(rsinfo, service, opened, peak);
 	}
 	hash_destroy(services);
@@ -176,7 +194,7 @@ services_put_past(ReturnSetInfo *rsinfo, const bool *seen)
 		/* Of equal names the first stands for all. */
 		if (entry == NULL || seen[i] ||
 			names_find(&shared->services, &entry->names, false) != entry ||
-			!may_see(get_role_oid(entry->names.usename, true)))
+			!service_may_see(get_role_oid(entry->names.usename, true)))
 			continue;
 		strlcpy(service.usename, entry->names.usename, NAMEDATALEN);
 		strlcpy(service.key.application_name, entry->names.application_name, NAMEDATALEN);
@@ -184,7 +202,7 @@ services_put_past(ReturnSetInfo *rsinfo, const bool *seen)
 		service_put(rsinfo, &service, opened, peak);
 	}
 	opened = (int64) pg_atomic_read_u64(&shared->services.others);
-	if (opened > 0 && may_see(InvalidOid))
+	if (opened > 0 && service_may_see(InvalidOid))
 	{
 		strlcpy(service.usename, NAMES_OTHERS, NAMEDATALEN);
 		strlcpy(service.key.application_name, NAMES_OTHERS, NAMEDATALEN);

@@ -7,6 +7,7 @@
 
 #include "utils/hsearch.h"
 
+#include "shared.h"
 #include "slot.h"
 
 typedef struct ServiceKey
@@ -21,11 +22,18 @@ typedef struct Service
 	char		usename[NAMEDATALEN];
 	int			in_use;
 	int			by_state[SLOT_STATES];
+	int			suspects;
 } Service;
 
 /* A table of services, keyed by ServiceKey, in the current memory context. */
 extern HTAB *services_create(void);
-extern void services_add(HTAB *services, const Slot *slot);
+extern Service *services_add(HTAB *services, const Slot *slot);
 extern void services_remember(HTAB *services);
+
+/* Those who may not read all statistics see the services of their own roles. */
+extern bool service_may_see(Oid role);
+
+/* ROLE/APPLICATION_NAME; "name" has SERVICE_LEN bytes.  Needs a transaction. */
+extern void service_name(Oid role, const char *application_name, char *name);
 
 #endif							/* POOL_EXHAUST_SERVICE_H */

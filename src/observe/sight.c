@@ -44,6 +44,7 @@ sight_init(void)
 	MemoryContext old;
 
 	holders = MemoryContextAllocZero(TopMemoryContext, sizeof(Holder) * MaxConnections);
+	sight.slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MaxConnections);
 	limits_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust limits",
 										   ALLOCSET_SMALL_SIZES);
 	services_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust services",
@@ -133,7 +134,7 @@ login_seen(const Slot *slot)
 }
 
 static void
-slots_look(bool readable)
+slots_look(void)
 {
 	static uint64 before_us = 0;
 	uint64		now_us = loop_now_us();
@@ -143,21 +144,22 @@ slots_look(bool readable)
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		Holder	   *holder = &holders[i];
-		Slot		slot = {0};
+		Slot	   *slot = &sight.slots[i];
 
-		if (slot_look(i, &slot))
+		memset(slot, 0, sizeof(*slot));
+		if (slot_look(i, slot))
 		{
-			sight.by_state[slot.state]++;
-			if (slot.state == SLOT_AUTHENTICATING && OidIsValid(slot.role))
-				login_seen(&slot);
-			if (readable)
-				services_add(sight.services, &slot);
+			sight.by_state[slot->state]++;
+			if (slot->state == SLOT_AUTHENTICATING && OidIsValid(slot->role))
+				login_seen(slot);
+			if (sight.readable)
+				services_add(sight.services, slot);
 		}
 		/* When those who left long ago did so, nobody knows. */
 		if (recent && holder->started != 0 &&
-			(holder->pid != slot.pid || holder->started != slot.started))
+			(holder->pid != slot->pid || holder->started != slot->started))
 			holder_released(holder);
-		*holder = (Holder) {slot.pid, slot.started, slot.role, slot.database};
+		*holder = (Holder) {slot->pid, slot->started, slot->role, slot->database};
 	}
 }
 
@@ -165,11 +167,11 @@ slots_look(bool readable)
 const Sight *
 sight_take(void)
 {
-	bool		readable = catalogs_readable();
 	MemoryContext old;
 	ListCell   *lc;
 
-	if (readable)
+	sight.readable = catalogs_readable();
+	if (sight.readable)
 		limits_refresh();
 	memset(sight.by_state, 0, sizeof(sight.by_state));
 	memset(sight.pools, 0, sizeof(sight.pools));
@@ -178,7 +180,7 @@ sight_take(void)
 	sight.services = services_create();
 	MemoryContextSwitchTo(old);
 
-	slots_look(readable);
+	slots_look();
 	foreach(lc, sight.limits)
 	{
 		PoolSight  *pool = &sight.pools[foreach_current_index(lc)];

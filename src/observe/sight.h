@@ -14,6 +14,8 @@ typedef struct Sight
 	List	   *limits;			/* the pools that are watched, the server first */
 	PoolSight	pools[POOLS_MAX];	/* in the order of limits */
 	HTAB	   *services;
+	Slot	   *slots;			/* MaxConnections of them; pid 0: free */
+	bool		readable;		/* whether catalogs could be read without waiting */
 } Sight;
 
 extern void sight_init(void);

@@ -9,6 +9,9 @@
  */
 #include "postgres.h"
 
+#include <netinet/in.h>
+
+#include "common/hashfn.h"
 #include "storage/proc.h"
 #include "utils/backend_status.h"
 
@@ -47,6 +50,23 @@ slot_state(BackendState state)
 	}
 }
 
+/* A hash of the client's address, without the port; unix sockets have none. */
+static uint32
+client_hash(const SockAddr *addr)
+{
+	switch (addr->addr.ss_family)
+	{
+		case AF_INET:
+			return hash_bytes((const unsigned char *) &((const struct sockaddr_in *) &addr->addr)->sin_addr,
+							  sizeof(struct in_addr));
+		case AF_INET6:
+			return hash_bytes((const unsigned char *) &((const struct sockaddr_in6 *) &addr->addr)->sin6_addr,
+							  sizeof(struct in6_addr));
+		default:
+			return 0;
+	}
+}
+
 /* Completes the slot from its status entry; false if that is not its own. */
 static bool
 slot_read_status(Slot *slot, volatile PgBackendStatus *status)
@@ -61,8 +81,16 @@ slot_read_status(Slot *slot, volatile PgBackendStatus *status)
 		pid = status->st_procpid;
 		slot->state = slot_state(status->st_state);
 		slot->started = status->st_proc_start_timestamp;
+		slot->state_since = status->st_state_start_timestamp;
+		slot->aborted = status->st_state == STATE_IDLEINTRANSACTION_ABORTED;
 		if (pid == slot->pid)
+		{
+			const SockAddr *client = (const SockAddr *) &status->st_clientaddr;
+
+			slot->client = client_hash(client);
+			slot->local = client->addr.ss_family == AF_UNIX;
 			strlcpy(slot->application_name, status->st_appname, NAMEDATALEN);
+		}
 		pgstat_end_read_activity(status, after);
 		if (pgstat_read_activity_complete(before, after))
 			return pid == slot->pid && slot->state != SLOT_AUTHENTICATING;

@@ -28,6 +28,10 @@ typedef struct Slot
 	SlotState	state;
 	TimestampTz started;		/* with pid: which session this is; 0 while
 								 * authenticating */
+	TimestampTz state_since;
+	bool		aborted;		/* idle in a transaction that has failed */
+	bool		local;			/* its client came through a unix socket */
+	uint32		client;			/* hash of the address of its client's host */
 	char		application_name[NAMEDATALEN];
 } Slot;
 

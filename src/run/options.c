@@ -21,7 +21,7 @@ static const char *const bystanders_words[] = {"refuse", "abort", "ignore", NULL
 static const char *const fault_words[] = {
 	"none", "keep_slot", "miscount", "no_limit", "leave_session", "miss_health",
 	"lifo", "ignore_timeout", "early_timeout", "lost_wakeup", "leak_on_error",
-	"shared_between_services", "slow_grant", NULL
+	"shared_between_services", "slow_grant", "miss_leak", "accuse", "never_heal", NULL
 };
 static const char *const idle_order_words[] = {"lifo", "fifo", NULL};
 static const char *const arrivals_words[] = {"poisson", "constant", "ramp", "burst", NULL};
@@ -72,6 +72,10 @@ static const OptionSpec option_specs[] = {
 	LEVELS(levels, 0, 1000),
 	NUMBER(load_percent, 1, 100),
 	NUMBER(burst_percent, 101, 1000),
+
+	NUMBER(operations, 1, 100000),
+	NUMBER(leak_threshold_ms, 100, 3600 * 1000),
+	NUMBER(vanish_ms, 10, 600 * 1000),
 
 	NUMBER(baseline_ms, 10, DAY_MS),
 	NUMBER(sustained_ms, 10, DAY_MS),

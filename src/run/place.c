@@ -100,6 +100,8 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	pg_atomic_write_u32(&slot->done, 0);
 	pg_atomic_write_u32(&slot->total, 0);
 	pg_atomic_write_u32(&slot->connections, 0);
+	pg_atomic_write_u32(&slot->leak_threshold_ms, 0);
+	pg_atomic_write_u32(&slot->heal, HEAL_OFF);
 	for (int cause = 0; cause < CAUSES; cause++)
 		pg_atomic_write_u64(&slot->refused[cause], 0);
 }

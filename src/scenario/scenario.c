@@ -28,8 +28,10 @@
 const Scenario *const scenarios[] = {
 	&scenario_saturation,
 	&scenario_queue,
+	&scenario_leak,
 	&scenario_degradation,
 	&scenario_isolation,
+	&scenario_recovery,
 	&scenario_latency,
 	&scenario_accuracy,
 };

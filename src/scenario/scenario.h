@@ -177,6 +177,11 @@ pg_noreturn extern void options_contradict(const char *hint, const char *fmt,...
 extern void require_time_for(const Options *options, int64 ms);
 extern void workload_try(Run *run);
 
+/* Its own leaks: see leaks.c. */
+extern void run_watch_leaks(Run *run);
+extern void run_heal(Run *run);
+extern int	run_roles(const Run *run, Oid *roles);
+
 /* The run's own load: see loads.c. */
 extern LoadConfig load_of(Run *run, const RunService *service);
 extern int	run_capacity(const Run *run);
@@ -229,8 +234,10 @@ extern void check_skip(Run *run, const char *name, const char *why);
 /* The stories. */
 extern const Scenario scenario_saturation;
 extern const Scenario scenario_queue;
+extern const Scenario scenario_leak;
 extern const Scenario scenario_degradation;
 extern const Scenario scenario_isolation;
+extern const Scenario scenario_recovery;
 extern const Scenario scenario_latency;
 extern const Scenario scenario_accuracy;
 

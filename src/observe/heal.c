@@ -1,0 +1,546 @@
+/*
+ * heal.c
+ *		The healer: ends sessions that are suspected of a leak.
+ *
+ * Each strategy deals with the suspects of one rule.  They run in the order of
+ * pool_exhaust.heal_strategies, and a later one only when an earlier one has
+ * nobody left to deal with: in the monitor at a bounded rate, after a time of
+ * grace, and not one session more than it takes to get below critical; by
+ * pool_exhaust_heal() at once.
+ *
+ * Never a superuser, never a role of pool_exhaust.heal_exclude_roles, never a
+ * walsender, never a session that runs a statement.  That is why there is no
+ * strategy for clients that have gone: their sessions run one.  At the moment of
+ * the act the session is looked at again, and must be in the very state that it
+ * is suspected for.  Between that look and the signal lie some instructions; a
+ * statement that arrives in them is lost, as with pg_terminate_backend().
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "catalog/pg_authid.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "heal.h"
+#include "loop.h"
+#include "pulse.h"
+#include "run_pool.h"
+#include "suspect.h"
+
+/* A session that was told to end and has not is told again after that. */
+#define AGAIN_US		(10 * INT64CONST(1000000))
+
+/* What a strategy needs less than a second for it may do in one look. */
+#define RATE_US			(1000 * 1000)
+
+typedef struct Strategy
+{
+	const char *name;
+	LeakRule	rule;
+	bool		aborted;		/* of transactions that are idle: those that have failed */
+	int			grace_percent;	/* of the threshold, from suspicion to act */
+	int			per_second;
+} Strategy;
+
+/* Those that cost least come first: an aborted transaction has nothing to lose. */
+static const Strategy strategies[] = {
+	{"aborted_transaction", LEAK_IDLE_IN_TRANSACTION, true, 0, 10},
+	{"abandoned", LEAK_ABANDONED, false, 50, 5},
+	{"growth", LEAK_GROWTH, false, 50, 5},
+	{"idle_in_transaction", LEAK_IDLE_IN_TRANSACTION, false, 100, 2},
+};
+
+#define STRATEGIES		lengthof(strategies)
+#define NO_STRATEGY		(-1)
+#define DEFAULT_STRATEGIES "aborted_transaction, abandoned, growth, idle_in_transaction"
+
+static const struct config_enum_entry heal_modes[] = {
+	{"off", HEAL_OFF, false},
+	{"critical", HEAL_CRITICAL, false},
+	{"always", HEAL_ALWAYS, false},
+	{NULL, 0, false}
+};
+
+static int	heal_mode = HEAL_OFF;
+static char *heal_strategies;
+static char *heal_exclude_roles;
+
+/* heal_strategies, as its check hook has read it: numbers, ended by NO_STRATEGY. */
+static int *heal_order;
+
+static uint64 told;				/* acts that this process has logged */
+static uint64 looked_us;
+
+PG_FUNCTION_INFO_V1(pool_exhaust_heal);
+PG_FUNCTION_INFO_V1(pool_exhaust_heals_rows);
+
+static int
+strategy_find(const char *name)
+{
+	for (int i = 0; i < STRATEGIES; i++)
+		if (strcmp(strategies[i].name, name) == 0)
+			return i;
+	return NO_STRATEGY;
+}
+
+static bool
+heal_strategies_check(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *names;
+	int		   *order;
+	int			n = 0;
+	ListCell   *lc;
+
+	if (!SplitIdentifierString(copy, ',', &names))
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		return false;
+	}
+	order = malloc(sizeof(int) * (STRATEGIES + 1));
+	if (order == NULL)
+		return false;
+	foreach(lc, names)
+	{
+		int			strategy = strategy_find(lfirst(lc));
+		bool		again = false;
+
+		for (int i = 0; i < n; i++)
+			again |= order[i] == strategy;
+		if (strategy == NO_STRATEGY || again)
+		{
+			GUC_check_errdetail("\"%s\" %s.", (char *) lfirst(lc), again ? "is named twice" : "is no strategy");
+			GUC_check_errhint("Strategies are: %s.", DEFAULT_STRATEGIES);
+			free(order);
+			return false;
+		}
+		order[n++] = strategy;
+	}
+	order[n] = NO_STRATEGY;
+	*extra = order;
+	return true;
+}
+
+static void
+heal_strategies_assign(const char *newval, void *extra)
+{
+	heal_order = extra;
+}
+
+static bool
+heal_exclude_roles_check(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *names;
+
+	if (SplitIdentifierString(copy, ',', &names))
+		return true;
+	GUC_check_errdetail("List syntax is invalid.");
+	return false;
+}
+
+void
+heal_init(void)
+{
+	DefineCustomEnumVariable("pool_exhaust.heal",
+							 "When the monitor ends sessions that are suspected of a leak: off, while health is critical, or always.",
+							 NULL,
+							 &heal_mode, HEAL_OFF, heal_modes,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("pool_exhaust.heal_strategies",
+							   "What the healer does, in this order.",
+							   "Strategies are: " DEFAULT_STRATEGIES ".",
+							   &heal_strategies, DEFAULT_STRATEGIES,
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   heal_strategies_check, heal_strategies_assign, NULL);
+	DefineCustomStringVariable("pool_exhaust.heal_exclude_roles",
+							   "Roles whose sessions the healer never ends.",
+							   NULL,
+							   &heal_exclude_roles, "",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   heal_exclude_roles_check, NULL, NULL);
+}
+
+static bool
+strategy_is_for(const Strategy *strategy, const LeakTrack *track)
+{
+	return strategy->rule == track->rule &&
+		(track->rule != LEAK_IDLE_IN_TRANSACTION || strategy->aborted == track->aborted);
+}
+
+/* The strategy in force that deals with such a suspect, or NO_STRATEGY. */
+static int
+strategy_of(const LeakTrack *track)
+{
+	for (const int *s = heal_order; *s != NO_STRATEGY; s++)
+		if (strategy_is_for(&strategies[*s], track))
+			return *s;
+	return NO_STRATEGY;
+}
+
+static bool
+role_is_excluded(Oid role)
+{
+	char	   *copy = pstrdup(heal_exclude_roles);
+	List	   *names;
+	ListCell   *lc;
+	bool		excluded = false;
+
+	if (SplitIdentifierString(copy, ',', &names))
+		foreach(lc, names)
+			excluded |= get_role_oid(lfirst(lc), true) == role;
+	list_free(names);
+	pfree(copy);
+	return excluded;
+}
+
+/*
+ * Why the session in the slot must be let alone; NULL if it may be ended.  Needs
+ * a transaction.
+ */
+static const char *
+why_spared(const LeakTrack *track, const Slot *slot)
+{
+	if (slot->state == SLOT_ACTIVE)
+		return "spared: it runs a statement";
+	if (strategy_of(track) == NO_STRATEGY)
+		return "spared: no strategy in pool_exhaust.heal_strategies";
+	if (superuser_arg(slot->role))
+		return "spared: a superuser";
+	if (role_is_excluded(slot->role))
+		return "spared: a role of pool_exhaust.heal_exclude_roles";
+	return NULL;
+}
+
+/* Is the session there, and still in the state that it is suspected for? */
+static bool
+slot_is_suspect(int number, Slot *slot)
+{
+	const LeakTrack *track = &leak_tracks[number];
+
+	return slot_look(number, slot) && suspect_rule(number, slot) != LEAK_NONE &&
+		slot->state == track->state && slot->state_since == track->state_since;
+}
+
+/*
+ * Ends the session, if it still is what it was when it was judged.  The lock also
+ * keeps two healers apart.  Returns whether it did.
+ */
+static bool
+heal_act(int number, const char *service, int strategy, uint64 now_us)
+{
+	Observed   *observed = &shared->observed;
+	LeakTrack  *track = &leak_tracks[number];
+	Slot		slot;
+	bool		acted;
+
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	acted = (track->healed_us == 0 || now_us > track->healed_us + AGAIN_US) &&
+		strategy_is_for(&strategies[strategy], track) && slot_is_suspect(number, &slot) &&
+		slot.state != SLOT_ACTIVE && kill(slot.pid, SIGTERM) == 0;
+	if (acted)
+	{
+		HealRecord *record = &observed->heals[observed->heals_written++ % HEALS_MAX];
+
+		observed->leaks[track->rule].healed += track->healed_us == 0;
+		track->healed_us = now_us;
+		*record = (HealRecord) {GetCurrentTimestamp(), slot.pid, slot.role, track->rule, strategy};
+		strlcpy(record->service, service, SERVICE_LEN);
+		suspect_evidence(track, now_us, record->evidence);
+	}
+	LWLockRelease(shared->observe_lock);
+	return acted;
+}
+
+/* Sessions that a pool must lose to get below critical. */
+static int
+surplus(int in_use, int capacity)
+{
+	return in_use - health_level(HEALTH_CRITICAL, capacity) + 1;
+}
+
+/* The same of the pool of a run that this role is of. */
+static int
+run_surplus(RunSlot *run, Oid role)
+{
+	RunPool		pools[RUN_SERVICES_MAX];
+	int			n = run_pools_read(run, pools);
+
+	for (int i = 0; i < n; i++)
+		if (run->roles[i] == role)
+			return surplus(pools[i].in_use + pools[i].waiting, pools[i].capacity);
+	return 0;
+}
+
+/* How many that were told to end are still on their way. */
+static int
+healing(Oid role, const Slot *slots)
+{
+	int			n = 0;
+
+	for (int i = 0; i < MaxConnections; i++)
+		n += leak_tracks[i].healed_us != 0 && slots[i].pid == leak_tracks[i].pid &&
+			(!OidIsValid(role) || slots[i].role == role);
+	return n;
+}
+
+/* Is there a need to end sessions like this one, by the settings or by its run? */
+static bool
+heal_is_wanted(const Sight *sight, const Slot *slot)
+{
+	RunSlot    *run = slot_run(slot);
+	bool		own = run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING;
+	HealMode	mode = own ? pg_atomic_read_u32(&run->heal) : heal_mode;
+	const PoolHistory *server = &shared->observed.pools[0];
+
+	if (mode != HEAL_CRITICAL)
+		return mode == HEAL_ALWAYS;
+	if (own)
+		return run_surplus(run, slot->role) > healing(slot->role, sight->slots);
+	return surplus(server->in_use, server->capacity) > healing(InvalidOid, sight->slots);
+}
+
+/*
+ * Lets one strategy end whom it may, no more than the rate allows.  Returns
+ * whether there is anybody for it, now or when his time of grace is over.
+ */
+static bool
+strategy_run(int number, const Sight *sight, uint64 now_us)
+{
+	const Strategy *strategy = &strategies[number];
+	uint64		elapsed_us = Min(now_us - looked_us, RATE_US);
+	int			left = (int) (((uint64) strategy->per_second * elapsed_us + RATE_US - 1) / RATE_US);
+	bool		found = false;
+
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		const Slot *slot = &sight->slots[i];
+		const LeakTrack *track = &leak_tracks[i];
+		uint64		grace_us = (uint64) track->threshold_ms * 10 * strategy->grace_percent;
+		char		service[SERVICE_LEN];
+
+		if (suspect_rule(i, slot) == LEAK_NONE || !strategy_is_for(strategy, track) ||
+			why_spared(track, slot) != NULL || !heal_is_wanted(sight, slot))
+			continue;
+		found = true;
+		if (left == 0 || now_us < track->suspected_us + grace_us)
+			continue;
+		service_name(slot->role, slot->application_name, service);
+		left -= heal_act(i, service, number, now_us);
+	}
+	return found;
+}
+
+/*
+ * The monitor's part, after it has judged: ends suspects if that is wanted.  It
+ * alone writes the tracks, so it needs no lock to read them.  Needs a
+ * transaction.
+ */
+void
+heal_look(const Sight *sight)
+{
+	uint64		now_us = loop_now_us();
+
+	/* Names of roles must not be waited for. */
+	if (sight->readable && !ProcDiePending)
+		for (const int *s = heal_order; *s != NO_STRATEGY; s++)
+			if (strategy_run(*s, sight, now_us))
+				break;
+	looked_us = now_us;
+}
+
+static bool
+heal_read(uint64 *seen, HealRecord *record)
+{
+	Observed   *observed = &shared->observed;
+	bool		found;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	if (observed->heals_written > HEALS_MAX)
+		*seen = Max(*seen, observed->heals_written - HEALS_MAX);
+	found = *seen < observed->heals_written;
+	if (found)
+		*record = observed->heals[(*seen)++ % HEALS_MAX];
+	LWLockRelease(shared->observe_lock);
+	return found;
+}
+
+/*
+ * Logs what healers did and this process has not told yet.  To be called by the
+ * monitor now and then.
+ */
+void
+heals_tell(void)
+{
+	HealRecord	record;
+
+	while (heal_read(&told, &record))
+		ereport(LOG,
+				(errmsg("pool_exhaust: told session %d of \"%s\" to end, by strategy %s",
+						record.pid, record.service, strategies[record.strategy].name),
+				 errdetail("Rule \"%s\": %s.", leak_rule_names[record.rule], record.evidence)));
+}
+
+/* How many acts there were. */
+uint64
+heals_now(void)
+{
+	uint64		now;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	now = shared->observed.heals_written;
+	LWLockRelease(shared->observe_lock);
+	return now;
+}
+
+/* A new monitor does not tell again what the one before it has told. */
+void
+heals_skip(void)
+{
+	told = heals_now();
+}
+
+/*
+ * Returns by which strategies sessions of these roles were ended after the first
+ * "since" acts, in their order and each named once, palloc'd; "n" is how many
+ * acts that were.
+ */
+char *
+heals_text(const Oid *roles, int nroles, uint64 since, int *n)
+{
+	StringInfoData text;
+	HealRecord	record;
+	int			last = NO_STRATEGY;
+
+	*n = 0;
+	initStringInfo(&text);
+	while (heal_read(&since, &record))
+	{
+		bool		ours = false;
+
+		for (int i = 0; i < nroles; i++)
+			ours |= record.role == roles[i];
+		if (!ours)
+			continue;
+		(*n)++;
+		if (record.strategy != last)
+			appendStringInfo(&text, "%s%s", text.len > 0 ? " > " : "", strategies[record.strategy].name);
+		last = record.strategy;
+	}
+	return text.data;
+}
+
+/* May the caller end sessions of this role?  The rule of pg_terminate_backend(). */
+static bool
+may_end(Oid role)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND) || has_privs_of_role(GetUserId(), role);
+}
+
+/* Deals with one suspect, and puts the row that says so. */
+static void
+heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakTrack *track, bool dry_run)
+{
+	uint64		now_us = loop_now_us();
+	int			strategy = strategy_of(track);
+	const char *action;
+	char		service[SERVICE_LEN];
+	char		evidence[EVIDENCE_LEN];
+	Slot		slot;
+	bool		nulls[6] = {[3] = strategy == NO_STRATEGY};
+	Datum		values[6];
+
+	if (!slot_look(number, &slot) || slot.pid != track->pid || slot.started != track->started ||
+		!service_may_see(slot.role))
+		return;
+	service_name(slot.role, slot.application_name, service);
+	suspect_evidence(track, now_us, evidence);
+	action = why_spared(track, &slot);
+	if (action == NULL && !may_end(slot.role))
+		action = "spared: permission denied";
+	if (action == NULL && dry_run)
+		action = "would terminate";
+	if (action == NULL)
+		action = heal_act(number, service, strategy, now_us) ? "terminated"
+			: "spared: it has changed since, or was told to end already";
+	values[0] = Int32GetDatum(slot.pid);
+	values[1] = CStringGetTextDatum(service);
+	values[2] = CStringGetTextDatum(leak_rule_names[track->rule]);
+	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(strategies[strategy].name);
+	values[4] = CStringGetTextDatum(action);
+	values[5] = CStringGetTextDatum(evidence);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* ERROR unless somebody watches: what was true a while ago is no reason to act. */
+static void
+require_watched(void)
+{
+	if (!pulse_is_fresh())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the monitor does not watch, so nobody knows which sessions have leaked"),
+				 errhint("Set pool_exhaust.monitor to on and reload; see the server log if it is.")));
+}
+
+/* SQL: a row for each suspect, in the order of the strategies; those without one last. */
+Datum
+pool_exhaust_heal(PG_FUNCTION_ARGS)
+{
+	LeakTrack  *tracks = palloc_extended(sizeof(LeakTrack) * MaxConnections, MCXT_ALLOC_HUGE);
+	const int  *order = heal_order;
+
+	shared_require();
+	require_watched();
+	InitMaterializedSRF(fcinfo, 0);
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	memcpy(tracks, leak_tracks, sizeof(LeakTrack) * MaxConnections);
+	LWLockRelease(shared->observe_lock);
+	for (;; order++)
+	{
+		for (int i = 0; i < MaxConnections; i++)
+			if (tracks[i].rule != LEAK_NONE && strategy_of(&tracks[i]) == *order)
+				heal_suspect((ReturnSetInfo *) fcinfo->resultinfo, i, &tracks[i], PG_GETARG_BOOL(0));
+		if (*order == NO_STRATEGY)
+			break;
+	}
+	pfree(tracks);
+	return (Datum) 0;
+}
+
+/* The rows of view pool_exhaust_heals. */
+Datum
+pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	HealRecord	record;
+	uint64		seen = 0;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	while (heal_read(&seen, &record))
+	{
+		bool		nulls[6] = {false};
+		Datum		values[6] = {
+			TimestampTzGetDatum(record.at),
+			Int32GetDatum(record.pid),
+			CStringGetTextDatum(record.service),
+			CStringGetTextDatum(leak_rule_names[record.rule]),
+			CStringGetTextDatum(strategies[record.strategy].name),
+			CStringGetTextDatum(record.evidence),
+		};
+
+		if (service_may_see(record.role))
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

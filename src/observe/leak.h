@@ -1,0 +1,147 @@
+/*
+ * leak.h
+ *		The leak rules: which sessions nobody will give back.
+ *
+ * Rules look at what sessions do, one look after the other, and at nothing else:
+ * no shared memory, no catalog, no allocation.  Whoever calls has the memory and
+ * sees to it that nobody else uses it meanwhile.
+ */
+#ifndef POOL_EXHAUST_LEAK_H
+#define POOL_EXHAUST_LEAK_H
+
+#include "slot.h"
+
+typedef enum LeakRule
+{
+	LEAK_NONE,
+	LEAK_IDLE_IN_TRANSACTION,
+	LEAK_ABANDONED,
+	LEAK_GROWTH,
+	LEAK_DEAD_CLIENT
+} LeakRule;
+
+#define LEAK_RULES (LEAK_DEAD_CLIENT + 1)
+
+extern const char *const leak_rule_names[LEAK_RULES];
+
+/* What one look says of the session in a slot. */
+typedef struct LeakLook
+{
+	int			pid;
+	TimestampTz started;		/* with pid: which session this is */
+	Oid			role;
+	TimestampTz state_since;
+	SlotState	state;
+	bool		aborted;		/* of a transaction that is idle */
+	bool		listens;		/* waits for notifications: idle on purpose */
+	bool		client_gone;
+	uint64		service;		/* the same for those who could share a pool */
+	int			threshold_ms;	/* held for longer than that it may be a leak */
+} LeakLook;
+
+/* Why a session is suspected, in numbers. */
+typedef struct LeakEvidence
+{
+	int			threshold_ms;
+	int			sessions_then;	/* of its service, when it was used last */
+	int			sessions_now;
+	int			newer;			/* opened later, and in use or not, as the rule says */
+	int			outlived;		/* opened later, used, and ended since */
+	int			span_ms;		/* in which those of a growth were opened */
+} LeakEvidence;
+
+/*
+ * What is remembered of the session in a slot.  Moments in microseconds are
+ * monotonic; those of the server's clock only tell one state from the next.
+ */
+typedef struct LeakTrack
+{
+	int			pid;			/* 0: none was seen there */
+	Oid			role;
+	TimestampTz started;
+	TimestampTz state_since;
+	SlotState	state;
+	bool		aborted;
+	bool		listens;
+	bool		client_gone;
+	bool		needless;		/* opened while one lay idle that was used later */
+	int			threshold_ms;
+	uint64		service;
+	uint64		started_us;
+	uint64		since_us;		/* of the state */
+	int			uses;			/* times that it was used again after it was idle */
+	int			sessions_then;	/* of its service, when it was used last */
+
+	/* Of this look. */
+	bool		fresh;			/* seen for the first time */
+	bool		moved;			/* has done something since the look before */
+	uint64		was_idle_us;	/* since when, up to the look before; 0 = it was not */
+	int			group;
+	int			next;			/* of its group, -1 = the last one */
+	int			next_fresh;
+
+	/* The suspicion. */
+	LeakRule	rule;			/* LEAK_NONE: not suspected */
+	LeakRule	counted;		/* found by this rule, and not cleared yet */
+	uint64		suspected_us;
+	LeakEvidence evidence;
+	uint64		healed_us;		/* when it was told to end; 0 = it was not */
+} LeakTrack;
+
+/* Sessions that could share a pool: what is remembered, and what a look adds up. */
+typedef struct LeakGroup
+{
+	bool		taken;
+	uint64		service;
+	uint64		ended_us;		/* when a session of it ended last */
+	uint64		generations_us[2];	/* see leak_end(): the two greatest */
+	int			generations;
+	uint64		longest_us;		/* life of such a session */
+
+	uint64		looked_us;		/* the look that the rest is of */
+	int			first;			/* tracks, linked by next */
+	int			first_fresh;
+	int			sessions;
+	int			idle;			/* for longer than the threshold */
+	bool		revived;		/* one that was taken for growth was used again */
+	int			newest;			/* the track that was opened last */
+	uint64		touched_us;		/* when the last one was opened that was used again */
+	int			chain;			/* those opened later */
+	uint64		chain_us;		/* when the first of those was opened */
+	int			keepers;		/* sessions that it keeps in use */
+	int			keepers_at;		/* where their starts stand, the newest first; -1 = nowhere */
+} LeakGroup;
+
+/* How many suspicions came to which end. */
+typedef struct LeakCounts
+{
+	uint64		found;
+	uint64		unleaked;		/* came back to life */
+	uint64		ended;			/* went by themselves */
+	uint64		healed;
+} LeakCounts;
+
+/* The memory that the rules need, and nothing in it that the caller must fill in. */
+typedef struct LeakWatch
+{
+	int			nslots;
+	LeakTrack  *tracks;			/* nslots of them */
+	LeakCounts *counts;			/* LEAK_RULES of them */
+	int			ngroups;		/* a power of 2, at least 4 times nslots */
+	int			taken;			/* groups that are */
+	LeakGroup  *groups;
+	int			nkeepers;
+	uint64	   *keepers;		/* nslots of them */
+	uint64		looked_us;		/* this look; 0 = none yet */
+	uint64		before_us;		/* the look before; 0 = what happened since is not known */
+} LeakWatch;
+
+/* One look: begin, note each slot, judge. */
+extern void leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind);
+extern void leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now);
+extern void leak_judge(LeakWatch *watch);
+
+extern void leak_forget(LeakWatch *watch);
+extern int64 leak_held_ms(const LeakTrack *track, uint64 now_us);
+
+#endif							/* POOL_EXHAUST_LEAK_H */

@@ -1,0 +1,66 @@
+/*
+ * listen.c
+ *		Which sessions wait for notifications.
+ *
+ * Who LISTENs is idle on purpose, for ever maybe, and no leak.  Which sessions do
+ * stands in memory of their own, or of async.c alone; so each one says it of
+ * itself.  One that has listened and does not any more, because it rolled back or
+ * left its last channel, is taken for a listener until UNLISTEN * or DISCARD ALL:
+ * better that a leak is overlooked than that somebody is accused.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "tcop/utility.h"
+
+#include "compat.h"
+#include "listen.h"
+#include "shared.h"
+
+static ProcessUtility_hook_type prev_process_utility_hook = NULL;
+
+static void
+listen_say(bool listens)
+{
+	ptrdiff_t	number = MyProc != NULL ? MyProc - ProcGlobal->allProcs : -1;
+
+	/* Others than client sessions have no slot. */
+	if (number >= 0 && number < MaxConnections)
+		pg_atomic_write_u32(&session_slots[number].listener, listens ? MyProcPid : 0);
+}
+
+static void
+listen_observe(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+			   ProcessUtilityContext context, ParamListInfo params,
+			   QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+{
+	const Node *statement = pstmt->utilityStmt;
+	bool		listen = IsA(statement, ListenStmt);
+	bool		unlisten = (IsA(statement, UnlistenStmt) && ((const UnlistenStmt *) statement)->conditionname == NULL) ||
+		(IsA(statement, DiscardStmt) && ((const DiscardStmt *) statement)->target == DISCARD_ALL);
+
+	if (prev_process_utility_hook)
+		prev_process_utility_hook(pstmt, query, read_only_tree, context, params,
+								  environment, dest, completion);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
+								environment, dest, completion);
+	if (listen || unlisten)
+		listen_say(listen);
+}
+
+/* To be called from _PG_init while shared_preload_libraries is processed. */
+void
+listen_init(void)
+{
+	prev_process_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = listen_observe;
+}
+
+/* Has the session in this slot asked for notifications? */
+bool
+slot_listens(int number, const Slot *slot)
+{
+	return pg_atomic_read_u32(&session_slots[number].listener) == (uint32) slot->pid;
+}

@@ -1,0 +1,428 @@
+/*
+ * leak.c
+ *		Operations that fail and give their connection back; then clients that do
+ *		not, in every way there is, beside others that only look like it.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "actor.h"
+#include "observe/census.h"
+#include "observe/heal.h"
+#include "observe/pulse.h"
+#include "observe/suspect.h"
+
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+
+/* Those who share the first service; its pool has work beside them. */
+typedef enum Part
+{
+	IN_TRANSACTION,				/* leaks, of the pool */
+	ABORTED,
+	ABANDONED,
+	DEAD,						/* with a session of its own */
+	REPORT,						/* innocents, with sessions of their own */
+	LISTENER
+} Part;
+
+#define PARTS		(LISTENER + 1)
+#define POOL_PARTS	(ABANDONED + 1)
+#define WORKERS		3			/* clients that keep the rest of the pool at work */
+
+/* The second service opens connections and forgets them. */
+#define FORGOTTEN	6
+#define HEALABLE	(POOL_PARTS + FORGOTTEN)
+#define LEAKS		(HEALABLE + 1)	/* and the dead client */
+
+typedef struct Story
+{
+	Run		   *run;
+	Actor		parts[PARTS];
+	Actor		forgotten[FORGOTTEN];
+	int			nforgotten;
+	uint64		next_us;		/* when the next one of those is due */
+	Load	   *workers[WORKERS];
+	Suspect		suspects[LEAKS + PARTS];	/* as far as there is room */
+	int			nsuspects;
+} Story;
+
+/* Twenty operations, some of which fail: each gives its connection back. */
+static void
+operate(Run *run)
+{
+	const Options *options = &run->plan.options;
+	LoadConfig	config = load_of(run, &run->services[0]);
+	Oid			role = run->services[0].role;
+	PoolTruth	truth;
+	Tally		tally;
+	Load	   *load;
+
+	phase(run, "operate");
+	load_work(run, &config, options->work_ms);
+	config.clients = (int) Min(options->operations, options->pool_size);
+	config.operations = (int) ((options->operations + config.clients - 1) / config.clients);
+	load = load_create(&config);
+	run_progress(run, &load->ended, config.clients * config.operations);
+	load_begin(load);
+	wait_until(run, load_is_over(load), options->pool_timeout_ms * config.operations + SETTLE_TIMEOUT_MS);
+	load_tally(load, &tally);
+	pool_look(run->pool, &truth);
+	poll_until(run, sessions_in_activity(run, role) <= truth.idle + truth.in_use, SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed", tally.asked, tally.failed);
+
+	if (tally.failing == 0)
+		run_end(run, VERDICT_INVALID, "no operation was to fail: raise failing_percent or operations");
+	check_count(run, "operations that failed", tally.failing, tally.failed, failure_text(run->pool));
+	check_count(run, "connections not given back", 0, truth.in_use,
+				"an operation that fails keeps its connection: look for ways out of it that do not release");
+	check_count(run, "sessions beside those of the pool", 0,
+				sessions_in_activity(run, role) - truth.idle - truth.in_use,
+				"the pool and the server drift apart: see pool_exhaust_backends");
+}
+
+/* What each of them does, and how it must be found. */
+static void
+cast(Story *story)
+{
+	Run		   *run = story->run;
+	Actor	   *parts = story->parts;
+	char	   *report = psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")", run->plan.options.timeout_ms / 1000 + 1);
+
+	parts[IN_TRANSACTION] = (Actor) {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	parts[ABORTED] = (Actor) {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	parts[ABANDONED] = (Actor) {.sql = "SELECT 1", .leaks = LEAK_ABANDONED};
+	parts[DEAD] = (Actor) {.sql = report, .lasts = true, .leaks = LEAK_DEAD_CLIENT};
+	parts[REPORT] = (Actor) {.sql = report, .lasts = true};
+	parts[LISTENER] = (Actor) {.sql = "LISTEN pool_exhaust_leak"};
+	if (run_fault(run, FAULT_ACCUSE))
+		parts[LISTENER].sql = "BEGIN; LISTEN pool_exhaust_leak";
+	for (int i = 0; i < FORGOTTEN; i++)
+		story->forgotten[i] = (Actor) {.sql = "SELECT 1", .leaks = LEAK_GROWTH};
+}
+
+/* All are where they are to be, or the run proves nothing. */
+static void
+require_parts(Story *story)
+{
+	Run		   *run = story->run;
+
+	wait_until(run, actors_at_work(story->parts, PARTS) || actor_failed(story->parts, PARTS), SETTLE_TIMEOUT_MS);
+	if (!actors_at_work(story->parts, PARTS) || actor_failed(story->parts, PARTS))
+		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
+	/* An answer that has come to the client: the server has said that it sleeps, or will in a moment. */
+	poll_until(run, sessions_in_activity(run, run->services[0].role) >= PARTS, SETTLE_TIMEOUT_MS);
+}
+
+/* The rest of the pool works on, a client to each connection that is left. */
+static void
+begin_work(Story *story)
+{
+	Run		   *run = story->run;
+	LoadConfig	config = load_of(run, &run->services[0]);
+
+	config.sql = "SELECT 1";
+	config.hold_ms = run->plan.options.work_ms;
+	config.exponential = true;
+	config.failing_percent = 0;
+	config.clients = 1;
+	for (int i = 0; i < WORKERS; i++)
+	{
+		config.seed = run->plan.options.seed + i;
+		story->workers[i] = load_create(&config);
+		load_begin(story->workers[i]);
+	}
+}
+
+/* Opens the next connection that will be forgotten, if its time has come. */
+static void
+forget_one(Story *story)
+{
+	if (story->nforgotten == FORGOTTEN || loop_now_us() < story->next_us)
+		return;
+	actor_take(&story->forgotten[story->nforgotten++], story->run->services[1].pool);
+	story->next_us = loop_now_us() + story->run->plan.options.leak_threshold_ms * 1000 / (FORGOTTEN - 2);
+}
+
+/* Looks who is suspected, and returns how many are. */
+static int
+look_for_suspects(Story *story)
+{
+	Oid			roles[RUN_SERVICES_MAX];
+	int			n = run_roles(story->run, roles);
+
+	forget_one(story);
+	story->nsuspects = suspects_of(roles, n, story->suspects, lengthof(story->suspects));
+	return story->nsuspects;
+}
+
+/* The suspicion of an actor's session, or NULL. */
+static const Suspect *
+suspect_of(const Story *story, const Actor *actor)
+{
+	for (int i = 0; i < Min(story->nsuspects, lengthof(story->suspects)); i++)
+		if (story->suspects[i].pid == actor->pid)
+			return &story->suspects[i];
+	return NULL;
+}
+
+/* How long the slowest of them took to be found, since they were what they are. */
+static double
+slowest_ms(const Story *story, const Actor *actors, int n)
+{
+	double		slowest = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		const Suspect *suspect = suspect_of(story, &actors[i]);
+
+		if (suspect != NULL)
+			slowest = Max(slowest, suspect->found_after_us / 1000.0);
+	}
+	return slowest;
+}
+
+static int
+found_rightly(const Story *story, const Actor *actors, int n, LeakRule rule)
+{
+	int			found = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		const Suspect *suspect = suspect_of(story, &actors[i]);
+
+		found += actors[i].leaks == rule && suspect != NULL && suspect->rule == rule;
+	}
+	return found;
+}
+
+static bool
+session_is_there(Oid role, int pid)
+{
+	int		   *pids = palloc(sizeof(int) * MaxConnections);
+	int			n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
+	bool		found = false;
+
+	for (int i = 0; i < n; i++)
+		found |= pids[i] == pid;
+	pfree(pids);
+	return found;
+}
+
+/* Leaks of every kind, beside sessions that are busy, or idle on purpose. */
+static void
+leak(Story *story)
+{
+	Run		   *run = story->run;
+	const Options *options = &run->plan.options;
+	int64		find_ms = 4 * options->leak_threshold_ms + 10 * sample_interval + SETTLE_TIMEOUT_MS;
+
+	phase(run, "leak");
+	for (int i = 0; i < POOL_PARTS; i++)
+		actor_take(&story->parts[i], run->pool);
+	for (int i = POOL_PARTS; i < PARTS; i++)
+		actor_open(run, &story->parts[i]);
+	require_parts(story);
+	if (!run_fault(run, FAULT_MISS_LEAK))
+		actor_vanish(&story->parts[DEAD]);
+	begin_work(story);
+	run_progress(run, &story->nsuspects, LEAKS);
+	wait_until(run, look_for_suspects(story) >= LEAKS, find_ms);
+	phase_end(run);
+	phase_note(run, "%d leaks, %d suspects, the slowest after %.2f s", LEAKS, story->nsuspects,
+			   slowest_ms(story, story->parts, PARTS) / 1000.0);
+}
+
+/* One client stays away, so that its connection lies idle: that is no leak. */
+static void
+rest(Story *story)
+{
+	Run		   *run = story->run;
+	int64		rest_ms = run->plan.options.leak_threshold_ms + 3 * sample_interval;
+
+	phase(run, "rest");
+	load_end(run, story->workers[0], SETTLE_TIMEOUT_MS);
+	wait_until(run, look_for_suspects(story) > LEAKS, rest_ms);
+	phase_end(run);
+	phase_note(run, "a client stays away, and its connection lies idle");
+}
+
+static void
+check_found(Story *story)
+{
+	static const struct
+	{
+		LeakRule	rule;
+		int			expected;
+		const char *name;
+	}			claims[] = {
+		{LEAK_IDLE_IN_TRANSACTION, 2, "found idle in transaction"},
+		{LEAK_ABANDONED, 1, "found abandoned"},
+		{LEAK_GROWTH, FORGOTTEN, "found as growth"},
+		{LEAK_DEAD_CLIENT, 1, "found without a client"},
+	};
+	Run		   *run = story->run;
+	int			right = 0;
+
+	for (int i = 0; i < lengthof(claims); i++)
+	{
+		int			found = found_rightly(story, story->parts, PARTS, claims[i].rule) +
+			found_rightly(story, story->forgotten, FORGOTTEN, claims[i].rule);
+
+		right += found;
+		check_count(run, claims[i].name, claims[i].expected, found,
+					"a leak of the run was not found, or by another rule: see docs/leaks.md");
+	}
+	check_count(run, "innocent sessions named", 0, story->nsuspects - right,
+				"a session that is no leak is suspected of one: see pool_exhaust_leaks");
+	check_at_most(run, "slowest to be found",
+				  run->plan.options.leak_threshold_ms + 2 * sample_interval + run->plan.options.tolerance_ms,
+				  slowest_ms(story, story->parts, PARTS), "ms",
+				  "the monitor needs more than the threshold and two samples: it, or the machine, is overloaded");
+}
+
+/* How many of these sessions has the server ended? */
+static int
+ended(const Actor *actors, int n, bool innocent)
+{
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+		count += actors[i].lost && (actors[i].leaks == LEAK_NONE) == innocent;
+	return count;
+}
+
+/* Of which the dead client's is not one: it runs a statement. */
+static int
+leaks_ended(const Story *story)
+{
+	return ended(story->parts, PARTS, false) + ended(story->forgotten, FORGOTTEN, false);
+}
+
+static uint64
+workers_failed(const Story *story)
+{
+	uint64		failed = 0;
+
+	for (int i = 0; i < WORKERS; i++)
+	{
+		Tally		tally;
+
+		load_tally(story->workers[i], &tally);
+		failed += tally.failed + tally_sent_away(&tally);
+	}
+	return failed;
+}
+
+/* The healer takes the leaks back, and nothing else. */
+static void
+heal(Story *story)
+{
+	Run		   *run = story->run;
+	Oid			roles[RUN_SERVICES_MAX];
+	int			nroles = run_roles(run, roles);
+	uint64		since = heals_now();
+	const Actor *dead = &story->parts[DEAD];
+	Suspect		left;
+	int			acts;
+	char	   *strategies;
+
+	phase(run, "heal");
+	run_heal(run);
+	wait_until(run, leaks_ended(story) >= HEALABLE, run->plan.options.recovery_limit_ms);
+	poll_until(run, suspects_of(roles, nroles, &left, 1) <= LEAKS - HEALABLE, SETTLE_TIMEOUT_MS);
+	strategies = heals_text(roles, nroles, since, &acts);
+	phase_end(run);
+	phase_note(run, "%d sessions ended: %s", acts, strategies);
+
+	check_count(run, "leaks ended by the healer", HEALABLE, leaks_ended(story),
+				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
+	check_count(run, "sessions that the healer ended", HEALABLE, acts,
+				"it ended more or fewer than the leaks: see pool_exhaust_heals");
+	check_count(run, "innocent sessions ended", 0,
+				ended(story->parts, PARTS, true) + (int64) run->pool->stats.lost - ended(story->parts, POOL_PARTS, false),
+				"a session that was no leak was ended: see pool_exhaust_heals");
+	check_count(run, "sessions that run a statement let alone", 1,
+				session_is_there(run->services[0].role, dead->pid),
+				"a session was ended in the middle of a statement: see pool_exhaust_heals");
+	check_count(run, "operations that failed meanwhile", 0, workers_failed(story),
+				"clients that had nothing to do with the leaks suffered from them, or from the healer");
+}
+
+/* What was leaked is there for others. */
+static void
+come_back(Story *story)
+{
+	Run		   *run = story->run;
+	PoolStats  *stats = &run->pool->stats;
+	int			capacity = run_capacity(run);
+	PoolTruth	truth;
+
+	phase(run, "return");
+	for (int i = 0; i < WORKERS; i++)
+		load_end(run, story->workers[i], SETTLE_TIMEOUT_MS);
+	pool_acquire(run->pool, capacity);
+	wait_until(run, stats->held == capacity, SETTLE_TIMEOUT_MS);
+	pool_look(run->pool, &truth);
+	pool_release(run->pool, stats->held);
+	phase_end(run);
+	phase_note(run, "%d of %d connections can be had", truth.in_use, capacity);
+	check_count(run, "connections to be had again", capacity, truth.in_use,
+				"the pool has not got back what was leaked: it does not notice that its connections have ended");
+}
+
+static void
+leak_play(Run *run)
+{
+	Story	   *story = palloc0(sizeof(Story));
+
+	story->run = run;
+	run_watch_leaks(run);
+	cast(story);
+	operate(run);
+	if (check_failed(run))
+		return;					/* of a pool that leaks by itself the rest says nothing */
+	leak(story);
+	rest(story);
+	check_found(story);
+	heal(story);
+	if (!check_failed(run))
+		come_back(story);
+}
+
+static void
+leak_require(const Options *options)
+{
+	require_time_for(options, 3 * options->leak_threshold_ms);
+	if (options->pool_size + options->max_overflow < POOL_PARTS + WORKERS ||
+		options->pool_size < POOL_PARTS)
+		options_contradict("Raise pool_size or max_overflow.",
+						   "%d leaks of a pool and %d clients beside them need a pool_size of %d and %d connections",
+						   POOL_PARTS, WORKERS, POOL_PARTS, POOL_PARTS + WORKERS);
+}
+
+const Scenario scenario_leak = {
+	.name = "leak",
+	.summary = "operations that fail, then leaks of every kind beside innocent sessions; the monitor finds them and takes them back",
+	.effect = "opens 2 x (pool_size + max_overflow) + 3 connections",
+	.default_target = TARGET_POOL,
+	.targets = 1 << TARGET_POOL,
+	.services = 2,
+	.spare_sessions = PARTS - POOL_PARTS,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {4, 4, 4}},
+		{"max_overflow", {2, 2, 2}},
+		{"pool_timeout_ms", {2000, 5000, 5000}},
+		POOL_OPTIONS,
+		{"operations", {20, 20, 2000}},
+		{"failing_percent", {30, 30, 30}},
+		{"work_ms", {20, 100, 100}},
+		{"leak_threshold_ms", {800, 5000, 30000}},
+		{"recovery_limit_ms", {20000, 60000, 120000}},
+		{"tolerance_ms", {300, 300, 300}},
+		{NULL}
+	},
+	.require = leak_require,
+	.play = leak_play,
+};

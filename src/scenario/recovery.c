@@ -1,0 +1,377 @@
+/*
+ * recovery.c
+ *		A pool that leaks and stuck sessions have exhausted: the healer takes it
+ *		back.  Then its sessions are killed at once, and clients vanish without a
+ *		word: does it come back from that, too, and how fast?
+ */
+#include "postgres.h"
+
+#include <math.h>
+#include <signal.h>
+
+#include "miscadmin.h"
+
+#include "actor.h"
+#include "observe/census.h"
+#include "observe/heal.h"
+#include "observe/pulse.h"
+
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+#define CLIENTS		2			/* of the load that goes on all the time */
+#define VANISHING	4			/* clients that vanish, with sessions of their own */
+
+/* An operation is as fast as before if it takes no longer than so many times as long. */
+#define BASELINE_FACTOR	3
+#define BASELINE_MS		20
+
+typedef struct Recovery
+{
+	Run		   *run;
+	Load	   *load;
+	Actor	   *leaks;			/* as many as the pool has connections */
+	int			nleaks;
+	Actor		vanishing[VANISHING];
+	double		baseline_ms;	/* response of an operation, when all was well */
+	uint64		succeeded;		/* operations, at the begin of the phase */
+	uint64		first_us;		/* when the first one of it did, 0 = none yet */
+	uint64		normal_us;		/* and the first as fast as before */
+	uint64		healthy_us;		/* and when health was healthy again */
+} Recovery;
+
+static uint64
+load_succeeded(const Recovery *recovery)
+{
+	return recovery->load->calm.succeeded;
+}
+
+static void
+load_start(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	LoadConfig	config = load_of(run, &run->services[0]);
+
+	load_work(run, &config, run->plan.options.work_ms);
+	config.clients = CLIENTS;
+	recovery->load = load_create(&config);
+	load_begin(recovery->load);
+}
+
+/* Some operations while all is well. */
+static void
+measure_baseline(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	const Tally *tally;
+
+	phase(run, "baseline");
+	load_start(recovery);
+	wait_until(run, load_succeeded(recovery) >= run->plan.options.operations, SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	tally = &recovery->load->calm;
+	if (load_succeeded(recovery) < run->plan.options.operations)
+		run_end(run, VERDICT_INVALID, "only " UINT64_FORMAT " of " INT64_FORMAT " operations succeeded to begin with: %s",
+				load_succeeded(recovery), run->plan.options.operations, failure_text(run->pool));
+	recovery->baseline_ms = histogram_ms(&tally->response, 0.50);
+	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
+}
+
+/*
+ * One transaction has failed and one is open, holding a lock that others wait
+ * for; and so on, until nothing is left.
+ */
+static void
+cast(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	char	   *lock = psprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", MyProcPid,
+								(int) (run->slot->run_id & PG_INT32_MAX));
+	char	   *holder = psprintf("BEGIN; %s", lock);
+
+	recovery->nleaks = run_capacity(run);
+	recovery->leaks = palloc0(sizeof(Actor) * recovery->nleaks);
+	recovery->leaks[0] = (Actor) {.sql = holder, .leaks = LEAK_IDLE_IN_TRANSACTION};
+	for (int i = 1; i < recovery->nleaks; i++)
+	{
+		static const Actor open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
+		static const Actor aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
+		Actor		stuck = {.sql = lock, .lasts = true, .gives_back = true};
+
+		recovery->leaks[i] = i % 3 == 1 ? aborted : i % 3 == 2 ? stuck : open;
+	}
+}
+
+static int
+actors_count(const Recovery *recovery, bool leaks)
+{
+	int			n = 0;
+
+	for (int i = 0; i < recovery->nleaks; i++)
+		n += (recovery->leaks[i].leaks != LEAK_NONE) == leaks;
+	return n;
+}
+
+/* Everything is leaked or stuck, so that others wait in vain. */
+static void
+exhaust(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	const PoolStats *stats = &run->pool->stats;
+	uint64		timed_out;
+
+	phase(run, "exhaust");
+	for (int i = 0; i < recovery->nleaks; i++)
+	{
+		actor_take(&recovery->leaks[i], run->pool);
+		wait_until(run, actors_at_work(recovery->leaks, i + 1) || actor_failed(recovery->leaks, i + 1), SETTLE_TIMEOUT_MS);
+	}
+	timed_out = stats->timed_out;
+	wait_until(run, run->services[0].judge.health == HEALTH_EXHAUSTED && stats->timed_out >= timed_out + CLIENTS,
+			   2 * run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	if (actor_failed(recovery->leaks, recovery->nleaks) || stats->timed_out < timed_out + CLIENTS)
+		run_end(run, VERDICT_INVALID, "the pool could not be exhausted: %d of %d connections in use, " UINT64_FORMAT " requests timed out",
+				stats->held, run_capacity(run), stats->timed_out - timed_out);
+	phase_note(run, "%d leaked, %d stuck behind them, " UINT64_FORMAT " timed out, %s",
+			   actors_count(recovery, true), actors_count(recovery, false), stats->timed_out - timed_out,
+			   health_names[run->services[0].judge.health]);
+}
+
+/* From now on it is counted how long it takes. */
+static void
+recovery_begin(Recovery *recovery, const char *name)
+{
+	phase(recovery->run, name);
+	recovery->succeeded = load_succeeded(recovery);
+	recovery->first_us = recovery->normal_us = recovery->healthy_us = 0;
+}
+
+/* Is everything as it was before?  Notes when that began to be so. */
+static bool
+recovered(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	uint64		now_us = loop_now_us();
+	double		normal_ms = recovery->baseline_ms * BASELINE_FACTOR + BASELINE_MS;
+
+	if (recovery->first_us == 0 && load_succeeded(recovery) > recovery->succeeded)
+		recovery->first_us = now_us;
+	if (recovery->normal_us == 0 && load_succeeded(recovery) > recovery->succeeded &&
+		recovery->load->last_us / 1000.0 <= normal_ms)
+		recovery->normal_us = now_us;
+	if (recovery->healthy_us == 0 && run->services[0].judge.health == HEALTH_HEALTHY)
+		recovery->healthy_us = now_us;
+	return recovery->first_us != 0 && recovery->normal_us != 0 && recovery->healthy_us != 0;
+}
+
+static double
+since_ms(uint64 begun_us, uint64 at_us)
+{
+	return at_us != 0 ? (at_us - begun_us) / 1000.0 : INFINITY;
+}
+
+/* What must be true after each of the troubles; the phase is over. */
+static void
+check_recovered(Recovery *recovery, uint64 begun_us, const char *first, const char *normal, const char *healthy)
+{
+	Run		   *run = recovery->run;
+	double		limit_ms = run->plan.options.recovery_limit_ms;
+	double		first_ms = since_ms(begun_us, recovery->first_us);
+	double		normal_ms = since_ms(begun_us, recovery->normal_us);
+	double		healthy_ms = since_ms(begun_us, recovery->healthy_us);
+
+	check_at_most(run, first, limit_ms, first_ms, "ms",
+				  "nobody got a connection again: see pool_exhaust_heals and pool_exhaust_leaks");
+	check_at_most(run, normal, limit_ms, normal_ms, "ms",
+				  "operations stay slower than before");
+	check_at_most(run, healthy, limit_ms, healthy_ms, "ms",
+				  "the pool stays ill: see pool_exhaust_pools");
+}
+
+static void
+heal(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	Oid			roles[RUN_SERVICES_MAX];
+	int			nroles = run_roles(run, roles);
+	uint64		since = heals_now();
+	uint64		begun_us;
+	int			acts;
+	int			stuck = 0;
+	char	   *strategies;
+
+	recovery_begin(recovery, "heal");
+	begun_us = loop_now_us();
+	run_heal(run);
+	wait_until(run, recovered(recovery), run->plan.options.recovery_limit_ms);
+	strategies = heals_text(roles, nroles, since, &acts);
+	for (int i = 0; i < recovery->nleaks; i++)
+		stuck += recovery->leaks[i].gives_back && (!recovery->leaks[i].done || recovery->leaks[i].lost);
+	phase_end(run);
+	phase_note(run, "%d ended: %s; first success after %.2f s, healthy after %.2f s", acts, strategies,
+			   since_ms(begun_us, recovery->first_us) / 1000, since_ms(begun_us, recovery->healthy_us) / 1000);
+
+	check_recovered(recovery, begun_us, "first success after the leaks", "as fast as before the leaks",
+					"healthy after the leaks");
+	check_count(run, "sessions that the healer ended", actors_count(recovery, true), acts,
+				"it ended more or fewer than the leaks: see pool_exhaust_heals");
+	check_text(run, "strategies in their order", "aborted_transaction > idle_in_transaction", strategies,
+			   "see pool_exhaust.heal_strategies and pool_exhaust.heal_exclude_roles");
+	check_count(run, "stuck sessions that did not go on", 0, stuck,
+				"a session that waited for a lock was ended, or still waits");
+}
+
+/* The server ends every session of the pool, whatever it does. */
+static void
+kill_all(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	Oid			role = run->services[0].role;
+	int		   *pids = palloc(sizeof(int) * MaxConnections);
+	uint64		lost = run->pool->stats.lost;
+	uint64		begun_us;
+	int			n;
+
+	recovery_begin(recovery, "kill");
+	wait_until(run, run->pool->stats.held == CLIENTS, SETTLE_TIMEOUT_MS);
+	begun_us = loop_now_us();
+	n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
+	for (int i = 0; i < n; i++)
+		kill(pids[i], SIGTERM);
+	wait_until(run, run->pool->stats.lost > lost, SETTLE_TIMEOUT_MS);
+	lost = run->pool->stats.lost - lost;
+	recovery->succeeded = load_succeeded(recovery);
+	recovery->first_us = recovery->normal_us = recovery->healthy_us = 0;
+	wait_until(run, recovered(recovery), run->plan.options.recovery_limit_ms);
+	phase_end(run);
+	phase_note(run, "%d sessions ended at once, " UINT64_FORMAT " of them in use; first success after %.1f ms",
+			   n, lost, since_ms(begun_us, recovery->first_us));
+
+	if (lost == 0)
+		run_end(run, VERDICT_INVALID, "no connection was in use when the sessions were killed");
+	check_recovered(recovery, begun_us, "first success after the kill", "as fast as before the kill",
+					"healthy after the kill");
+	pfree(pids);
+}
+
+/* How many slots the role has beside those of the pool. */
+static int
+residual_slots(Run *run)
+{
+	PoolTruth	truth;
+
+	pool_look(run->pool, &truth);
+	return census_role_sessions(run->services[0].role, NULL, 0) - truth.in_use - truth.idle - run->pool->stats.opening;
+}
+
+/* Clients die in the middle of their statements: their slots are lost for a while. */
+static void
+vanish(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	char	   *sql = psprintf("SELECT pg_catalog.pg_sleep(%.3f)", run->plan.options.vanish_ms / 1000.0);
+	uint64		begun_us;
+	int			lost;
+	int			residual;
+
+	recovery_begin(recovery, "vanish");
+	for (int i = 0; i < VANISHING; i++)
+	{
+		recovery->vanishing[i] = (Actor) {.sql = sql, .lasts = true};
+		actor_open(run, &recovery->vanishing[i]);
+	}
+	wait_until(run, actors_at_work(recovery->vanishing, VANISHING) || actor_failed(recovery->vanishing, VANISHING),
+			   SETTLE_TIMEOUT_MS);
+	if (actor_failed(recovery->vanishing, VANISHING))
+		run_end(run, VERDICT_INVALID, "the sessions of the clients that are to vanish could not be opened");
+	for (int i = 0; i < VANISHING; i++)
+		actor_vanish(&recovery->vanishing[i]);
+	begun_us = loop_now_us();
+	recovery->succeeded = load_succeeded(recovery);
+	lost = residual_slots(run);
+	wait_until(run, recovered(recovery), run->plan.options.recovery_limit_ms);
+	poll_until(run, residual_slots(run) <= 0, run->plan.options.vanish_ms + run->plan.options.recovery_limit_ms);
+	residual = residual_slots(run);
+	phase_end(run);
+	phase_note(run, "%d clients vanished, %d slots were lost to them for %.2f s", VANISHING, lost,
+			   (loop_now_us() - begun_us) / 1e6);
+	phase_figure(run, "slots_lost", lost);
+
+	check_recovered(recovery, begun_us, "first success after clients vanished", "as fast as before they vanished",
+					"healthy after they vanished");
+	check_count(run, "residual slots", 0, Max(residual, 0),
+				"slots stay taken by clients that are gone: client_connection_check_interval would free them sooner");
+}
+
+/* All is as it was. */
+static void
+finish(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	uint64		succeeded;
+	Tally	   *before = palloc(sizeof(Tally));
+	Tally	   *after = palloc(sizeof(Tally));
+
+	phase(run, "after");
+	load_tally(recovery->load, before);
+	wait_until(run, load_succeeded(recovery) >= before->succeeded + run->plan.options.operations, SETTLE_TIMEOUT_MS);
+	load_end(run, recovery->load, SETTLE_TIMEOUT_MS);
+	load_tally(recovery->load, after);
+	succeeded = after->succeeded - before->succeeded;
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " operations, all is as before", succeeded);
+	check_count(run, "operations that failed afterwards", 0,
+				after->failed + tally_sent_away(after) - before->failed - tally_sent_away(before),
+				failure_text(run->pool));
+	check_at_least(run, "operations that succeeded afterwards", run->plan.options.operations, succeeded, "",
+				   failure_text(run->pool));
+}
+
+static void
+recovery_play(Run *run)
+{
+	Recovery   *recovery = palloc0(sizeof(Recovery));
+
+	recovery->run = run;
+	run_watch_leaks(run);
+	measure_baseline(recovery);
+	cast(recovery);
+	exhaust(recovery);
+	heal(recovery);
+	if (check_failed(run))
+		return;					/* nothing else can be tried on a pool that is full of leaks */
+	kill_all(recovery);
+	vanish(recovery);
+	finish(recovery);
+}
+
+static void
+recovery_require(const Options *options)
+{
+	require_time_for(options, options->leak_threshold_ms + options->vanish_ms);
+	if (options->pool_size + options->max_overflow < 3)
+		options_contradict("Raise pool_size or max_overflow.",
+						   "an open transaction, a failed one and a session that waits for the first need three connections");
+}
+
+const Scenario scenario_recovery = {
+	.name = "recovery",
+	.summary = "leaks and stuck sessions exhaust a pool, the healer takes it back; sessions are killed, clients vanish",
+	.effect = "opens pool_size + max_overflow + 4 connections, and ends them",
+	.default_target = TARGET_POOL,
+	.targets = 1 << TARGET_POOL,
+	.spare_sessions = VANISHING,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {4, 4, 10}},
+		{"max_overflow", {2, 2, 10}},
+		{"pool_timeout_ms", {200, 1000, 1000}},
+		POOL_OPTIONS,
+		{"operations", {20, 100, 1000}},
+		{"work_ms", {10, 50, 50}},
+		{"leak_threshold_ms", {800, 5000, 30000}},
+		{"vanish_ms", {500, 5000, 30000}},
+		{"recovery_limit_ms", {20000, 60000, 120000}},
+		{NULL}
+	},
+	.require = recovery_require,
+	.play = recovery_play,
+};
