@@ -141,6 +141,66 @@ CREATE VIEW pool_exhaust_progress AS
 COMMENT ON VIEW pool_exhaust_progress IS
 	'the runs under way: which phase, how far, how many connections they hold';
 
+/* ---------- Hold connections by hand ---------- */
+
+CREATE FUNCTION pool_exhaust_hold(
+	connections integer,
+	target text DEFAULT 'server',
+	state text DEFAULT 'idle',
+	options jsonb DEFAULT '{}')
+RETURNS bigint
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_hold(integer, text, text, jsonb) IS
+	'holds that many connections, all or none, until the session ends, and returns the id of the hold; states: idle, active, idle in transaction, idle in transaction (aborted), lock wait (takes one more session), authenticating';
+
+CREATE FUNCTION pool_exhaust_leak(
+	connections integer,
+	kind text DEFAULT 'idle in transaction',
+	target text DEFAULT 'server',
+	options jsonb DEFAULT '{}')
+RETURNS bigint
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_leak(integer, text, text, jsonb) IS
+	'the same, but outlives the session; kinds: the states of a hold, abandoned (takes two more sessions, which go on being used), dead client, growth';
+
+CREATE FUNCTION pool_exhaust_release(hold_id bigint DEFAULT NULL)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_release(bigint) IS
+	'ends a hold, or all of this database that the caller may release, and returns how many connections that closed, once they are gone';
+
+CREATE FUNCTION pool_exhaust_holds_rows(
+	OUT hold_id bigint,
+	OUT target text,
+	OUT state text,
+	OUT connections integer,
+	OUT leaked boolean,
+	OUT since timestamptz,
+	OUT expires_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_holds_rows() IS
+	'the rows of view pool_exhaust_holds';
+
+CREATE VIEW pool_exhaust_holds AS
+	SELECT * FROM pool_exhaust_holds_rows();
+COMMENT ON VIEW pool_exhaust_holds IS
+	'the connections held and leaked by hand: one row a hold of this server';
+COMMENT ON COLUMN pool_exhaust_holds.state IS
+	'what its connections are held in, or the kind of the leak';
+COMMENT ON COLUMN pool_exhaust_holds.connections IS
+	'how many of those that were asked for are still there; sessions opened beside them do not count';
+COMMENT ON COLUMN pool_exhaust_holds.leaked IS
+	'whether it outlives the session that asked for it';
+COMMENT ON COLUMN pool_exhaust_holds.since IS
+	'when all its connections were held';
+COMMENT ON COLUMN pool_exhaust_holds.expires_at IS
+	'when it ends by itself: after pool_exhaust.max_hold_time, or option hold_ms';
+
 /* ---------- See ---------- */
 
 CREATE FUNCTION pool_exhaust_census(
@@ -215,12 +275,12 @@ CREATE VIEW pool_exhaust_refused_services AS
 COMMENT ON VIEW pool_exhaust_refused_services IS
 	'who was refused: names as the clients gave them, unauthenticated; what does not fit is counted in one row (others)';
 
-CREATE FUNCTION pool_exhaust_run_roles(OUT run_id bigint, OUT role oid)
+CREATE FUNCTION pool_exhaust_run_roles(OUT run_id bigint, OUT hold_id bigint, OUT role oid)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION pool_exhaust_run_roles() IS
-	'the login roles of the runs under way';
+	'the login roles of the runs and holds under way';
 
 CREATE FUNCTION pool_exhaust_leaks_rows(
 	OUT pid integer,
@@ -283,7 +343,7 @@ CREATE VIEW pool_exhaust_backends AS
 		   greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) * 1000.0, 0.0)::float8 AS xact_ms,
 		   a.usename::text || '/' || a.application_name AS service,
 		   r.run_id,
-		   NULL::bigint AS hold_id,
+		   r.hold_id,
 		   l.rule AS leak
 	FROM pg_catalog.pg_stat_activity a
 		 LEFT JOIN pool_exhaust_run_roles() r ON r.role = a.usesysid
@@ -292,7 +352,7 @@ CREATE VIEW pool_exhaust_backends AS
 COMMENT ON VIEW pool_exhaust_backends IS
 	'who holds the slots: one row a client backend; other roles'' rows follow pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_backends.hold_id IS
-	'the hold that the session belongs to; this version makes no holds';
+	'the hold that the session belongs to, or is opened beside';
 COMMENT ON COLUMN pool_exhaust_backends.leak IS
 	'the rule that suspects a leak, see pool_exhaust_leaks';
 
@@ -473,7 +533,7 @@ COMMENT ON VIEW pool_exhaust_heals IS
 
 REVOKE ALL ON
 	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
-	pool_exhaust_scenarios, pool_exhaust_progress,
+	pool_exhaust_scenarios, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
 	pool_exhaust_timeline, pool_exhaust_leaks, pool_exhaust_leak_rules,
@@ -486,8 +546,12 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_wait(bigint, interval),
 	pool_exhaust_stop(bigint),
 	pool_exhaust_report(bigint, text),
+	pool_exhaust_hold(integer, text, text, jsonb),
+	pool_exhaust_leak(integer, text, text, jsonb),
+	pool_exhaust_release(bigint),
 	pool_exhaust_scenarios_rows(),
 	pool_exhaust_progress_rows(),
+	pool_exhaust_holds_rows(),
 	pool_exhaust_census(),
 	pool_exhaust_refusals_rows(),
 	pool_exhaust_refused_services_rows(),
@@ -508,7 +572,7 @@ FROM PUBLIC;
 -- what only looks is for those who monitor.
 GRANT SELECT ON
 	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
-	pool_exhaust_scenarios, pool_exhaust_progress,
+	pool_exhaust_scenarios, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
 	pool_exhaust_timeline, pool_exhaust_leaks, pool_exhaust_leak_rules,
@@ -519,6 +583,7 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_report(bigint, text),
 	pool_exhaust_scenarios_rows(),
 	pool_exhaust_progress_rows(),
+	pool_exhaust_holds_rows(),
 	pool_exhaust_census(),
 	pool_exhaust_refusals_rows(),
 	pool_exhaust_refused_services_rows(),

@@ -6,6 +6,8 @@
 #ifndef POOL_EXHAUST_PLAN_H
 #define POOL_EXHAUST_PLAN_H
 
+#include "datatype/timestamp.h"
+
 /* Every session of every run says so; it is how others can tell them. */
 #define RUN_APPLICATION_NAME "pool_exhaust"
 
@@ -62,6 +64,13 @@ typedef enum Fault
 	FAULT_ACCUSE,				/* an innocent session looks like a leak */
 	FAULT_NEVER_HEAL			/* the healer is not asked to */
 } Fault;
+
+/* May a hold take slots that are reserved? */
+typedef enum Reserved
+{
+	RESERVED_KEEP,
+	RESERVED_TAKE
+} Reserved;
 
 /* Which of its idle connections a pool hands out first. */
 typedef enum IdleOrder
@@ -137,6 +146,11 @@ typedef struct Options
 	int64		leak_threshold_ms;	/* of the run's sessions */
 	int64		vanish_ms;		/* statements whose clients vanish take that long */
 
+	/* Of connections held by hand. */
+	int64		hold_ms;		/* until they are let go of; 0 = max_hold_time */
+	int64		spacing_ms;		/* between two that leak one after the other */
+	int64		reserved;		/* a Reserved */
+
 	/* How long its parts take. */
 	int64		baseline_ms;
 	int64		sustained_ms;
@@ -168,12 +182,49 @@ typedef struct OptionDefault
 	Levels		levels;
 } OptionDefault;
 
+/* How a connection is held; hold_kinds[] says what becomes of it. */
+typedef enum HoldState
+{
+	HOLD_IDLE,
+	HOLD_ACTIVE,
+	HOLD_IDLE_IN_TRANSACTION,
+	HOLD_ABORTED,				/* idle in a transaction that has failed */
+	HOLD_LOCK_WAIT,
+	HOLD_AUTHENTICATING,		/* the login stalls */
+	HOLD_ABANDONED,				/* used once, while newer sessions are used on */
+	HOLD_DEAD_CLIENT,			/* busy, and nobody waits for the answer */
+	HOLD_GROWTH					/* one after the other, each used once */
+} HoldState;
+
+#define HOLD_STATES (HOLD_GROWTH + 1)
+
+/* Connections held by hand: a run that tells no story and proves nothing. */
+typedef struct HoldPlan
+{
+	int			connections;	/* 0: it is a scenario's run, and no hold */
+	HoldState	state;
+	bool		leaked;			/* outlives the session that asked for it */
+	int64		hold_ms;		/* it ends so long after all are held */
+
+	/* That session: its process, where its PGPROC is, and when it began. */
+	int			owner_pid;
+	int			owner_number;
+	TimestampTz owner_started;
+} HoldPlan;
+
 typedef struct RunPlan
 {
+	HoldPlan	hold;
 	char		scenario[NAMEDATALEN];
 	TargetKind	target;
 	int			held_max;		/* connections it may hold; 0 = no limit */
 	Options		options;
 } RunPlan;
+
+static inline bool
+plan_is_hold(const RunPlan *plan)
+{
+	return plan->hold.connections > 0;
+}
 
 #endif							/* POOL_EXHAUST_PLAN_H */

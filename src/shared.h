@@ -28,7 +28,7 @@
  *		fills in the plan between claim and launch; from then on only the
  *		runner writes, except for stop_by, which anybody with the right may
  *		set.  "changed" is broadcast after each change that a waiter could be
- *		waiting for.
+ *		waiting for.  A hold is a run too, one that only holds.
  *
  * Pointers, descriptors and PGconns are local to a process and never stand
  * here.
@@ -47,7 +47,7 @@
 #include "plan.h"
 #include "releases.h"
 
-#define RUNS_MAX			8	/* runs under way at once */
+#define RUNS_MAX			8	/* runs under way at once, holds included */
 #define NAMES_MAX			256 /* services in each of the two tables of names */
 #define POOLS_MAX			64	/* pools that the monitor remembers */
 #define TRANSITIONS_MAX		64	/* changes of health that it remembers */
@@ -218,8 +218,10 @@ typedef struct Observed
 typedef enum RunState
 {
 	RUN_FREE,					/* nobody's */
-	RUN_STARTING,				/* claimed; the runner is on its way */
-	RUN_RUNNING,				/* has a run_id, holds roles and connections */
+	RUN_STARTING,				/* claimed; the runner is on its way; a hold is not
+								 * complete yet */
+	RUN_RUNNING,				/* has a run_id, holds roles and connections; a hold
+								 * has all of them */
 	RUN_ENDED					/* holds nothing; verdict and reason stand */
 } RunState;
 
@@ -240,7 +242,9 @@ typedef enum StopCause
 	STOP_NONE,
 	STOP_REQUESTED,				/* pool_exhaust_stop() */
 	STOP_CALLER_CANCELED,
-	STOP_CALLER_LOST
+	STOP_CALLER_LOST,
+	STOP_RELEASED,				/* pool_exhaust_release() */
+	STOP_OWNER_ENDED			/* the session that asked for a hold */
 } StopCause;
 
 /* An application-style pool of a run, as its runner last published it. */
@@ -275,12 +279,16 @@ typedef struct RunSlot
 	Oid			database;
 	Oid			owner;			/* session user who asked */
 	RunPlan		plan;
+	int64		hold_id;		/* 0: no hold */
 
 	/* Written by the runner under the lock. */
 	int			runner_pid;
 	int64		run_id;			/* 0 until the run is recorded */
 	Oid			roles[RUN_SERVICES_MAX];	/* its own login roles, or InvalidOid */
 	TimestampTz started_at;
+	TimestampTz held_at;		/* a hold: when all were held, 0 = not yet */
+	TimestampTz expires_at;		/* a hold: when it ends by itself */
+	int			closed;			/* a hold: connections that its end has closed */
 	char		phase[NAMEDATALEN];
 	Verdict		verdict;
 	int			error_code;		/* SQLSTATE of a run that could not start */
@@ -313,6 +321,7 @@ typedef struct PoolExhaustShared
 	LWLock	   *lock;
 	TimestampTz born_at;		/* immutable: server start, or restart after a crash */
 	uint64		tickets;		/* protected by lock */
+	int64		holds;			/* ids given to holds so far, protected by lock */
 	RefusalCounter refusals[CAUSES];
 	NameTable	refused;
 	pg_atomic_uint64 opened;	/* sessions let in */

@@ -100,6 +100,7 @@ server_connected(Session *session, const ConnectResult *result)
 			server_stalled(sp, request);
 			break;
 		case CONNECT_DENIED:
+		case CONNECT_UNASKED:
 		case CONNECT_TIMED_OUT:
 		case CONNECT_BROKEN:
 			stats->failed++;

@@ -18,6 +18,7 @@
 #include "mb/pg_wchar.h"
 
 #include "session.h"
+#include "stall.h"
 #include "text.h"
 
 /* Adds one parameter.  Keyword and value must live as long as the login. */
@@ -308,11 +309,22 @@ session_finish(Session *session, ConnectResult *result)
 	session->events->connected(session, result);
 }
 
+/* libpq says that it is through: a login that was to stall was not asked. */
+static void
+session_let_in(Session *session, ConnectResult *result)
+{
+	if (!session->stalls)
+		return;
+	result->end = CONNECT_UNASKED;
+	strlcpy(result->message, "let in without being asked for a password", MESSAGE_LEN);
+}
+
 static void
 session_ready(uv_poll_t *handle, int status, int events)
 {
 	Session    *session = handle->data;
 	ConnectResult result = {CONNECT_GRANTED, CAUSE_NONE};
+	StallStep	stall = STALL_ON_ITS_WAY;
 
 	if (status < 0)
 		session->watched = 0;	/* libuv has stopped watching */
@@ -326,7 +338,11 @@ session_ready(uv_poll_t *handle, int status, int events)
 			session_flush(session);
 		return;
 	}
-	switch (PQconnectPoll(session->conn))
+	if (session->stalls)
+		stall = stall_look(session->conn);
+	if (stall == STALL_HALF_ASKED)
+		return;
+	switch (stall == STALL_ASKED ? PGRES_POLLING_OK : PQconnectPoll(session->conn))
 	{
 		case PGRES_POLLING_READING:
 			session_watch(session, UV_READABLE);
@@ -335,6 +351,8 @@ session_ready(uv_poll_t *handle, int status, int events)
 			session_watch(session, UV_WRITABLE);
 			return;
 		case PGRES_POLLING_OK:
+			if (stall != STALL_ASKED)
+				session_let_in(session, &result);
 			break;
 		default:
 			result_from_error(&result, session->conn);
@@ -407,6 +425,7 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->done = NULL;
 	session->result = NULL;
 	session->poll.data = NULL;
+	session->stalls = login->stalls;
 	session->started_us = loop_now_us();
 	uv_update_time(&loop->uv);	/* timers count from what it was */
 	uv_timer_init(&loop->uv, &session->timer);

@@ -23,14 +23,16 @@ typedef struct Login
 	const char *keywords[LOGIN_PARAMS + 1];
 	const char *values[LOGIN_PARAMS + 1];
 	int			params;
+	bool		stalls;			/* asked for its password it says no more: see stall.c */
 } Login;
 
 /* How an attempt to connect ended. */
 typedef enum ConnectEnd
 {
-	CONNECT_GRANTED,
+	CONNECT_GRANTED,			/* or it stalls, as it was to */
 	CONNECT_REFUSED,			/* for lack of capacity; cause says which */
 	CONNECT_DENIED,				/* another error with an SQLSTATE */
+	CONNECT_UNASKED,			/* was to stall, and was let in without a password */
 	CONNECT_BACKLOG,			/* the kernel's queue was full: not a refusal */
 	CONNECT_TIMED_OUT,
 	CONNECT_BROKEN				/* no answer that libpq could understand */
@@ -82,6 +84,7 @@ struct Session
 	int			closing;		/* handles still to be let go of */
 	int			watched;		/* what libuv watches the socket for */
 	PGconn	   *conn;
+	bool		stalls;			/* its login is to */
 	uint64		started_us;
 	QueryDone	done;			/* of the query that runs; NULL if none does */
 	void	   *done_arg;

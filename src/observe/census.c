@@ -110,11 +110,39 @@ census_role_sessions(Oid role, int *pids, int max)
 }
 
 /*
- * Returns how many slots hold an authenticated session of another role; one of
- * those roles goes to "somebody", InvalidOid if there is none.
+ * Returns how many of the role's sessions wait for this event, compared in the
+ * bits of the mask.  Unlike pg_stat_activity it needs no track_activities.
  */
 int
-census_other_sessions(Oid role, Oid *somebody)
+census_role_waiting(Oid role, uint32 wait_event, uint32 mask)
+{
+	int			found = 0;
+
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		found += PROC_IN_USE(proc) && proc->roleId == role &&
+			(proc->wait_event_info & mask) == wait_event;
+	}
+	return found;
+}
+
+static bool
+is_one_of(Oid role, const Oid *roles, int nroles)
+{
+	for (int i = 0; i < nroles; i++)
+		if (roles[i] == role)
+			return true;
+	return false;
+}
+
+/*
+ * Returns how many slots hold an authenticated session of another role than
+ * these; one of those roles goes to "somebody", InvalidOid if there is none.
+ */
+int
+census_other_sessions(const Oid *roles, int nroles, Oid *somebody)
 {
 	int			found = 0;
 
@@ -122,10 +150,11 @@ census_other_sessions(Oid role, Oid *somebody)
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+		Oid			role = proc->roleId;
 
-		if (!PROC_IN_USE(proc) || !OidIsValid(proc->roleId) || proc->roleId == role)
+		if (!PROC_IN_USE(proc) || !OidIsValid(role) || is_one_of(role, roles, nroles))
 			continue;
-		*somebody = proc->roleId;
+		*somebody = role;
 		found++;
 	}
 	return found;

@@ -28,7 +28,10 @@ extern int	census_slots(Oid role, int *ours);
 /* Client sessions of a role; up to "max" of their pids go to "pids". */
 extern int	census_role_sessions(Oid role, int *pids, int max);
 
-/* Client sessions of other roles than this one; "somebody" is one of those. */
-extern int	census_other_sessions(Oid role, Oid *somebody);
+/* Those of them that wait for this event, compared in the bits of the mask. */
+extern int	census_role_waiting(Oid role, uint32 wait_event, uint32 mask);
+
+/* Client sessions of other roles than these; "somebody" is one of those. */
+extern int	census_other_sessions(const Oid *roles, int nroles, Oid *somebody);
 
 #endif							/* POOL_EXHAUST_CENSUS_H */

@@ -178,7 +178,36 @@ limit_headroom(Oid role, Oid database)
 	return Max(Min(Min(by_slots, by_role), by_database), 0);
 }
 
-/* SQL: the same. */
+/*
+ * The same for a role that is yet to be made, without a limit and privileges;
+ * what would refuse one more goes to "cause".
+ */
+int
+limit_headroom_new(Oid database, Cause *cause)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	Census		census;
+	int			limit = -1;
+	int			room;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		limit = ((Form_pg_database) GETSTRUCT(tuple))->datconnlimit;
+		ReleaseSysCache(tuple);
+	}
+	census_take(&census);
+	room = census.free - census.superuser_reserved - census.reserved;
+	*cause = census.superuser_reserved + census.reserved > 0
+		? CAUSE_RESERVED_SLOTS : CAUSE_TOO_MANY_CLIENTS;
+	if (limit >= 0 && limit - CountDBConnections(database) < room)
+	{
+		room = limit - CountDBConnections(database);
+		*cause = CAUSE_DATABASE_LIMIT;
+	}
+	return Max(room, 0);
+}
+
+/* SQL: pool_exhaust_headroom(). */
 Datum
 pool_exhaust_headroom(PG_FUNCTION_ARGS)
 {

@@ -22,5 +22,6 @@ extern List *limits_of_server(void);
 extern List *limits_read(void);
 extern int	limit_in_use(const PoolLimit *limit);
 extern int	limit_headroom(Oid role, Oid database);
+extern int	limit_headroom_new(Oid database, Cause *cause);
 
 #endif							/* POOL_EXHAUST_LIMIT_H */

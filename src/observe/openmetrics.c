@@ -372,7 +372,8 @@ runs_under_way(void)
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
-		n += shared->runs[i].state == RUN_STARTING || shared->runs[i].state == RUN_RUNNING;
+		n += !plan_is_hold(&shared->runs[i].plan) &&
+			(shared->runs[i].state == RUN_STARTING || shared->runs[i].state == RUN_RUNNING);
 	LWLockRelease(shared->lock);
 	return n;
 }

@@ -13,6 +13,7 @@
 #include "extension.h"
 #include "identity.h"
 #include "observe/census.h"
+#include "scenario/hold.h"
 
 /*
  * For logins under way.  One that waits for DROP DATABASE, which waits for us,
@@ -100,13 +101,14 @@ drain_pools(Run *run)
  * those are ended without waiting for it.
  */
 static void
-close_sessions(Run *run)
+close_sessions(Run *run, volatile int *stalled)
 {
-	bool		busy = false;
+	bool		busy = run->hold != NULL && hold_is_busy(run->hold);
 
 	if (!run->loop.open)
 		return;
 	drain_pools(run);
+	*stalled = hold_hang_up(run);
 	alarm_clock_close(&run->clock);
 	for (int i = 0; i < run->nloose; i++)
 	{
@@ -149,12 +151,14 @@ roles_text(const Run *run)
 void
 clean_up(Run *run)
 {
+	const char *what = plan_is_hold(&run->plan) ? "hold" : "run";
 	volatile int left = 0;
+	volatile int stalled = 0;
 
 	PG_TRY();
 	{
 		phase(run, "clean up");
-		close_sessions(run);
+		close_sessions(run, &stalled);
 		left = sessions_left(run, NULL, 0);
 		if (left > 0)
 		{
@@ -164,8 +168,12 @@ clean_up(Run *run)
 		}
 		if (left > 0)
 			snprintf(run->reason, sizeof(run->reason),
-					 "%d sessions of the run are still there: pid %s",
-					 left, pids_text(run));
+					 "%d sessions of the %s are still there: pid %s",
+					 left, what, pids_text(run));
+		else if (stalled > 0)
+			snprintf(run->reason, sizeof(run->reason),
+					 "%d stalled logins of the hold are still there: pool_exhaust_slots counts them",
+					 stalled);
 		if (run->pool != NULL)
 			check_count(run, "sessions left at the end", 0, left,
 						"end them with pg_terminate_backend: the reason above has their pids");
@@ -182,6 +190,6 @@ clean_up(Run *run)
 				 roles_text(run));
 	}
 	PG_END_TRY();
-	if (left > 0)
+	if (left > 0 || stalled > 0)
 		run->verdict = VERDICT_FAIL;
 }

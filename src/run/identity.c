@@ -31,6 +31,7 @@
 #include "identity.h"
 #include "load/way.h"
 #include "place.h"
+#include "scenario/hold.h"
 
 #define ROLE_COMMENT	"login role of a pool_exhaust run, dropped at its end; database "
 #define PASSWORD_BYTES	32
@@ -283,6 +284,8 @@ identity_find_way(Run *run, const RunService *service, const char *password)
 			*service->login = way->login;
 			return;
 		}
+		if (result.end == CONNECT_REFUSED && plan_is_hold(&run->plan))
+			hold_refused(run, result.cause, 0);
 		if (result.end == CONNECT_REFUSED)
 			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s",
 					result.sqlstate, cause_kinds[result.cause].name, result.message);
@@ -290,6 +293,7 @@ identity_find_way(Run *run, const RunService *service, const char *password)
 		appendStringInfo(&tried, "%s%s: %s%s%s", tried.len > 0 ? "; " : "", way->name,
 						 result.sqlstate, result.sqlstate[0] ? " " : "", result.message);
 	}
+	run->error_code = ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
 	run_end(run, VERDICT_INVALID, "the run's role could not log in%s (tried %s)",
 			denied ? hba_advice(run, service) : "", tried.data);
 }

@@ -128,8 +128,9 @@ number_describe(const OptionSpec *spec, const OptionDefault *option, StringInfo 
 static char *
 number_hint(const OptionSpec *spec)
 {
-	return psprintf("Whole numbers from " INT64_FORMAT " to " INT64_FORMAT " are possible; view pool_exhaust_scenarios describes the options.",
-					spec->min, spec->max);
+	return psprintf("Whole numbers from " INT64_FORMAT " to " INT64_FORMAT " are possible; %s.",
+					spec->min, spec->max,
+					spec->what != NULL ? spec->what : "view pool_exhaust_scenarios describes the options");
 }
 
 const OptionType option_number = {

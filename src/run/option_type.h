@@ -23,7 +23,8 @@ typedef struct OptionSpec
 	int64		max;			/* likewise; of a text, in bytes */
 	const char *const *words;	/* in the order of their enum, ended by NULL */
 	const char *what;			/* a text is, for the hint ... */
-	const char *unset;			/* ... and what takes its place if it is empty */
+	const char *unset;			/* ... and what takes its place if it is empty;
+								 * what a number means that no view describes */
 } OptionSpec;
 
 /* "field" is the one in Options that the option is kept in. */

@@ -23,6 +23,7 @@ static const char *const fault_words[] = {
 	"lifo", "ignore_timeout", "early_timeout", "lost_wakeup", "leak_on_error",
 	"shared_between_services", "slow_grant", "miss_leak", "accuse", "never_heal", NULL
 };
+static const char *const reserved_words[] = {"keep", "take", NULL};
 static const char *const idle_order_words[] = {"lifo", "fifo", NULL};
 static const char *const arrivals_words[] = {"poisson", "constant", "ramp", "burst", NULL};
 
@@ -31,6 +32,8 @@ static const char *const arrivals_words[] = {"poisson", "constant", "ramp", "bur
 	.name = #name_, .type = &(type_), .offset = offsetof(Options, name_)
 #define NUMBER(name_, min_, max_) \
 	{SPEC(name_, option_number), .min = (min_), .max = (max_)}
+#define MEASURE(name_, min_, max_, what_) \
+	{SPEC(name_, option_number), .min = (min_), .max = (max_), .what = (what_)}
 #define WORD(name_) \
 	{SPEC(name_, option_word), .words = name_##_words}
 #define TEXT(name_, what_, unset_) \
@@ -76,6 +79,10 @@ static const OptionSpec option_specs[] = {
 	NUMBER(operations, 1, 100000),
 	NUMBER(leak_threshold_ms, 100, 3600 * 1000),
 	NUMBER(vanish_ms, 10, 600 * 1000),
+
+	MEASURE(hold_ms, 0, DAY_MS, "0 is for pool_exhaust.max_hold_time"),
+	MEASURE(spacing_ms, 1, 60 * 1000, "from one connection of kind growth to the next"),
+	WORD(reserved),
 
 	NUMBER(baseline_ms, 10, DAY_MS),
 	NUMBER(sustained_ms, 10, DAY_MS),
@@ -142,6 +149,13 @@ target_find(const char *name)
 			 errhint("Targets are: %s.", targets_list(ALL_TARGETS))));
 }
 
+/* What messages call it. */
+static char *
+scenario_subject(const Scenario *scenario)
+{
+	return scenario->bare ? psprintf("a %s", scenario->name) : psprintf("scenario \"%s\"", scenario->name);
+}
+
 /* ERROR if the scenario cannot aim at that target. */
 void
 target_require(const Scenario *scenario, TargetKind target)
@@ -149,23 +163,25 @@ target_require(const Scenario *scenario, TargetKind target)
 	if ((scenario->targets & (1 << target)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("scenario \"%s\" cannot aim at target \"%s\"",
-						scenario->name, target_names[target]),
+				 errmsg("%s cannot aim at target \"%s\"",
+						scenario_subject(scenario), target_names[target]),
 				 errhint("It can aim at: %s.", targets_list(scenario->targets))));
 }
 
 /* From the end of a scenario's own options to the common ones, then to NULL. */
 static const OptionDefault *
-option_next(const OptionDefault *option)
+option_next(const Scenario *scenario, const OptionDefault *option)
 {
 	if (option->name != NULL)
 		return option;
-	return option == &common_options[lengthof(common_options) - 1] ? NULL : common_options;
+	if (scenario->bare || option == &common_options[lengthof(common_options) - 1])
+		return NULL;
+	return common_options;
 }
 
 #define foreach_option(option, scenario) \
-	for (const OptionDefault *option = option_next((scenario)->options); \
-		 option != NULL; option = option_next(option + 1))
+	for (const OptionDefault *option = option_next(scenario, (scenario)->options); \
+		 option != NULL; option = option_next(scenario, option + 1))
 
 static const OptionSpec *
 spec_of(const char *name)
@@ -202,7 +218,7 @@ spec_find(const Scenario *scenario, const char *name)
 			return spec_of(name);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("scenario \"%s\" has no option \"%s\"", scenario->name, name),
+			 errmsg("%s has no option \"%s\"", scenario_subject(scenario), name),
 			 errhint("Options are: %s.", options_list(scenario))));
 }
 
@@ -222,14 +238,14 @@ options_reset(Options *options, const Scenario *scenario, Profile profile)
 
 /* The profile decides the defaults of the others, so it is looked up first. */
 static Profile
-options_profile(Jsonb *jsonb)
+options_profile(Jsonb *jsonb, const Scenario *scenario)
 {
 	const OptionSpec *spec = spec_of("profile");
 	JsonbValue	key = {.type = jbvString, .val.string = {.val = "profile", .len = 7}};
 	JsonbValue *value = findJsonbValueFromContainer(&jsonb->root, JB_FOBJECT, &key);
 	Options		options = {.profile = PROFILE_QUICK};
 
-	if (value != NULL)
+	if (value != NULL && !scenario->bare)
 		option_read(spec, option_field(&options, spec), value);
 	return options.profile;
 }
@@ -251,10 +267,11 @@ options_parse(Jsonb *jsonb, const Scenario *scenario, Options *options)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("options must be one JSON object"),
-				 errhint("For example: {\"profile\": \"standard\"}.  Options are: %s.",
-						 options_list(scenario))));
+				 errhint("For example: {\"%s\": %s}.  Options are: %s.",
+						 scenario->bare ? "hold_ms" : "profile",
+						 scenario->bare ? "60000" : "\"standard\"", options_list(scenario))));
 
-	options_reset(options, scenario, options_profile(jsonb));
+	options_reset(options, scenario, options_profile(jsonb, scenario));
 	it = JsonbIteratorInit(&jsonb->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{

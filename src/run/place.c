@@ -38,17 +38,20 @@ place_is_busy(const RunSlot *slot)
 }
 
 /*
- * A run on the server fills what all the others stand on, so it is alone.
- * Needs the lock; ERROR releases it.
+ * A run on the server fills what all the others stand on, so it is alone.  A
+ * hold takes no more than it was asked for, and minds nobody.  Needs the lock;
+ * ERROR releases it.
  */
 static void
 require_exclusive(const RunPlan *plan)
 {
+	if (plan_is_hold(plan))
+		return;
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
 		const RunSlot *slot = &shared->runs[i];
 
-		if (!place_is_busy(slot) ||
+		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) ||
 			(plan->target != TARGET_SERVER && slot->plan.target != TARGET_SERVER))
 			continue;
 		if (slot->run_id == 0)
@@ -86,8 +89,11 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	slot->database = MyDatabaseId;
 	slot->owner = GetSessionUserId();
 	slot->plan = *plan;
+	slot->hold_id = plan_is_hold(plan) ? ++shared->holds : 0;
 	slot->runner_pid = 0;
 	slot->run_id = 0;
+	slot->held_at = slot->expires_at = 0;
+	slot->closed = 0;
 	memset(slot->roles, 0, sizeof(slot->roles));
 	run_pools_write(slot, NULL, 0);
 	slot->started_at = GetCurrentTimestamp();
@@ -100,7 +106,8 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	pg_atomic_write_u32(&slot->done, 0);
 	pg_atomic_write_u32(&slot->total, 0);
 	pg_atomic_write_u32(&slot->connections, 0);
-	pg_atomic_write_u32(&slot->leak_threshold_ms, 0);
+	/* Runs know what they hold; a hold is there to be found. */
+	pg_atomic_write_u32(&slot->leak_threshold_ms, plan_is_hold(plan) ? LEAK_THRESHOLD_SETTING : 0);
 	pg_atomic_write_u32(&slot->heal, HEAL_OFF);
 	for (int cause = 0; cause < CAUSES; cause++)
 		pg_atomic_write_u64(&slot->refused[cause], 0);
@@ -117,8 +124,8 @@ place_claim(const RunPlan *plan)
 	if (claim.place < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("%d runs are under way, and that is the most there can be", RUNS_MAX),
-				 errhint("See pool_exhaust_progress; end one with pool_exhaust_stop(run_id).")));
+				 errmsg("%d runs are under way, holds included, and that is the most there can be", RUNS_MAX),
+				 errhint("See pool_exhaust_progress and pool_exhaust_holds; end one with pool_exhaust_stop(run_id) or pool_exhaust_release(hold_id).")));
 	slot_fill(place_slot(&claim), plan);
 	claim.ticket = place_slot(&claim)->ticket;
 	LWLockRelease(shared->lock);
@@ -171,6 +178,9 @@ place_look(const Claim *claim, RunView *view, uint64 *lines_seen, char *line)
 		view->run_id = slot->run_id;
 		view->verdict = slot->verdict;
 		view->error_code = slot->error_code;
+		view->hold_id = slot->hold_id;
+		view->held_at = slot->held_at;
+		view->closed = slot->closed;
 		strlcpy(view->reason, slot->reason, RUN_REASON_LEN);
 		if (lines_seen != NULL && *lines_seen < slot->lines_written)
 		{
@@ -281,7 +291,8 @@ place_find_run(int64 run_id, Claim *claim)
 	{
 		RunSlot    *slot = &shared->runs[i];
 
-		found = place_is_busy(slot) && slot->run_id == run_id && slot->database == MyDatabaseId;
+		found = place_is_busy(slot) && !plan_is_hold(&slot->plan) &&
+			slot->run_id == run_id && slot->database == MyDatabaseId;
 		if (found)
 			*claim = (Claim) {i, slot->ticket};
 	}
@@ -289,16 +300,22 @@ place_find_run(int64 run_id, Claim *claim)
 	return found;
 }
 
+/* A run may be stopped by whoever started it, and by those who may signal. */
+static bool
+may_stop(const RunSlot *slot)
+{
+	return slot->owner == GetSessionUserId() ||
+		has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
+}
+
 /*
  * Finds the runs of this database that are to be stopped: all that the caller
- * may stop, or the one named; ERROR if the caller may not stop that one.  A
- * run may be stopped by whoever started it, and by those who may signal.
+ * may stop, or the one named; ERROR if the caller may not stop that one.
  * "claims" has room for RUNS_MAX; returns how many there are.
  */
 int
 places_to_stop(bool all, int64 run_id, Claim *claims)
 {
-	bool		privileged = has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
 	int			n = 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
@@ -306,10 +323,10 @@ places_to_stop(bool all, int64 run_id, Claim *claims)
 	{
 		RunSlot    *slot = &shared->runs[i];
 
-		if (!place_is_busy(slot) || slot->database != MyDatabaseId ||
-			!(all || slot->run_id == run_id))
+		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) ||
+			slot->database != MyDatabaseId || !(all || slot->run_id == run_id))
 			continue;
-		if (privileged || slot->owner == GetSessionUserId())
+		if (may_stop(slot))
 			claims[n++] = (Claim) {i, slot->ticket};
 		else if (!all)
 			ereport(ERROR,
@@ -319,4 +336,59 @@ places_to_stop(bool all, int64 run_id, Claim *claims)
 	}
 	LWLockRelease(shared->lock);
 	return n;
+}
+
+/*
+ * The same for holds: all of this database that the caller may release, also
+ * those that are not complete yet, or the one named, wherever it was made.
+ * "connections" has room for RUNS_MAX too: what each has at this moment.
+ */
+int
+places_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
+{
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunSlot    *slot = &shared->runs[i];
+
+		if (!place_is_busy(slot) || !plan_is_hold(&slot->plan) ||
+			!(all ? slot->database == MyDatabaseId : slot->hold_id == hold_id))
+			continue;
+		if (may_stop(slot))
+		{
+			connections[n] = (int) pg_atomic_read_u32(&slot->connections);
+			claims[n++] = (Claim) {i, slot->ticket};
+		}
+		else if (!all)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to release hold " INT64_FORMAT, hold_id),
+					 errhint("It belongs to another role; roles with privileges of pg_signal_backend may release it.")));
+	}
+	LWLockRelease(shared->lock);
+	return n;
+}
+
+/* This session ends, and the holds that it asked for with it; does not wait. */
+void
+places_stop_held_by_me(void)
+{
+	Claim		claims[RUNS_MAX];
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunSlot    *slot = &shared->runs[i];
+		const HoldPlan *hold = &slot->plan.hold;
+
+		if (place_is_busy(slot) && plan_is_hold(&slot->plan) && !hold->leaked &&
+			hold->owner_pid == MyProcPid && hold->owner_started == MyStartTimestamp)
+			claims[n++] = (Claim) {i, slot->ticket};
+	}
+	LWLockRelease(shared->lock);
+	for (int i = 0; i < n; i++)
+		place_stop(&claims[i], STOP_OWNER_ENDED);
 }

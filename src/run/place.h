@@ -21,6 +21,9 @@ typedef struct RunView
 	int64		run_id;
 	Verdict		verdict;
 	int			error_code;
+	int64		hold_id;
+	TimestampTz held_at;		/* 0: the hold never was complete */
+	int			closed;
 	char		reason[RUN_REASON_LEN];
 } RunView;
 
@@ -33,5 +36,7 @@ extern void place_abandon(int code, Datum claim);
 extern bool place_is_busy(const RunSlot *slot);
 extern bool place_find_run(int64 run_id, Claim *claim);
 extern int	places_to_stop(bool all, int64 run_id, Claim *claims);
+extern int	places_to_release(bool all, int64 hold_id, Claim *claims, int *connections);
+extern void places_stop_held_by_me(void);
 
 #endif							/* POOL_EXHAUST_PLACE_H */

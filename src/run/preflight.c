@@ -15,12 +15,14 @@
 #include "compat.h"
 #include "extension.h"
 #include "observe/census.h"
+#include "observe/limit.h"
 #include "preflight.h"
-#include "scenario/scenario.h"
+#include "scenario/hold.h"
 #include "shared.h"
 #include "workload.h"
 
 static int	max_run_time = 600;
+static int	max_hold_time = 600;
 static int	max_connections_per_run = 0;
 
 void
@@ -31,16 +33,21 @@ preflight_init(void)
 							NULL,
 							&max_run_time, 600, 1, 7 * SECS_PER_DAY,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("pool_exhaust.max_hold_time",
+							"The longest that connections are held by hand.",
+							NULL,
+							&max_hold_time, 600, 1, 7 * SECS_PER_DAY,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("pool_exhaust.max_connections_per_run",
-							"The most connections that a run may hold.",
+							"The most connections that a run or a hold may hold.",
 							"0 sets no limit.",
 							&max_connections_per_run, 0, 0, 262143,
 							PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
-/* ERROR where no run is possible at all. */
+/* ERROR where no run is possible at all, or no hold: "what_cannot", and "why". */
 void
-preflight_server(void)
+preflight_server(const char *what_cannot, const char *why)
 {
 	Extension	extension;
 
@@ -48,8 +55,8 @@ preflight_server(void)
 	if (RecoveryInProgress())
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("a scenario cannot run while the server is in recovery"),
-				 errdetail("A run makes a login role and writes its results."),
+				 errmsg("%s while the server is in recovery", what_cannot),
+				 errdetail("%s", why),
 				 errhint("Run it on the primary; the views work here.")));
 	extension_require(&extension);
 }
@@ -138,44 +145,61 @@ connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *
 	return needed;
 }
 
+/* "what" would hold them, and what to lower, NULL if there is nothing to. */
 static void
-require_cap(TargetKind target, int needed)
+require_cap(const char *what, const char *limiting, int needed)
 {
 	if (max_connections_per_run > 0 && needed > max_connections_per_run)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("the run would hold %d connections, more than the %d of pool_exhaust.max_connections_per_run",
-						needed, max_connections_per_run),
-				 target == TARGET_SERVER
+				 errmsg("the %s would hold %d connections, more than the %d of pool_exhaust.max_connections_per_run",
+						what, needed, max_connections_per_run),
+				 limiting == NULL
 				 ? errhint("Raise pool_exhaust.max_connections_per_run, or aim at target role.")
 				 : errhint("Raise pool_exhaust.max_connections_per_run, or lower %s.",
-						   limiting_options[target])));
+						   limiting)));
 }
 
 /* The runner inherits the hard limit of this process. */
 static void
-require_descriptors(int needed)
+require_descriptors(const char *what, int needed)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < needed + SPARE_DESCRIPTORS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("the run needs %d open files, but the server's hard limit is %llu",
-						needed + SPARE_DESCRIPTORS, (unsigned long long) limit.rlim_max),
+				 errmsg("the %s needs %d open files, but the server's hard limit is %llu",
+						what, needed + SPARE_DESCRIPTORS, (unsigned long long) limit.rlim_max),
 				 errhint("Raise the limit that the server is started with (ulimit -Hn, LimitNOFILE=).")));
+}
+
+/* The roles of holds: their sessions are nobody's to be hurt. */
+static int
+hold_roles(Oid *roles)
+{
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+		if (plan_is_hold(&shared->runs[i].plan) && OidIsValid(shared->runs[i].roles[0]))
+			roles[n++] = shared->runs[i].roles[0];
+	LWLockRelease(shared->lock);
+	return n;
 }
 
 /* Filling the server shuts everybody else out, so it needs to be alone or told. */
 static void
 require_no_bystanders(const RunPlan *plan)
 {
+	Oid			ours[1 + RUNS_MAX] = {GetSessionUserId()};
 	Oid			somebody;
 	int			n;
 
 	if (plan->target != TARGET_SERVER || plan->options.bystanders != BYSTANDERS_REFUSE)
 		return;
-	n = census_other_sessions(GetSessionUserId(), &somebody);
+	n = 1 + hold_roles(ours + 1);
+	n = census_other_sessions(ours, n, &somebody);
 	if (n > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -204,8 +228,94 @@ preflight_plan(RunPlan *plan)
 	if (scenario->require != NULL)
 		scenario->require(&plan->options);
 	require_workload(&plan->options);
-	require_cap(plan->target, needed);
+	require_cap("run", limiting_options[plan->target], needed);
 	plan->held_max = max_connections_per_run;
-	require_descriptors(needed + (int) plan->options.handshakes);
+	require_descriptors("run", needed + (int) plan->options.handshakes);
 	require_no_bystanders(plan);
+}
+
+/* "5 connections", or "5 connections and 2 beside them"; palloc'd. */
+char *
+hold_sessions_text(const HoldPlan *plan)
+{
+	int			beside = hold_kinds[plan->state].beside;
+
+	return psprintf("%d connection%s%s", plan->connections, plan->connections == 1 ? "" : "s",
+					beside > 0 ? psprintf(" and %d beside", beside) : "");
+}
+
+/*
+ * How many sessions of the hold would come through, and what would refuse the
+ * next.  Of several limits the one that the server looks at first decides.
+ */
+static int
+hold_room(const RunPlan *plan, Cause *cause)
+{
+	const char *database = plan->options.database;
+	int			room;
+	Census		census;
+
+	if (hold_kinds[plan->hold.state].stalls)
+	{
+		census_take(&census);
+		*cause = CAUSE_TOO_MANY_CLIENTS;
+		return census.free;
+	}
+	room = limit_headroom_new(database[0] != '\0' ? get_database_oid(database, false) : MyDatabaseId,
+							  cause);
+	if (plan->target == TARGET_ROLE && plan->options.role_limit > 0 &&
+		plan->options.role_limit <= room)
+	{
+		room = (int) plan->options.role_limit;
+		*cause = CAUSE_ROLE_LIMIT;
+	}
+	return room;
+}
+
+/* ERROR, with the cause and the numbers, if not all of them would come through. */
+static void
+require_hold_room(const RunPlan *plan, int needed)
+{
+	Cause		cause;
+	int			room = hold_room(plan, &cause);
+
+	if (needed > room)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_CONNECTIONS),
+				 errmsg("could not hold %s: %s would refuse after %d",
+						hold_sessions_text(&plan->hold), cause_kinds[cause].name, room),
+				 errdetail("Nothing was opened."),
+				 errhint(HOLD_ROOM_HINT)));
+}
+
+/* What the settings leave of the times that were asked for. */
+static void
+hold_set_times(RunPlan *plan)
+{
+	int64		max_ms = (int64) max_hold_time * 1000;
+
+	plan->options.timeout_ms = Min(plan->options.timeout_ms, max_ms);
+	if (plan->options.hold_ms > 0)
+		max_ms = Min(max_ms, plan->options.hold_ms);
+	if (hold_kinds[plan->hold.state].stalls)
+		max_ms = Min(max_ms, (int64) AuthenticationTimeout * 1000);
+	plan->hold.hold_ms = max_ms;
+}
+
+/*
+ * ERROR, with the numbers, if these connections cannot be held here and now.
+ * Sets the times of the hold, and the limit of its role if it has one.
+ */
+void
+preflight_hold(RunPlan *plan)
+{
+	int			needed = hold_sessions(&plan->hold);
+
+	hold_set_times(plan);
+	require_database(plan->options.database);
+	require_cap("hold", "connections", needed);
+	require_hold_room(plan, needed);
+	require_descriptors("hold", needed + (int) plan->options.handshakes);
+	if (plan->options.role_limit == 0)
+		plan->options.role_limit = needed;
 }

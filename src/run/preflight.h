@@ -8,7 +8,12 @@
 #include "plan.h"
 
 extern void preflight_init(void);
-extern void preflight_server(void);
+/* After "could not hold": how many connections, and beside them. */
+#define HOLD_ROOM_HINT "Ask for fewer, or wait until slots are free: see pool_exhaust_slots and pool_exhaust_pools."
+extern char *hold_sessions_text(const HoldPlan *plan);
+
+extern void preflight_server(const char *what_cannot, const char *why);
 extern void preflight_plan(RunPlan *plan);
+extern void preflight_hold(RunPlan *plan);
 
 #endif							/* POOL_EXHAUST_PREFLIGHT_H */

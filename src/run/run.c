@@ -15,6 +15,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "call.h"
 #include "load/way.h"
 #include "options.h"
 #include "place.h"
@@ -22,7 +23,6 @@
 #include "report.h"
 #include "results.h"
 #include "run.h"
-#include "runner.h"
 #include "scenario/scenario.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_run);
@@ -46,48 +46,13 @@ run_init(void)
 	results_init();
 }
 
-static void
-require_launched(const Claim *claim, BackgroundWorkerHandle *handle)
-{
-	pid_t		pid;
-
-	if (handle == NULL)
-	{
-		(void) place_free(claim);
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("no background worker is free for the run"),
-				 errdetail("max_worker_processes is %d.", max_worker_processes),
-				 errhint("Raise max_worker_processes and restart the server, or wait until other workers have ended.")));
-	}
-	switch (WaitForBackgroundWorkerStartup(handle, &pid))
-	{
-		case BGWH_POSTMASTER_DIED:
-			ereport(FATAL,
-					(errcode(ERRCODE_ADMIN_SHUTDOWN),
-					 errmsg("the postmaster has died")));
-			break;
-		case BGWH_STOPPED:
-			/* Over already; or it never began, and nobody will publish an end. */
-			if (place_free(claim))
-				ereport(ERROR,
-						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-						 errmsg("the background worker of the run could not start"),
-						 errhint("The server log says why.")));
-			break;
-		default:
-			break;
-	}
-}
-
 /* Launches the runner and returns when the run has an id. */
 static RunView
 run_launch(const Claim *claim, BackgroundWorkerHandle **handle)
 {
 	RunView		view;
 
-	*handle = runner_launch(claim->place);
-	require_launched(claim, *handle);
+	*handle = call_launch(claim);
 	view = place_wait(claim, RUN_RUNNING, DT_NOEND, false);
 	if (view.run_id == 0)
 		ereport(ERROR,
@@ -96,16 +61,6 @@ run_launch(const Claim *claim, BackgroundWorkerHandle **handle)
 						view.reason[0] != '\0' ? view.reason : "its runner is gone"),
 				 errhint("If the extension was created in this transaction, commit it first; otherwise see the server log.")));
 	return view;
-}
-
-static void
-require_not_null(FunctionCallInfo fcinfo, int n, const char *name, const char *hint)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name),
-				 errhint("%s", hint)));
 }
 
 static char *
@@ -127,7 +82,7 @@ scenario_arg(FunctionCallInfo fcinfo, int n)
 	const Scenario *scenario;
 	char	   *name;
 
-	require_not_null(fcinfo, n, "scenario", scenarios_hint());
+	arg_require(fcinfo, n, "scenario", scenarios_hint());
 	name = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	scenario = scenario_find(name);
 	if (scenario == NULL)
@@ -141,7 +96,7 @@ scenario_arg(FunctionCallInfo fcinfo, int n)
 static ReportFormat
 format_arg(FunctionCallInfo fcinfo, int n)
 {
-	require_not_null(fcinfo, n, "format", "Leave it out for text.");
+	arg_require(fcinfo, n, "format", "Leave it out for text.");
 	return report_format_find(text_to_cstring(PG_GETARG_TEXT_PP(n)));
 }
 
@@ -157,7 +112,7 @@ plan_from_args(FunctionCallInfo fcinfo, RunPlan *plan)
 	plan->target = PG_ARGISNULL(1) ? scenario->default_target
 		: target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	target_require(scenario, plan->target);
-	require_not_null(fcinfo, 2, "options", "Leave it out, or give an empty object.");
+	arg_require(fcinfo, 2, "options", "Leave it out, or give an empty object.");
 	options_parse(PG_GETARG_JSONB_P(2), scenario, &plan->options);
 }
 
@@ -183,7 +138,7 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 	RunView		view;
 	BackgroundWorkerHandle *handle;
 
-	preflight_server();
+	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
 	plan_from_args(fcinfo, &plan);
 	format = format_arg(fcinfo, 3);
 	preflight_plan(&plan);
@@ -212,7 +167,7 @@ pool_exhaust_start(PG_FUNCTION_ARGS)
 	RunView		view;
 	BackgroundWorkerHandle *handle;
 
-	preflight_server();
+	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
 	plan_from_args(fcinfo, &plan);
 	preflight_plan(&plan);
 
@@ -251,7 +206,7 @@ pool_exhaust_wait(PG_FUNCTION_ARGS)
 	char	   *verdict;
 
 	shared_require();
-	require_not_null(fcinfo, 0, "run_id", "Table pool_exhaust_runs lists the runs.");
+	arg_require(fcinfo, 0, "run_id", "Table pool_exhaust_runs lists the runs.");
 	run_id = PG_GETARG_INT64(0);
 	if (!PG_ARGISNULL(1))
 		end = end_after(PG_GETARG_INTERVAL_P(1));

@@ -31,12 +31,14 @@
 
 #include "cleanup.h"
 #include "extension.h"
+#include "hold.h"
 #include "identity.h"
 #include "observe/census.h"
 #include "observe/refusal.h"
 #include "results.h"
 #include "run_pool.h"
 #include "runner.h"
+#include "scenario/hold.h"
 #include "worker.h"
 
 static Run *the_run;			/* of this process */
@@ -123,6 +125,8 @@ runner_look_out(Run *run)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
+	if (plan_is_hold(&run->plan) && !hold_owner_is_there(&run->plan.hold))
+		return "the session that asked for the hold has ended";
 	if (LockHasWaiters(&extension_lock, AccessShareLock, true))
 		return "the extension is being altered or dropped";
 	return NULL;
@@ -154,7 +158,7 @@ runner_make_run(RunSlot *slot)
 	run->context = context;
 	run->slot = slot;
 	run->plan = slot->plan;
-	run->scenario = scenario_find(run->plan.scenario);
+	run->scenario = plan_is_hold(&run->plan) ? &scenario_hold : scenario_find(run->plan.scenario);
 	run->look_out = runner_look_out;
 	run->started_us = loop_now_us();
 	run->deadline_us = run->started_us + run->plan.options.timeout_ms * 1000;
@@ -172,11 +176,15 @@ runner_make_run(RunSlot *slot)
 	MemoryContextSwitchTo(context);
 }
 
-/* From here on the run exists: it has an id and a row. */
+/*
+ * From here on the run exists: it has an id and a row.  A hold gets neither, and
+ * is not there for others until it is complete.
+ */
 static void
 runner_begin(Run *run)
 {
-	int64		id = results_begin(run);
+	bool		is_hold = plan_is_hold(&run->plan);
+	int64		id = is_hold ? 0 : results_begin(run);
 	RunSlot    *slot = run->slot;
 
 	MemoryContextSwitchTo(run->context);
@@ -184,7 +192,7 @@ runner_begin(Run *run)
 	slot->run_id = id;
 	slot->runner_pid = MyProcPid;
 	slot->started_at = GetCurrentTimestamp();
-	slot->state = RUN_RUNNING;
+	slot->state = is_hold ? RUN_STARTING : RUN_RUNNING;
 	LWLockRelease(shared->lock);
 	ConditionVariableBroadcast(&slot->changed);
 }
@@ -204,6 +212,9 @@ runner_server_pool(Run *run, const RunService *service)
 		.timeout_ms = Min(LOGIN_TIMEOUT_MS, options->timeout_ms),
 		.sessions_max = MaxConnections + options->handshakes,
 	};
+
+	if (plan_is_hold(&run->plan))
+		config.sessions_max = hold_sessions(&run->plan.hold);
 
 	runner_raise_descriptors(config.sessions_max);
 	return pool_open_server(&config);
@@ -303,6 +314,8 @@ runner_play(Run *run, int place)
 			snprintf(run->reason, sizeof(run->reason), "%s %s",
 					 unpack_sql_state(error->sqlerrcode), error->message);
 		}
+		if (run->error_code == 0)
+			run->error_code = error->sqlerrcode;
 	}
 	PG_END_TRY();
 }
@@ -343,6 +356,32 @@ runner_write_results(Run *run)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(run->context);
+}
+
+/* Nobody waits for the end of a hold, so the log has it. */
+static void
+runner_end_hold(Run *run)
+{
+	RunSlot    *slot = run->slot;
+
+	if (run->verdict == VERDICT_FAIL)
+		ereport(WARNING,
+				(errmsg("pool_exhaust: the clean-up of hold " INT64_FORMAT " could not be proved: %s",
+						slot->hold_id, run->reason)));
+	else if (slot->held_at != 0)
+		ereport(LOG,
+				(errmsg("pool_exhaust: hold " INT64_FORMAT " has ended: %s",
+						slot->hold_id, run->reason)));
+	runner_publish(slot, run->verdict, run->error_code, run->reason);
+}
+
+/* How many connections the end of a hold is about to close. */
+static void
+runner_count_held(RunSlot *slot)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot->closed = (int) pg_atomic_read_u32(&slot->connections);
+	LWLockRelease(shared->lock);
 }
 
 /* Before the run exists an error is the caller's to see, with its SQLSTATE. */
@@ -399,7 +438,13 @@ runner_main(Datum arg)
 		proc_exit(0);
 	pgstat_report_appname(RUN_APPLICATION_NAME);
 	runner_play(the_run, DatumGetInt32(arg));
+	runner_count_held(slot);
 	clean_up(the_run);
+	if (plan_is_hold(&the_run->plan))
+	{
+		runner_end_hold(the_run);
+		proc_exit(0);
+	}
 	runner_judge(the_run);
 	runner_write_results(the_run);
 	runner_publish(slot, the_run->verdict, 0, the_run->reason);

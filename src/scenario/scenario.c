@@ -316,6 +316,8 @@ why_end(Run *run)
 		[STOP_REQUESTED] = "stopped by pool_exhaust_stop()",
 		[STOP_CALLER_CANCELED] = "canceled by the caller",
 		[STOP_CALLER_LOST] = "the session that asked for the run has ended",
+		[STOP_RELEASED] = "released by pool_exhaust_release()",
+		[STOP_OWNER_ENDED] = "the session that asked for the hold has ended",
 	};
 	uint32		stop = pg_atomic_read_u32(&run->slot->stop);
 	uint64		now_us = loop_now_us();
@@ -325,7 +327,8 @@ why_end(Run *run)
 	if (ShutdownRequestPending)
 		return "the runner was told to terminate";
 	if (now_us >= run->deadline_us)
-		return psprintf("not over within " INT64_FORMAT " ms (option timeout_ms)",
+		return psprintf("not %s within " INT64_FORMAT " ms (option timeout_ms)",
+						plan_is_hold(&run->plan) ? "all there" : "over",
 						run->plan.options.timeout_ms);
 	if (now_us < run->look_out_us)
 		return NULL;
@@ -381,7 +384,7 @@ wait_turn(Run *run, uint64 end_us, int turn_ms)
 	protect_bystanders(run);
 	if (run->done != NULL)
 		pg_atomic_write_u32(&run->slot->done, *run->done);
-	if (run->pool != NULL)
+	if (run->pool != NULL && run->hold == NULL)
 	{
 		pg_atomic_write_u32(&run->slot->connections, connections_held(run));
 		if (now_us >= run->sample_us)

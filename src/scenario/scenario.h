@@ -89,6 +89,7 @@ typedef struct Run
 	RunService	services[RUN_SERVICES_MAX];
 	int			nservices;
 	Pool	   *pool;			/* of the first service */
+	struct Hold *hold;			/* the connections held by hand, NULL: there are none */
 	Session    *loose[LOOSE_MAX];	/* sessions beside those of the pools */
 	int			nloose;
 	const char *way_in;			/* how it gets to the server */
@@ -116,6 +117,7 @@ typedef struct Run
 	Check		checks[CHECKS_MAX];
 	int			nchecks;
 	Verdict		verdict;
+	int			error_code;		/* SQLSTATE of what ended it, 0 = nothing did */
 	char		reason[RUN_REASON_LEN];
 } Run;
 
@@ -135,6 +137,7 @@ typedef struct Scenario
 	int			services;		/* roles and pools of its own, 0 counts as 1 */
 	int			spare_sessions; /* that it opens beside those of its pools */
 	const OptionDefault *options;	/* its own ones, ended by a name of NULL */
+	bool		bare;			/* and it has no others */
 
 	/* ERROR if these options contradict each other; NULL: they cannot. */
 	void		(*require) (const Options *options);
