@@ -41,9 +41,9 @@
 #include "observe/history.h"
 #include "observe/http.h"
 #include "observe/heal.h"
-#include "observe/listen.h"
 #include "observe/monitor.h"
 #include "observe/pulse.h"
+#include "observe/purpose.h"
 #include "observe/refusal.h"
 #include "observe/suspect.h"
 #include "observe/transition.h"
@@ -73,6 +73,6 @@ _PG_init(void)
 	shared_init();
 	refusal_init();
 	grant_init();
-	listen_init();
+	purpose_init();
 	monitor_init(sweep);
 }

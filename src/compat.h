@@ -98,6 +98,17 @@ compat_wait_event_set(int nevents)
 #endif
 }
 
+/* Has the process no lock of this partition?  16 has another kind of list. */
+static inline bool
+compat_no_locks(PGPROC *proc, int partition)
+{
+#if PG_VERSION_NUM >= 160000
+	return dlist_is_empty(&proc->myProcLocks[partition]);
+#else
+	return SHMQueueEmpty(&proc->myProcLocks[partition]);
+#endif
+}
+
 /* 17 has a timeout for transactions. */
 #if PG_VERSION_NUM < 170000
 #define TransactionTimeout 0

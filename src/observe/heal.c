@@ -55,7 +55,7 @@ typedef struct Strategy
 static const Strategy strategies[] = {
 	{"aborted_transaction", LEAK_IDLE_IN_TRANSACTION, true, 0, 10},
 	{"abandoned", LEAK_ABANDONED, false, 50, 5},
-	{"growth", LEAK_GROWTH, false, 50, 5},
+	{"growth", LEAK_GROWTH, false, 50, 10},
 	{"idle_in_transaction", LEAK_IDLE_IN_TRANSACTION, false, 100, 2},
 };
 

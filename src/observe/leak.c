@@ -8,37 +8,54 @@
  *		It does nothing, and its transaction stays open.
  *
  * abandoned
- *		It is idle and was never used again, while its service opened further
- *		sessions and goes on using those.  A pool that still had this one would
- *		have used it.  That sounds easier than it is: pools replace what is too
- *		old, keep a minimum that nobody needs, shrink slowly after a burst, and
- *		many of them may share one service.  So a newer session counts only if
- *		it was not opened while one lay idle that was used later (who opens
- *		although it has an idle one does so for another reason); there must be
- *		some, more the more idle ones there are; and the service must either
- *		have more sessions than when this one was used last, or have worn out
- *		whole generations of them since.
+ *		It is idle and was not used again, while its service opened further
+ *		sessions and goes on using those: a pool that still had this one would
+ *		have used it.  That is easily said.  Pools replace what is too old, keep
+ *		a reserve that nobody needs, shrink slowly after a burst, are drained
+ *		when an instance is replaced, and many of them may share one service.
+ *		So there must be more sessions than when this one was used last; and
+ *		twice as many newer ones, kept in use, as there are idle ones like it.
+ *		Of these none counts that was opened while another one lay idle that was
+ *		used later: who opens although it has one does so for other reasons.
  *
  * growth
- *		The last sessions that its service opened, over a time as long as the
- *		threshold, were never used again, and none was closed: it opens one
- *		where it needs one and forgets it.
+ *		Its service opens sessions on one occasion after the other, uses each once
+ *		and never comes back to them.
  *
  * dead client
  *		Its client has gone, and it has not noticed, because it runs a statement.
  *
- * A suspicion ends when the session is used again, or when it ends.
+ * Both are relative to what the service has shown of itself: who lies idle may be
+ * suspected only when that has lasted twice as long as one ever lay idle and was
+ * used again (or, for growth, was closed).  Only time counts in which the service
+ * was active, so a night does not.
+ *
+ * A suspicion ends when the session is used again, when its service shows that it
+ * comes back after so long, or when it ends.
  */
 #include "postgres.h"
 
 #include "leak.h"
 
-/* This many newer ones, each used again this often, speak against a session. */
+/* At least so many newer ones speak against a session, each used again so often. */
 #define NEWER_MIN		2
 #define USES_MIN		3
 
-/* As many sessions opened and forgotten are a growth. */
-#define CHAIN_MIN		5
+/*
+ * So many sessions are a growth; on a small server a sixth of its slots.
+ * (Preforked workers connect when the first request reaches them; of a dozen
+ * first requests none may reach the same one of two dozen workers twice.)
+ */
+#define GROWTH_MIN		5
+#define GROWTH_MAX		16
+#define GROWTH_PART		6
+
+/* So many times longer than ever before it must lie idle. */
+#define REST_FACTOR		2
+
+/* What is opened within an eighth of the threshold is one occasion; two of it count. */
+#define OCCASIONS		8
+#define OCCASION_MAX	2
 
 /*
  * A pool that lacks a connection decides so a little before its new session
@@ -67,17 +84,65 @@ leak_held_ms(const LeakTrack *track, uint64 now_us)
 	return (int64) (held_us(track, now_us) / 1000);
 }
 
+static uint64
+threshold_us(const LeakTrack *track)
+{
+	return (uint64) track->threshold_ms * 1000;
+}
+
 static bool
 held_too_long(const LeakWatch *watch, const LeakTrack *track)
 {
-	return held_us(track, watch->looked_us) > (uint64) track->threshold_ms * 1000;
+	return held_us(track, watch->looked_us) > threshold_us(track);
 }
 
 /* Idle for longer than the threshold, and not on purpose. */
 static bool
 lies_idle(const LeakWatch *watch, const LeakTrack *track)
 {
-	return track->state == SLOT_IDLE && !track->listens && held_too_long(watch, track);
+	return track->state == SLOT_IDLE && !track->on_purpose && held_too_long(watch, track);
+}
+
+/* For so much of its service's active time the session has not been used. */
+static uint64
+rested_us(const LeakGroup *group, const LeakTrack *track)
+{
+	return group->active_us > track->active_us ? group->active_us - track->active_us : 0;
+}
+
+/*
+ * Idle for so long that it may be one of several that a burst or an instance left
+ * behind.  Who is suspected already is none of those.
+ */
+static bool
+lies_like_others(const LeakWatch *watch, const LeakTrack *track)
+{
+	return track->state == SLOT_IDLE && !track->on_purpose && track->rule == LEAK_NONE &&
+		held_us(track, watch->looked_us) > threshold_us(track) / 2;
+}
+
+/* And for longer than its service has ever come back to one. */
+static bool
+lies_lost(const LeakWatch *watch, const LeakTrack *track)
+{
+	const LeakGroup *group = &watch->groups[track->group];
+
+	return lies_idle(watch, track) && rested_us(group, track) >= REST_FACTOR * group->reused_us;
+}
+
+/*
+ * Not used for half of the threshold, and before that only in as long after its
+ * start; and for longer than its service has ever come back to one, or closed it.
+ */
+static bool
+is_forgotten(const LeakWatch *watch, const LeakTrack *track)
+{
+	const LeakGroup *group = &watch->groups[track->group];
+
+	return track->state == SLOT_IDLE && !track->on_purpose &&
+		held_us(track, watch->looked_us) > threshold_us(track) / 2 &&
+		track->since_us <= track->started_us + threshold_us(track) / 2 &&
+		rested_us(group, track) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
 }
 
 /* The last moment at which it was in use. */
@@ -92,21 +157,28 @@ static bool
 is_kept_in_use(const LeakWatch *watch, const LeakTrack *track)
 {
 	return track->uses >= USES_MIN && !track->needless &&
-		watch->looked_us <= used_us(watch, track) + 2 * (uint64) track->threshold_ms * 1000;
+		watch->looked_us <= used_us(watch, track) + 2 * threshold_us(track);
 }
 
-/* Nothing of this look has been added up yet. */
+/*
+ * A new look: nothing of it has been added up yet.  Sessions that were closed
+ * before show how long idle ones are kept; unless most were, which is the end of
+ * a process, and not of an idle session.
+ */
 static void
 group_begin(const LeakWatch *watch, LeakGroup *group)
 {
+	if (group->closed <= group->sessions)
+		group->closed_us = Max(group->closed_us, group->closing_us);
+	group->closed = 0;
+	group->closing_us = 0;
 	group->looked_us = watch->looked_us;
-	group->first = group->first_fresh = group->newest = group->keepers_at = -1;
-	group->sessions = group->idle = group->chain = group->keepers = 0;
-	group->touched_us = 0;
-	group->chain_us = PG_UINT64_MAX;
-	group->revived = false;
+	group->first = group->first_fresh = group->newest = -1;
+	group->sessions = group->idle = group->forgotten = group->lost = group->keepers = 0;
+	group->keepers_us = group->forgotten_us = NULL;
+	group->active = false;
 	if (watch->before_us == 0)
-		group->ended_us = watch->looked_us;
+		group->watched_us = watch->looked_us;
 }
 
 /* The group of a service; its table is never full. */
@@ -143,12 +215,20 @@ leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind)
 
 	watch->before_us = blind || full ? 0 : watch->looked_us;
 	watch->looked_us = now_us;
-	watch->nkeepers = 0;
+	watch->nstarts = 0;
 	if (full)
 	{
 		memset(watch->groups, 0, sizeof(LeakGroup) * watch->ngroups);
 		watch->taken = 0;
 	}
+}
+
+/* Sessions of the group, without those that it has forgotten or lost; but with this one. */
+static int
+sessions_alive(const LeakWatch *watch, const LeakGroup *group, const LeakTrack *track)
+{
+	return group->sessions - group->forgotten - group->lost +
+		(is_forgotten(watch, track) || track->rule == LEAK_ABANDONED);
 }
 
 static void
@@ -161,7 +241,7 @@ leak_suspect(LeakWatch *watch, LeakTrack *track, LeakRule rule)
 	track->evidence = (LeakEvidence) {
 		.threshold_ms = track->threshold_ms,
 		.sessions_then = track->sessions_then,
-		.sessions_now = watch->groups[track->group].sessions,
+		.sessions_now = sessions_alive(watch, &watch->groups[track->group], track),
 	};
 }
 
@@ -178,28 +258,23 @@ leak_clear(LeakWatch *watch, LeakTrack *track, bool alive)
 	track->rule = track->counted = LEAK_NONE;
 }
 
-/*
- * A session has ended.  One that was used as those of pools are is a generation
- * of its service: whoever was used last before it was even born has outlived
- * it.  "Before" is by more than a quarter of its life, because pools vary
- * lifetimes by some percent.
- */
+/* A session has ended. */
 static void
 leak_end(LeakWatch *watch, LeakTrack *track)
 {
 	LeakGroup  *group = &watch->groups[group_find(watch, track->service)];
-	uint64	   *greatest = group->generations_us;
-	uint64		life_us = watch->looked_us - track->started_us;
-	uint64		born_us = track->started_us - Min(life_us / 4, track->started_us);
 
 	leak_clear(watch, track, false);
-	group->ended_us = watch->looked_us;
+	if (track->healed_us == 0)
+	{
+		group->closed++;
+		if (track->state == SLOT_IDLE)
+			group->closing_us = Max(group->closing_us, rested_us(group, track));
+	}
 	if (track->uses >= USES_MIN)
 	{
-		group->generations++;
-		group->longest_us = Max(group->longest_us, life_us);
-		greatest[1] = Max(greatest[1], Min(greatest[0], born_us));
-		greatest[0] = Max(greatest[0], born_us);
+		group->ended++;
+		group->longest_us = Max(group->longest_us, watch->looked_us - track->started_us);
 	}
 	memset(track, 0, sizeof(*track));
 }
@@ -237,12 +312,24 @@ leak_move(LeakWatch *watch, LeakTrack *track, const LeakLook *look, TimestampTz 
 	track->moved = true;
 	if (track->state == SLOT_IDLE)
 	{
+		group->reused_us = Max(group->reused_us, rested_us(group, track));
 		track->uses++;
 		track->was_idle_us = track->since_us;
 	}
-	group->revived |= track->rule == LEAK_GROWTH;
 	leak_clear(watch, track, true);
 	track->since_us = began_us(watch, look->state_since, now, watch->before_us);
+}
+
+/* If the session is or was in use, its service is active. */
+static void
+group_note_use(const LeakWatch *watch, LeakGroup *group, LeakTrack *track)
+{
+	if (!track->fresh && !track->moved && track->state == SLOT_IDLE)
+		return;
+	if (!group->active && watch->before_us != 0)
+		group->active_us += watch->looked_us - watch->before_us;
+	group->active = true;
+	track->active_us = group->active_us;
 }
 
 static void
@@ -253,8 +340,11 @@ group_add(LeakWatch *watch, int number)
 
 	track->group = group_find(watch, track->service);
 	group = &watch->groups[track->group];
+	group_note_use(watch, group, track);
 	group->sessions++;
-	group->idle += lies_idle(watch, track);
+	group->idle += lies_like_others(watch, track);
+	group->forgotten += is_forgotten(watch, track);
+	group->lost += track->rule == LEAK_ABANDONED && !is_forgotten(watch, track);
 	group->keepers += is_kept_in_use(watch, track);
 	track->next = group->first;
 	group->first = number;
@@ -291,19 +381,19 @@ leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
 	track->state_since = look->state_since;
 	track->state = look->state;
 	track->aborted = look->aborted;
-	track->listens = look->listens;
+	track->on_purpose = look->on_purpose;
 	track->client_gone = look->client_gone;
 	track->service = look->service;
 	track->threshold_ms = look->threshold_ms;
 	group_add(watch, number);
 }
 
-/* How many sessions its service had when this one was used last. */
+/* How many of those there were when this one was used last. */
 static int
 sessions_at_use(const LeakWatch *watch, const LeakTrack *track)
 {
 	const LeakGroup *group = &watch->groups[track->group];
-	int			sessions = group->sessions;
+	int			sessions = sessions_alive(watch, group, track);
 
 	/* Of what was before the first look nothing is known, so that is no evidence. */
 	for (int i = watch->before_us != 0 ? group->first_fresh : -1; i >= 0; i = watch->tracks[i].next_fresh)
@@ -331,31 +421,6 @@ mark_needless(LeakWatch *watch, const LeakTrack *used)
 	}
 }
 
-/* The last one opened may still be in its first use. */
-static bool
-is_touched(const LeakGroup *group, const LeakTrack *track, int number)
-{
-	return track->uses > 0 || track->listens ||
-		(track->state != SLOT_IDLE && number != group->newest);
-}
-
-/* What the session says of its group: who was opened and forgotten. */
-static void
-group_touch(LeakWatch *watch, int number)
-{
-	LeakTrack  *track = &watch->tracks[number];
-	LeakGroup  *group = &watch->groups[track->group];
-
-	if (is_touched(group, track, number))
-		group->touched_us = Max(group->touched_us, track->started_us);
-}
-
-static bool
-is_in_chain(const LeakGroup *group, const LeakTrack *track)
-{
-	return track->started_us > Max(group->touched_us, group->ended_us);
-}
-
 static int
 compare_descending(const void *a, const void *b)
 {
@@ -365,20 +430,24 @@ compare_descending(const void *a, const void *b)
 	return x > y ? -1 : x < y;
 }
 
-/* Puts down when those were opened that the group keeps in use, the newest first. */
-static void
-keepers_sort(LeakWatch *watch, LeakGroup *group)
+/*
+ * Puts down when those sessions of the group were opened, the newest first, and
+ * how many there are.
+ */
+static uint64 *
+starts_sort(LeakWatch *watch, const LeakGroup *group,
+			bool (*is_one) (const LeakWatch *watch, const LeakTrack *track), int *count)
 {
-	uint64	   *starts = watch->keepers + watch->nkeepers;
+	uint64	   *starts = watch->starts + watch->nstarts;
 	int			n = 0;
 
 	for (int i = group->first; i >= 0; i = watch->tracks[i].next)
-		if (is_kept_in_use(watch, &watch->tracks[i]))
+		if (is_one(watch, &watch->tracks[i]))
 			starts[n++] = watch->tracks[i].started_us;
 	qsort(starts, n, sizeof(uint64), compare_descending);
-	group->keepers = n;
-	group->keepers_at = watch->nkeepers;
-	watch->nkeepers += n;
+	watch->nstarts += n;
+	*count = n;
+	return starts;
 }
 
 /* Are at least n of those that are kept in use newer than the last use of this one? */
@@ -389,55 +458,86 @@ has_newer(LeakWatch *watch, const LeakTrack *track, int n)
 
 	if (group->keepers < n)
 		return false;
-	if (group->keepers_at < 0)
-		keepers_sort(watch, group);
-	return group->keepers >= n && watch->keepers[group->keepers_at + n - 1] > used_us(watch, track);
+	if (group->keepers_us == NULL)
+		group->keepers_us = starts_sort(watch, group, is_kept_in_use, &group->keepers);
+	return group->keepers >= n && group->keepers_us[n - 1] > used_us(watch, track);
 }
 
 static bool
 judge_abandoned(LeakWatch *watch, LeakTrack *track)
 {
 	const LeakGroup *group = &watch->groups[track->group];
-	bool		grown;
-	bool		outlived;
-	int			newer;
+	int			newer = NEWER_MIN * Max(group->idle, 1);
 
-	if (!lies_idle(watch, track) || !has_newer(watch, track, NEWER_MIN))
+	if (!lies_lost(watch, track) || sessions_alive(watch, group, track) <= track->sessions_then ||
+		!has_newer(watch, track, newer))
 		return false;
-	grown = group->sessions > track->sessions_then &&
-		has_newer(watch, track, Max(NEWER_MIN, group->idle / 2));
-	outlived = group->generations_us[1] > used_us(watch, track);
-	if (!grown && !outlived)
-		return false;
+	while (has_newer(watch, track, newer + 1))
+		newer++;
 	leak_suspect(watch, track, LEAK_ABANDONED);
-	for (newer = NEWER_MIN; has_newer(watch, track, newer + 1); newer++)
-		;
-	track->evidence.newer = newer;
-	track->evidence.outlived = grown ? 0 : group->generations;
+	track->evidence.others = newer;
 	return true;
+}
+
+/*
+ * How many sessions were opened and forgotten, as far as that was seen?  Of those
+ * opened on one occasion few count: a pool may fill its reserve all at once.
+ */
+static int
+growth_count(LeakGroup *group, uint64 apart_us)
+{
+	uint64		occasion_us = PG_UINT64_MAX;
+	int			on_occasion = 0;
+	int			n = 0;
+
+	for (int i = 0; i < group->forgotten && group->forgotten_us[i] > group->watched_us; i++)
+	{
+		if (occasion_us - group->forgotten_us[i] >= apart_us)
+		{
+			occasion_us = group->forgotten_us[i];
+			on_occasion = 0;
+		}
+		n += on_occasion++ < OCCASION_MAX;
+	}
+	return n;
+}
+
+/* Returns how many such sessions are a growth on a server with so many slots. */
+int
+leak_growth_min(int nslots)
+{
+	return Min(Max(nslots / GROWTH_PART, GROWTH_MIN), GROWTH_MAX);
 }
 
 static bool
 judge_growth(LeakWatch *watch, LeakTrack *track)
 {
-	const LeakGroup *group = &watch->groups[track->group];
-	uint64		span_us;
+	LeakGroup  *group = &watch->groups[track->group];
+	int			n = 0;
 
-	if (group->chain < CHAIN_MIN || !lies_idle(watch, track) || !is_in_chain(group, track))
+	if (group->forgotten < watch->growth_min || !lies_idle(watch, track) || !is_forgotten(watch, track) ||
+		track->started_us <= group->watched_us)
 		return false;
-	span_us = watch->tracks[group->newest].started_us - group->chain_us;
-	if (span_us < (uint64) track->threshold_ms * 1000)
+	if (group->forgotten_us == NULL)
+	{
+		group->forgotten_us = starts_sort(watch, group, is_forgotten, &group->forgotten);
+		group->growth = growth_count(group, threshold_us(track) / OCCASIONS);
+	}
+	if (group->growth < watch->growth_min)
 		return false;
+	while (n < group->forgotten && group->forgotten_us[n] > group->watched_us)
+		n++;
 	leak_suspect(watch, track, LEAK_GROWTH);
-	track->evidence.newer = group->chain;
-	track->evidence.span_ms = (int) (span_us / 1000);
+	track->evidence.others = n;
+	track->evidence.span_ms = (int) ((group->forgotten_us[0] - group->forgotten_us[n - 1]) / 1000);
 	return true;
 }
 
 static void
 track_judge(LeakWatch *watch, LeakTrack *track)
 {
-	if (track->rule == LEAK_GROWTH && watch->groups[track->group].revived)
+	if ((track->rule == LEAK_GROWTH && !is_forgotten(watch, track)) ||
+		(track->rule == LEAK_ABANDONED && !lies_lost(watch, track)))
 		leak_clear(watch, track, true);
 	if (track->rule != LEAK_NONE)
 		return;
@@ -465,17 +565,6 @@ leak_judge(LeakWatch *watch)
 			track->sessions_then = sessions_at_use(watch, track);
 		if (track->was_idle_us != 0)
 			mark_needless(watch, track);
-		group_touch(watch, i);
-	}
-	foreach_track(watch, i)
-	{
-		const LeakTrack *track = &watch->tracks[i];
-		LeakGroup  *group = &watch->groups[track->group];
-
-		if (!is_in_chain(group, track))
-			continue;
-		group->chain++;
-		group->chain_us = Min(group->chain_us, track->started_us);
 	}
 	foreach_track(watch, i)
 		track_judge(watch, &watch->tracks[i]);

@@ -33,7 +33,7 @@ typedef struct LeakLook
 	TimestampTz state_since;
 	SlotState	state;
 	bool		aborted;		/* of a transaction that is idle */
-	bool		listens;		/* waits for notifications: idle on purpose */
+	bool		on_purpose;		/* it is idle because it waits for something, or holds it */
 	bool		client_gone;
 	uint64		service;		/* the same for those who could share a pool */
 	int			threshold_ms;	/* held for longer than that it may be a leak */
@@ -45,9 +45,8 @@ typedef struct LeakEvidence
 	int			threshold_ms;
 	int			sessions_then;	/* of its service, when it was used last */
 	int			sessions_now;
-	int			newer;			/* opened later, and in use or not, as the rule says */
-	int			outlived;		/* opened later, used, and ended since */
-	int			span_ms;		/* in which those of a growth were opened */
+	int			others;			/* newer ones kept in use; or forgotten like it */
+	int			span_ms;		/* in which those were opened */
 } LeakEvidence;
 
 /*
@@ -62,13 +61,14 @@ typedef struct LeakTrack
 	TimestampTz state_since;
 	SlotState	state;
 	bool		aborted;
-	bool		listens;
+	bool		on_purpose;
 	bool		client_gone;
 	bool		needless;		/* opened while one lay idle that was used later */
 	int			threshold_ms;
 	uint64		service;
 	uint64		started_us;
 	uint64		since_us;		/* of the state */
+	uint64		active_us;		/* of its group, when it was used last */
 	int			uses;			/* times that it was used again after it was idle */
 	int			sessions_then;	/* of its service, when it was used last */
 
@@ -93,23 +93,30 @@ typedef struct LeakGroup
 {
 	bool		taken;
 	uint64		service;
-	uint64		ended_us;		/* when a session of it ended last */
-	uint64		generations_us[2];	/* see leak_end(): the two greatest */
-	int			generations;
+	uint64		watched_us;		/* since then without a gap */
+	uint64		active_us;		/* time in which any of its sessions was in use */
+	uint64		reused_us;		/* the most of it that one lay idle, and was used again */
+	uint64		closed_us;		/* ... and was closed */
+	int			ended;			/* sessions that were kept in use, and have ended */
 	uint64		longest_us;		/* life of such a session */
 
 	uint64		looked_us;		/* the look that the rest is of */
 	int			first;			/* tracks, linked by next */
 	int			first_fresh;
-	int			sessions;
-	int			idle;			/* for longer than the threshold */
-	bool		revived;		/* one that was taken for growth was used again */
 	int			newest;			/* the track that was opened last */
-	uint64		touched_us;		/* when the last one was opened that was used again */
-	int			chain;			/* those opened later */
-	uint64		chain_us;		/* when the first of those was opened */
+	bool		active;
+	int			sessions;
+	int			closed;			/* since the look before */
+	uint64		closing_us;		/* the most active time for which one of those lay idle */
+	int			idle;			/* for half the threshold, and not suspected */
+	int			forgotten;		/* opened, used once, and not since */
+	int			lost;			/* others that are abandoned */
 	int			keepers;		/* sessions that it keeps in use */
-	int			keepers_at;		/* where their starts stand, the newest first; -1 = nowhere */
+
+	/* Worked out when they are wanted: when these were opened, the newest first. */
+	uint64	   *keepers_us;
+	uint64	   *forgotten_us;
+	int			growth;			/* of the forgotten ones, those that count */
 } LeakGroup;
 
 /* How many suspicions came to which end. */
@@ -125,13 +132,14 @@ typedef struct LeakCounts
 typedef struct LeakWatch
 {
 	int			nslots;
+	int			growth_min;		/* forgotten sessions that are a growth */
 	LeakTrack  *tracks;			/* nslots of them */
 	LeakCounts *counts;			/* LEAK_RULES of them */
 	int			ngroups;		/* a power of 2, at least 4 times nslots */
 	int			taken;			/* groups that are */
 	LeakGroup  *groups;
-	int			nkeepers;
-	uint64	   *keepers;		/* nslots of them */
+	uint64	   *starts;			/* twice nslots of them */
+	int			nstarts;
 	uint64		looked_us;		/* this look; 0 = none yet */
 	uint64		before_us;		/* the look before; 0 = what happened since is not known */
 } LeakWatch;
@@ -142,6 +150,7 @@ extern void leak_note(LeakWatch *watch, int number, const LeakLook *look, Timest
 extern void leak_judge(LeakWatch *watch);
 
 extern void leak_forget(LeakWatch *watch);
+extern int	leak_growth_min(int nslots);
 extern int64 leak_held_ms(const LeakTrack *track, uint64 now_us);
 
 #endif							/* POOL_EXHAUST_LEAK_H */

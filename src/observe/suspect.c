@@ -24,10 +24,10 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "listen.h"
 #include "loop.h"
 #include "peer.h"
 #include "pulse.h"
+#include "purpose.h"
 #include "service.h"
 #include "suspect.h"
 
@@ -66,12 +66,13 @@ void
 suspects_init(void)
 {
 	watch.nslots = MaxConnections;
+	watch.growth_min = leak_growth_min(MaxConnections);
 	watch.tracks = leak_tracks;
 	watch.counts = shared->observed.leaks;
 	watch.ngroups = (int) pg_nextpower2_32(Max(4 * MaxConnections, 16));
 	watch.groups = MemoryContextAllocExtended(TopMemoryContext, sizeof(LeakGroup) * watch.ngroups,
 											  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	watch.keepers = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * watch.nslots);
+	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	leak_forget(&watch);
 	LWLockRelease(shared->observe_lock);
@@ -161,7 +162,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 		.state_since = slot->state_since,
 		.state = slot->state,
 		.aborted = slot->aborted,
-		.listens = slot->pid != 0 && slot_listens(number, slot),
+		.on_purpose = slot->pid != 0 && slot_has_purpose(number, slot),
 		.client_gone = gone && slot->state == SLOT_ACTIVE,
 	};
 
@@ -190,7 +191,7 @@ lives_note(uint64 now_us)
 		const LeakGroup *group = &watch.groups[i];
 		int			life_ms = (int) Min(group->longest_us / 1000, INT_MAX);
 
-		if (!group->taken || group->generations < LIVES_MIN || life_ms >= leak_threshold)
+		if (!group->taken || group->ended < LIVES_MIN || life_ms >= leak_threshold)
 			continue;
 		limits->short_services++;
 		limits->short_life_ms = Max(limits->short_life_ms, life_ms);
@@ -289,19 +290,14 @@ suspect_evidence(const LeakTrack *track, uint64 now_us, char *text)
 					 track->aborted ? "a failed" : "an open", held_s, threshold_s);
 			break;
 		case LEAK_ABANDONED:
-			if (e->outlived > 0)
-				snprintf(text, EVIDENCE_LEN,
-						 "idle for %.1f s; sessions that its service opened later were used and closed again (%d so far), and %d newer ones are kept in use",
-						 held_s, e->outlived, e->newer);
-			else
-				snprintf(text, EVIDENCE_LEN,
-						 "idle for %.1f s; its service had %d sessions when it was used last and has %d now, and keeps %d newer ones in use",
-						 held_s, e->sessions_then, e->sessions_now, e->newer);
+			snprintf(text, EVIDENCE_LEN,
+					 "idle for %.1f s; its service had %d sessions when it was used last and has %d now, and keeps %d newer ones in use",
+					 held_s, e->sessions_then, e->sessions_now, e->others);
 			break;
 		case LEAK_GROWTH:
 			snprintf(text, EVIDENCE_LEN,
-					 "idle for %.1f s; one of %d that its service opened one after another in %.1f s, used none of them again, and closed none",
-					 held_s, e->newer, e->span_ms / 1000.0);
+					 "idle for %.1f s; one of %d that its service opened one after another in %.1f s, came back to none of them, and closed none",
+					 held_s, e->others, e->span_ms / 1000.0);
 			break;
 		case LEAK_DEAD_CLIENT:
 			snprintf(text, EVIDENCE_LEN,

@@ -94,12 +94,12 @@ actor_take(Actor *actor, Pool *pool)
 	pool_ask(pool, &actor->request);
 }
 
-/* Opens a session of its own, of the first service. */
+/* Opens a session of its own. */
 void
-actor_open(Run *run, Actor *actor)
+actor_open(Run *run, const RunService *service, Actor *actor)
 {
 	actor->asked = true;
-	run_open_session(run, &actor->own, &own_events, actor);
+	run_open_session(run, service, &actor->own, &own_events, actor);
 }
 
 /* Goes without a word, in the middle of its statement: the server is not told. */

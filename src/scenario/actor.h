@@ -27,7 +27,7 @@ typedef struct Actor
 } Actor;
 
 extern void actor_take(Actor *actor, Pool *pool);
-extern void actor_open(Run *run, Actor *actor);
+extern void actor_open(Run *run, const RunService *service, Actor *actor);
 extern void actor_vanish(Actor *actor);
 extern bool actors_at_work(const Actor *actors, int n);
 extern bool actor_failed(const Actor *actors, int n);

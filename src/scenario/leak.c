@@ -15,6 +15,9 @@
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 
+/* So many of them are opened within the threshold. */
+#define FORGET_PACE		6
+
 /* Those who share the first service; its pool has work beside them. */
 typedef enum Part
 {
@@ -30,20 +33,21 @@ typedef enum Part
 #define POOL_PARTS	(ABANDONED + 1)
 #define WORKERS		3			/* clients that keep the rest of the pool at work */
 
-/* The second service opens connections and forgets them. */
-#define FORGOTTEN	6
-#define HEALABLE	(POOL_PARTS + FORGOTTEN)
-#define LEAKS		(HEALABLE + 1)	/* and the dead client */
+/* The second service opens connections and forgets them, that many at the most. */
+#define FORGOTTEN_MAX	16
 
 typedef struct Story
 {
 	Run		   *run;
 	Actor		parts[PARTS];
-	Actor		forgotten[FORGOTTEN];
-	int			nforgotten;
+	Actor		forgotten[FORGOTTEN_MAX];
+	int			forgettable;	/* as many as make a growth */
+	int			nforgotten;		/* so far */
+	int			healable;		/* leaks that the healer may end ... */
+	int			leaks;			/* ... and all of them, the dead client too */
 	uint64		next_us;		/* when the next one of those is due */
 	Load	   *workers[WORKERS];
-	Suspect		suspects[LEAKS + PARTS];	/* as far as there is room */
+	Suspect		suspects[FORGOTTEN_MAX + PARTS];	/* as far as there is room */
 	int			nsuspects;
 } Story;
 
@@ -98,8 +102,11 @@ cast(Story *story)
 	parts[LISTENER] = (Actor) {.sql = "LISTEN pool_exhaust_leak"};
 	if (run_fault(run, FAULT_ACCUSE))
 		parts[LISTENER].sql = "BEGIN; LISTEN pool_exhaust_leak";
-	for (int i = 0; i < FORGOTTEN; i++)
+	story->forgettable = leak_growth_min(MaxConnections);
+	for (int i = 0; i < story->forgettable; i++)
 		story->forgotten[i] = (Actor) {.sql = "SELECT 1", .leaks = LEAK_GROWTH};
+	story->healable = POOL_PARTS + story->forgettable;
+	story->leaks = story->healable + 1;
 }
 
 /* All are where they are to be, or the run proves nothing. */
@@ -139,10 +146,10 @@ begin_work(Story *story)
 static void
 forget_one(Story *story)
 {
-	if (story->nforgotten == FORGOTTEN || loop_now_us() < story->next_us)
+	if (story->nforgotten == story->forgettable || loop_now_us() < story->next_us)
 		return;
-	actor_take(&story->forgotten[story->nforgotten++], story->run->services[1].pool);
-	story->next_us = loop_now_us() + story->run->plan.options.leak_threshold_ms * 1000 / (FORGOTTEN - 2);
+	actor_open(story->run, &story->run->services[1], &story->forgotten[story->nforgotten++]);
+	story->next_us = loop_now_us() + story->run->plan.options.leak_threshold_ms * 1000 / FORGET_PACE;
 }
 
 /* Looks who is suspected, and returns how many are. */
@@ -216,21 +223,21 @@ leak(Story *story)
 {
 	Run		   *run = story->run;
 	const Options *options = &run->plan.options;
-	int64		find_ms = 4 * options->leak_threshold_ms + 10 * sample_interval + SETTLE_TIMEOUT_MS;
+	int64		find_ms = 5 * options->leak_threshold_ms + 10 * sample_interval + SETTLE_TIMEOUT_MS;
 
 	phase(run, "leak");
 	for (int i = 0; i < POOL_PARTS; i++)
 		actor_take(&story->parts[i], run->pool);
 	for (int i = POOL_PARTS; i < PARTS; i++)
-		actor_open(run, &story->parts[i]);
+		actor_open(run, &run->services[0], &story->parts[i]);
 	require_parts(story);
 	if (!run_fault(run, FAULT_MISS_LEAK))
 		actor_vanish(&story->parts[DEAD]);
 	begin_work(story);
-	run_progress(run, &story->nsuspects, LEAKS);
-	wait_until(run, look_for_suspects(story) >= LEAKS, find_ms);
+	run_progress(run, &story->nsuspects, story->leaks);
+	wait_until(run, look_for_suspects(story) >= story->leaks, find_ms);
 	phase_end(run);
-	phase_note(run, "%d leaks, %d suspects, the slowest after %.2f s", LEAKS, story->nsuspects,
+	phase_note(run, "%d leaks, %d suspects, the slowest after %.2f s", story->leaks, story->nsuspects,
 			   slowest_ms(story, story->parts, PARTS) / 1000.0);
 }
 
@@ -243,7 +250,7 @@ rest(Story *story)
 
 	phase(run, "rest");
 	load_end(run, story->workers[0], SETTLE_TIMEOUT_MS);
-	wait_until(run, look_for_suspects(story) > LEAKS, rest_ms);
+	wait_until(run, look_for_suspects(story) > story->leaks, rest_ms);
 	phase_end(run);
 	phase_note(run, "a client stays away, and its connection lies idle");
 }
@@ -251,7 +258,7 @@ rest(Story *story)
 static void
 check_found(Story *story)
 {
-	static const struct
+	const struct
 	{
 		LeakRule	rule;
 		int			expected;
@@ -259,7 +266,7 @@ check_found(Story *story)
 	}			claims[] = {
 		{LEAK_IDLE_IN_TRANSACTION, 2, "found idle in transaction"},
 		{LEAK_ABANDONED, 1, "found abandoned"},
-		{LEAK_GROWTH, FORGOTTEN, "found as growth"},
+		{LEAK_GROWTH, story->forgettable, "found as growth"},
 		{LEAK_DEAD_CLIENT, 1, "found without a client"},
 	};
 	Run		   *run = story->run;
@@ -268,7 +275,7 @@ check_found(Story *story)
 	for (int i = 0; i < lengthof(claims); i++)
 	{
 		int			found = found_rightly(story, story->parts, PARTS, claims[i].rule) +
-			found_rightly(story, story->forgotten, FORGOTTEN, claims[i].rule);
+			found_rightly(story, story->forgotten, story->forgettable, claims[i].rule);
 
 		right += found;
 		check_count(run, claims[i].name, claims[i].expected, found,
@@ -297,7 +304,7 @@ ended(const Actor *actors, int n, bool innocent)
 static int
 leaks_ended(const Story *story)
 {
-	return ended(story->parts, PARTS, false) + ended(story->forgotten, FORGOTTEN, false);
+	return ended(story->parts, PARTS, false) + ended(story->forgotten, story->forgettable, false);
 }
 
 static uint64
@@ -330,15 +337,15 @@ heal(Story *story)
 
 	phase(run, "heal");
 	run_heal(run);
-	wait_until(run, leaks_ended(story) >= HEALABLE, run->plan.options.recovery_limit_ms);
-	poll_until(run, suspects_of(roles, nroles, &left, 1) <= LEAKS - HEALABLE, SETTLE_TIMEOUT_MS);
+	wait_until(run, leaks_ended(story) >= story->healable, run->plan.options.recovery_limit_ms);
+	poll_until(run, suspects_of(roles, nroles, &left, 1) <= story->leaks - story->healable, SETTLE_TIMEOUT_MS);
 	strategies = heals_text(roles, nroles, since, &acts);
 	phase_end(run);
 	phase_note(run, "%d sessions ended: %s", acts, strategies);
 
-	check_count(run, "leaks ended by the healer", HEALABLE, leaks_ended(story),
+	check_count(run, "leaks ended by the healer", story->healable, leaks_ended(story),
 				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
-	check_count(run, "sessions that the healer ended", HEALABLE, acts,
+	check_count(run, "sessions that the healer ended", story->healable, acts,
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
 	check_count(run, "innocent sessions ended", 0,
 				ended(story->parts, PARTS, true) + (int64) run->pool->stats.lost - ended(story->parts, POOL_PARTS, false),
@@ -405,11 +412,11 @@ leak_require(const Options *options)
 const Scenario scenario_leak = {
 	.name = "leak",
 	.summary = "operations that fail, then leaks of every kind beside innocent sessions; the monitor finds them and takes them back",
-	.effect = "opens 2 x (pool_size + max_overflow) + 3 connections",
+	.effect = "opens pool_size + max_overflow + 19 connections, of which it leaks most",
 	.default_target = TARGET_POOL,
 	.targets = 1 << TARGET_POOL,
 	.services = 2,
-	.spare_sessions = PARTS - POOL_PARTS,
+	.spare_sessions = PARTS - POOL_PARTS + FORGOTTEN_MAX,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {4, 4, 4}},
 		{"max_overflow", {2, 2, 2}},
@@ -418,7 +425,7 @@ const Scenario scenario_leak = {
 		{"operations", {20, 20, 2000}},
 		{"failing_percent", {30, 30, 30}},
 		{"work_ms", {20, 100, 100}},
-		{"leak_threshold_ms", {800, 5000, 30000}},
+		{"leak_threshold_ms", {600, 5000, 30000}},
 		{"recovery_limit_ms", {20000, 60000, 120000}},
 		{"tolerance_ms", {300, 300, 300}},
 		{NULL}

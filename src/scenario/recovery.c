@@ -163,6 +163,16 @@ recovered(Recovery *recovery)
 	return recovery->first_us != 0 && recovery->normal_us != 0 && recovery->healthy_us != 0;
 }
 
+static bool
+leaks_ended(const Recovery *recovery)
+{
+	int			n = 0;
+
+	for (int i = 0; i < recovery->nleaks; i++)
+		n += recovery->leaks[i].leaks != LEAK_NONE && recovery->leaks[i].lost;
+	return n == actors_count(recovery, true);
+}
+
 static double
 since_ms(uint64 begun_us, uint64 at_us)
 {
@@ -202,7 +212,7 @@ heal(Recovery *recovery)
 	recovery_begin(recovery, "heal");
 	begun_us = loop_now_us();
 	run_heal(run);
-	wait_until(run, recovered(recovery), run->plan.options.recovery_limit_ms);
+	wait_until(run, recovered(recovery) & leaks_ended(recovery), run->plan.options.recovery_limit_ms);
 	strategies = heals_text(roles, nroles, since, &acts);
 	for (int i = 0; i < recovery->nleaks; i++)
 		stuck += recovery->leaks[i].gives_back && (!recovery->leaks[i].done || recovery->leaks[i].lost);
@@ -277,7 +287,7 @@ vanish(Recovery *recovery)
 	for (int i = 0; i < VANISHING; i++)
 	{
 		recovery->vanishing[i] = (Actor) {.sql = sql, .lasts = true};
-		actor_open(run, &recovery->vanishing[i]);
+		actor_open(run, &run->services[0], &recovery->vanishing[i]);
 	}
 	wait_until(run, actors_at_work(recovery->vanishing, VANISHING) || actor_failed(recovery->vanishing, VANISHING),
 			   SETTLE_TIMEOUT_MS);

@@ -80,16 +80,17 @@ run_fault(const Run *run, Fault fault)
 }
 
 /*
- * Opens a session of the first service beside those of its pool.  Whoever ends
- * the run closes it, if the story does not.
+ * Opens a session of the service beside those of its pool.  Whoever ends the run
+ * closes it, if the story does not.
  */
 void
-run_open_session(Run *run, Session *session, const SessionEvents *events, void *owner)
+run_open_session(Run *run, const RunService *service, Session *session,
+				 const SessionEvents *events, void *owner)
 {
 	if (run->nloose >= LOOSE_MAX)
 		elog(ERROR, "a scenario opens more than %d sessions of its own", LOOSE_MAX);
 	run->loose[run->nloose++] = session;
-	session_open(session, &run->loop, run->services[0].login, LOGIN_TIMEOUT_MS, events, owner);
+	session_open(session, &run->loop, service->login, LOGIN_TIMEOUT_MS, events, owner);
 }
 
 /* Gives whoever waits for the run one line to read. */

@@ -74,7 +74,7 @@ typedef struct RunService
 	double		in_use_s;		/* connection seconds, by what was published */
 } RunService;
 
-#define LOOSE_MAX	4
+#define LOOSE_MAX	24
 #define PHASES_MAX	32
 #define CHECKS_MAX	128
 
@@ -159,7 +159,8 @@ extern void run_say(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void run_progress(Run *run, const int *done, int total);
 extern Health run_sample(Run *run);
 extern bool run_fault(const Run *run, Fault fault);
-extern void run_open_session(Run *run, Session *session, const SessionEvents *events, void *owner);
+extern void run_open_session(Run *run, const RunService *service, Session *session,
+							 const SessionEvents *events, void *owner);
 extern void run_publish(Run *run);
 extern void service_sample(RunService *service, const PoolTruth *truth);
 extern uint64 run_sent_away(const PoolStats *stats);

@@ -126,7 +126,7 @@ workload_try(Run *run)
 	if (run->plan.options.workload[0] == '\0')
 		return;
 	phase(run, "trial");
-	run_open_session(run, &trial->session, &trial_events, NULL);
+	run_open_session(run, &run->services[0], &trial->session, &trial_events, NULL);
 	wait_until(run, trial->connected || trial->lost, LOGIN_TIMEOUT_MS);
 	if (!trial->connected)
 		trial_end(run, trial, psprintf("no connection to try the workload: %s", trial->text));

@@ -122,8 +122,8 @@ witness_open(Run *run)
 	witness->run = run;
 	witness->alarm.ring = witness_send;
 	witness->alarm.owner = witness;
-	run_open_session(run, &witness->listener, &witness_events, witness);
-	run_open_session(run, &witness->notifier, &witness_events, witness);
+	run_open_session(run, &run->services[0], &witness->listener, &witness_events, witness);
+	run_open_session(run, &run->services[0], &witness->notifier, &witness_events, witness);
 	wait_until(run, witness->ready == WITNESS_SESSIONS || witness->lost > 0, LOGIN_TIMEOUT_MS);
 	if (witness->ready < WITNESS_SESSIONS)
 		run_end(run, VERDICT_INVALID, "the sessions that are to notice nothing could not be opened");

@@ -1,12 +1,16 @@
 /*
- * listen.c
- *		Which sessions wait for notifications.
+ * purpose.c
+ *		Which sessions are idle on purpose: they wait for notifications, or hold
+ *		an advisory lock, as elected leaders do.  They are no leaks.
  *
- * Who LISTENs is idle on purpose, for ever maybe, and no leak.  Which sessions do
- * stands in memory of their own, or of async.c alone; so each one says it of
- * itself.  One that has listened and does not any more, because it rolled back or
- * left its last channel, is taken for a listener until UNLISTEN * or DISCARD ALL:
- * better that a leak is overlooked than that somebody is accused.
+ * Who listens stands in memory of the session's own, or of async.c alone; so each
+ * one says it of itself.  One that has listened and does not any more, because it
+ * rolled back or left its last channel, is taken for a listener until UNLISTEN *
+ * or DISCARD ALL: better that a leak is overlooked than that somebody is accused.
+ *
+ * A session outside of a transaction holds no lock but those that last as long as
+ * it does.  Whether it has any is seen without the lock manager's own locks: the
+ * heads of its lists are looked at, not the lists.
  */
 #include "postgres.h"
 
@@ -15,7 +19,7 @@
 #include "tcop/utility.h"
 
 #include "compat.h"
-#include "listen.h"
+#include "purpose.h"
 #include "shared.h"
 
 static ProcessUtility_hook_type prev_process_utility_hook = NULL;
@@ -52,15 +56,27 @@ listen_observe(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 
 /* To be called from _PG_init while shared_preload_libraries is processed. */
 void
-listen_init(void)
+purpose_init(void)
 {
 	prev_process_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = listen_observe;
 }
 
-/* Has the session in this slot asked for notifications? */
-bool
-slot_listens(int number, const Slot *slot)
+static bool
+slot_holds_lock(int number)
 {
-	return pg_atomic_read_u32(&session_slots[number].listener) == (uint32) slot->pid;
+	PGPROC	   *proc = &ProcGlobal->allProcs[number];
+
+	for (int i = 0; i < NUM_LOCK_PARTITIONS; i++)
+		if (!compat_no_locks(proc, i))
+			return true;
+	return false;
+}
+
+/* Is the session in this slot, which is idle, so for a reason? */
+bool
+slot_has_purpose(int number, const Slot *slot)
+{
+	return pg_atomic_read_u32(&session_slots[number].listener) == (uint32) slot->pid ||
+		(slot->state == SLOT_IDLE && slot_holds_lock(number));
 }
