@@ -44,7 +44,8 @@ WHERE p.proname LIKE 'pool\_exhaust\_%'
 SELECT p.proname, has_function_privilege('pg_monitor', p.oid, 'EXECUTE') AS pg_monitor
 FROM pg_proc p
 WHERE p.proname IN ('pool_exhaust_run', 'pool_exhaust_start', 'pool_exhaust_wait',
-                    'pool_exhaust_stop', 'pool_exhaust_report')
+                    'pool_exhaust_stop', 'pool_exhaust_report', 'pool_exhaust_hold',
+                    'pool_exhaust_leak', 'pool_exhaust_release')
 ORDER BY p.proname COLLATE "C";
 SELECT c.relname AS closed_to_pg_monitor
 FROM pg_class c
@@ -57,6 +58,7 @@ FROM pg_settings WHERE name LIKE 'pool\_exhaust.%' ORDER BY name COLLATE "C";
 SET pool_exhaust.no_such_setting = 1;
 \set VERBOSITY sqlstate
 SET pool_exhaust.max_run_time = 0;
+SET pool_exhaust.max_hold_time = 0;
 SET pool_exhaust.max_connections_per_run = -1;
 \set VERBOSITY default
 

@@ -33,7 +33,7 @@ call_launch(const Claim *claim)
 		(void) place_free(claim);
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("no background worker is free for the run"),
+				 errmsg("no background worker is free for a runner"),
 				 errdetail("max_worker_processes is %d.", max_worker_processes),
 				 errhint("Raise max_worker_processes and restart the server, or wait until other workers have ended.")));
 	}
@@ -49,7 +49,7 @@ call_launch(const Claim *claim)
 			if (place_free(claim))
 				ereport(ERROR,
 						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-						 errmsg("the background worker of the run could not start"),
+						 errmsg("the runner, a background worker, could not start"),
 						 errhint("The server log says why.")));
 			break;
 		default:

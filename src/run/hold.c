@@ -75,6 +75,31 @@ hold_owner_is_there(const HoldPlan *plan)
 		((volatile PgBackendStatus *) status)->st_proc_start_timestamp == plan->owner_started;
 }
 
+/* ---------- The end, as the runner tells it ---------- */
+
+/* Whoever releases the hold learns how many connections that closes. */
+void
+hold_end_begins(RunSlot *slot)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot->closed = (int) pg_atomic_read_u32(&slot->connections);
+	LWLockRelease(shared->lock);
+}
+
+/* Nobody waits for the end of a hold, as a rule, so the log has it. */
+void
+hold_log_end(const Run *run)
+{
+	if (run->verdict == VERDICT_FAIL)
+		ereport(WARNING,
+				(errmsg("pool_exhaust: the clean-up of hold " INT64_FORMAT " could not be proved: %s",
+						run->slot->hold_id, run->reason)));
+	else if (run->slot->held_at != 0)
+		ereport(LOG,
+				(errmsg("pool_exhaust: hold " INT64_FORMAT " has ended: %s",
+						run->slot->hold_id, run->reason)));
+}
+
 /* ---------- Arguments ---------- */
 
 static char *
@@ -153,8 +178,10 @@ require_spacing(const HoldPlan *hold, const Options *options)
 {
 	int64		ms = (hold->connections - 1) * options->spacing_ms;
 
-	if (hold->state == HOLD_GROWTH)
-		require_time_for(options, ms);
+	if (hold->state == HOLD_GROWTH && ms >= options->timeout_ms)
+		options_contradict("Raise timeout_ms, and setting pool_exhaust.max_hold_time, or lower spacing_ms.",
+						   "opening %d connections takes more than " INT64_FORMAT " ms, and may take " INT64_FORMAT,
+						   hold->connections, ms, options->timeout_ms);
 }
 
 /* The arguments of hold and leak, in the order in which those have them. */

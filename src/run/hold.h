@@ -5,8 +5,11 @@
 #ifndef POOL_EXHAUST_RUN_HOLD_H
 #define POOL_EXHAUST_RUN_HOLD_H
 
-#include "plan.h"
+#include "scenario/scenario.h"
 
+/* For the runner. */
 extern bool hold_owner_is_there(const HoldPlan *plan);
+extern void hold_end_begins(RunSlot *slot);
+extern void hold_log_end(const Run *run);
 
 #endif							/* POOL_EXHAUST_RUN_HOLD_H */

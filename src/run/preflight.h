@@ -9,7 +9,7 @@
 
 extern void preflight_init(void);
 /* After "could not hold": how many connections, and beside them. */
-#define HOLD_ROOM_HINT "Ask for fewer, or wait until slots are free: see pool_exhaust_slots and pool_exhaust_pools."
+#define HOLD_ROOM_HINT "Ask for fewer, or make room: see pool_exhaust_slots and pool_exhaust_pools."
 extern char *hold_sessions_text(const HoldPlan *plan);
 
 extern void preflight_server(const char *what_cannot, const char *why);

@@ -358,30 +358,24 @@ runner_write_results(Run *run)
 	MemoryContextSwitchTo(run->context);
 }
 
-/* Nobody waits for the end of a hold, so the log has it. */
+/* What becomes of a run when its story is over. */
+static void
+runner_end(Run *run)
+{
+	clean_up(run);
+	runner_judge(run);
+	runner_write_results(run);
+	runner_publish(run->slot, run->verdict, 0, run->reason);
+}
+
+/* A hold is not judged, and not recorded. */
 static void
 runner_end_hold(Run *run)
 {
-	RunSlot    *slot = run->slot;
-
-	if (run->verdict == VERDICT_FAIL)
-		ereport(WARNING,
-				(errmsg("pool_exhaust: the clean-up of hold " INT64_FORMAT " could not be proved: %s",
-						slot->hold_id, run->reason)));
-	else if (slot->held_at != 0)
-		ereport(LOG,
-				(errmsg("pool_exhaust: hold " INT64_FORMAT " has ended: %s",
-						slot->hold_id, run->reason)));
-	runner_publish(slot, run->verdict, run->error_code, run->reason);
-}
-
-/* How many connections the end of a hold is about to close. */
-static void
-runner_count_held(RunSlot *slot)
-{
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot->closed = (int) pg_atomic_read_u32(&slot->connections);
-	LWLockRelease(shared->lock);
+	hold_end_begins(run->slot);
+	clean_up(run);
+	hold_log_end(run);
+	runner_publish(run->slot, run->verdict, run->error_code, run->reason);
 }
 
 /* Before the run exists an error is the caller's to see, with its SQLSTATE. */
@@ -438,15 +432,9 @@ runner_main(Datum arg)
 		proc_exit(0);
 	pgstat_report_appname(RUN_APPLICATION_NAME);
 	runner_play(the_run, DatumGetInt32(arg));
-	runner_count_held(slot);
-	clean_up(the_run);
 	if (plan_is_hold(&the_run->plan))
-	{
 		runner_end_hold(the_run);
-		proc_exit(0);
-	}
-	runner_judge(the_run);
-	runner_write_results(the_run);
-	runner_publish(slot, the_run->verdict, 0, the_run->reason);
+	else
+		runner_end(the_run);
 	proc_exit(0);
 }

@@ -9,11 +9,10 @@
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "hold.h"
+#include "held.h"
 #include "load/stall.h"
 #include "observe/census.h"
 
@@ -21,15 +20,9 @@
 #define APART_MS		350		/* from the last use of the abandoned to their companions */
 #define HANG_UP_MS		(10 * 1000)
 
-/* A companion is used again after 70 to 130 ms. */
-#define PACE_MIN_US		(70 * 1000)
-#define PACE_MAX_US		(130 * 1000)
-
 /* The first number of the advisory locks that holds wait for; the second is the hold's id. */
 #define LOCK_CLASS		1886351212
 
-#define USED_ONCE		"SELECT 1"
-#define DIVISION_BY_ZERO "22012"
 #define WHOLE_WAIT_EVENT 0xFFFFFFFFU
 #define WAIT_CLASS		0xFF000000U
 
@@ -51,166 +44,6 @@ const HoldKind hold_kinds[HOLD_STATES] = {
 	[HOLD_GROWTH] = {"growth", .only_leaks = true, .least = 5,
 	.sql = USED_ONCE},
 };
-
-/* One session of the hold. */
-typedef struct Held
-{
-	Request		request;		/* must be first */
-	struct Hold *hold;
-	bool		beside;			/* not one of those that were asked for */
-	bool		ready;			/* its statement has ended as it was to */
-	Alarm		alarm;			/* of a companion: when it is used again */
-} Held;
-
-typedef struct Hold
-{
-	Run		   *run;
-	const HoldKind *kind;
-	Held	   *held;			/* those that were asked for, then those beside them */
-	int			n;				/* of the former */
-	char	   *sql;			/* what each runs; NULL: nothing */
-	int			ready;			/* of all, as far as they can tell themselves */
-	int			alive;			/* of those that were asked for */
-	bool		complete;
-	bool		refused;
-	bool		unasked;		/* a login was to stall, and was let in */
-	bool		unlocked;		/* who held the lock is gone */
-	int			error_code;		/* what went wrong first, 0 = nothing */
-	char		error[MESSAGE_LEN];
-} Hold;
-
-/* ---------- One session ---------- */
-
-static void
-hold_fail(Hold *hold, const char *sqlstate, const char *message)
-{
-	if (hold->error_code != 0)
-		return;
-	hold->error_code = strlen(sqlstate) == 5
-		? MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4])
-		: ERRCODE_CONNECTION_FAILURE;
-	strlcpy(hold->error, message, sizeof(hold->error));
-}
-
-static void
-hold_count(Hold *hold, int alive)
-{
-	hold->alive = alive;
-	pg_atomic_write_u32(&hold->run->slot->connections, alive);
-}
-
-/* Gives the session up; whoever ended it, or its statement, is not ours to judge. */
-static void
-held_let_go(Held *held)
-{
-	Hold	   *hold = held->hold;
-
-	alarm_unset(&hold->run->clock, &held->alarm);
-	pool_give_back(&held->request);
-	if (!held->beside)
-		hold_count(hold, hold->alive - 1);
-	else if (hold->kind->lasts)
-		hold->unlocked = true;
-	if (!hold->complete)
-		hold_fail(hold, "", "a session was ended before all were held");
-}
-
-static void
-held_lost(Request *request)
-{
-	held_let_go((Held *) request);
-}
-
-static void
-held_answered(void *arg, const QueryResult *result)
-{
-	Held	   *held = arg;
-	Hold	   *hold = held->hold;
-	bool		good = hold->kind->fails ? strcmp(result->sqlstate, DIVISION_BY_ZERO) == 0 : result->ok;
-
-	if (hold->kind->lasts && !held->beside)
-	{
-		if (!hold->complete)
-			hold_fail(hold, result->sqlstate, result->ok ? "its statement ended early" : result->message);
-		held_let_go(held);
-	}
-	else if (good)
-	{
-		held->ready = true;
-		hold->ready++;
-	}
-	else
-		hold_fail(hold, result->sqlstate, result->message);
-}
-
-static void
-held_granted(Held *held)
-{
-	Hold	   *hold = held->hold;
-
-	if (!held->beside)
-		hold_count(hold, hold->alive + 1);
-	if (hold->sql != NULL)
-		session_query(held->request.session, hold->sql, 0, held_answered, held);
-	if (hold->sql == NULL || (hold->kind->lasts && !held->beside))
-		hold->ready++;
-}
-
-static void
-held_ended(Request *request, AcquireEnd end)
-{
-	Held	   *held = (Held *) request;
-	Hold	   *hold = held->hold;
-	const ConnectResult *failure = &request->pool->last_failure;
-
-	switch (end)
-	{
-		case ACQUIRE_GRANTED:
-			held_granted(held);
-			break;
-		case ACQUIRE_REFUSED:
-			hold->refused = true;
-			break;
-		case ACQUIRE_TIMED_OUT:
-		case ACQUIRE_FAILED:
-			hold_fail(hold, failure->sqlstate, failure->message);
-			hold->unasked = failure->end == CONNECT_UNASKED;
-			break;
-		case ACQUIRE_CANCELED:
-			break;
-	}
-}
-
-static const RequestEvents held_events = {
-	.ended = held_ended,
-	.lost = held_lost,
-};
-
-/* ---------- Companions ---------- */
-
-static void
-companion_rest(Held *held)
-{
-	alarm_set(&held->hold->run->clock, &held->alarm,
-			  loop_now_us() + pg_prng_uint64_range(&pg_global_prng_state, PACE_MIN_US, PACE_MAX_US));
-}
-
-static void
-companion_answered(void *arg, const QueryResult *result)
-{
-	companion_rest(arg);
-}
-
-static void
-companion_use(Alarm *alarm)
-{
-	Held	   *held = alarm->owner;
-
-	if (held->request.session != NULL && held->request.session->done == NULL)
-		session_query(held->request.session, USED_ONCE, 0, companion_answered, held);
-}
-
-/* ---------- All of them ---------- */
 
 /* What the sessions run.  A sleep outlasts the hold. */
 static char *
@@ -241,13 +74,8 @@ hold_make(Run *run)
 	hold->held = palloc_extended(sizeof(Held) * sessions, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < sessions; i++)
 	{
-		Held	   *held = &hold->held[i];
-
-		held->request.events = &held_events;
-		held->hold = hold;
-		held->beside = i >= hold->n;
-		held->alarm.ring = companion_use;
-		held->alarm.owner = held;
+		held_init(&hold->held[i], hold);
+		hold->held[i].beside = i >= hold->n;
 	}
 	return hold;
 }

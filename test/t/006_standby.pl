@@ -53,6 +53,10 @@ foreach my $target ('server', 'role')
 	  foreach 'run', 'start';
 }
 is($watcher->query('SELECT count(*) FROM pool_exhaust_progress'), 0, 'no run was begun');
+fails_with($watcher, "SELECT pool_exhaust_$_(1)", '25006',
+	[ qr/connections cannot be held while the server is in recovery/, qr/A hold makes a login role/ ], $_)
+  foreach 'hold', 'leak';
+is($watcher->query('SELECT (SELECT count(*) FROM pool_exhaust_holds), pool_exhaust_release()'), '0|0', 'nothing is held, nothing to release');
 $watcher->close;
 
 # Once it is promoted it runs.

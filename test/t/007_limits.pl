@@ -22,7 +22,9 @@ my $caller = client($node);
 fails_with($caller, "SELECT pool_exhaust_$_('saturation', 'role', '{\"role_limit\": 1}')", '53000',
 	[ qr/no background worker is free/, qr/max_worker_processes is 1\./, qr/Raise max_worker_processes/ ], "no worker for $_")
   foreach 'run', 'start';
-is($caller->query('SELECT count(*) FROM pool_exhaust_progress'), 0, 'no worker, no run');
+fails_with($caller, "SELECT pool_exhaust_$_(1)", '53000', [ qr/no background worker is free/, qr/Raise max_worker_processes/ ], "no worker for $_")
+  foreach 'hold', 'leak';
+is($caller->query('SELECT (SELECT count(*) FROM pool_exhaust_progress), (SELECT count(*) FROM pool_exhaust_holds)'), '0|0', 'no worker, no run and no hold');
 $caller->close;
 $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
 $node->stop;
@@ -34,6 +36,8 @@ $node->_update_pid(1);
 $caller = client($node);
 fails_with($caller, "SELECT pool_exhaust_run('saturation', 'server')", '53000',
 	[ qr/needs 568 open files/, qr/hard limit is 300/, qr/ulimit -Hn/ ], 'too few open files');
+# 473 = 401 connections + 8 handshakes + 64 to spare
+fails_with($caller, "SELECT pool_exhaust_hold(400, state => 'lock wait')", '53000', [ qr/the hold needs 473 open files/, qr/hard limit is 300/ ], 'too few for a hold');
 like($caller->query(q(SELECT pool_exhaust_run('saturation', 'role', '{"role_limit": 100}'))) // $caller->message, qr/\A ?PASS/,
 	'enough for a role, though');
 $caller->close;
@@ -116,8 +120,8 @@ is(sqlstate($caller), '00000', 'not preloaded: the extension is made') or diag $
 fails_with($caller, "SELECT * FROM $_", '55000',
 	[ qr/pool_exhaust is not in shared_preload_libraries/, qr/Add pool_exhaust to shared_preload_libraries/ ], "not preloaded: $_")
   foreach "pool_exhaust_run('saturation')", "pool_exhaust_run('saturation', 'role')", "pool_exhaust_start('saturation')",
-  'pool_exhaust_wait(1)', 'pool_exhaust_stop()',
-  map { "pool_exhaust_$_" } qw(progress refusals refused_services backends pools);
+  'pool_exhaust_wait(1)', 'pool_exhaust_stop()', 'pool_exhaust_hold(1)', 'pool_exhaust_leak(1)', 'pool_exhaust_release()',
+  map { "pool_exhaust_$_" } qw(progress holds refusals refused_services backends pools);
 is($caller->query('SELECT in_use, capacity FROM pool_exhaust_slots'), '1|17', 'not preloaded: slots are counted all the same');
 is($caller->query('SELECT count(*) > 0 FROM pool_exhaust_scenarios'), 't', 'not preloaded: scenarios are described');
 fails_with($caller, 'SELECT pool_exhaust_report()', '42704', [qr/no run in this database yet/], 'not preloaded: no report yet');

@@ -215,6 +215,8 @@ sub left_nothing
 	{
 		is($node->safe_psql('postgres', 'SELECT * FROM pool_exhaust_progress'),
 			'', "$name: no run is left");
+		is($node->safe_psql('postgres', 'SELECT * FROM pool_exhaust_holds'),
+			'', "$name: no hold is left");
 		ok( $node->poll_query_until('postgres', 'SELECT in_use FROM pool_exhaust_slots', 1),
 			"$name: no slot is left in use");
 	}
