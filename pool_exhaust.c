@@ -24,6 +24,7 @@
  * scenario, phase, check
  *				a named experiment; a step of it; one comparison of expected
  *				and observed
+ * hold			connections held by hand, all or none, until they are released
  * run, verdict	one execution of a scenario; pass, fail, invalid or aborted.
  *				Invalid is not fail: the experiment could not prove anything
  * client		one simulated user of a pool inside a run

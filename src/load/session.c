@@ -218,6 +218,12 @@ session_read(Session *session)
 	PGconn	   *conn = session->conn;
 	PGnotify   *notify;
 
+	if (session->stalls)
+	{
+		if (stall_is_over(conn))
+			session_lost(session);
+		return;
+	}
 	if (PQconsumeInput(conn) == 0 || PQstatus(conn) != CONNECTION_OK)
 	{
 		session_lost(session);

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 
 #include "port/pg_bswap.h"
@@ -42,6 +43,21 @@ stall_look(PGconn *conn)
 	while (recv(PQsocket(conn), rest, sizeof(rest), MSG_DONTWAIT) > 0)
 		;
 	return STALL_ASKED;
+}
+
+/*
+ * Has the server hung up on a login that stalls?  It may say why first; only
+ * the end of the stream tells that its process is gone.
+ */
+bool
+stall_is_over(PGconn *conn)
+{
+	char		rest[256];
+	ssize_t		n;
+
+	while ((n = recv(PQsocket(conn), rest, sizeof(rest), MSG_DONTWAIT)) > 0)
+		;
+	return n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 /*

@@ -15,6 +15,7 @@ typedef enum StallStep
 } StallStep;
 
 extern StallStep stall_look(PGconn *conn);
+extern bool stall_is_over(PGconn *conn);
 extern void session_hang_up(Session *session);
 
 #endif							/* POOL_EXHAUST_STALL_H */

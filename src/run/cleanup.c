@@ -151,7 +151,6 @@ roles_text(const Run *run)
 void
 clean_up(Run *run)
 {
-	const char *what = plan_is_hold(&run->plan) ? "hold" : "run";
 	volatile int left = 0;
 	volatile int stalled = 0;
 
@@ -169,7 +168,7 @@ clean_up(Run *run)
 		if (left > 0)
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d sessions of the %s are still there: pid %s",
-					 left, what, pids_text(run));
+					 left, plan_is_hold(&run->plan) ? "hold" : "run", pids_text(run));
 		else if (stalled > 0)
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d stalled logins of the hold are still there: pool_exhaust_slots counts them",
