@@ -72,6 +72,8 @@ held_answered(void *arg, const QueryResult *result)
 	{
 		if (!hold->complete)
 			hold_fail(hold, result->sqlstate, result->ok ? "its statement ended early" : result->message);
+		/* It got the lock: that is seen before the end of who held it. */
+		hold->unlocked |= result->ok && hold->kind->beside > 0;
 		held_let_go(held);
 	}
 	else if (good)

@@ -438,6 +438,19 @@ foreach (
 	log_says($id, 'the session that held the lock is gone', 'no lock');
 }
 
+# The timeouts of the server are for held sessions too.
+foreach (
+	[ 'idle in transaction', 'idle_in_transaction_session_timeout' ], [ 'idle', 'idle_session_timeout' ],
+	[ 'active', 'statement_timeout' ], [ 'lock wait', 'lock_timeout' ])
+{
+	my ($kind, $setting) = @$_;
+	$watcher->query("ALTER DATABASE limited SET $setting = '300ms'");
+	my $id = held($watcher, $setting, 'leak', 3, kind => $kind, database => 'limited');
+	nothing_will_be_left($setting);
+	log_says($id, 'none of its connections is left', $setting);
+	$watcher->query("ALTER DATABASE limited RESET $setting");
+}
+
 # ---------- Release ----------
 
 {
@@ -452,6 +465,17 @@ foreach (
 	is($watcher->query('SELECT pool_exhaust_release()'), 4, 'release of all: their four connections');
 	nothing_is_left('release of all');
 	is($watcher->query('SELECT pool_exhaust_release()'), 0, 'release of all: nothing to release');
+
+	# One that is still being set up
+	my $caller = client($node);
+	$caller->send(sql('leak', 10, kind => 'growth', spacing_ms => 1000));
+	ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_backends WHERE hold_id IS NOT NULL', 2), 'release on the way: it has begun');
+	is($watcher->query('SELECT pool_exhaust_release()'), 2, 'release on the way: what there is');
+	nothing_is_left('release on the way');
+	$caller->result;
+	is(sqlstate($caller), '57000', 'release on the way: the caller learns it');
+	like($caller->message, qr/could not hold 10 connections: released by pool_exhaust_release\(\)/, 'release on the way: and why');
+	$caller->close;
 }
 
 # Runs and holds leave each other alone.
