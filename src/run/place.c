@@ -300,12 +300,14 @@ place_find_run(int64 run_id, Claim *claim)
 	return found;
 }
 
-/* A run may be stopped by whoever started it, and by those who may signal. */
+/*
+ * A run may be stopped by whoever started it, and by those who may signal; to be
+ * asked before the lock is taken, for it reads catalogs.
+ */
 static bool
-may_stop(const RunSlot *slot)
+may_stop_any(void)
 {
-	return slot->owner == GetSessionUserId() ||
-		has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
+	return has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
 }
 
 /*
@@ -316,6 +318,7 @@ may_stop(const RunSlot *slot)
 int
 places_to_stop(bool all, int64 run_id, Claim *claims)
 {
+	bool		any = may_stop_any();
 	int			n = 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
@@ -326,7 +329,7 @@ places_to_stop(bool all, int64 run_id, Claim *claims)
 		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) ||
 			slot->database != MyDatabaseId || !(all || slot->run_id == run_id))
 			continue;
-		if (may_stop(slot))
+		if (any || slot->owner == GetSessionUserId())
 			claims[n++] = (Claim) {i, slot->ticket};
 		else if (!all)
 			ereport(ERROR,
@@ -346,6 +349,7 @@ places_to_stop(bool all, int64 run_id, Claim *claims)
 int
 places_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
 {
+	bool		any = may_stop_any();
 	int			n = 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
@@ -356,7 +360,7 @@ places_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
 		if (!place_is_busy(slot) || !plan_is_hold(&slot->plan) ||
 			!(all ? slot->database == MyDatabaseId : slot->hold_id == hold_id))
 			continue;
-		if (may_stop(slot))
+		if (any || slot->owner == GetSessionUserId())
 		{
 			connections[n] = (int) pg_atomic_read_u32(&slot->connections);
 			claims[n++] = (Claim) {i, slot->ticket};
