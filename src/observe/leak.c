@@ -62,6 +62,10 @@
  * starts; what comes back in between is no sign that it had one.
  */
 #define OPEN_US			(50 * 1000)
+#define NEVER_US		(PG_UINT64_MAX - OPEN_US)
+
+/* Of more new sessions in one look it is not told which came first. */
+#define FRESH_MAX		64
 
 const char *const leak_rule_names[LEAK_RULES] = {
 	[LEAK_NONE] = NULL,
@@ -176,6 +180,8 @@ group_begin(const LeakWatch *watch, LeakGroup *group)
 	group->first = group->first_fresh = group->newest = -1;
 	group->sessions = group->idle = group->forgotten = group->lost = group->keepers = 0;
 	group->keepers_us = group->forgotten_us = NULL;
+	group->fresh = 0;
+	group->was_idle_us = NEVER_US;
 	group->active = false;
 	if (watch->before_us == 0)
 		group->watched_us = watch->looked_us;
@@ -314,7 +320,7 @@ leak_move(LeakWatch *watch, LeakTrack *track, const LeakLook *look, TimestampTz 
 	{
 		group->reused_us = Max(group->reused_us, rested_us(group, track));
 		track->uses++;
-		track->was_idle_us = track->since_us;
+		group->was_idle_us = Min(group->was_idle_us, track->since_us);
 	}
 	leak_clear(watch, track, true);
 	track->since_us = began_us(watch, look->state_since, now, watch->before_us);
@@ -350,6 +356,7 @@ group_add(LeakWatch *watch, int number)
 	group->first = number;
 	if (track->fresh)
 	{
+		group->fresh++;
 		track->next_fresh = group->first_fresh;
 		group->first_fresh = number;
 	}
@@ -373,7 +380,6 @@ leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
 	if (look == NULL)
 		return;
 	track->fresh = track->moved = false;
-	track->was_idle_us = 0;
 	if (track->pid == 0)
 		leak_begin(watch, track, look, now);
 	else if (look->state_since != track->state_since || look->state != track->state)
@@ -395,30 +401,34 @@ sessions_at_use(const LeakWatch *watch, const LeakTrack *track)
 	const LeakGroup *group = &watch->groups[track->group];
 	int			sessions = sessions_alive(watch, group, track);
 
-	/* Of what was before the first look nothing is known, so that is no evidence. */
-	for (int i = watch->before_us != 0 ? group->first_fresh : -1; i >= 0; i = watch->tracks[i].next_fresh)
+	/*
+	 * Of what was before the first look nothing is known, and of a crowd that
+	 * came at once it would take long to know: so that is no evidence.
+	 */
+	if (watch->before_us == 0 || group->fresh > FRESH_MAX)
+		return sessions;
+	for (int i = group->first_fresh; i >= 0; i = watch->tracks[i].next_fresh)
 		sessions -= watch->tracks[i].started_us > used_us(watch, track);
 	return sessions;
 }
 
 /*
- * It was idle up to the look before, and has been used since.  Those that were
- * opened in that time were not opened for want of a session.
+ * Some session of the group was idle up to the look before, and has been used
+ * since.  Those that were opened in that time were not opened for want of one.
  */
 static void
-mark_needless(LeakWatch *watch, const LeakTrack *used)
+mark_needless(LeakWatch *watch, LeakGroup *group)
 {
-	const LeakGroup *group = &watch->groups[used->group];
+	uint64		from_us = group->was_idle_us + OPEN_US;
 
-	if (watch->tracks[group->newest].started_us <= used->was_idle_us + OPEN_US)
-		return;
-	for (int i = group->first; i >= 0; i = watch->tracks[i].next)
-	{
-		LeakTrack  *track = &watch->tracks[i];
+	if (from_us < watch->before_us && watch->tracks[group->newest].started_us > from_us)
+		for (int i = group->first; i >= 0; i = watch->tracks[i].next)
+		{
+			LeakTrack  *track = &watch->tracks[i];
 
-		track->needless |= track->started_us > used->was_idle_us + OPEN_US &&
-			track->started_us < watch->before_us;
-	}
+			track->needless |= track->started_us > from_us && track->started_us < watch->before_us;
+		}
+	group->was_idle_us = NEVER_US;
 }
 
 static int
@@ -509,6 +519,13 @@ leak_growth_min(int nslots)
 	return Min(Max(nslots / GROWTH_PART, GROWTH_MIN), GROWTH_MAX);
 }
 
+/* Returns how far apart sessions must be opened for each to count, in milliseconds. */
+int
+leak_growth_spacing_ms(int threshold_ms)
+{
+	return threshold_ms / OCCASIONS + 1;
+}
+
 static bool
 judge_growth(LeakWatch *watch, LeakTrack *track)
 {
@@ -560,11 +577,12 @@ leak_judge(LeakWatch *watch)
 	foreach_track(watch, i)
 	{
 		LeakTrack  *track = &watch->tracks[i];
+		LeakGroup  *group = &watch->groups[track->group];
 
 		if (track->fresh || track->moved || track->state != SLOT_IDLE)
 			track->sessions_then = sessions_at_use(watch, track);
-		if (track->was_idle_us != 0)
-			mark_needless(watch, track);
+		if (group->was_idle_us != NEVER_US)
+			mark_needless(watch, group);
 	}
 	foreach_track(watch, i)
 		track_judge(watch, &watch->tracks[i]);

@@ -75,7 +75,6 @@ typedef struct LeakTrack
 	/* Of this look. */
 	bool		fresh;			/* seen for the first time */
 	bool		moved;			/* has done something since the look before */
-	uint64		was_idle_us;	/* since when, up to the look before; 0 = it was not */
 	int			group;
 	int			next;			/* of its group, -1 = the last one */
 	int			next_fresh;
@@ -103,7 +102,9 @@ typedef struct LeakGroup
 	uint64		looked_us;		/* the look that the rest is of */
 	int			first;			/* tracks, linked by next */
 	int			first_fresh;
+	int			fresh;			/* how many those are */
 	int			newest;			/* the track that was opened last */
+	uint64		was_idle_us;	/* the earliest since when one lay idle that was used now */
 	bool		active;
 	int			sessions;
 	int			closed;			/* since the look before */
@@ -151,6 +152,7 @@ extern void leak_judge(LeakWatch *watch);
 
 extern void leak_forget(LeakWatch *watch);
 extern int	leak_growth_min(int nslots);
+extern int	leak_growth_spacing_ms(int threshold_ms);
 extern int64 leak_held_ms(const LeakTrack *track, uint64 now_us);
 
 #endif							/* POOL_EXHAUST_LEAK_H */

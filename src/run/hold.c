@@ -20,6 +20,7 @@
 #include "call.h"
 #include "compat.h"
 #include "hold.h"
+#include "observe/suspect.h"
 #include "options.h"
 #include "place.h"
 #include "preflight.h"
@@ -137,7 +138,7 @@ kind_arg(FunctionCallInfo fcinfo, int n, bool leaks)
 static int
 connections_arg(FunctionCallInfo fcinfo, int n, HoldState state)
 {
-	int			least = hold_kinds[state].least;
+	int			least = state == HOLD_GROWTH ? leak_growth_min(MaxConnections) : 1;
 	int			connections;
 
 	arg_require(fcinfo, n, "connections", "Say how many connections are to be held.");
@@ -148,7 +149,7 @@ connections_arg(FunctionCallInfo fcinfo, int n, HoldState state)
 				 errmsg("argument \"connections\" is %d, outside the bounds %d to %d",
 						connections, least, CONNECTIONS_MAX),
 				 least > 1
-				 ? errhint("Of kind %s there are at least %d.", hold_kinds[state].name, least)
+				 ? errhint("Fewer are no growth on a server with %d slots: see docs/leaks.md.", MaxConnections)
 				 : errhint("View pool_exhaust_slots tells how many slots there are.")));
 	return connections;
 }
@@ -173,11 +174,18 @@ require_reserved(HoldState state, const Options *options)
 			 errhint("Leave option \"reserved\" out; it is for \"%s\".", hold_kinds[HOLD_AUTHENTICATING].name)));
 }
 
+/*
+ * Sessions of a growth come on occasions of their own.  ERROR if that takes more
+ * time than there is.
+ */
 static void
-require_spacing(const HoldPlan *hold, const Options *options)
+require_spacing(const HoldPlan *hold, Options *options)
 {
-	int64		ms = (hold->connections - 1) * options->spacing_ms;
+	int64		ms;
 
+	if (options->spacing_ms == 0)
+		options->spacing_ms = leak_growth_spacing_ms(leak_threshold);
+	ms = (hold->connections - 1) * options->spacing_ms;
 	if (hold->state == HOLD_GROWTH && ms >= options->timeout_ms)
 		options_contradict("Raise timeout_ms, and setting pool_exhaust.max_hold_time, or lower spacing_ms.",
 						   "opening %d connections takes more than " INT64_FORMAT " ms, and may take " INT64_FORMAT,

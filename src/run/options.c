@@ -81,7 +81,7 @@ static const OptionSpec option_specs[] = {
 	NUMBER(vanish_ms, 10, 600 * 1000),
 
 	MEASURE(hold_ms, 0, DAY_MS, "0 is for pool_exhaust.max_hold_time"),
-	MEASURE(spacing_ms, 1, 60 * 1000, "milliseconds from one connection of kind growth to the next"),
+	MEASURE(spacing_ms, 0, 600 * 1000, "milliseconds from one connection of kind growth to the next; 0 is for a little more than an eighth of pool_exhaust.leak_threshold"),
 	WORD(reserved),
 
 	NUMBER(baseline_ms, 10, DAY_MS),

@@ -238,7 +238,7 @@ preflight_plan(RunPlan *plan)
 char *
 hold_sessions_text(const HoldPlan *plan)
 {
-	int			beside = hold_kinds[plan->state].beside;
+	int			beside = hold_beside(plan);
 
 	return psprintf("%d connection%s%s", plan->connections, plan->connections == 1 ? "" : "s",
 					beside > 0 ? psprintf(" and %d beside", beside) : "");

@@ -27,21 +27,21 @@
 #define WAIT_CLASS		0xFF000000U
 
 const HoldKind hold_kinds[HOLD_STATES] = {
-	[HOLD_IDLE] = {"idle", .least = 1},
-	[HOLD_ACTIVE] = {"active", .least = 1, .lasts = true,
+	[HOLD_IDLE] = {"idle"},
+	[HOLD_ACTIVE] = {"active", .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
 	[HOLD_IDLE_IN_TRANSACTION] = {"idle in transaction", .least = 1,
 	.sql = "BEGIN; SELECT 1"},
 	[HOLD_ABORTED] = {"idle in transaction (aborted)", .least = 1,
 	.sql = "BEGIN; SELECT 1 / 0", .fails = true},
-	[HOLD_LOCK_WAIT] = {"lock wait", .least = 1, .beside = 1, .lasts = true,
+	[HOLD_LOCK_WAIT] = {"lock wait", .beside = 1, .lasts = true,
 	.wait_event = PG_WAIT_LOCK, .wait_mask = WAIT_CLASS},
-	[HOLD_AUTHENTICATING] = {"authenticating", .least = 1, .stalls = true},
-	[HOLD_ABANDONED] = {"abandoned", .only_leaks = true, .least = 1, .beside = 2,
+	[HOLD_AUTHENTICATING] = {"authenticating", .stalls = true},
+	[HOLD_ABANDONED] = {"abandoned", .only_leaks = true, .beside = 2, .beside_each = true,
 	.sql = USED_ONCE},
-	[HOLD_DEAD_CLIENT] = {"dead client", .only_leaks = true, .least = 1, .lasts = true,
+	[HOLD_DEAD_CLIENT] = {"dead client", .only_leaks = true, .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_GROWTH] = {"growth", .only_leaks = true, .least = 5,
+	[HOLD_GROWTH] = {"growth", .only_leaks = true, 
 	.sql = USED_ONCE},
 };
 
@@ -180,8 +180,8 @@ static void
 hold_add_companions(Hold *hold)
 {
 	wait_until(hold->run, hold->error_code != 0, APART_MS);
-	hold_open(hold, hold->n, hold->kind->beside);
-	for (int i = 0; i < hold->kind->beside; i++)
+	hold_open(hold, hold->n, hold_beside(&hold->run->plan.hold));
+	for (int i = 0; i < hold_beside(&hold->run->plan.hold); i++)
 		companion_rest(&hold->held[hold->n + i]);
 }
 
@@ -315,7 +315,7 @@ static const OptionDefault hold_options[] = {
 	{"handshakes", {8, 8, 8}},
 	{"hold_ms", {0}},
 	{"role_limit", {0}},
-	{"spacing_ms", {200, 200, 200}},
+	{"spacing_ms"},
 	{"reserved", {RESERVED_KEEP}},
 	{NULL}
 };

@@ -12,8 +12,8 @@ typedef struct HoldKind
 {
 	const char *name;
 	bool		only_leaks;		/* a kind of leak, and no state of a connection */
-	int			least;			/* connections that it needs */
-	int			beside;			/* sessions that it opens beside those */
+	int			beside;			/* sessions that it opens beside those ... */
+	bool		beside_each;	/* ... beside each of them */
 	bool		stalls;			/* its logins never come through */
 	const char *sql;			/* what each session runs; NULL: that depends */
 	bool		lasts;			/* and goes on running, as long as the hold does */
@@ -27,11 +27,19 @@ extern const HoldKind hold_kinds[HOLD_STATES];
 /* Not in the table of scenarios: it has no verdict and leaves no record. */
 extern const Scenario scenario_hold;
 
-/* Sessions that the hold opens in all. */
+/* Sessions that the hold opens beside those that it was asked for, and in all. */
+static inline int
+hold_beside(const HoldPlan *plan)
+{
+	const HoldKind *kind = &hold_kinds[plan->state];
+
+	return kind->beside * (kind->beside_each ? plan->connections : 1);
+}
+
 static inline int
 hold_sessions(const HoldPlan *plan)
 {
-	return plan->connections + hold_kinds[plan->state].beside;
+	return plan->connections + hold_beside(plan);
 }
 
 pg_noreturn extern void hold_refused(Run *run, Cause cause, int after);

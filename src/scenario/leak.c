@@ -15,9 +15,6 @@
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 
-/* So many of them are opened within the threshold. */
-#define FORGET_PACE		6
-
 /* Those who share the first service; its pool has work beside them. */
 typedef enum Part
 {
@@ -149,7 +146,8 @@ forget_one(Story *story)
 	if (story->nforgotten == story->forgettable || loop_now_us() < story->next_us)
 		return;
 	actor_open(story->run, &story->run->services[1], &story->forgotten[story->nforgotten++]);
-	story->next_us = loop_now_us() + story->run->plan.options.leak_threshold_ms * 1000 / FORGET_PACE;
+	story->next_us = loop_now_us() +
+		leak_growth_spacing_ms((int) story->run->plan.options.leak_threshold_ms) * INT64CONST(1000);
 }
 
 /* Looks who is suspected, and returns how many are. */
