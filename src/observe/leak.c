@@ -274,7 +274,7 @@ leak_end(LeakWatch *watch, LeakTrack *track)
 	if (track->healed_us == 0)
 	{
 		group->closed++;
-		if (track->state == SLOT_IDLE)
+		if (track->state == SLOT_IDLE && !track->on_purpose)
 			group->closing_us = Max(group->closing_us, rested_us(group, track));
 	}
 	if (track->uses >= USES_MIN)
@@ -318,7 +318,8 @@ leak_move(LeakWatch *watch, LeakTrack *track, const LeakLook *look, TimestampTz 
 	track->moved = true;
 	if (track->state == SLOT_IDLE)
 	{
-		group->reused_us = Max(group->reused_us, rested_us(group, track));
+		if (!track->on_purpose)
+			group->reused_us = Max(group->reused_us, rested_us(group, track));
 		track->uses++;
 		group->was_idle_us = Min(group->was_idle_us, track->since_us);
 	}

@@ -30,9 +30,9 @@ const HoldKind hold_kinds[HOLD_STATES] = {
 	[HOLD_IDLE] = {"idle"},
 	[HOLD_ACTIVE] = {"active", .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_IDLE_IN_TRANSACTION] = {"idle in transaction", .least = 1,
+	[HOLD_IDLE_IN_TRANSACTION] = {"idle in transaction",
 	.sql = "BEGIN; SELECT 1"},
-	[HOLD_ABORTED] = {"idle in transaction (aborted)", .least = 1,
+	[HOLD_ABORTED] = {"idle in transaction (aborted)",
 	.sql = "BEGIN; SELECT 1 / 0", .fails = true},
 	[HOLD_LOCK_WAIT] = {"lock wait", .beside = 1, .lasts = true,
 	.wait_event = PG_WAIT_LOCK, .wait_mask = WAIT_CLASS},
@@ -41,7 +41,7 @@ const HoldKind hold_kinds[HOLD_STATES] = {
 	.sql = USED_ONCE},
 	[HOLD_DEAD_CLIENT] = {"dead client", .only_leaks = true, .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_GROWTH] = {"growth", .only_leaks = true, 
+	[HOLD_GROWTH] = {"growth", .only_leaks = true,
 	.sql = USED_ONCE},
 };
 
