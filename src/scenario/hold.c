@@ -41,7 +41,7 @@ const HoldKind hold_kinds[HOLD_STATES] = {
 	.sql = USED_ONCE},
 	[HOLD_DEAD_CLIENT] = {"dead client", .only_leaks = true, .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_GROWTH] = {"growth", .only_leaks = true,
+	[HOLD_GROWTH] = {"growth", .only_leaks = true, .beside = 1,
 	.sql = USED_ONCE},
 };
 
@@ -175,11 +175,10 @@ hold_grow(Hold *hold)
 	}
 }
 
-/* The service opens newer sessions and goes on using those. */
+/* The service opens other sessions, and goes on using those. */
 static void
 hold_add_companions(Hold *hold)
 {
-	wait_until(hold->run, hold->error_code != 0, APART_MS);
 	hold_open(hold, hold->n, hold_beside(&hold->run->plan.hold));
 	for (int i = 0; i < hold_beside(&hold->run->plan.hold); i++)
 		companion_rest(&hold->held[hold->n + i]);
@@ -221,11 +220,17 @@ hold_set_up(Hold *hold)
 	if (state == HOLD_LOCK_WAIT)
 		hold_open(hold, hold->n, hold->kind->beside);
 	if (state == HOLD_GROWTH)
+	{
+		hold_add_companions(hold);
 		hold_grow(hold);
+	}
 	else
 		hold_open(hold, 0, hold->n);
 	if (state == HOLD_ABANDONED)
+	{
+		wait_until(hold->run, hold->error_code != 0, APART_MS);
 		hold_add_companions(hold);
+	}
 	hold_prove(hold);
 	if (state == HOLD_DEAD_CLIENT)
 		hold_vanish(hold);

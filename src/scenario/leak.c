@@ -43,7 +43,7 @@ typedef struct Story
 	int			healable;		/* leaks that the healer may end ... */
 	int			leaks;			/* ... and all of them, the dead client too */
 	uint64		next_us;		/* when the next one of those is due */
-	Load	   *workers[WORKERS];
+	Load	   *workers[WORKERS + 1];	/* the last one is of the second service */
 	Suspect		suspects[FORGOTTEN_MAX + PARTS];	/* as far as there is room */
 	int			nsuspects;
 } Story;
@@ -119,7 +119,10 @@ require_parts(Story *story)
 	poll_until(run, sessions_in_activity(run, run->services[0].role) >= PARTS, SETTLE_TIMEOUT_MS);
 }
 
-/* The rest of the pool works on, a client to each connection that is left. */
+/*
+ * The rest of the pool works on, a client to each connection that is left, and so
+ * does the second service with one.
+ */
 static void
 begin_work(Story *story)
 {
@@ -131,8 +134,9 @@ begin_work(Story *story)
 	config.exponential = true;
 	config.failing_percent = 0;
 	config.clients = 1;
-	for (int i = 0; i < WORKERS; i++)
+	for (int i = 0; i <= WORKERS; i++)
 	{
+		config.pool = run->services[i / WORKERS].pool;
 		config.seed = run->plan.options.seed + i;
 		story->workers[i] = load_create(&config);
 		load_begin(story->workers[i]);
@@ -310,7 +314,7 @@ workers_failed(const Story *story)
 {
 	uint64		failed = 0;
 
-	for (int i = 0; i < WORKERS; i++)
+	for (int i = 0; i <= WORKERS; i++)
 	{
 		Tally		tally;
 
@@ -346,7 +350,8 @@ heal(Story *story)
 	check_count(run, "sessions that the healer ended", story->healable, acts,
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
 	check_count(run, "innocent sessions ended", 0,
-				ended(story->parts, PARTS, true) + (int64) run->pool->stats.lost - ended(story->parts, POOL_PARTS, false),
+				ended(story->parts, PARTS, true) - ended(story->parts, POOL_PARTS, false) +
+				(int64) (run->services[0].pool->stats.lost + run->services[1].pool->stats.lost),
 				"a session that was no leak was ended: see pool_exhaust_heals");
 	check_count(run, "sessions that run a statement let alone", 1,
 				session_is_there(run->services[0].role, dead->pid),
@@ -365,7 +370,7 @@ come_back(Story *story)
 	PoolTruth	truth;
 
 	phase(run, "return");
-	for (int i = 0; i < WORKERS; i++)
+	for (int i = 0; i <= WORKERS; i++)
 		load_end(run, story->workers[i], SETTLE_TIMEOUT_MS);
 	pool_acquire(run->pool, capacity);
 	wait_until(run, stats->held == capacity, SETTLE_TIMEOUT_MS);
