@@ -37,8 +37,13 @@
 
 #include "leak.h"
 
-/* At least so many newer ones speak against a session, each used again so often. */
+/*
+ * So many newer ones speak against a session, each used again so often; and some
+ * more if the session itself was not used as often: then it may be one that a
+ * pool has in reserve.
+ */
 #define NEWER_MIN		2
+#define NEWER_MIN_UNUSED	3
 #define USES_MIN		3
 
 /*
@@ -52,6 +57,12 @@
 
 /* So many times longer than ever before it must lie idle. */
 #define REST_FACTOR		2
+
+/* One that was used more often than that, for however short a time, was of a pool. */
+#define FORGOTTEN_USES	10
+
+/* Sessions that were opened after such a pause, or longer than the threshold, begin another growth. */
+#define PAUSE_FACTOR	8
 
 /* What is opened within an eighth of the threshold is one occasion; two of it count. */
 #define OCCASIONS		8
@@ -145,7 +156,7 @@ is_forgotten(const LeakWatch *watch, const LeakTrack *track)
 
 	return track->state == SLOT_IDLE && !track->on_purpose &&
 		held_us(track, watch->looked_us) > threshold_us(track) / 2 &&
-		track->since_us <= track->started_us + threshold_us(track) / 2 &&
+		track->since_us <= track->started_us + threshold_us(track) / 2 && track->uses <= FORGOTTEN_USES &&
 		rested_us(group, track) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
 }
 
@@ -478,7 +489,7 @@ static bool
 judge_abandoned(LeakWatch *watch, LeakTrack *track)
 {
 	const LeakGroup *group = &watch->groups[track->group];
-	int			newer = NEWER_MIN * Max(group->idle, 1);
+	int			newer = (track->uses < USES_MIN ? NEWER_MIN_UNUSED : NEWER_MIN) * Max(group->idle, 1);
 
 	if (!lies_lost(watch, track) || sessions_alive(watch, group, track) <= track->sessions_then ||
 		!has_newer(watch, track, newer))
@@ -490,27 +501,42 @@ judge_abandoned(LeakWatch *watch, LeakTrack *track)
 	return true;
 }
 
-/*
- * How many sessions were opened and forgotten, as far as that was seen?  Of those
- * opened on one occasion few count: a pool may fill its reserve all at once.
- */
-static int
-growth_count(LeakGroup *group, uint64 apart_us)
+/* Is there a pause behind the n newest ones, longer than those between them? */
+static bool
+pause_before(const LeakGroup *group, int n, uint64 threshold_us)
 {
+	const uint64 *starts = group->forgotten_us;
+	uint64		pace_us = n > 1 ? (starts[0] - starts[n - 1]) / (n - 1) : 0;
+
+	return starts[n - 1] - starts[n] > Max(PAUSE_FACTOR * pace_us, 2 * threshold_us);
+}
+
+/*
+ * Finds those that were opened one after another and forgotten, as far as that
+ * was seen, and how many of them count: of those opened on one occasion few do,
+ * because a pool may fill its reserve all at once.
+ */
+static void
+group_grow(const LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
+{
+	const uint64 *starts = group->forgotten_us;
 	uint64		occasion_us = PG_UINT64_MAX;
 	int			on_occasion = 0;
-	int			n = 0;
+	int			n;
 
-	for (int i = 0; i < group->forgotten && group->forgotten_us[i] > group->watched_us; i++)
+	group->growth = 0;
+	for (n = 0; n < group->forgotten && starts[n] > group->watched_us; n++)
 	{
-		if (occasion_us - group->forgotten_us[i] >= apart_us)
+		if (n > 0 && pause_before(group, n, threshold_us))
+			break;
+		if (occasion_us - starts[n] >= threshold_us / OCCASIONS)
 		{
-			occasion_us = group->forgotten_us[i];
+			occasion_us = starts[n];
 			on_occasion = 0;
 		}
-		n += on_occasion++ < OCCASION_MAX;
+		group->growth += on_occasion++ < OCCASION_MAX;
 	}
-	return n;
+	group->grown = n;
 }
 
 /* Returns how many such sessions are a growth on a server with so many slots. */
@@ -531,23 +557,19 @@ static bool
 judge_growth(LeakWatch *watch, LeakTrack *track)
 {
 	LeakGroup  *group = &watch->groups[track->group];
-	int			n = 0;
 
-	if (group->forgotten < watch->growth_min || !lies_idle(watch, track) || !is_forgotten(watch, track) ||
-		track->started_us <= group->watched_us)
+	if (group->forgotten < watch->growth_min || !lies_idle(watch, track) || !is_forgotten(watch, track))
 		return false;
 	if (group->forgotten_us == NULL)
 	{
 		group->forgotten_us = starts_sort(watch, group, is_forgotten, &group->forgotten);
-		group->growth = growth_count(group, threshold_us(track) / OCCASIONS);
+		group_grow(watch, group, threshold_us(track));
 	}
-	if (group->growth < watch->growth_min)
+	if (group->growth < watch->growth_min || track->started_us < group->forgotten_us[group->grown - 1])
 		return false;
-	while (n < group->forgotten && group->forgotten_us[n] > group->watched_us)
-		n++;
 	leak_suspect(watch, track, LEAK_GROWTH);
-	track->evidence.others = n;
-	track->evidence.span_ms = (int) ((group->forgotten_us[0] - group->forgotten_us[n - 1]) / 1000);
+	track->evidence.others = group->grown;
+	track->evidence.span_ms = (int) ((group->forgotten_us[0] - group->forgotten_us[group->grown - 1]) / 1000);
 	return true;
 }
 

@@ -117,7 +117,8 @@ typedef struct LeakGroup
 	/* Worked out when they are wanted: when these were opened, the newest first. */
 	uint64	   *keepers_us;
 	uint64	   *forgotten_us;
-	int			growth;			/* of the forgotten ones, those that count */
+	int			grown;			/* of the forgotten ones, the last that came one after another ... */
+	int			growth;			/* ... and how many of those count */
 } LeakGroup;
 
 /* How many suspicions came to which end. */
