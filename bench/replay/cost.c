@@ -1,0 +1,2 @@
+#include "score.h"
+void cost_run(void) {}

@@ -1,0 +1,357 @@
+/*
+ * score.c
+ *		Replays one workload through the rules, and scores them.
+ */
+#include "score.h"
+
+/* The definition of an abandoned session, for those who know the truth. */
+#define NEWER_ENOUGH	2
+#define USES_ENOUGH		3
+
+/* ... and of a growth. */
+#define FORGOTTEN_ENOUGH 5
+
+static LeakWatch *watch;
+static Task *task;
+
+LeakWatch *
+watch_new(int nslots)
+{
+	LeakWatch  *new = calloc(1, sizeof(LeakWatch));
+
+	new->nslots = nslots;
+	for (new->ngroups = 4; new->ngroups < 4 * nslots;)
+		new->ngroups *= 2;
+	new->tracks = calloc(nslots, sizeof(LeakTrack));
+	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
+	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
+	new->keepers = calloc(nslots, sizeof(uint64));
+	return new;
+}
+
+void
+watch_clear(LeakWatch *of)
+{
+	memset(of->tracks, 0, sizeof(LeakTrack) * of->nslots);
+	memset(of->counts, 0, sizeof(LeakCounts) * LEAK_RULES);
+	memset(of->groups, 0, sizeof(LeakGroup) * of->ngroups);
+	of->taken = 0;
+	of->looked_us = of->before_us = 0;
+}
+
+static double
+seconds(uint64 at_us)
+{
+	return ((double) at_us - (double) HOUR) / SECOND;
+}
+
+static uint64
+threshold_us(void)
+{
+	return (uint64) world.threshold_ms * MS;
+}
+
+static Note *
+note_new(NoteKind kind, const Session *session, LeakRule rule)
+{
+	Score	   *score = &task->score;
+	Note	   *note = &score->notes[score->nnotes];
+
+	if (score->nnotes == NOTES)
+	{
+		score->lost[kind]++;
+		return NULL;
+	}
+	score->nnotes++;
+	*note = (Note)
+	{
+		.kind = kind, .rule = rule, .what = session->what, .pid = session->pid,
+		.seed = task->seed, .opened_s = seconds(session->opened_us), .uses = session->uses,
+		.after_s = -1
+	};
+	return note;
+}
+
+/* ---------- When is it a leak? ---------- */
+
+/* Opened since this one was used last, and kept in use. */
+static bool
+is_newer(const Session *session, const Session *leak)
+{
+	return session->pid != 0 && session->visible && session->service == leak->service &&
+		session->opened_us > leak->leaked_us && session->leak == LEAK_NONE &&
+		session->looks_used >= USES_ENOUGH &&
+		(session->state != SLOT_IDLE || session->since_us + 2 * threshold_us() > world.now_us);
+}
+
+/*
+ * Nobody used it again, and its service has come to need more sessions than when
+ * it was used last, and uses those.  That is a leak only where one pool makes up
+ * the service: of several, one may have no traffic any more, as the old one of
+ * a blue-green deployment.
+ */
+static bool
+abandoned_holds(const Session *leak)
+{
+	int			newer = 0;
+
+	if (leak->service->processes > 1 || world.now_us < leak->leaked_us + threshold_us() ||
+		leak->service->sessions <= leak->sessions_then)
+		return false;
+	for (int i = 0; i < world.nslots && newer < NEWER_ENOUGH; i++)
+		newer += is_newer(&world.sessions[i], leak);
+	return newer >= NEWER_ENOUGH;
+}
+
+/* Five are there that were forgotten, over a time as long as the threshold. */
+static bool
+growth_holds(const Session *leak)
+{
+	uint64		first_us = PG_UINT64_MAX;
+	uint64		last_us = 0;
+
+	if (leak->service->forgotten < FORGOTTEN_ENOUGH ||
+		world.now_us < leak->leaked_us + threshold_us())
+		return false;
+	for (int i = 0; i < world.nslots; i++)
+	{
+		const Session *session = &world.sessions[i];
+
+		if (session->pid == 0 || session->leak != LEAK_GROWTH || session->service != leak->service)
+			continue;
+		first_us = Min(first_us, session->opened_us);
+		last_us = Max(last_us, session->opened_us);
+	}
+	return last_us >= first_us + threshold_us();
+}
+
+static bool
+definition_holds(const Session *leak)
+{
+	switch (leak->leak)
+	{
+		case LEAK_IDLE_IN_TRANSACTION:
+			return world.now_us >= leak->leaked_us + threshold_us();
+		case LEAK_DEAD_CLIENT:
+			return world.now_us >= leak->since_us + threshold_us();
+		case LEAK_ABANDONED:
+			return abandoned_holds(leak);
+		case LEAK_GROWTH:
+			return growth_holds(leak);
+		default:
+			return false;
+	}
+}
+
+/*
+ * The first two are known to the microsecond; the others since this look, and
+ * to the rules not before it.
+ */
+static uint64
+due_since(const Session *leak)
+{
+	if (leak->leak == LEAK_IDLE_IN_TRANSACTION)
+		return leak->leaked_us + threshold_us();
+	if (leak->leak == LEAK_DEAD_CLIENT)
+		return Max(leak->leaked_us, leak->since_us + threshold_us());
+	return world.now_us;
+}
+
+/* ---------- What was found ---------- */
+
+static void
+score_alarm(Session *session, const LeakTrack *track)
+{
+	RuleScore  *score = &task->score.rules[track->rule];
+	Note	   *note;
+
+	if (session->alarms & (1 << track->rule))
+		return;
+	session->alarms |= 1 << track->rule;
+	if (session->held)
+		score->held++;
+	else
+		score->innocents++;
+	note = note_new(session->held ? NOTE_HELD : NOTE_ALARM, session, track->rule);
+	if (note == NULL)
+		return;
+	session->alarm = note - task->score.notes;
+	note->at_s = seconds(world.now_us);
+	note->idle_s = (double) (world.now_us - session->since_us) / SECOND;
+	note->evidence = track->evidence;
+}
+
+static void
+score_found(Session *session, const LeakTrack *track)
+{
+	RuleScore  *score = &task->score.rules[session->leak];
+	double		delay_s;
+	Note	   *note;
+
+	session->found = track->rule;
+	if (session->due_us == 0)
+		return;
+	delay_s = ((double) world.now_us - (double) session->due_us) / SECOND;
+	score->delay_s = Max(score->delay_s, delay_s);
+	if (delay_s <= 2 * task->interval_ms / 1e3)
+		return;
+	score->late++;
+	note = note_new(NOTE_LATE, session, session->leak);
+	if (note == NULL)
+		return;
+	note->found = track->rule;
+	note->at_s = seconds(session->leaked_us);
+	note->idle_s = delay_s;
+	note->evidence = track->evidence;
+}
+
+/* An alarm is about somebody who did this later. */
+static void
+score_used(Session *session, bool closed)
+{
+	Note	   *note = &task->score.notes[session->alarm];
+
+	note->after_s = seconds(closed ? world.now_us : session->since_us) - note->at_s;
+	note->closed = closed;
+	session->alarm = -1;
+}
+
+static void
+score_missed(const Session *session)
+{
+	Note	   *note = note_new(NOTE_MISS, session, session->leak);
+
+	if (note == NULL)
+		return;
+	note->at_s = seconds(session->leaked_us);
+	note->idle_s = (double) (world.now_us - session->due_us) / SECOND;
+	note->evidence.sessions_then = session->sessions_then;
+	note->evidence.sessions_now = session->service->sessions;
+}
+
+/* The story of a session is over. */
+static void
+score_session(Session *session)
+{
+	RuleScore  *score = &task->score.rules[session->leak];
+	uint64		patience_us = 2 * task->interval_ms * MS + SECOND;
+
+	if (session->alarm >= 0 && world.now_us < world.end_us)
+		score_used(session, true);
+	if (session->leak == LEAK_NONE)
+		return;
+	if (session->due_us == 0 || (session->found == LEAK_NONE &&
+								 session->due_us + patience_us > world.now_us))
+	{
+		score->undecided++;
+		score->undecided_found += session->found != LEAK_NONE;
+		return;
+	}
+	score->leaks++;
+	if (session->found == session->leak)
+		score->right++;
+	else if (session->found != LEAK_NONE)
+	{
+		score->other++;
+		task->score.rules[session->found].borrowed++;
+	}
+	else
+	{
+		score->missed++;
+		score_missed(session);
+	}
+}
+
+static void
+score_look(Session *session, const LeakTrack *track)
+{
+	session->looks_used += session->seen_since_us != 0 && session->seen_since_us != session->since_us;
+	session->seen_since_us = session->since_us;
+	if (session->alarm >= 0 &&
+		session->since_us > (uint64) ((task->score.notes[session->alarm].at_s) * SECOND) + HOUR)
+		score_used(session, false);
+	if (session->leak != LEAK_NONE && session->due_us == 0 && definition_holds(session))
+		session->due_us = due_since(session);
+	if (track->rule == LEAK_NONE)
+		return;
+	if (session->leak == LEAK_NONE)
+		score_alarm(session, track);
+	else if (session->found == LEAK_NONE)
+		score_found(session, track);
+}
+
+/* ---------- Looking ---------- */
+
+static void
+look_at(int number)
+{
+	const Session *session = &world.sessions[number];
+	LeakLook	look = {
+		.pid = session->pid,
+		.started = session->started,
+		.state_since = session->state_since,
+		.state = session->state,
+		.aborted = session->aborted,
+		.listens = session->listens,
+		.client_gone = session->client_gone,
+		.threshold_ms = world.threshold_ms,
+	};
+	bool		seen = session->pid != 0 && session->visible;
+
+	if (seen)
+		look.service = session->service->hash;
+	leak_note(watch, number, seen ? &look : NULL, world.now_us + world.clock_us);
+	task->score.noted += seen;
+}
+
+static void
+look(bool blind)
+{
+	leak_look_begin(watch, world.now_us, blind);
+	watch->nslots = world.nslots;
+	for (int i = 0; i < world.nslots; i++)
+		look_at(i);
+	leak_judge(watch);
+	for (int i = 0; i < world.nslots; i++)
+		if (world.sessions[i].pid != 0 && world.sessions[i].visible)
+			score_look(&world.sessions[i], &watch->tracks[i]);
+	task->score.looks++;
+}
+
+/* How a monitor's looks come: not quite on time. */
+static uint64
+next_look(void)
+{
+	return world.now_us + task->interval_ms * MS + (uint64) between(0, 3 * MS);
+}
+
+void
+task_run(Task *of)
+{
+	bool		blind = false;
+
+	task = of;
+	if (watch == NULL)
+		watch = watch_new(SLOTS);
+	watch_clear(watch);
+	world_begin(task->seed * 1000 + task->variant);
+	pools_begin();
+	world.threshold_ms = task->threshold_ms;
+	world.closing = score_session;
+	world.end_us = world.now_us + (uint64) (task->workload->hours * HOUR);
+	task->workload->begin(task->variant);
+	while (world.now_us < world.end_us)
+	{
+		world_advance(next_look());
+		if (world.now_us < world.blind_until_us)
+			blind = true;
+		else
+		{
+			look(blind);
+			blind = false;
+		}
+	}
+	for (int i = 0; i < world.nslots; i++)
+		if (world.sessions[i].pid != 0 && world.sessions[i].visible)
+			score_session(&world.sessions[i]);
+}

@@ -1,0 +1,82 @@
+/*
+ * score.h
+ *		What the rules found, against the truth.
+ */
+#ifndef REPLAY_SCORE_H
+#define REPLAY_SCORE_H
+
+#include "workloads.h"
+
+#define NOTES	24
+
+typedef enum NoteKind
+{
+	NOTE_MISS,
+	NOTE_OTHER,					/* found, but by another rule */
+	NOTE_ALARM,
+	NOTE_HELD,					/* named, and held on purpose for that long */
+	NOTE_LATE,
+	NOTE_UNDECIDABLE
+} NoteKind;
+
+#define NOTE_KINDS (NOTE_UNDECIDABLE + 1)
+
+/* What is to be told of one session. */
+typedef struct Note
+{
+	NoteKind	kind;
+	LeakRule	rule;			/* what it is, or what it was named */
+	LeakRule	found;
+	const char *what;
+	int			pid;
+	uint64		seed;
+	double		at_s;			/* named, or, if it is a leak, leaked */
+	double		opened_s;
+	double		idle_s;			/* before it was named */
+	int			uses;
+	LeakEvidence evidence;
+	double		after_s;		/* until it was used or closed; < 0 = it was not */
+	bool		closed;
+} Note;
+
+typedef struct RuleScore
+{
+	int			leaks;			/* whose definition held */
+	int			right;
+	int			other;			/* leaks of this kind, found by another rule */
+	int			missed;
+	int			innocents;		/* named by this rule */
+	int			borrowed;		/* leaks of another kind, named by this rule */
+	int			held;			/* named by this rule, held on purpose */
+	int			undecided;		/* whose definition never held */
+	int			undecided_found;
+	int			late;
+	double		delay_s;		/* the longest */
+} RuleScore;
+
+typedef struct Score
+{
+	RuleScore	rules[LEAK_RULES];
+	uint64		looks;
+	uint64		noted;			/* sessions, in all looks */
+	int			nnotes;
+	Note		notes[NOTES];
+	int			lost[NOTE_KINDS];	/* notes that did not fit */
+} Score;
+
+typedef struct Task
+{
+	const Workload *workload;
+	Variant		variant;
+	uint64		seed;
+	int			threshold_ms;
+	int			interval_ms;
+	Score		score;
+} Task;
+
+extern void task_run(Task *task);
+extern void cost_run(void);
+extern LeakWatch *watch_new(int nslots);
+extern void watch_clear(LeakWatch *watch);
+
+#endif							/* REPLAY_SCORE_H */

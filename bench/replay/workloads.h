@@ -1,0 +1,54 @@
+/*
+ * workloads.h
+ *		What runs against the server, with leaks and without.
+ */
+#ifndef REPLAY_WORKLOADS_H
+#define REPLAY_WORKLOADS_H
+
+#include "pools.h"
+
+typedef enum Variant
+{
+	HEALTHY,
+	HELD,						/* checked out and never given back, in every way */
+	GROWTH_FAST,				/* opened and forgotten: several a second ... */
+	GROWTH_MEDIUM,				/* ... one in 5 s ... */
+	GROWTH_MINUTE,				/* ... one a minute ... */
+	GROWTH_SLOW,				/* ... one in 10 minutes ... */
+	GROWTH_WORKING,				/* ... after some seconds of statements, one in 10 s */
+} Variant;
+
+#define VARIANTS (GROWTH_WORKING + 1)
+
+extern const char *const variant_names[VARIANTS];
+
+typedef struct Workload
+{
+	const char *name;
+	void		(*begin) (Variant variant);
+	double		hours;
+	bool		nothing_held;	/* no pool that connections are taken from */
+	const char *what;			/* and why it is healthy */
+} Workload;
+
+extern const Workload *const workload_sets[];
+
+/* For those who write workloads. */
+extern double steady(uint64 at_us);
+extern double night(uint64 at_us);
+extern double bursts(uint64 at_us);
+extern double steps(uint64 at_us);
+extern double late(uint64 at_us);
+
+extern const Shape web;
+extern void leaks(Variant variant, Service *service);
+
+extern const Policy sqla_fifo, sqla_lifo, hikari_fixed, hikari_min, psycopg_pool,
+			pgbouncer, rails, persistent, django, uwsgi, go_sql, node_pg, c3p0,
+			npgsql, asyncpg, per_request;
+
+extern const Workload pool_workloads[];
+extern const Workload process_workloads[];
+extern const Workload other_workloads[];
+
+#endif							/* REPLAY_WORKLOADS_H */
