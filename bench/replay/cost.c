@@ -1,2 +1,109 @@
+/*
+ * cost.c
+ *		What one look at 1,900 sessions costs in CPU: the judging alone.
+ */
 #include "score.h"
-void cost_run(void) {}
+
+#include <time.h>
+
+#define SESSIONS	1900
+#define LOOKS		600
+#define LOOK_US		(200 * MS)
+
+typedef struct Load
+{
+	const char *name;
+	int			services;
+	int			moved;			/* of 100 sessions, at each look */
+	int			replaced;		/* of 1,000 sessions, at each look */
+} Load;
+
+static const Load loads[] = {
+	{"one service, all idle", 1, 0, 0},
+	{"1,900 services, all idle", SESSIONS, 0, 0},
+	{"one service, all move", 1, 100, 0},
+	{"1,900 services, all move", SESSIONS, 100, 0},
+	{"20 services, half move", 20, 50, 0},
+	{"one service, 1 of 10 moves", 1, 10, 0},
+	{"one service, churning", 1, 30, 200},
+	{"one service, a few churn", 1, 30, 5},
+	{"one service, all replaced", 1, 0, 1000},
+	{"1,900 services, churning", SESSIONS, 30, 200},
+};
+
+static LeakLook looks[SESSIONS];
+
+static double
+cpu_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
+}
+
+static void
+looks_change(const Load *load, uint64 now_us, int look)
+{
+	static int	pid;
+
+	for (int i = 0; i < SESSIONS; i++)
+	{
+		if (look == 0 || below(1000) < load->replaced)
+			looks[i] = (LeakLook)
+		{
+			.pid = ++pid, .started = now_us, .state_since = now_us, .state = SLOT_IDLE,
+			.service = UINT64CONST(0x9E3779B97F4A7C15) * (i % load->services + 1),
+			.threshold_ms = 30000
+		};
+		else if (below(100) < load->moved)
+		{
+			looks[i].state_since = now_us - below(150 * MS);
+			looks[i].state = chance(0.8) ? SLOT_IDLE : SLOT_ACTIVE;
+		}
+	}
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+cost_of(LeakWatch *watch, const Load *load)
+{
+	double		took_us[LOOKS];
+	double		sum_us = 0;
+	uint64		now_us = HOUR;
+
+	watch_clear(watch);
+	for (int i = 0; i < LOOKS; i++, now_us += LOOK_US)
+	{
+		looks_change(load, now_us, i);
+		took_us[i] = cpu_us();
+		leak_look_begin(watch, now_us, false);
+		for (int slot = 0; slot < SESSIONS; slot++)
+			leak_note(watch, slot, &looks[slot], now_us);
+		leak_judge(watch);
+		sum_us += took_us[i] = cpu_us() - took_us[i];
+	}
+	qsort(took_us, LOOKS, sizeof(double), compare);
+	printf("%-28s %9.1f %9.1f %9.1f %9.1f   < 1000 us\n", load->name, took_us[LOOKS / 2],
+		   sum_us / LOOKS, took_us[LOOKS * 99 / 100], took_us[LOOKS - 1]);
+}
+
+void
+cost_run(void)
+{
+	LeakWatch  *watch = watch_new(SESSIONS);
+
+	world_begin(1);
+	printf("%-28s %9s %9s %9s %9s\n", "1,900 sessions, us a look", "median", "mean", "p99", "max");
+	for (int i = 0; i < lengthof(loads); i++)
+		cost_of(watch, &loads[i]);
+	putchar('\n');
+}
