@@ -221,12 +221,12 @@ begin_fdw(Variant variant)
 static void
 begin_mixed(Variant variant)
 {
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 6; i++)
 		pool_workloads[below(14)].begin(HEALTHY);
 	people(HEALTHY);
 	begin_agents(HEALTHY);
 	begin_queue_workers(HEALTHY);
-	leaks(variant, &world.services[below(8)]);
+	leaks(variant, &world.services[below(6)]);
 }
 
 const Workload other_workloads[] = {
@@ -241,7 +241,7 @@ const Workload other_workloads[] = {
 	{"agents", begin_agents, 2, false, "every 15 s, 60 s and 30 min, connected or connecting"},
 	{"queue workers", begin_queue_workers, 2, false, "12 that connect at their first job, a job in minutes"},
 	{"postgres_fdw", begin_fdw, 2, false, "20 uneven local sessions with a foreign one each"},
-	{"mixed", begin_mixed, 1.5, false, "11 services on one server"},
+	{"mixed", begin_mixed, 1, false, "10 services on one server"},
 	{NULL}
 };
 

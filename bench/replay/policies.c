@@ -34,6 +34,13 @@ const Policy hikari_fixed = {
 	.lifetime_s = 1800, .jitter = 0.025, .house_s = 30, .setup = 1,
 };
 
+/* The same with the default of newer versions: a sign of life every 2 minutes. */
+const Policy hikari_alive = {
+	.name = "HikariCP 10, keepalive", .order = FIRST_IN_LIST,
+	.least = 10, .keep = POOL_MAX, .most = 10, .keepalive_s = 120,
+	.lifetime_s = 1800, .jitter = 0.025, .house_s = 30, .setup = 1,
+};
+
 /* minimumIdle = 3, maximumPoolSize = 20 */
 const Policy hikari_min = {
 	.name = "HikariCP 3 to 20", .order = FIRST_IN_LIST,
@@ -154,6 +161,13 @@ steps(uint64 at_us)
 	return of[at_us / (18 * MINUTE) % lengthof(of)];
 }
 
+/* All at once in the first minutes after a start, and every two hours. */
+double
+rarely(uint64 at_us)
+{
+	return at_us % (2 * HOUR) < 3 * MINUTE ? 1 : 0.25;
+}
+
 /* Nothing for most of an hour, then all at once. */
 double
 late(uint64 at_us)
@@ -250,7 +264,11 @@ leaks(Variant variant, Service *service)
 	{
 		Forgetter  *forgetter = world_alloc(sizeof(Forgetter));
 
-		*forgetter = (Forgetter) {service, variant, 150};
-		after((uint64) between(15 * MINUTE, 40 * MINUTE), forget_next, forgetter, 0);
+		*forgetter = (Forgetter) {service, variant, variant == GROWTH_FAST ? 250 : 40};
+		after((uint64) between(15 * MINUTE, 35 * MINUTE), forget_next, forgetter, 0);
+		if (variant == GROWTH_SLOW)
+			world.end_us = Max(world.end_us, world.now_us + 5 * HOUR);
+		if (variant != GROWTH_SLOW && variant != GROWTH_MINUTE)
+			world.end_us = Min(world.end_us, world.now_us + HOUR);
 	}
 }

@@ -27,6 +27,37 @@ begin_lifo(Variant variant)
 	one_pool(variant, &sqla_lifo, bursts, 250, &web);
 }
 
+/* What was opened for a rush lies at the bottom; those above are recycled. */
+static void
+begin_cold_bottom(Variant variant)
+{
+	one_pool(variant, &sqla_lifo, rarely, 300, &web);
+}
+
+/* One process, two pools of the same user: the second is for a batch at times. */
+static void
+two_pools(Variant variant, const Policy *policy)
+{
+	Fleet	   *fleet = one_pool(variant, policy, steady, 60, &web);
+	Fleet	   *batch = fleet_new(policy, fleet->service, "the second pool", 1);
+
+	fleet->service->processes = 2;
+	batch->pools[0]->leaky = false;
+	fleet_load(batch, rarely, 0.001, &web);
+}
+
+static void
+begin_two_pools(Variant variant)
+{
+	two_pools(variant, &hikari_fixed);
+}
+
+static void
+begin_two_pools_alive(Variant variant)
+{
+	two_pools(variant, &hikari_alive);
+}
+
 static void
 begin_hikari(Variant variant)
 {
@@ -131,6 +162,9 @@ begin_cursors(Variant variant)
 const Workload pool_workloads[] = {
 	{"sqlalchemy fifo", begin_fifo, 1.5, false, "a steady pool, overflow comes and goes"},
 	{"sqlalchemy lifo", begin_lifo, 3, false, "bursts; recycles at checkout, so what lies at the bottom is never replaced"},
+	{"sqlalchemy lifo, cold", begin_cold_bottom, 3, false, "a rush each 2 hours; the bottom is never recycled, the top is"},
+	{"two pools", begin_two_pools, 2, false, "HikariCP twice, the second one hardly used"},
+	{"two pools, keepalive", begin_two_pools_alive, 2, false, "the same with a sign of life every 2 minutes"},
 	{"hikari", begin_hikari, 2, false, "a fixed pool, replaced every 30 minutes"},
 	{"hikari min-idle", begin_hikari_min, 2, false, "bursts; fills its reserve, shrinks after 10 minutes"},
 	{"hikari saturated", begin_saturated, 2, false, "always at its limit"},

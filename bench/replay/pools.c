@@ -206,24 +206,14 @@ pool_take(Pool *pool)
 	return session;
 }
 
+/* Served is who came first, and so is who gives up; nobody else leaves. */
 static void
-line_leave(Pool *pool, Job *job)
+line_leave(Pool *pool)
 {
-	Job		  **link = &pool->first;
-
-	pool->last = NULL;
-	for (; *link != NULL && *link != job; link = &(*link)->next)
-		pool->last = *link;
-	if (*link != NULL)
-	{
-		*link = job->next;
-		pool->waiting--;
-	}
-	while (*link != NULL)
-	{
-		pool->last = *link;
-		link = &(*link)->next;
-	}
+	pool->first = pool->first->next;
+	if (pool->first == NULL)
+		pool->last = NULL;
+	pool->waiting--;
 }
 
 static void
@@ -240,9 +230,9 @@ job_give_up(void *what, int64 serial)
 {
 	Job		   *job = what;
 
-	if (job->serial != (uint64) serial || job->ref.pid != 0)
+	if (job->serial != (uint64) serial || job->ref.pid != 0 || job->pool->first != job)
 		return;
-	line_leave(job->pool, job);
+	line_leave(job->pool);
 	job->pool->busy--;
 	job_end(job);
 }
@@ -269,7 +259,7 @@ pool_serve(Pool *pool, Session *session)
 	session->lent = job != NULL;
 	if (job != NULL)
 	{
-		line_leave(pool, job);
+		line_leave(pool);
 		job_start(job, session);
 	}
 	else if (pool->nidle >= pool->policy->keep || pool->nidle >= POOL_MAX)
@@ -400,6 +390,7 @@ job_die(Job *job, Session *session)
 	int64		ref = ((int64) session_slot(session) << 32) | session->pid;
 
 	session->pool = NULL;
+	session_lose(session);
 	pool->total--;
 	pool->busy--;
 	after((uint64) between(0, 90 * SECOND), client_gone, NULL, ref);

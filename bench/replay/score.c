@@ -8,9 +8,6 @@
 #define NEWER_ENOUGH	2
 #define USES_ENOUGH		3
 
-/* ... and of a growth. */
-#define FORGOTTEN_ENOUGH 5
-
 static LeakWatch *watch;
 static Task *task;
 
@@ -25,7 +22,7 @@ watch_new(int nslots)
 	new->tracks = calloc(nslots, sizeof(LeakTrack));
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
-	new->keepers = calloc(nslots, sizeof(uint64));
+	new->starts = calloc(2 * nslots, sizeof(uint64));
 	return new;
 }
 
@@ -85,8 +82,8 @@ is_newer(const Session *session, const Session *leak)
 }
 
 /*
- * Nobody used it again, and its service has come to need more sessions than when
- * it was used last, and uses those.  That is a leak only where one pool makes up
+ * Nobody used it again, and its service has replaced it: it has more sessions than
+ * when this one was used last, and uses those, not counting other leaks.  That is a leak only where one pool makes up
  * the service: of several, one may have no traffic any more, as the old one of
  * a blue-green deployment.
  */
@@ -96,33 +93,22 @@ abandoned_holds(const Session *leak)
 	int			newer = 0;
 
 	if (leak->service->processes > 1 || world.now_us < leak->leaked_us + threshold_us() ||
-		leak->service->sessions <= leak->sessions_then)
+		leak->service->sessions - leak->service->lost <= leak->others_then)
 		return false;
 	for (int i = 0; i < world.nslots && newer < NEWER_ENOUGH; i++)
 		newer += is_newer(&world.sessions[i], leak);
 	return newer >= NEWER_ENOUGH;
 }
 
-/* Five are there that were forgotten, over a time as long as the threshold. */
+/*
+ * As many are there, forgotten on different occasions, as are a growth on this
+ * server.  With fewer it could be workers that connect at their first request.
+ */
 static bool
 growth_holds(const Session *leak)
 {
-	uint64		first_us = PG_UINT64_MAX;
-	uint64		last_us = 0;
-
-	if (leak->service->forgotten < FORGOTTEN_ENOUGH ||
-		world.now_us < leak->leaked_us + threshold_us())
-		return false;
-	for (int i = 0; i < world.nslots; i++)
-	{
-		const Session *session = &world.sessions[i];
-
-		if (session->pid == 0 || session->leak != LEAK_GROWTH || session->service != leak->service)
-			continue;
-		first_us = Min(first_us, session->opened_us);
-		last_us = Max(last_us, session->opened_us);
-	}
-	return last_us >= first_us + threshold_us();
+	return leak->service->occasions >= leak_growth_min(SLOTS) &&
+		world.now_us >= leak->leaked_us + threshold_us();
 }
 
 static bool
@@ -145,11 +131,13 @@ definition_holds(const Session *leak)
 
 /*
  * The first two are known to the microsecond; the others since this look, and
- * to the rules not before it.
+ * to the rules not before it.  Nor is anything while they are blind.
  */
 static uint64
 due_since(const Session *leak)
 {
+	if (world.now_us < world.blind_until_us + task->interval_ms * MS * 2)
+		return world.now_us;
 	if (leak->leak == LEAK_IDLE_IN_TRANSACTION)
 		return leak->leaked_us + threshold_us();
 	if (leak->leak == LEAK_DEAD_CLIENT)
@@ -168,6 +156,11 @@ score_alarm(Session *session, const LeakTrack *track)
 	if (session->alarms & (1 << track->rule))
 		return;
 	session->alarms |= 1 << track->rule;
+
+	/* Who is idle in transaction for so long is what was asked for. */
+	session->held |= track->rule == LEAK_IDLE_IN_TRANSACTION &&
+		session->state == SLOT_IDLE_IN_TRANSACTION &&
+		world.now_us > session->since_us + threshold_us();
 	if (session->held)
 		score->held++;
 	else
@@ -225,8 +218,8 @@ score_missed(const Session *session)
 		return;
 	note->at_s = seconds(session->leaked_us);
 	note->idle_s = (double) (world.now_us - session->due_us) / SECOND;
-	note->evidence.sessions_then = session->sessions_then;
-	note->evidence.sessions_now = session->service->sessions;
+	note->evidence.sessions_then = session->others_then;
+	note->evidence.sessions_now = session->service->sessions - session->service->lost;
 }
 
 /* The story of a session is over. */
@@ -308,7 +301,6 @@ static void
 look(bool blind)
 {
 	leak_look_begin(watch, world.now_us, blind);
-	watch->nslots = world.nslots;
 	for (int i = 0; i < world.nslots; i++)
 		look_at(i);
 	leak_judge(watch);

@@ -38,12 +38,13 @@ extern double steady(uint64 at_us);
 extern double night(uint64 at_us);
 extern double bursts(uint64 at_us);
 extern double steps(uint64 at_us);
+extern double rarely(uint64 at_us);
 extern double late(uint64 at_us);
 
 extern const Shape web;
 extern void leaks(Variant variant, Service *service);
 
-extern const Policy sqla_fifo, sqla_lifo, hikari_fixed, hikari_min, psycopg_pool,
+extern const Policy sqla_fifo, sqla_lifo, hikari_fixed, hikari_alive, hikari_min, psycopg_pool,
 			pgbouncer, rails, persistent, django, uwsgi, go_sql, node_pg, c3p0,
 			npgsql, asyncpg, per_request;
 

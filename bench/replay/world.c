@@ -252,7 +252,7 @@ session_close(Session *session)
 	{
 		world.closing(session);
 		session->service->sessions--;
-		session->service->forgotten -= session->leak == LEAK_GROWTH;
+		session->service->lost -= session->lost;
 	}
 	session->pid = 0;
 	free_slots[nfree++] = session_slot(session);
@@ -270,14 +270,28 @@ session_turn(Session *session, SlotState state)
 		session->aborted = false;
 }
 
+void
+session_lose(Session *session)
+{
+	session->service->lost += !session->lost;
+	session->lost = true;
+}
+
 /* From now on nobody knows it any more. */
 void
 session_leak(Session *session, LeakRule rule)
 {
 	session->leak = rule;
 	session->leaked_us = world.now_us;
-	session->sessions_then = session->service->sessions;
-	session->service->forgotten += rule == LEAK_GROWTH;
+	session_lose(session);
+	session->others_then = session->service->sessions - session->service->lost;
+	if (rule != LEAK_GROWTH)
+		return;
+	if (session->opened_us < session->service->occasion_us + world.threshold_ms * MS / 8 &&
+		session->service->occasions > 0)
+		return;
+	session->service->occasions++;
+	session->service->occasion_us = session->opened_us;
 }
 
 Ref

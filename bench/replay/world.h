@@ -14,7 +14,7 @@
 #define MINUTE		(60 * SECOND)
 #define HOUR		(60 * MINUTE)
 
-#define SLOTS		640
+#define SLOTS		400			/* max_connections */
 #define SERVICES	64
 
 struct Pool;
@@ -24,7 +24,9 @@ typedef struct Service
 {
 	uint64		hash;
 	int			sessions;
-	int			forgotten;		/* of those: opened outside a pool, and forgotten */
+	int			lost;			/* of those: given up or leaked */
+	int			occasions;		/* on which those were opened */
+	uint64		occasion_us;	/* the last one */
 	int			processes;		/* with a pool each, that ever were there at once */
 } Service;
 
@@ -53,11 +55,12 @@ typedef struct Session
 	uint64		expires_us;
 
 	/* The truth. */
+	bool		lost;			/* its pool does not count it any more */
 	LeakRule	leak;			/* LEAK_NONE: somebody will use or close it */
 	bool		held;			/* for longer than the threshold, but on purpose */
 	uint64		leaked_us;		/* when it was used last */
 	uint64		due_us;			/* when the definition held first; 0 = not yet */
-	int			sessions_then;	/* of its service, when it was leaked */
+	int			others_then;	/* of its service, not leaked, when it was */
 	LeakRule	found;			/* by which rule, while it was a leak */
 	unsigned	alarms;			/* rules that named it while it was none, by bit */
 	int			alarm;			/* where the first of these stands; -1 = nowhere */
@@ -104,6 +107,7 @@ extern Service *service_new(void);
 extern Session *session_open(Service *service, const char *what, Event ready, void *arg);
 extern void session_close(Session *session);
 extern void session_turn(Session *session, SlotState state);
+extern void session_lose(Session *session);
 extern void session_leak(Session *session, LeakRule rule);
 extern Ref	session_ref(const Session *session);
 extern Session *session_of(Ref ref);	/* NULL: it has gone */
