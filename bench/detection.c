@@ -30,6 +30,16 @@ static const char *const note_names[NOTE_KINDS] = {
 	[NOTE_LATE] = "late",
 };
 
+/* With the healthy service that looks the same. */
+static const char *const doubts[DOUBTS] = {
+	[DOUBT_BRIEF] = "not for as long as the threshold, before it or the run ended",
+	[DOUBT_FEW] = "fewer were forgotten than a growth takes: workers that connect at their first "
+	"request (gunicorn, quiet)",
+	[DOUBT_COLD] = "its service never had more sessions than before: the bottom of a LIFO pool "
+	"(sqlalchemy lifo, cold)",
+	[DOUBT_POOLS] = "several pools in its service: one of them has no traffic (blue-green, gunicorn)",
+};
+
 /* ---------- Running ---------- */
 
 static void
@@ -117,6 +127,8 @@ score_add(Score *sum, const Score *score)
 	}
 	sum->looks += score->looks;
 	sum->noted += score->noted;
+	for (int doubt = 0; doubt < DOUBTS; doubt++)
+		sum->doubts[doubt] += score->doubts[doubt];
 	for (int kind = 0; kind < NOTE_KINDS; kind++)
 		sum->lost[kind] += score->lost[kind];
 }
@@ -152,6 +164,8 @@ show_rules(void)
 			   precision, recall, score->delay_s, score->late, found, score->held);
 		good &= score->innocents == 0 && recall >= 0.95;
 	}
+	for (Doubt doubt = 0; doubt < DOUBTS; doubt++)
+		printf("not decidable: %6d   %s\n", sum.doubts[doubt], doubts[doubt]);
 	printf("looks %llu, sessions noted %llu\n\n", (unsigned long long) sum.looks, (unsigned long long) sum.noted);
 	return good;
 }
@@ -208,8 +222,10 @@ show_note(const Task *task, const Note *note, int n)
 		   leak_rule_names[note->rule], note->what, (int) note->seed, note->at_s, note->pid,
 		   note->opened_s, note->uses);
 	if (note->kind == NOTE_MISS)
-		printf(", not found for %.1f s; others of its service %d then, %d at the end", note->idle_s,
-			   note->evidence.sessions_then, note->evidence.sessions_now);
+		printf(", not found for %.1f s; others of its service %d then, %d at the end, when %d newer ones "
+			   "were in use and %d lay idle; it came back to others after up to %.1f s",
+			   note->idle_s, note->evidence.sessions_then, note->evidence.sessions_now,
+			   note->newer, note->idle, note->rest_s);
 	else if (note->kind == NOTE_LATE)
 		printf(", found %.1f s late by %s", note->idle_s, leak_rule_names[note->found]);
 	else

@@ -218,8 +218,47 @@ score_missed(const Session *session)
 		return;
 	note->at_s = seconds(session->leaked_us);
 	note->idle_s = (double) (world.now_us - session->due_us) / SECOND;
+	note->rest_s = (double) session->service->longest_rest_us / SECOND;
+	for (int i = 0; i < world.nslots; i++)
+	{
+		const Session *other = &world.sessions[i];
+
+		if (other->pid == 0 || other->service != session->service)
+			continue;
+		note->newer += is_newer(other, session);
+		note->idle += other->visible && other->state == SLOT_IDLE &&
+			other->since_us + threshold_us() < world.now_us;
+	}
 	note->evidence.sessions_then = session->others_then;
 	note->evidence.sessions_now = session->service->sessions - session->service->lost;
+}
+
+/* Whose definition never held could be one of a healthy service. */
+static void
+score_undecided(const Session *session)
+{
+	Doubt		doubt = DOUBT_BRIEF;
+
+	if (world.now_us > session->leaked_us + threshold_us())
+	{
+		if (session->leak == LEAK_GROWTH)
+			doubt = DOUBT_FEW;
+		else if (session->leak == LEAK_ABANDONED)
+			doubt = session->service->processes > 1 ? DOUBT_POOLS : DOUBT_COLD;
+	}
+	task->score.doubts[doubt]++;
+}
+
+/* It has rested, and its service has come back to it. */
+static void
+score_rest(const Session *session)
+{
+	uint64		until_us = session->pid != 0 && session->since_us > session->seen_since_us ?
+		session->since_us : world.now_us;
+
+	if (session->leak == LEAK_NONE && session->seen_idle && session->seen_since_us != 0)
+		session->service->longest_rest_us = Max(session->service->longest_rest_us,
+												until_us - session->seen_since_us);
 }
 
 /* The story of a session is over. */
@@ -232,12 +271,17 @@ score_session(Session *session)
 	if (session->alarm >= 0 && world.now_us < world.end_us)
 		score_used(session, true);
 	if (session->leak == LEAK_NONE)
+	{
+		if (world.now_us < world.end_us)
+			score_rest(session);
 		return;
+	}
 	if (session->due_us == 0 || (session->found == LEAK_NONE &&
 								 session->due_us + patience_us > world.now_us))
 	{
 		score->undecided++;
 		score->undecided_found += session->found != LEAK_NONE;
+		score_undecided(session);
 		return;
 	}
 	score->leaks++;
@@ -258,8 +302,13 @@ score_session(Session *session)
 static void
 score_look(Session *session, const LeakTrack *track)
 {
-	session->looks_used += session->seen_since_us != 0 && session->seen_since_us != session->since_us;
+	if (session->seen_since_us != 0 && session->seen_since_us != session->since_us)
+	{
+		session->looks_used++;
+		score_rest(session);
+	}
 	session->seen_since_us = session->since_us;
+	session->seen_idle = session->state == SLOT_IDLE;
 	if (session->alarm >= 0 &&
 		session->since_us > (uint64) ((task->score.notes[session->alarm].at_s) * SECOND) + HOUR)
 		score_used(session, false);

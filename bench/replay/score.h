@@ -21,6 +21,17 @@ typedef enum NoteKind
 
 #define NOTE_KINDS (NOTE_UNDECIDABLE + 1)
 
+/* Why nobody could tell a leak from the sessions of a healthy service. */
+typedef enum Doubt
+{
+	DOUBT_BRIEF,
+	DOUBT_FEW,
+	DOUBT_COLD,
+	DOUBT_POOLS
+} Doubt;
+
+#define DOUBTS (DOUBT_POOLS + 1)
+
 /* What is to be told of one session. */
 typedef struct Note
 {
@@ -35,6 +46,9 @@ typedef struct Note
 	double		idle_s;			/* before it was named */
 	int			uses;
 	LeakEvidence evidence;
+	int			newer;			/* of its service, opened later and kept in use */
+	int			idle;			/* of its service, for longer than the threshold */
+	double		rest_s;			/* the longest after which one of its service came back */
 	double		after_s;		/* until it was used or closed; < 0 = it was not */
 	bool		closed;
 } Note;
@@ -59,6 +73,7 @@ typedef struct Score
 	RuleScore	rules[LEAK_RULES];
 	uint64		looks;
 	uint64		noted;			/* sessions, in all looks */
+	int			doubts[DOUBTS];
 	int			nnotes;
 	Note		notes[NOTES];
 	int			lost[NOTE_KINDS];	/* notes that did not fit */

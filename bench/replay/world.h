@@ -25,6 +25,7 @@ typedef struct Service
 	uint64		hash;
 	int			sessions;
 	int			lost;			/* of those: given up or leaked */
+	uint64		longest_rest_us;	/* after which one was used again, or closed */
 	int			occasions;		/* on which those were opened */
 	uint64		occasion_us;	/* the last one */
 	int			processes;		/* with a pool each, that ever were there at once */
@@ -47,6 +48,7 @@ typedef struct Session
 	int			uses;			/* after it was idle */
 	int			looks_used;		/* looks that find it used since the one before */
 	uint64		seen_since_us;	/* since_us of the last look */
+	bool		seen_idle;
 
 	/* For its pool. */
 	struct Pool *pool;
