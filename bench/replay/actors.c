@@ -113,6 +113,7 @@ actor_statement(void *what, int64 arg)
 	session->held = false;
 	session_turn(session, SLOT_ACTIVE);
 	session->listens = actor->habit->listens;
+	session->locks = actor->habit->locks;
 	if (!actor_leaks(actor, session))
 		after(around((uint64) (actor->habit->statement_ms * MS)), actor_rest, actor, 0);
 }

@@ -23,6 +23,7 @@ typedef struct Habit
 	int			breaks;			/* until the session is closed; 0 = never */
 	bool		transaction;	/* each row of statements is one */
 	bool		listens;
+	bool		locks;			/* has an advisory lock */
 	bool		held;			/* its pauses and breaks are meant to be that long */
 } Habit;
 

@@ -90,7 +90,7 @@ static void
 migrate(void *what, int64 arg)
 {
 	static const Habit lock = {.what = "a migration's advisory lock", .first_s = 0.01,
-	.statement_ms = 2, .pause_s = -400, .statements = -2, .breaks = 1};
+	.statement_ms = 2, .locks = true, .pause_s = -400, .statements = -2, .breaks = 1};
 	static const Habit change = {.what = "a migration", .first_s = 0.05, .statement_ms = 9000,
 	.pause_s = 0.02, .statements = -40, .breaks = 1};
 
@@ -145,7 +145,7 @@ static void
 begin_leader(Variant variant)
 {
 	static const Habit leader = {.what = "a leader's advisory lock", .first_s = 0.01,
-	.statement_ms = 1, .statements = -1, .break_s = 20000};
+	.statement_ms = 1, .locks = true, .statements = -1, .break_s = 20000};
 	Service    *service = service_new();
 
 	actor_new(service, &leader, 0.2);

@@ -125,6 +125,11 @@ extern void fleet_quota(Fleet *fleet, int quota);
 extern void fleet_uneven(Fleet *fleet, double factor);
 extern void fleet_load(Fleet *fleet, Rate rate, double scale, const Shape *shape);
 
-extern void pools_begin(void);
+/* Between the pools and the jobs. */
+extern void jobs_begin(void);
+extern Job *job_new(Pool *pool, const Shape *shape);
+extern void job_start(Job *job, Session *session);
+extern void job_end(Job *job);
+extern void pool_give_back(Pool *pool, Session *session);
 
 #endif							/* REPLAY_POOLS_H */

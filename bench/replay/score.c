@@ -23,6 +23,7 @@ watch_new(int nslots)
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
 	new->starts = calloc(2 * nslots, sizeof(uint64));
+	new->growth_min = leak_growth_min(nslots);
 	return new;
 }
 
@@ -334,7 +335,7 @@ look_at(int number)
 		.state_since = session->state_since,
 		.state = session->state,
 		.aborted = session->aborted,
-		.listens = session->listens,
+		.on_purpose = session->listens || session->locks,
 		.client_gone = session->client_gone,
 		.threshold_ms = world.threshold_ms,
 	};
@@ -376,7 +377,7 @@ task_run(Task *of)
 		watch = watch_new(SLOTS);
 	watch_clear(watch);
 	world_begin(task->seed * 1000 + task->variant);
-	pools_begin();
+	jobs_begin();
 	world.threshold_ms = task->threshold_ms;
 	world.closing = score_session;
 	world.end_us = world.now_us + (uint64) (task->workload->hours * HOUR);

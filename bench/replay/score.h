@@ -12,14 +12,12 @@
 typedef enum NoteKind
 {
 	NOTE_MISS,
-	NOTE_OTHER,					/* found, but by another rule */
 	NOTE_ALARM,
 	NOTE_HELD,					/* named, and held on purpose for that long */
-	NOTE_LATE,
-	NOTE_UNDECIDABLE
+	NOTE_LATE
 } NoteKind;
 
-#define NOTE_KINDS (NOTE_UNDECIDABLE + 1)
+#define NOTE_KINDS (NOTE_LATE + 1)
 
 /* Why nobody could tell a leak from the sessions of a healthy service. */
 typedef enum Doubt
@@ -90,7 +88,7 @@ typedef struct Task
 } Task;
 
 extern void task_run(Task *task);
-extern void cost_run(void);
+extern bool cost_run(void);
 extern LeakWatch *watch_new(int nslots);
 extern void watch_clear(LeakWatch *watch);
 

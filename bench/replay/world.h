@@ -37,6 +37,7 @@ typedef struct Session
 	bool		visible;		/* its login is through */
 	bool		aborted;
 	bool		listens;
+	bool		locks;			/* has an advisory lock */
 	bool		client_gone;
 	SlotState	state;
 	TimestampTz started;		/* these two by the server's clock */
