@@ -83,10 +83,10 @@ is_newer(const Session *session, const Session *leak)
 }
 
 /*
- * Nobody used it again, and its service has replaced it: it has more sessions than
- * when this one was used last, and uses those, not counting other leaks.  That is a leak only where one pool makes up
- * the service: of several, one may have no traffic any more, as the old one of
- * a blue-green deployment.
+ * Nobody used it again, and its service has replaced it: not counting leaks, it
+ * has more sessions than when this one was used last, and uses those.  That is
+ * a leak only where one pool makes up the service: of several, one may have no
+ * traffic any more, as the old one of a blue-green deployment.
  */
 static bool
 abandoned_holds(const Session *leak)
