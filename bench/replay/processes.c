@@ -31,6 +31,13 @@ begin_gunicorn_quiet(Variant variant)
 	processes(variant, &persistent, 24, steady, 1.0 / 20);
 }
 
+/* The same of several hosts, seen as one behind a router. */
+static void
+begin_gunicorn_many(Variant variant)
+{
+	processes(variant, &persistent, 64, steady, 1.0 / 10);
+}
+
 static void
 begin_django(Variant variant)
 {
@@ -225,9 +232,21 @@ begin_blind(Variant variant)
 	go_blind(NULL, 0);
 }
 
+/* The first look is at a server that has been busy for half an hour. */
+static void
+begin_late_watch(Variant variant)
+{
+	Fleet	   *fleet = processes(variant, &sqla_lifo, 3, bursts, 250);
+
+	fleet_uneven(fleet, 0.5);
+	begin_gunicorn_quiet(HEALTHY);
+	world.blind_until_us = world.now_us + 30 * MINUTE;
+}
+
 const Workload process_workloads[] = {
 	{"gunicorn", begin_gunicorn, 2, false, "16 workers, the first do most of the work, max_requests"},
 	{"gunicorn, quiet", begin_gunicorn_quiet, 2, false, "24 workers that connect when their first request comes, 3 a minute"},
+	{"gunicorn, many quiet", begin_gunicorn_many, 2, false, "64 of them, 6 requests a minute"},
 	{"django", begin_django, 2, false, "12 uneven workers, CONN_MAX_AGE 600"},
 	{"uwsgi", begin_uwsgi, 2, false, "6 uneven workers with 5 + 10 each"},
 	{"puma", begin_puma, 3, false, "4 processes with 5 threads, through a night"},
@@ -243,6 +262,7 @@ const Workload process_workloads[] = {
 	{"cold standby", begin_cold_standby, 2, false, "10 connections that nobody uses for 50 minutes"},
 	{"failover", begin_storm, 2, false, "8 processes connect again at once"},
 	{"clock jumps", begin_clock, 2, false, "the server's clock is set, forth and back"},
+	{"late watch", begin_late_watch, 2, false, "the first look is after 30 minutes"},
 	{"blind", begin_blind, 2, false, "the watcher does not look for up to 40 s"},
 	{NULL}
 };
