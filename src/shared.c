@@ -15,6 +15,7 @@
 
 PoolExhaustShared *shared = NULL;
 LeakTrack  *leak_tracks = NULL;
+LeakGroup  *leak_groups = NULL;
 SessionSlot *session_slots = NULL;
 int			timeline_length = 18000;
 
@@ -46,8 +47,8 @@ shared_size(void)
 static Size
 slots_size(void)
 {
-	return add_size(mul_size(MaxConnections, sizeof(LeakTrack)),
-					mul_size(MaxConnections, sizeof(SessionSlot)));
+	return add_size(mul_size(MaxConnections, sizeof(LeakTrack) + sizeof(SessionSlot)),
+					mul_size(leak_groups_max(MaxConnections), sizeof(LeakGroup)));
 }
 
 static void
@@ -114,7 +115,7 @@ shared_reset(PoolExhaustShared *s)
 static void
 slots_reset(void)
 {
-	memset(leak_tracks, 0, sizeof(LeakTrack) * MaxConnections);
+	memset(leak_tracks, 0, slots_size());
 	for (int i = 0; i < MaxConnections; i++)
 		pg_atomic_init_u32(&session_slots[i].listener, 0);
 }
@@ -132,7 +133,8 @@ shared_startup(void)
 	if (!found)
 		shared_reset(shared);
 	leak_tracks = ShmemInitStruct(TRANCHE " slots", slots_size(), &found);
-	session_slots = (SessionSlot *) (leak_tracks + MaxConnections);
+	leak_groups = (LeakGroup *) (leak_tracks + MaxConnections);
+	session_slots = (SessionSlot *) (leak_groups + leak_groups_max(MaxConnections));
 	if (!found)
 		slots_reset();
 	LWLockRelease(AddinShmemInitLock);

@@ -209,6 +209,7 @@ typedef struct Observed
 	uint64		history_first;	/* rows before this one were reset */
 	uint64		history_written;
 
+	uint64		leaks_looked_us;	/* the last look of the leak rules, monotonic; 0 = none */
 	LeakCounts	leaks[LEAK_RULES];
 	LeakLimits	leak_limits;
 	uint64		heals_written;
@@ -354,8 +355,12 @@ typedef struct SessionSlot
 
 extern SessionSlot *session_slots;
 
-/* The monitor's own, guarded by observe_lock; MaxConnections of them. */
+/*
+ * The monitor's own, guarded by observe_lock: MaxConnections of the former, and
+ * leak_groups_max() of the latter.
+ */
 extern LeakTrack *leak_tracks;
+extern LeakGroup *leak_groups;
 
 /* Rows of the timeline; a setting, fixed when the server starts. */
 extern int	timeline_length;

@@ -231,7 +231,8 @@ begin_mixed(Variant variant)
 
 const Workload other_workloads[] = {
 	{"psql", begin_psql, 3, false, "ten of several people, some idle all day, \\watch 1"},
-	{"consoles", begin_consoles, 2.5, false, "an IDE: a statement in each, left open for hours"},
+	{"consoles", begin_consoles, 2.5, false, "an IDE: a statement in each, left open for hours",
+	"who opens one console after another, and leaves them, does what a leak does"},
 	{"batch", begin_batch, 2, false, "pg_restore -j and scripts beside an idle psql"},
 	{"migrations", begin_migrations, 2, false, "one session waits with the lock while another works"},
 	{"pg_dump -j", begin_dump, 2, false, "the leader is idle in transaction until the workers are through"},

@@ -5,7 +5,7 @@
 #include "score.h"
 
 /* The definition of an abandoned session, for those who know the truth. */
-#define NEWER_ENOUGH	2
+#define HOLDS_ENOUGH	10			/* looks */
 #define USES_ENOUGH		3
 
 static LeakWatch *watch;
@@ -17,8 +17,7 @@ watch_new(int nslots)
 	LeakWatch  *new = calloc(1, sizeof(LeakWatch));
 
 	new->nslots = nslots;
-	for (new->ngroups = 4; new->ngroups < 4 * nslots;)
-		new->ngroups *= 2;
+	new->ngroups = leak_groups_max(nslots);
 	new->tracks = calloc(nslots, sizeof(LeakTrack));
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
@@ -77,28 +76,50 @@ static bool
 is_newer(const Session *session, const Session *leak)
 {
 	return session->pid != 0 && session->visible && session->service == leak->service &&
-		session->opened_us > leak->leaked_us && session->leak == LEAK_NONE &&
+		session->opened_us > leak->leaked_us && session->leak == LEAK_NONE && !session->needless &&
 		session->looks_used >= USES_ENOUGH &&
 		(session->state != SLOT_IDLE || session->since_us + 2 * threshold_us() > world.now_us);
 }
 
+/* Its service has come back to others after half as long, or closed them. */
+static bool
+may_come_back(const Session *leak)
+{
+	return leak->service->active_us < leak->active_us + 2 * leak->service->longest_rest_us;
+}
+
+/* Idle for half the threshold, and no leak, or this very one. */
+static bool
+is_idle_like(const Session *session, const Session *leak)
+{
+	return session->pid != 0 && session->visible && session->service == leak->service &&
+		session->state == SLOT_IDLE && !session->listens && !session->locks &&
+		session->found == LEAK_NONE &&
+		world.now_us > session->since_us + threshold_us() / 2;
+}
+
 /*
  * Nobody used it again, and its service has replaced it: not counting leaks, it
- * has more sessions than when this one was used last, and uses those.  That is
- * a leak only where one pool makes up the service: of several, one may have no
- * traffic any more, as the old one of a blue-green deployment.
+ * has more sessions than when this one was used last, and uses those; many of
+ * them, measured by how many lie idle like this one, and none that was opened for
+ * other reasons, as a reserve is.  That is a leak only where one pool makes up the service: of several, one may have no traffic any more, as
+ * the old one of a blue-green deployment.
  */
 static bool
 abandoned_holds(const Session *leak)
 {
 	int			newer = 0;
+	int			idle = 0;
 
 	if (leak->service->processes > 1 || world.now_us < leak->leaked_us + threshold_us() ||
-		leak->service->sessions - leak->service->lost <= leak->others_then)
+		leak->service->sessions - leak->service->lost <= leak->others_then || may_come_back(leak))
 		return false;
-	for (int i = 0; i < world.nslots && newer < NEWER_ENOUGH; i++)
+	for (int i = 0; i < world.nslots; i++)
+	{
 		newer += is_newer(&world.sessions[i], leak);
-	return newer >= NEWER_ENOUGH;
+		idle += is_idle_like(&world.sessions[i], leak);
+	}
+	return newer >= (leak->looks_used < USES_ENOUGH ? 3 : 2) * Max(idle, 1);
 }
 
 /*
@@ -109,7 +130,7 @@ static bool
 growth_holds(const Session *leak)
 {
 	return leak->service->occasions >= leak_growth_min(SLOTS) &&
-		world.now_us >= leak->leaked_us + threshold_us();
+		world.now_us >= leak->leaked_us + threshold_us() && !may_come_back(leak);
 }
 
 static bool
@@ -242,7 +263,9 @@ score_undecided(const Session *session)
 
 	if (world.now_us > session->leaked_us + threshold_us())
 	{
-		if (session->leak == LEAK_GROWTH)
+		if (may_come_back(session))
+			doubt = DOUBT_RESTS;
+		else if (session->leak == LEAK_GROWTH)
 			doubt = DOUBT_FEW;
 		else if (session->leak == LEAK_ABANDONED)
 			doubt = session->service->processes > 1 ? DOUBT_POOLS : DOUBT_COLD;
@@ -254,12 +277,45 @@ score_undecided(const Session *session)
 static void
 score_rest(const Session *session)
 {
-	uint64		until_us = session->pid != 0 && session->since_us > session->seen_since_us ?
-		session->since_us : world.now_us;
+	Service    *service = session->service;
 
 	if (session->leak == LEAK_NONE && session->seen_idle && session->seen_since_us != 0)
-		session->service->longest_rest_us = Max(session->service->longest_rest_us,
-												until_us - session->seen_since_us);
+		service->longest_rest_us = Max(service->longest_rest_us, service->active_us - session->active_us);
+}
+
+/*
+ * It lay idle, and is used now: those that its service opened meanwhile, up to the
+ * last look, were opened for other reasons than want of a session.
+ */
+static void
+score_needless(const Session *session)
+{
+	uint64		from_us = session->seen_since_us + 50 * MS;
+	uint64		to_us = world.now_us - task->interval_ms * MS;
+
+	if (!session->seen_idle || session->leak != LEAK_NONE || session->service->newest_us <= from_us)
+		return;
+	for (int i = 0; i < world.nslots; i++)
+	{
+		Session    *other = &world.sessions[i];
+
+		other->needless |= other->service == session->service &&
+			other->opened_us > from_us && other->opened_us < to_us;
+	}
+}
+
+/* While it is used its service is active. */
+static void
+score_active(Session *session)
+{
+	Service    *service = session->service;
+
+	if (session->state == SLOT_IDLE && session->seen_since_us == session->since_us)
+		return;
+	if (service->active_at_us != world.now_us)
+		service->active_us += task->interval_ms * MS;
+	service->active_at_us = world.now_us;
+	session->active_us = service->active_us;
 }
 
 /* The story of a session is over. */
@@ -300,6 +356,18 @@ score_session(Session *session)
 	}
 }
 
+/* What holds for a moment only is no definition: services churn. */
+static void
+score_due(Session *session)
+{
+	if (!definition_holds(session))
+		session->holds = 0;
+	else if (session->holds++ == 0)
+		session->holds_us = due_since(session);
+	if (session->holds >= HOLDS_ENOUGH)
+		session->due_us = session->holds_us;
+}
+
 static void
 score_look(Session *session, const LeakTrack *track)
 {
@@ -307,14 +375,17 @@ score_look(Session *session, const LeakTrack *track)
 	{
 		session->looks_used++;
 		score_rest(session);
+		score_needless(session);
 	}
+	session->service->newest_us = Max(session->service->newest_us, session->opened_us);
+	score_active(session);
 	session->seen_since_us = session->since_us;
 	session->seen_idle = session->state == SLOT_IDLE;
 	if (session->alarm >= 0 &&
 		session->since_us > (uint64) ((task->score.notes[session->alarm].at_s) * SECOND) + HOUR)
 		score_used(session, false);
-	if (session->leak != LEAK_NONE && session->due_us == 0 && definition_holds(session))
-		session->due_us = due_since(session);
+	if (session->leak != LEAK_NONE && session->due_us == 0)
+		score_due(session);
 	if (track->rule == LEAK_NONE)
 		return;
 	if (session->leak == LEAK_NONE)

@@ -25,6 +25,7 @@ typedef enum Doubt
 	DOUBT_BRIEF,
 	DOUBT_FEW,
 	DOUBT_COLD,
+	DOUBT_RESTS,
 	DOUBT_POOLS
 } Doubt;
 

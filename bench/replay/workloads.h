@@ -29,6 +29,7 @@ typedef struct Workload
 	double		hours;
 	bool		nothing_held;	/* no pool that connections are taken from */
 	const char *what;			/* and why it is healthy */
+	const char *hard;			/* why more is asked here than the rules can do; NULL: it is not */
 } Workload;
 
 extern const Workload *const workload_sets[];

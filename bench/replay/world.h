@@ -25,7 +25,10 @@ typedef struct Service
 	uint64		hash;
 	int			sessions;
 	int			lost;			/* of those: given up or leaked */
-	uint64		longest_rest_us;	/* after which one was used again, or closed */
+	uint64		active_us;		/* time in which any of them was used */
+	uint64		active_at_us;	/* the last look at which one was */
+	uint64		newest_us;		/* when the last one was opened */
+	uint64		longest_rest_us;	/* of that time, after which one was used again, or closed */
 	int			occasions;		/* on which those were opened */
 	uint64		occasion_us;	/* the last one */
 	int			processes;		/* with a pool each, that ever were there at once */
@@ -58,11 +61,15 @@ typedef struct Session
 	uint64		expires_us;
 
 	/* The truth. */
+	bool		needless;		/* opened while one lay idle that was used later */
 	bool		lost;			/* its pool does not count it any more */
 	LeakRule	leak;			/* LEAK_NONE: somebody will use or close it */
 	bool		held;			/* for longer than the threshold, but on purpose */
 	uint64		leaked_us;		/* when it was used last */
+	uint64		active_us;		/* of its service, when it was used last */
 	uint64		due_us;			/* when the definition held first; 0 = not yet */
+	uint64		holds_us;		/* since when it has held now, for that many looks */
+	int			holds;
 	int			others_then;	/* of its service, not leaked, when it was */
 	LeakRule	found;			/* by which rule, while it was a leak */
 	unsigned	alarms;			/* rules that named it while it was none, by bit */

@@ -106,7 +106,7 @@ heal_strategies_check(char **newval, void **extra, GucSource source)
 		GUC_check_errdetail("List syntax is invalid.");
 		return false;
 	}
-	order = malloc(sizeof(int) * (STRATEGIES + 1));
+	order = compat_guc_malloc(sizeof(int) * (STRATEGIES + 1));
 	if (order == NULL)
 		return false;
 	foreach(lc, names)
@@ -120,7 +120,7 @@ heal_strategies_check(char **newval, void **extra, GucSource source)
 		{
 			GUC_check_errdetail("\"%s\" %s.", (char *) lfirst(lc), again ? "is named twice" : "is no strategy");
 			GUC_check_errhint("Strategies are: %s.", DEFAULT_STRATEGIES);
-			free(order);
+			compat_guc_free(order);
 			return false;
 		}
 		order[n++] = strategy;

@@ -175,6 +175,17 @@ is_kept_in_use(const LeakWatch *watch, const LeakTrack *track)
 		watch->looked_us <= used_us(watch, track) + 2 * threshold_us(track);
 }
 
+/* Returns how many groups a table needs; it is begun anew when half of them are taken. */
+int
+leak_groups_max(int nslots)
+{
+	int			n = 16;
+
+	while (n < 4 * nslots)
+		n *= 2;
+	return n;
+}
+
 /*
  * A new look: nothing of it has been added up yet.  Sessions that were closed
  * before show how long idle ones are kept; unless most were, which is the end of
@@ -251,9 +262,13 @@ sessions_alive(const LeakWatch *watch, const LeakGroup *group, const LeakTrack *
 static void
 leak_suspect(LeakWatch *watch, LeakTrack *track, LeakRule rule)
 {
-	if (track->counted != rule)
+	/* A new watcher may find by another rule what is counted already. */
+	if (track->counted == LEAK_NONE)
+	{
 		watch->counts[rule].found++;
-	track->rule = track->counted = rule;
+		track->counted = rule;
+	}
+	track->rule = rule;
 	track->suspected_us = watch->looked_us;
 	track->evidence = (LeakEvidence) {
 		.threshold_ms = track->threshold_ms,
@@ -472,7 +487,10 @@ starts_sort(LeakWatch *watch, const LeakGroup *group,
 	return starts;
 }
 
-/* Are at least n of those that are kept in use newer than the last use of this one? */
+/*
+ * Are at least n of those that are kept in use newer than the last use of this
+ * one?  What was before the watch began is no evidence.
+ */
 static bool
 has_newer(LeakWatch *watch, const LeakTrack *track, int n)
 {
@@ -482,7 +500,8 @@ has_newer(LeakWatch *watch, const LeakTrack *track, int n)
 		return false;
 	if (group->keepers_us == NULL)
 		group->keepers_us = starts_sort(watch, group, is_kept_in_use, &group->keepers);
-	return group->keepers >= n && group->keepers_us[n - 1] > used_us(watch, track);
+	return group->keepers >= n &&
+		group->keepers_us[n - 1] > Max(used_us(watch, track), group->watched_us);
 }
 
 static bool
@@ -612,8 +631,8 @@ leak_judge(LeakWatch *watch)
 }
 
 /*
- * A new watcher does not take over what the one before it suspected: it will
- * find the same again, if it is still so.
+ * A new watcher takes over what the one before it saw, but not what that one
+ * suspected: it will find the same, if it is still so.
  */
 void
 leak_forget(LeakWatch *watch)
@@ -622,4 +641,7 @@ leak_forget(LeakWatch *watch)
 	{
 		watch->tracks[i].rule = LEAK_NONE;
 	}
+	watch->taken = 0;
+	for (int i = 0; i < watch->ngroups; i++)
+		watch->taken += watch->groups[i].taken;
 }

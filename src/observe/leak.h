@@ -137,7 +137,7 @@ typedef struct LeakWatch
 	int			growth_min;		/* forgotten sessions that are a growth */
 	LeakTrack  *tracks;			/* nslots of them */
 	LeakCounts *counts;			/* LEAK_RULES of them */
-	int			ngroups;		/* a power of 2, at least 4 times nslots */
+	int			ngroups;		/* leak_groups_max() */
 	int			taken;			/* groups that are */
 	LeakGroup  *groups;
 	uint64	   *starts;			/* twice nslots of them */
@@ -152,6 +152,7 @@ extern void leak_note(LeakWatch *watch, int number, const LeakLook *look, Timest
 extern void leak_judge(LeakWatch *watch);
 
 extern void leak_forget(LeakWatch *watch);
+extern int	leak_groups_max(int nslots);
 extern int	leak_growth_min(int nslots);
 extern int	leak_growth_spacing_ms(int threshold_ms);
 extern int64 leak_held_ms(const LeakTrack *track, uint64 now_us);

@@ -308,7 +308,7 @@ figure_suspects(LeakRule rule)
 	uint64		n = 0;
 
 	for (int i = 0; i < MaxConnections; i++)
-		n += leak_tracks[i].rule == rule;
+		n += suspect_counted(&leak_tracks[i]) == rule;
 	return n;
 }
 

@@ -14,7 +14,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -69,11 +68,11 @@ suspects_init(void)
 	watch.growth_min = leak_growth_min(MaxConnections);
 	watch.tracks = leak_tracks;
 	watch.counts = shared->observed.leaks;
-	watch.ngroups = (int) pg_nextpower2_32(Max(4 * MaxConnections, 16));
-	watch.groups = MemoryContextAllocExtended(TopMemoryContext, sizeof(LeakGroup) * watch.ngroups,
-											  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	watch.ngroups = leak_groups_max(MaxConnections);
+	watch.groups = leak_groups;
 	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	watch.looked_us = shared->observed.leaks_looked_us;
 	leak_forget(&watch);
 	LWLockRelease(shared->observe_lock);
 }
@@ -211,10 +210,11 @@ suspects_look(const Slot *slots)
 	if (gone == NULL)
 		gone = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
 	peers_update(slots, gone);
-	leak_look_begin(&watch, now_us, now_us > watch.looked_us + BLIND_US(sample_interval));
+	leak_look_begin(&watch, now_us, watch.looked_us == 0 || now_us > watch.looked_us + BLIND_US(sample_interval));
 	for (int i = 0; i < MaxConnections; i++)
 		slot_note(i, &slots[i], gone[i], now);
 	leak_judge(&watch);
+	shared->observed.leaks_looked_us = now_us;
 	shared->observed.leak_limits.client_errno = peer_errno();
 	lives_note(now_us);
 }
@@ -231,6 +231,16 @@ suspects_note_limits(void)
 	limits->idle_ms = IdleSessionTimeout;
 	limits->client_check_ms = client_connection_check_interval;
 	LWLockRelease(shared->observe_lock);
+}
+
+/*
+ * Returns by which rule the session was found and is suspected still; LEAK_NONE if
+ * it is not, or was told to end.
+ */
+LeakRule
+suspect_counted(const LeakTrack *track)
+{
+	return track->healed_us == 0 ? track->counted : LEAK_NONE;
 }
 
 /*
@@ -408,7 +418,7 @@ pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
 	memcpy(counts, shared->observed.leaks, sizeof(counts));
 	limits = shared->observed.leak_limits;
 	for (int i = 0; i < MaxConnections; i++)
-		suspects[leak_tracks[i].rule]++;
+		suspects[suspect_counted(&leak_tracks[i])]++;
 	LWLockRelease(shared->observe_lock);
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
 	{
@@ -438,6 +448,9 @@ suspects_reset(void)
 
 	memset(counts, 0, sizeof(shared->observed.leaks));
 	for (int i = 0; i < MaxConnections; i++)
+	{
+		leak_tracks[i].counted = suspect_counted(&leak_tracks[i]);
 		if (leak_tracks[i].counted != LEAK_NONE)
 			counts[leak_tracks[i].counted].found++;
+	}
 }

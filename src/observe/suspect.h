@@ -17,6 +17,7 @@ extern void suspects_init(void);
 extern void suspects_look(const Slot *slots);
 extern void suspects_note_limits(void);
 
+extern LeakRule suspect_counted(const LeakTrack *track);
 extern LeakRule suspect_rule(int number, const Slot *slot);
 extern void suspect_evidence(const LeakTrack *track, uint64 now_us, char *text);
 extern RunSlot *slot_run(const Slot *slot);

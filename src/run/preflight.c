@@ -120,7 +120,9 @@ static int
 connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *census)
 {
 	const Options *options = &plan->options;
-	int			services = Max(scenario->services, 1);
+	int			pools = scenario->pools > 0 ? scenario->pools : Max(scenario->services, 1);
+	int			others = scenario->spare_sessions +
+		(scenario->grows ? leak_growth_min(MaxConnections) : 0);
 	int			needed = 0;
 	char	   *asked = NULL;
 
@@ -133,12 +135,11 @@ connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *
 			asked = psprintf("option \"role_limit\" is %d", needed);
 			break;
 		case TARGET_POOL:
-			needed = services * (int) (options->pool_size + options->max_overflow) +
-				scenario->spare_sessions;
+			needed = pools * (int) (options->pool_size + options->max_overflow) + others;
 			asked = psprintf("the run needs %d connections (pool_size " INT64_FORMAT
 							 ", max_overflow " INT64_FORMAT ", services %d, other sessions %d)",
 							 needed, options->pool_size, options->max_overflow,
-							 services, scenario->spare_sessions);
+							 pools, others);
 			break;
 	}
 	require_room(plan->target, census, needed, asked);

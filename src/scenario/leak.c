@@ -415,11 +415,13 @@ leak_require(const Options *options)
 const Scenario scenario_leak = {
 	.name = "leak",
 	.summary = "operations that fail, then leaks of every kind beside innocent sessions; the monitor finds them and takes them back",
-	.effect = "opens pool_size + max_overflow + 19 connections, of which it leaks most",
+	.effect = "opens pool_size + max_overflow + 4 connections, and 5 to 16 more that it forgets",
 	.default_target = TARGET_POOL,
 	.targets = 1 << TARGET_POOL,
 	.services = 2,
-	.spare_sessions = PARTS - POOL_PARTS + FORGOTTEN_MAX,
+	.pools = 1,
+	.spare_sessions = PARTS - POOL_PARTS + 1,
+	.grows = true,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {4, 4, 4}},
 		{"max_overflow", {2, 2, 2}},

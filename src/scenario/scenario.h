@@ -135,7 +135,9 @@ typedef struct Scenario
 	TargetKind	default_target;
 	int			targets;		/* all that it can aim at: a set of 1 << TargetKind */
 	int			services;		/* roles and pools of its own, 0 counts as 1 */
-	int			spare_sessions; /* that it opens beside those of its pools */
+	int			pools;			/* of its pools that are used up; 0: all of them */
+	int			spare_sessions; /* that it opens beside those of its pools ... */
+	bool		grows;			/* ... and as many more as are a growth here */
 	const OptionDefault *options;	/* its own ones, ended by a name of NULL */
 	bool		bare;			/* and it has no others */
 
