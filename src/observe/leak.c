@@ -44,7 +44,6 @@
  */
 #define NEWER_MIN		2
 #define NEWER_MIN_UNUSED	3
-#define USES_MIN		3
 
 /*
  * So many sessions are a growth; on a small server a sixth of its slots.
@@ -171,7 +170,7 @@ used_us(const LeakWatch *watch, const LeakTrack *track)
 static bool
 is_kept_in_use(const LeakWatch *watch, const LeakTrack *track)
 {
-	return track->uses >= USES_MIN && !track->needless &&
+	return track->uses >= LEAK_USES_MIN && !track->needless &&
 		watch->looked_us <= used_us(watch, track) + 2 * threshold_us(track);
 }
 
@@ -303,7 +302,7 @@ leak_end(LeakWatch *watch, LeakTrack *track)
 		if (track->state == SLOT_IDLE && !track->on_purpose)
 			group->closing_us = Max(group->closing_us, rested_us(group, track));
 	}
-	if (track->uses >= USES_MIN)
+	if (track->uses >= LEAK_USES_MIN)
 	{
 		group->ended++;
 		group->longest_us = Max(group->longest_us, watch->looked_us - track->started_us);
@@ -508,7 +507,7 @@ static bool
 judge_abandoned(LeakWatch *watch, LeakTrack *track)
 {
 	const LeakGroup *group = &watch->groups[track->group];
-	int			newer = (track->uses < USES_MIN ? NEWER_MIN_UNUSED : NEWER_MIN) * Max(group->idle, 1);
+	int			newer = (track->uses < LEAK_USES_MIN ? NEWER_MIN_UNUSED : NEWER_MIN) * Max(group->idle, 1);
 
 	if (!lies_lost(watch, track) || sessions_alive(watch, group, track) <= track->sessions_then ||
 		!has_newer(watch, track, newer))

@@ -15,6 +15,7 @@
 #include "held.h"
 #include "load/stall.h"
 #include "observe/census.h"
+#include "observe/leak.h"
 
 #define KEEP_TURN_MS	100		/* between two looks while nothing happens */
 #define APART_MS		350		/* from the last use of the abandoned to their companions */
@@ -175,6 +176,27 @@ hold_grow(Hold *hold)
 	}
 }
 
+/*
+ * Uses those that were asked for some more times, so far apart that the monitor
+ * sees each: what has never been used again may be a pool's reserve.
+ */
+static void
+hold_use(Hold *hold)
+{
+	Run		   *run = hold->run;
+
+	for (int round = 0; round < LEAK_USES_MIN; round++)
+	{
+		int			ready = hold->ready + hold->n;
+
+		wait_until(run, hold->error_code != 0, leak_use_pause_ms());
+		for (int i = 0; i < hold->n; i++)
+			held_use(&hold->held[i]);
+		wait_until(run, hold->ready >= ready || hold->error_code != 0, run->plan.options.timeout_ms);
+		hold_require_all(hold);
+	}
+}
+
 /* The service opens other sessions, and goes on using those. */
 static void
 hold_add_companions(Hold *hold)
@@ -228,6 +250,7 @@ hold_set_up(Hold *hold)
 		hold_open(hold, 0, hold->n);
 	if (state == HOLD_ABANDONED)
 	{
+		hold_use(hold);
 		wait_until(hold->run, hold->error_code != 0, APART_MS);
 		hold_add_companions(hold);
 	}
