@@ -119,7 +119,7 @@ abandoned_holds(const Session *leak)
 		newer += is_newer(&world.sessions[i], leak);
 		idle += is_idle_like(&world.sessions[i], leak);
 	}
-	return newer >= (leak->looks_used < USES_ENOUGH ? 3 : 2) * Max(idle, 1);
+	return newer >= Max(3, 2 * idle);
 }
 
 /*

@@ -39,8 +39,7 @@
 /* A session that was told to end and has not is told again after that. */
 #define AGAIN_US		(10 * INT64CONST(1000000))
 
-/* What a strategy needs less than a second for it may do in one look. */
-#define RATE_US			(1000 * 1000)
+#define SECOND_US		(1000 * 1000)
 
 typedef struct Strategy
 {
@@ -79,6 +78,7 @@ static int *heal_order;
 
 static uint64 told;				/* acts that this process has logged */
 static uint64 looked_us;
+static uint64 allowed_us[STRATEGIES];	/* when each may act again */
 
 PG_FUNCTION_INFO_V1(pool_exhaust_heal);
 PG_FUNCTION_INFO_V1(pool_exhaust_heals_rows);
@@ -231,6 +231,12 @@ slot_is_suspect(int number, Slot *slot)
 		slot->state == track->state && slot->state_since == track->state_since;
 }
 
+static bool
+was_told(const LeakTrack *track, uint64 now_us)
+{
+	return track->healed_us != 0 && now_us <= track->healed_us + AGAIN_US;
+}
+
 /*
  * Ends the session, if it still is what it was when it was judged.  The lock also
  * keeps two healers apart.  Returns whether it did.
@@ -244,7 +250,7 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 	bool		acted;
 
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
-	acted = (track->healed_us == 0 || now_us > track->healed_us + AGAIN_US) &&
+	acted = !was_told(track, now_us) &&
 		strategy_is_for(&strategies[strategy], track) && slot_is_suspect(number, &slot) &&
 		slot.state != SLOT_ACTIVE && kill(slot.pid, SIGTERM) == 0;
 	if (acted)
@@ -309,6 +315,22 @@ heal_is_wanted(const Sight *sight, const Slot *slot)
 	return surplus(server->in_use, server->capacity) > healing(InvalidOid, sight->slots);
 }
 
+/* May the strategy act now, at its rate? */
+static bool
+strategy_may_act(int number, uint64 now_us)
+{
+	return allowed_us[number] <= now_us;
+}
+
+/* It has: what it did not use up before the last look it has lost. */
+static void
+strategy_acted(int number, uint64 now_us)
+{
+	uint64		from_us = Max(allowed_us[number], Min(looked_us, now_us));
+
+	allowed_us[number] = Max(from_us, now_us - Min(now_us, SECOND_US)) + SECOND_US / strategies[number].per_second;
+}
+
 /*
  * Lets one strategy end whom it may, no more than the rate allows.  Returns
  * whether there is anybody for it, now or when his time of grace is over.
@@ -317,8 +339,6 @@ static bool
 strategy_run(int number, const Sight *sight, uint64 now_us)
 {
 	const Strategy *strategy = &strategies[number];
-	uint64		elapsed_us = Min(now_us - looked_us, RATE_US);
-	int			left = (int) (((uint64) strategy->per_second * elapsed_us + RATE_US - 1) / RATE_US);
 	bool		found = false;
 
 	for (int i = 0; i < MaxConnections; i++)
@@ -328,14 +348,16 @@ strategy_run(int number, const Sight *sight, uint64 now_us)
 		uint64		grace_us = (uint64) track->threshold_ms * 10 * strategy->grace_percent;
 		char		service[SERVICE_LEN];
 
-		if (suspect_rule(i, slot) == LEAK_NONE || !strategy_is_for(strategy, track) ||
-			why_spared(track, slot) != NULL || !heal_is_wanted(sight, slot))
+		if (suspect_rule(i, slot) == LEAK_NONE || was_told(track, now_us) ||
+			!strategy_is_for(strategy, track) || why_spared(track, slot) != NULL ||
+			!heal_is_wanted(sight, slot))
 			continue;
 		found = true;
-		if (left == 0 || now_us < track->suspected_us + grace_us)
+		if (!strategy_may_act(number, now_us) || now_us < track->suspected_us + grace_us)
 			continue;
 		service_name(slot->role, slot->application_name, service);
-		left -= heal_act(i, service, number, now_us);
+		if (heal_act(i, service, number, now_us))
+			strategy_acted(number, now_us);
 	}
 	return found;
 }

@@ -37,13 +37,12 @@
 
 #include "leak.h"
 
-/*
- * So many newer ones speak against a session, each used again so often; and some
- * more if the session itself was not used as often: then it may be one that a
- * pool has in reserve.
- */
-#define NEWER_MIN		2
-#define NEWER_MIN_UNUSED	3
+/* At least so many newer ones speak against a session, each used again so often. */
+#define NEWER_MIN		3
+#define USES_MIN		3
+
+/* And so many for each that lies idle like it. */
+#define NEWER_FACTOR	2
 
 /*
  * So many sessions are a growth; on a small server a sixth of its slots.
@@ -60,8 +59,12 @@
 /* One that was used more often than that, for however short a time, was of a pool. */
 #define FORGOTTEN_USES	10
 
-/* Sessions that were opened after such a pause, or longer than the threshold, begin another growth. */
+/*
+ * Sessions that were opened after a pause so many times longer than usual, and twice
+ * the threshold, begin another growth; what is usual, so many must show.
+ */
 #define PAUSE_FACTOR	8
+#define PACE_MIN		4
 
 /* What is opened within an eighth of the threshold is one occasion; two of it count. */
 #define OCCASIONS		8
@@ -170,7 +173,7 @@ used_us(const LeakWatch *watch, const LeakTrack *track)
 static bool
 is_kept_in_use(const LeakWatch *watch, const LeakTrack *track)
 {
-	return track->uses >= LEAK_USES_MIN && !track->needless &&
+	return track->uses >= USES_MIN && !track->needless &&
 		watch->looked_us <= used_us(watch, track) + 2 * threshold_us(track);
 }
 
@@ -247,6 +250,8 @@ leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind)
 	{
 		memset(watch->groups, 0, sizeof(LeakGroup) * watch->ngroups);
 		watch->taken = 0;
+		for (int i = 0; i < watch->nslots; i++)
+			watch->tracks[i].active_us = 0;
 	}
 }
 
@@ -282,11 +287,14 @@ leak_clear(LeakWatch *watch, LeakTrack *track, bool alive)
 {
 	LeakCounts *counts = &watch->counts[track->counted];
 
-	if (track->counted != LEAK_NONE && alive)
-		counts->unleaked++;
-	else if (track->counted != LEAK_NONE && track->healed_us == 0)
-		counts->ended++;
+	/* Who was told to end is counted as healed. */
+	if (track->counted != LEAK_NONE && track->healed_us == 0)
+	{
+		counts->unleaked += alive;
+		counts->ended += !alive;
+	}
 	track->rule = track->counted = LEAK_NONE;
+	track->healed_us = 0;
 }
 
 /* A session has ended. */
@@ -295,18 +303,18 @@ leak_end(LeakWatch *watch, LeakTrack *track)
 {
 	LeakGroup  *group = &watch->groups[group_find(watch, track->service)];
 
-	leak_clear(watch, track, false);
 	if (track->healed_us == 0)
 	{
 		group->closed++;
 		if (track->state == SLOT_IDLE && !track->on_purpose)
 			group->closing_us = Max(group->closing_us, rested_us(group, track));
 	}
-	if (track->uses >= LEAK_USES_MIN)
+	if (track->uses >= USES_MIN)
 	{
 		group->ended++;
 		group->longest_us = Max(group->longest_us, watch->looked_us - track->started_us);
 	}
+	leak_clear(watch, track, false);
 	memset(track, 0, sizeof(*track));
 }
 
@@ -507,7 +515,7 @@ static bool
 judge_abandoned(LeakWatch *watch, LeakTrack *track)
 {
 	const LeakGroup *group = &watch->groups[track->group];
-	int			newer = (track->uses < LEAK_USES_MIN ? NEWER_MIN_UNUSED : NEWER_MIN) * Max(group->idle, 1);
+	int			newer = Max(NEWER_MIN, NEWER_FACTOR * group->idle);
 
 	if (!lies_lost(watch, track) || sessions_alive(watch, group, track) <= track->sessions_then ||
 		!has_newer(watch, track, newer))
@@ -524,9 +532,9 @@ static bool
 pause_before(const LeakGroup *group, int n, uint64 threshold_us)
 {
 	const uint64 *starts = group->forgotten_us;
-	uint64		pace_us = n > 1 ? (starts[0] - starts[n - 1]) / (n - 1) : 0;
 
-	return starts[n - 1] - starts[n] > Max(PAUSE_FACTOR * pace_us, 2 * threshold_us);
+	return n >= PACE_MIN &&
+		starts[n - 1] - starts[n] > Max(PAUSE_FACTOR * (starts[0] - starts[n - 1]) / (n - 1), 2 * threshold_us);
 }
 
 /*
@@ -603,8 +611,8 @@ track_judge(LeakWatch *watch, LeakTrack *track)
 		leak_suspect(watch, track, LEAK_IDLE_IN_TRANSACTION);
 	else if (track->client_gone && track->state == SLOT_ACTIVE && held_too_long(watch, track))
 		leak_suspect(watch, track, LEAK_DEAD_CLIENT);
-	else if (!judge_abandoned(watch, track))
-		judge_growth(watch, track);
+	else if (!judge_abandoned(watch, track) && !judge_growth(watch, track) && track->counted != LEAK_NONE)
+		leak_clear(watch, track, true); /* a watcher before this one suspected it */
 }
 
 #define foreach_track(watch, number) \

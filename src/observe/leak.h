@@ -22,9 +22,6 @@ typedef enum LeakRule
 
 #define LEAK_RULES (LEAK_DEAD_CLIENT + 1)
 
-/* A session that was used again less often may be one that a pool has in reserve. */
-#define LEAK_USES_MIN	3
-
 extern const char *const leak_rule_names[LEAK_RULES];
 
 /* What one look says of the session in a slot. */

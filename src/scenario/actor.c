@@ -13,29 +13,11 @@ actor_session(Actor *actor)
 	return actor->request.pool != NULL ? actor->request.session : &actor->own;
 }
 
-static void actor_answered(void *arg, const QueryResult *result);
-
-static void
-actor_do_again(Alarm *alarm)
-{
-	Actor	   *actor = alarm->owner;
-
-	if (!actor->lost)
-		session_query(actor_session(actor), actor->sql, 0, actor_answered, actor);
-}
-
 static void
 actor_answered(void *arg, const QueryResult *result)
 {
 	Actor	   *actor = arg;
 
-	if (actor->uses-- > 0)
-	{
-		actor->again.ring = actor_do_again;
-		actor->again.owner = actor;
-		alarm_set(actor->clock, &actor->again, loop_now_us() + leak_use_pause_ms() * INT64CONST(1000));
-		return;
-	}
 	actor->done = actor->at_work = true;
 	if (actor->gives_back)
 		pool_give_back(&actor->request);

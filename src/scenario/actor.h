@@ -17,9 +17,6 @@ typedef struct Actor
 	LeakRule	leaks;			/* by which rule it must be found; LEAK_NONE: it is innocent */
 	bool		lasts;			/* its statement does; it is at work once it has sent it */
 	bool		gives_back;		/* when its statement has ended */
-	int			uses;			/* times that it does it again before it is at work */
-	AlarmClock *clock;			/* of those that do something again */
-	Alarm		again;
 	int			pid;
 	bool		asked;
 	bool		at_work;		/* it is in the state that it is to be in */

@@ -125,14 +125,6 @@ static const RequestEvents held_events = {
 	.lost = held_lost,
 };
 
-/* Uses it once more, if it is still there. */
-void
-held_use(Held *held)
-{
-	if (held->request.session != NULL && held->request.session->done == NULL)
-		session_query(held->request.session, USED_ONCE, 0, held_answered, held);
-}
-
 /* It is used again in a moment. */
 void
 companion_rest(Held *held)

@@ -36,7 +36,6 @@ typedef struct Hold
 } Hold;
 
 extern void held_init(Held *held, Hold *hold);
-extern void held_use(Held *held);
 extern void hold_count(Hold *hold, int alive);
 extern void companion_rest(Held *held);
 

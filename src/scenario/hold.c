@@ -15,7 +15,6 @@
 #include "held.h"
 #include "load/stall.h"
 #include "observe/census.h"
-#include "observe/leak.h"
 
 #define KEEP_TURN_MS	100		/* between two looks while nothing happens */
 #define APART_MS		350		/* from the last use of the abandoned to their companions */
@@ -38,7 +37,7 @@ const HoldKind hold_kinds[HOLD_STATES] = {
 	[HOLD_LOCK_WAIT] = {"lock wait", .beside = 1, .lasts = true,
 	.wait_event = PG_WAIT_LOCK, .wait_mask = WAIT_CLASS},
 	[HOLD_AUTHENTICATING] = {"authenticating", .stalls = true},
-	[HOLD_ABANDONED] = {"abandoned", .only_leaks = true, .beside = 2, .beside_each = true,
+	[HOLD_ABANDONED] = {"abandoned", .only_leaks = true, .beside = 3, .beside_each = 2,
 	.sql = USED_ONCE},
 	[HOLD_DEAD_CLIENT] = {"dead client", .only_leaks = true, .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
@@ -176,27 +175,6 @@ hold_grow(Hold *hold)
 	}
 }
 
-/*
- * Uses those that were asked for some more times, so far apart that the monitor
- * sees each: what has never been used again may be a pool's reserve.
- */
-static void
-hold_use(Hold *hold)
-{
-	Run		   *run = hold->run;
-
-	for (int round = 0; round < LEAK_USES_MIN; round++)
-	{
-		int			ready = hold->ready + hold->n;
-
-		wait_until(run, hold->error_code != 0, leak_use_pause_ms());
-		for (int i = 0; i < hold->n; i++)
-			held_use(&hold->held[i]);
-		wait_until(run, hold->ready >= ready || hold->error_code != 0, run->plan.options.timeout_ms);
-		hold_require_all(hold);
-	}
-}
-
 /* The service opens other sessions, and goes on using those. */
 static void
 hold_add_companions(Hold *hold)
@@ -250,7 +228,6 @@ hold_set_up(Hold *hold)
 		hold_open(hold, 0, hold->n);
 	if (state == HOLD_ABANDONED)
 	{
-		hold_use(hold);
 		wait_until(hold->run, hold->error_code != 0, APART_MS);
 		hold_add_companions(hold);
 	}

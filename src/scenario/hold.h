@@ -12,8 +12,8 @@ typedef struct HoldKind
 {
 	const char *name;
 	bool		only_leaks;		/* a kind of leak, and no state of a connection */
-	int			beside;			/* sessions that it opens beside those ... */
-	bool		beside_each;	/* ... beside each of them */
+	int			beside;			/* sessions that it opens beside those, at least */
+	int			beside_each;	/* and beside each of them */
 	bool		stalls;			/* its logins never come through */
 	const char *sql;			/* what each session runs; NULL: that depends */
 	bool		lasts;			/* and goes on running, as long as the hold does */
@@ -33,7 +33,7 @@ hold_beside(const HoldPlan *plan)
 {
 	const HoldKind *kind = &hold_kinds[plan->state];
 
-	return kind->beside * (kind->beside_each ? plan->connections : 1);
+	return Max(kind->beside, kind->beside_each * plan->connections);
 }
 
 static inline int

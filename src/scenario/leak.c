@@ -29,12 +29,10 @@ typedef enum Part
 #define PARTS		(LISTENER + 1)
 #define POOL_PARTS	(ABANDONED + 1)
 
-/* Clients that are at work. */
-#define STRANGER	0			/* of the second service */
-#define EARLY		1			/* of the first one, like those that follow */
-#define COMPANION	2			/* the first of those that come later */
+/* Clients that are at work: one of the second service, and some of the first. */
 #define WORKERS		4
-#define POOL_WORKERS (WORKERS - EARLY)
+#define STRANGER	0
+#define POOL_WORKERS (WORKERS - 1)
 
 /* The second service opens connections and forgets them, that many at the most. */
 #define FORGOTTEN_MAX	16
@@ -54,7 +52,7 @@ typedef struct Story
 	int			nsuspects;
 } Story;
 
-/* Twenty operations, some of which fail: each gives its connection back. */
+/* Operations, some of which fail: each gives its connection back. */
 static void
 operate(Run *run)
 {
@@ -67,7 +65,7 @@ operate(Run *run)
 
 	phase(run, "operate");
 	load_work(run, &config, options->work_ms);
-	config.clients = (int) Min(options->operations, options->pool_size);
+	config.clients = (int) Min(options->operations, POOL_PARTS);	/* opens a connection for each leak */
 	config.operations = (int) ((options->operations + config.clients - 1) / config.clients);
 	load = load_create(&config);
 	run_progress(run, &load->ended, config.clients * config.operations);
@@ -99,8 +97,7 @@ cast(Story *story)
 
 	parts[IN_TRANSACTION] = (Actor) {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
 	parts[ABORTED] = (Actor) {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
-	parts[ABANDONED] = (Actor) {.sql = "SELECT 1", .leaks = LEAK_ABANDONED,
-	.uses = LEAK_USES_MIN, .clock = &run->clock};
+	parts[ABANDONED] = (Actor) {.sql = "SELECT 1", .leaks = LEAK_ABANDONED};
 	parts[DEAD] = (Actor) {.sql = report, .lasts = true, .leaks = LEAK_DEAD_CLIENT};
 	parts[REPORT] = (Actor) {.sql = report, .lasts = true};
 	parts[LISTENER] = (Actor) {.sql = "LISTEN pool_exhaust_leak"};
@@ -127,12 +124,11 @@ require_parts(Story *story)
 }
 
 /*
- * One worker of the first service and one of the second are there all the time, so
- * that nothing lies idle that is used later.  The others come when the leaks are
- * there, and open a connection each.
+ * The rest of the pool works: a client to each connection that is left, and each
+ * of those is opened now.  The second service works beside what it forgets.
  */
 static void
-begin_work(Story *story, int from, int to)
+begin_work(Story *story)
 {
 	Run		   *run = story->run;
 	LoadConfig	config = load_of(run, &run->services[0]);
@@ -142,7 +138,7 @@ begin_work(Story *story, int from, int to)
 	config.exponential = true;
 	config.failing_percent = 0;
 	config.clients = 1;
-	for (int i = from; i < to; i++)
+	for (int i = 0; i < WORKERS; i++)
 	{
 		config.pool = run->services[i == STRANGER].pool;
 		config.seed = run->plan.options.seed + i;
@@ -236,7 +232,6 @@ leak(Story *story)
 	int64		find_ms = 5 * options->leak_threshold_ms + 10 * sample_interval + SETTLE_TIMEOUT_MS;
 
 	phase(run, "leak");
-	begin_work(story, STRANGER, COMPANION);
 	for (int i = 0; i < POOL_PARTS; i++)
 		actor_take(&story->parts[i], run->pool);
 	for (int i = POOL_PARTS; i < PARTS; i++)
@@ -244,7 +239,7 @@ leak(Story *story)
 	require_parts(story);
 	if (!run_fault(run, FAULT_MISS_LEAK))
 		actor_vanish(&story->parts[DEAD]);
-	begin_work(story, COMPANION, WORKERS);
+	begin_work(story);
 	run_progress(run, &story->nsuspects, story->leaks);
 	wait_until(run, look_for_suspects(story) >= story->leaks, find_ms);
 	phase_end(run);
@@ -260,7 +255,7 @@ rest(Story *story)
 	int64		rest_ms = run->plan.options.leak_threshold_ms + 3 * sample_interval;
 
 	phase(run, "rest");
-	load_end(run, story->workers[EARLY], SETTLE_TIMEOUT_MS);
+	load_end(run, story->workers[STRANGER + 1], SETTLE_TIMEOUT_MS);
 	wait_until(run, look_for_suspects(story) > story->leaks, rest_ms);
 	phase_end(run);
 	phase_note(run, "a client stays away, and its connection lies idle");

@@ -39,10 +39,3 @@ run_roles(const Run *run, Oid *roles)
 		roles[i] = run->services[i].role;
 	return run->nservices;
 }
-
-/* So far apart must two uses of a session be for the monitor to see them as two, in milliseconds. */
-int
-leak_use_pause_ms(void)
-{
-	return sample_interval * 5 / 4 + 1;
-}

@@ -187,7 +187,6 @@ extern void workload_try(Run *run);
 extern void run_watch_leaks(Run *run);
 extern void run_heal(Run *run);
 extern int	run_roles(const Run *run, Oid *roles);
-extern int	leak_use_pause_ms(void);
 
 /* The run's own load: see loads.c. */
 extern LoadConfig load_of(Run *run, const RunService *service);
