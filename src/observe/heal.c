@@ -27,40 +27,18 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 #include "compat.h"
 #include "heal.h"
 #include "loop.h"
 #include "pulse.h"
 #include "run_pool.h"
-#include "suspect.h"
+#include "strategy.h"
 
 /* A session that was told to end and has not is told again after that. */
 #define AGAIN_US		(10 * INT64CONST(1000000))
 
 #define SECOND_US		(1000 * 1000)
-
-typedef struct Strategy
-{
-	const char *name;
-	LeakRule	rule;
-	bool		aborted;		/* of transactions that are idle: those that have failed */
-	int			grace_percent;	/* of the threshold, from suspicion to act */
-	int			per_second;
-} Strategy;
-
-/* Those that cost least come first: an aborted transaction has nothing to lose. */
-static const Strategy strategies[] = {
-	{"aborted_transaction", LEAK_IDLE_IN_TRANSACTION, true, 0, 10},
-	{"abandoned", LEAK_ABANDONED, false, 50, 5},
-	{"growth", LEAK_GROWTH, false, 50, 10},
-	{"idle_in_transaction", LEAK_IDLE_IN_TRANSACTION, false, 100, 2},
-};
-
-#define STRATEGIES		lengthof(strategies)
-#define NO_STRATEGY		(-1)
-#define DEFAULT_STRATEGIES "aborted_transaction, abandoned, growth, idle_in_transaction"
 
 static const struct config_enum_entry heal_modes[] = {
 	{"off", HEAL_OFF, false},
@@ -70,11 +48,6 @@ static const struct config_enum_entry heal_modes[] = {
 };
 
 static int	heal_mode = HEAL_OFF;
-static char *heal_strategies;
-static char *heal_exclude_roles;
-
-/* heal_strategies, as its check hook has read it: numbers, ended by NO_STRATEGY. */
-static int *heal_order;
 
 static uint64 told;				/* acts that this process has logged */
 static uint64 looked_us;
@@ -82,71 +55,6 @@ static uint64 allowed_us[STRATEGIES];	/* when each may act again */
 
 PG_FUNCTION_INFO_V1(pool_exhaust_heal);
 PG_FUNCTION_INFO_V1(pool_exhaust_heals_rows);
-
-static int
-strategy_find(const char *name)
-{
-	for (int i = 0; i < STRATEGIES; i++)
-		if (strcmp(strategies[i].name, name) == 0)
-			return i;
-	return NO_STRATEGY;
-}
-
-static bool
-heal_strategies_check(char **newval, void **extra, GucSource source)
-{
-	char	   *copy = pstrdup(*newval);
-	List	   *names;
-	int		   *order;
-	int			n = 0;
-	ListCell   *lc;
-
-	if (!SplitIdentifierString(copy, ',', &names))
-	{
-		GUC_check_errdetail("List syntax is invalid.");
-		return false;
-	}
-	order = compat_guc_malloc(sizeof(int) * (STRATEGIES + 1));
-	if (order == NULL)
-		return false;
-	foreach(lc, names)
-	{
-		int			strategy = strategy_find(lfirst(lc));
-		bool		again = false;
-
-		for (int i = 0; i < n; i++)
-			again |= order[i] == strategy;
-		if (strategy == NO_STRATEGY || again)
-		{
-			GUC_check_errdetail("\"%s\" %s.", (char *) lfirst(lc), again ? "is named twice" : "is no strategy");
-			GUC_check_errhint("Strategies are: %s.", DEFAULT_STRATEGIES);
-			compat_guc_free(order);
-			return false;
-		}
-		order[n++] = strategy;
-	}
-	order[n] = NO_STRATEGY;
-	*extra = order;
-	return true;
-}
-
-static void
-heal_strategies_assign(const char *newval, void *extra)
-{
-	heal_order = extra;
-}
-
-static bool
-heal_exclude_roles_check(char **newval, void **extra, GucSource source)
-{
-	char	   *copy = pstrdup(*newval);
-	List	   *names;
-
-	if (SplitIdentifierString(copy, ',', &names))
-		return true;
-	GUC_check_errdetail("List syntax is invalid.");
-	return false;
-}
 
 void
 heal_init(void)
@@ -156,69 +64,7 @@ heal_init(void)
 							 NULL,
 							 &heal_mode, HEAL_OFF, heal_modes,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("pool_exhaust.heal_strategies",
-							   "What the healer does, in this order.",
-							   "Strategies are: " DEFAULT_STRATEGIES ".",
-							   &heal_strategies, DEFAULT_STRATEGIES,
-							   PGC_SIGHUP, GUC_LIST_INPUT,
-							   heal_strategies_check, heal_strategies_assign, NULL);
-	DefineCustomStringVariable("pool_exhaust.heal_exclude_roles",
-							   "Roles whose sessions the healer never ends.",
-							   NULL,
-							   &heal_exclude_roles, "",
-							   PGC_SIGHUP, GUC_LIST_INPUT,
-							   heal_exclude_roles_check, NULL, NULL);
-}
-
-static bool
-strategy_is_for(const Strategy *strategy, const LeakTrack *track)
-{
-	return strategy->rule == track->rule &&
-		(track->rule != LEAK_IDLE_IN_TRANSACTION || strategy->aborted == track->aborted);
-}
-
-/* The strategy in force that deals with such a suspect, or NO_STRATEGY. */
-static int
-strategy_of(const LeakTrack *track)
-{
-	for (const int *s = heal_order; *s != NO_STRATEGY; s++)
-		if (strategy_is_for(&strategies[*s], track))
-			return *s;
-	return NO_STRATEGY;
-}
-
-static bool
-role_is_excluded(Oid role)
-{
-	char	   *copy = pstrdup(heal_exclude_roles);
-	List	   *names;
-	ListCell   *lc;
-	bool		excluded = false;
-
-	if (SplitIdentifierString(copy, ',', &names))
-		foreach(lc, names)
-			excluded |= get_role_oid(lfirst(lc), true) == role;
-	list_free(names);
-	pfree(copy);
-	return excluded;
-}
-
-/*
- * Why the session in the slot must be let alone; NULL if it may be ended.  Needs
- * a transaction.
- */
-static const char *
-why_spared(const LeakTrack *track, const Slot *slot)
-{
-	if (slot->state == SLOT_ACTIVE)
-		return "spared: it runs a statement";
-	if (strategy_of(track) == NO_STRATEGY)
-		return "spared: no strategy in pool_exhaust.heal_strategies";
-	if (superuser_arg(slot->role))
-		return "spared: a superuser";
-	if (role_is_excluded(slot->role))
-		return "spared: a role of pool_exhaust.heal_exclude_roles";
-	return NULL;
+	strategy_init();
 }
 
 /* Is the session there, and still in the state that it is suspected for? */
@@ -251,7 +97,7 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	acted = !was_told(track, now_us) &&
-		strategy_is_for(&strategies[strategy], track) && slot_is_suspect(number, &slot) &&
+		strategy_is_for(strategy, track) && slot_is_suspect(number, &slot) &&
 		slot.state != SLOT_ACTIVE && kill(slot.pid, SIGTERM) == 0;
 	if (acted)
 	{
@@ -338,18 +184,17 @@ strategy_acted(int number, uint64 now_us)
 static bool
 strategy_run(int number, const Sight *sight, uint64 now_us)
 {
-	const Strategy *strategy = &strategies[number];
 	bool		found = false;
 
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		const Slot *slot = &sight->slots[i];
 		const LeakTrack *track = &leak_tracks[i];
-		uint64		grace_us = (uint64) track->threshold_ms * 10 * strategy->grace_percent;
+		uint64		grace_us = (uint64) track->threshold_ms * 10 * strategies[number].grace_percent;
 		char		service[SERVICE_LEN];
 
 		if (suspect_rule(i, slot) == LEAK_NONE || was_told(track, now_us) ||
-			!strategy_is_for(strategy, track) || why_spared(track, slot) != NULL ||
+			!strategy_is_for(number, track) || strategy_why_spared(track, slot) != NULL ||
 			!heal_is_wanted(sight, slot))
 			continue;
 		found = true;
@@ -374,7 +219,7 @@ heal_look(const Sight *sight)
 
 	/* Names of roles must not be waited for. */
 	if (sight->readable && !ProcDiePending)
-		for (const int *s = heal_order; *s != NO_STRATEGY; s++)
+		for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
 			if (strategy_run(*s, sight, now_us))
 				break;
 	looked_us = now_us;
@@ -486,7 +331,7 @@ heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakTrack *track, bool dry
 		return;
 	service_name(slot.role, slot.application_name, service);
 	suspect_evidence(track, now_us, evidence);
-	action = why_spared(track, &slot);
+	action = strategy_why_spared(track, &slot);
 	if (action == NULL && !may_end(slot.role))
 		action = "spared: permission denied";
 	if (action == NULL && dry_run)
@@ -519,7 +364,7 @@ Datum
 pool_exhaust_heal(PG_FUNCTION_ARGS)
 {
 	LeakTrack  *tracks = palloc_extended(sizeof(LeakTrack) * MaxConnections, MCXT_ALLOC_HUGE);
-	const int  *order = heal_order;
+	const int  *order = strategies_in_order;
 
 	shared_require();
 	require_watched();

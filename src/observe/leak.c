@@ -39,7 +39,6 @@
 
 /* At least so many newer ones speak against a session, each used again so often. */
 #define NEWER_MIN		3
-#define USES_MIN		3
 
 /* And so many for each that lies idle like it. */
 #define NEWER_FACTOR	2
@@ -75,7 +74,6 @@
  * starts; what comes back in between is no sign that it had one.
  */
 #define OPEN_US			(50 * 1000)
-#define NEVER_US		(PG_UINT64_MAX - OPEN_US)
 
 /* Of more new sessions in one look it is not told which came first. */
 #define FRESH_MAX		64
@@ -89,19 +87,6 @@ const char *const leak_rule_names[LEAK_RULES] = {
 };
 
 static uint64
-held_us(const LeakTrack *track, uint64 now_us)
-{
-	return now_us > track->since_us ? now_us - track->since_us : 0;
-}
-
-/* Returns for how long the session has been in its state, in milliseconds. */
-int64
-leak_held_ms(const LeakTrack *track, uint64 now_us)
-{
-	return (int64) (held_us(track, now_us) / 1000);
-}
-
-static uint64
 threshold_us(const LeakTrack *track)
 {
 	return (uint64) track->threshold_ms * 1000;
@@ -110,7 +95,7 @@ threshold_us(const LeakTrack *track)
 static bool
 held_too_long(const LeakWatch *watch, const LeakTrack *track)
 {
-	return held_us(track, watch->looked_us) > threshold_us(track);
+	return leak_held_us(track, watch->looked_us) > threshold_us(track);
 }
 
 /* Idle for longer than the threshold, and not on purpose. */
@@ -118,13 +103,6 @@ static bool
 lies_idle(const LeakWatch *watch, const LeakTrack *track)
 {
 	return track->state == SLOT_IDLE && !track->on_purpose && held_too_long(watch, track);
-}
-
-/* For so much of its service's active time the session has not been used. */
-static uint64
-rested_us(const LeakGroup *group, const LeakTrack *track)
-{
-	return group->active_us > track->active_us ? group->active_us - track->active_us : 0;
 }
 
 /*
@@ -135,7 +113,7 @@ static bool
 lies_like_others(const LeakWatch *watch, const LeakTrack *track)
 {
 	return track->state == SLOT_IDLE && !track->on_purpose && track->rule == LEAK_NONE &&
-		held_us(track, watch->looked_us) > threshold_us(track) / 2;
+		leak_held_us(track, watch->looked_us) > threshold_us(track) / 2;
 }
 
 /* And for longer than its service has ever come back to one. */
@@ -144,7 +122,7 @@ lies_lost(const LeakWatch *watch, const LeakTrack *track)
 {
 	const LeakGroup *group = &watch->groups[track->group];
 
-	return lies_idle(watch, track) && rested_us(group, track) >= REST_FACTOR * group->reused_us;
+	return lies_idle(watch, track) && leak_rested_us(group, track) >= REST_FACTOR * group->reused_us;
 }
 
 /*
@@ -157,9 +135,9 @@ is_forgotten(const LeakWatch *watch, const LeakTrack *track)
 	const LeakGroup *group = &watch->groups[track->group];
 
 	return track->state == SLOT_IDLE && !track->on_purpose &&
-		held_us(track, watch->looked_us) > threshold_us(track) / 2 &&
+		leak_held_us(track, watch->looked_us) > threshold_us(track) / 2 &&
 		track->since_us <= track->started_us + threshold_us(track) / 2 && track->uses <= FORGOTTEN_USES &&
-		rested_us(group, track) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
+		leak_rested_us(group, track) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
 }
 
 /* The last moment at which it was in use. */
@@ -173,86 +151,8 @@ used_us(const LeakWatch *watch, const LeakTrack *track)
 static bool
 is_kept_in_use(const LeakWatch *watch, const LeakTrack *track)
 {
-	return track->uses >= USES_MIN && !track->needless &&
+	return track->uses >= LEAK_USES_MIN && !track->needless &&
 		watch->looked_us <= used_us(watch, track) + 2 * threshold_us(track);
-}
-
-/* Returns how many groups a table needs; it is begun anew when half of them are taken. */
-int
-leak_groups_max(int nslots)
-{
-	int			n = 16;
-
-	while (n < 4 * nslots)
-		n *= 2;
-	return n;
-}
-
-/*
- * A new look: nothing of it has been added up yet.  Sessions that were closed
- * before show how long idle ones are kept; unless most were, which is the end of
- * a process, and not of an idle session.
- */
-static void
-group_begin(const LeakWatch *watch, LeakGroup *group)
-{
-	if (group->closed <= group->sessions)
-		group->closed_us = Max(group->closed_us, group->closing_us);
-	group->closed = 0;
-	group->closing_us = 0;
-	group->looked_us = watch->looked_us;
-	group->first = group->first_fresh = group->newest = -1;
-	group->sessions = group->idle = group->forgotten = group->lost = group->keepers = 0;
-	group->keepers_us = group->forgotten_us = NULL;
-	group->fresh = 0;
-	group->was_idle_us = NEVER_US;
-	group->active = false;
-	if (watch->before_us == 0)
-		group->watched_us = watch->looked_us;
-}
-
-/* The group of a service; its table is never full. */
-static int
-group_find(LeakWatch *watch, uint64 service)
-{
-	int			i = (int) (service & (watch->ngroups - 1));
-	LeakGroup  *group = &watch->groups[i];
-
-	while (group->taken && group->service != service)
-	{
-		i = (i + 1) & (watch->ngroups - 1);
-		group = &watch->groups[i];
-	}
-	if (!group->taken)
-	{
-		*group = (LeakGroup) {.taken = true, .service = service};
-		watch->taken++;
-	}
-	if (group->looked_us != watch->looked_us)
-		group_begin(watch, group);
-	return i;
-}
-
-/*
- * Begins a look.  "blind" says that nobody has looked for a while, so that
- * sessions may have come and gone.  Services that came and went would fill the
- * table of groups; then it is begun anew.
- */
-void
-leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind)
-{
-	bool		full = watch->taken > watch->ngroups / 2;
-
-	watch->before_us = blind || full ? 0 : watch->looked_us;
-	watch->looked_us = now_us;
-	watch->nstarts = 0;
-	if (full)
-	{
-		memset(watch->groups, 0, sizeof(LeakGroup) * watch->ngroups);
-		watch->taken = 0;
-		for (int i = 0; i < watch->nslots; i++)
-			watch->tracks[i].active_us = 0;
-	}
 }
 
 /* Sessions of the group, without those that it has forgotten or lost; but with this one. */
@@ -279,153 +179,6 @@ leak_suspect(LeakWatch *watch, LeakTrack *track, LeakRule rule)
 		.sessions_then = track->sessions_then,
 		.sessions_now = sessions_alive(watch, &watch->groups[track->group], track),
 	};
-}
-
-/* The session has come back to life, or has ended: it is not suspected any more. */
-static void
-leak_clear(LeakWatch *watch, LeakTrack *track, bool alive)
-{
-	LeakCounts *counts = &watch->counts[track->counted];
-
-	/* Who was told to end is counted as healed. */
-	if (track->counted != LEAK_NONE && track->healed_us == 0)
-	{
-		counts->unleaked += alive;
-		counts->ended += !alive;
-	}
-	track->rule = track->counted = LEAK_NONE;
-	track->healed_us = 0;
-}
-
-/* A session has ended. */
-static void
-leak_end(LeakWatch *watch, LeakTrack *track)
-{
-	LeakGroup  *group = &watch->groups[group_find(watch, track->service)];
-
-	if (track->healed_us == 0)
-	{
-		group->closed++;
-		if (track->state == SLOT_IDLE && !track->on_purpose)
-			group->closing_us = Max(group->closing_us, rested_us(group, track));
-	}
-	if (track->uses >= USES_MIN)
-	{
-		group->ended++;
-		group->longest_us = Max(group->longest_us, watch->looked_us - track->started_us);
-	}
-	leak_clear(watch, track, false);
-	memset(track, 0, sizeof(*track));
-}
-
-/*
- * When something began, by the monotonic clock.  The server's clock may have
- * been set meanwhile, so it is believed only as far as the look before allows.
- */
-static uint64
-began_us(const LeakWatch *watch, TimestampTz began, TimestampTz now, uint64 not_before_us)
-{
-	uint64		age_us = now > began ? (uint64) (now - began) : 0;
-
-	return Max(watch->looked_us - Min(age_us, watch->looked_us), not_before_us);
-}
-
-static void
-leak_begin(LeakWatch *watch, LeakTrack *track, const LeakLook *look, TimestampTz now)
-{
-	memset(track, 0, sizeof(*track));
-	track->pid = look->pid;
-	track->role = look->role;
-	track->started = look->started;
-	track->started_us = began_us(watch, look->started, now, 0);
-	track->since_us = began_us(watch, look->state_since, now, watch->before_us);
-	track->fresh = true;
-}
-
-/* Not in the state any more in which the look before saw it. */
-static void
-leak_move(LeakWatch *watch, LeakTrack *track, const LeakLook *look, TimestampTz now)
-{
-	LeakGroup  *group = &watch->groups[group_find(watch, track->service)];
-
-	track->moved = true;
-	if (track->state == SLOT_IDLE)
-	{
-		if (!track->on_purpose)
-			group->reused_us = Max(group->reused_us, rested_us(group, track));
-		track->uses++;
-		group->was_idle_us = Min(group->was_idle_us, track->since_us);
-	}
-	leak_clear(watch, track, true);
-	track->since_us = began_us(watch, look->state_since, now, watch->before_us);
-}
-
-/* If the session is or was in use, its service is active. */
-static void
-group_note_use(const LeakWatch *watch, LeakGroup *group, LeakTrack *track)
-{
-	if (!track->fresh && !track->moved && track->state == SLOT_IDLE)
-		return;
-	if (!group->active && watch->before_us != 0)
-		group->active_us += watch->looked_us - watch->before_us;
-	group->active = true;
-	track->active_us = group->active_us;
-}
-
-static void
-group_add(LeakWatch *watch, int number)
-{
-	LeakTrack  *track = &watch->tracks[number];
-	LeakGroup  *group;
-
-	track->group = group_find(watch, track->service);
-	group = &watch->groups[track->group];
-	group_note_use(watch, group, track);
-	group->sessions++;
-	group->idle += lies_like_others(watch, track);
-	group->forgotten += is_forgotten(watch, track);
-	group->lost += track->rule == LEAK_ABANDONED && !is_forgotten(watch, track);
-	group->keepers += is_kept_in_use(watch, track);
-	track->next = group->first;
-	group->first = number;
-	if (track->fresh)
-	{
-		group->fresh++;
-		track->next_fresh = group->first_fresh;
-		group->first_fresh = number;
-	}
-	if (group->newest < 0 || watch->tracks[group->newest].started_us < track->started_us)
-		group->newest = number;
-}
-
-/*
- * Notes what a look says of a slot; NULL: there is no session.  "now" is the
- * server's clock.  To be called for each slot between leak_look_begin() and
- * leak_judge().
- */
-void
-leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
-{
-	LeakTrack  *track = &watch->tracks[number];
-
-	if (track->pid != 0 &&
-		(look == NULL || look->pid != track->pid || look->started != track->started))
-		leak_end(watch, track);
-	if (look == NULL)
-		return;
-	track->fresh = track->moved = false;
-	if (track->pid == 0)
-		leak_begin(watch, track, look, now);
-	else if (look->state_since != track->state_since || look->state != track->state)
-		leak_move(watch, track, look, now);
-	track->state_since = look->state_since;
-	track->state = look->state;
-	track->aborted = look->aborted;
-	track->on_purpose = look->on_purpose;
-	track->client_gone = look->client_gone;
-	track->service = look->service;
-	track->threshold_ms = look->threshold_ms;
-	group_add(watch, number);
 }
 
 /* How many of those there were when this one was used last. */
@@ -462,7 +215,7 @@ mark_needless(LeakWatch *watch, LeakGroup *group)
 
 			track->needless |= track->started_us > from_us && track->started_us < watch->before_us;
 		}
-	group->was_idle_us = NEVER_US;
+	group->was_idle_us = LEAK_NEVER_US;
 }
 
 static int
@@ -476,9 +229,9 @@ compare_descending(const void *a, const void *b)
 
 /*
  * Puts down when those sessions of the group were opened, the newest first, and
- * how many there are.
+ * how many there are; returns where.
  */
-static uint64 *
+static int
 starts_sort(LeakWatch *watch, const LeakGroup *group,
 			bool (*is_one) (const LeakWatch *watch, const LeakTrack *track), int *count)
 {
@@ -491,7 +244,7 @@ starts_sort(LeakWatch *watch, const LeakGroup *group,
 	qsort(starts, n, sizeof(uint64), compare_descending);
 	watch->nstarts += n;
 	*count = n;
-	return starts;
+	return watch->nstarts - n;
 }
 
 /*
@@ -505,10 +258,10 @@ has_newer(LeakWatch *watch, const LeakTrack *track, int n)
 
 	if (group->keepers < n)
 		return false;
-	if (group->keepers_us == NULL)
-		group->keepers_us = starts_sort(watch, group, is_kept_in_use, &group->keepers);
+	if (group->keepers_at < 0)
+		group->keepers_at = starts_sort(watch, group, is_kept_in_use, &group->keepers);
 	return group->keepers >= n &&
-		group->keepers_us[n - 1] > Max(used_us(watch, track), group->watched_us);
+		watch->starts[group->keepers_at + n - 1] > Max(used_us(watch, track), group->watched_us);
 }
 
 static bool
@@ -529,10 +282,8 @@ judge_abandoned(LeakWatch *watch, LeakTrack *track)
 
 /* Is there a pause behind the n newest ones, longer than those between them? */
 static bool
-pause_before(const LeakGroup *group, int n, uint64 threshold_us)
+pause_before(const uint64 *starts, int n, uint64 threshold_us)
 {
-	const uint64 *starts = group->forgotten_us;
-
 	return n >= PACE_MIN &&
 		starts[n - 1] - starts[n] > Max(PAUSE_FACTOR * (starts[0] - starts[n - 1]) / (n - 1), 2 * threshold_us);
 }
@@ -545,7 +296,7 @@ pause_before(const LeakGroup *group, int n, uint64 threshold_us)
 static void
 group_grow(const LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 {
-	const uint64 *starts = group->forgotten_us;
+	const uint64 *starts = watch->starts + group->forgotten_at;
 	uint64		occasion_us = PG_UINT64_MAX;
 	int			on_occasion = 0;
 	int			n;
@@ -553,7 +304,7 @@ group_grow(const LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 	group->growth = 0;
 	for (n = 0; n < group->forgotten && starts[n] > group->watched_us; n++)
 	{
-		if (n > 0 && pause_before(group, n, threshold_us))
+		if (n > 0 && pause_before(starts, n, threshold_us))
 			break;
 		if (occasion_us - starts[n] >= threshold_us / OCCASIONS)
 		{
@@ -583,19 +334,21 @@ static bool
 judge_growth(LeakWatch *watch, LeakTrack *track)
 {
 	LeakGroup  *group = &watch->groups[track->group];
+	const uint64 *starts;
 
 	if (group->forgotten < watch->growth_min || !lies_idle(watch, track) || !is_forgotten(watch, track))
 		return false;
-	if (group->forgotten_us == NULL)
+	if (group->forgotten_at < 0)
 	{
-		group->forgotten_us = starts_sort(watch, group, is_forgotten, &group->forgotten);
+		group->forgotten_at = starts_sort(watch, group, is_forgotten, &group->forgotten);
 		group_grow(watch, group, threshold_us(track));
 	}
-	if (group->growth < watch->growth_min || track->started_us < group->forgotten_us[group->grown - 1])
+	starts = watch->starts + group->forgotten_at;
+	if (group->growth < watch->growth_min || track->started_us < starts[group->grown - 1])
 		return false;
 	leak_suspect(watch, track, LEAK_GROWTH);
 	track->evidence.others = group->grown;
-	track->evidence.span_ms = (int) ((group->forgotten_us[0] - group->forgotten_us[group->grown - 1]) / 1000);
+	track->evidence.span_ms = (int) ((starts[0] - starts[group->grown - 1]) / 1000);
 	return true;
 }
 
@@ -615,9 +368,18 @@ track_judge(LeakWatch *watch, LeakTrack *track)
 		leak_clear(watch, track, true); /* a watcher before this one suspected it */
 }
 
-#define foreach_track(watch, number) \
-	for (int number = 0; number < (watch)->nslots; number++) \
-		if ((watch)->tracks[number].pid != 0)
+/* What the session says of its group. */
+static void
+group_count(LeakWatch *watch, const LeakTrack *track)
+{
+	LeakGroup  *group = &watch->groups[track->group];
+	bool		forgotten = is_forgotten(watch, track);
+
+	group->idle += lies_like_others(watch, track);
+	group->forgotten += forgotten;
+	group->lost += track->rule == LEAK_ABANDONED && !forgotten;
+	group->keepers += is_kept_in_use(watch, track);
+}
 
 /* Ends a look: applies the rules to what was noted. */
 void
@@ -625,30 +387,18 @@ leak_judge(LeakWatch *watch)
 {
 	foreach_track(watch, i)
 	{
+		group_count(watch, &watch->tracks[i]);
+	}
+	foreach_track(watch, i)
+	{
 		LeakTrack  *track = &watch->tracks[i];
 		LeakGroup  *group = &watch->groups[track->group];
 
 		if (track->fresh || track->moved || track->state != SLOT_IDLE)
 			track->sessions_then = sessions_at_use(watch, track);
-		if (group->was_idle_us != NEVER_US)
+		if (group->was_idle_us != LEAK_NEVER_US)
 			mark_needless(watch, group);
 	}
 	foreach_track(watch, i)
 		track_judge(watch, &watch->tracks[i]);
-}
-
-/*
- * A new watcher takes over what the one before it saw, but not what that one
- * suspected: it will find the same, if it is still so.
- */
-void
-leak_forget(LeakWatch *watch)
-{
-	foreach_track(watch, i)
-	{
-		watch->tracks[i].rule = LEAK_NONE;
-	}
-	watch->taken = 0;
-	for (int i = 0; i < watch->ngroups; i++)
-		watch->taken += watch->groups[i].taken;
 }

@@ -114,9 +114,9 @@ typedef struct LeakGroup
 	int			lost;			/* others that are abandoned */
 	int			keepers;		/* sessions that it keeps in use */
 
-	/* Worked out when they are wanted: when these were opened, the newest first. */
-	uint64	   *keepers_us;
-	uint64	   *forgotten_us;
+	/* Where it stands when these were opened, the newest first; -1 = not worked out yet. */
+	int			keepers_at;
+	int			forgotten_at;
 	int			grown;			/* of the forgotten ones, the last that came one after another ... */
 	int			growth;			/* ... and how many of those count */
 } LeakGroup;
@@ -146,6 +146,21 @@ typedef struct LeakWatch
 	uint64		before_us;		/* the look before; 0 = what happened since is not known */
 } LeakWatch;
 
+#define foreach_track(watch, number) \
+	for (int number = 0; number < (watch)->nslots; number++) \
+		if ((watch)->tracks[number].pid != 0)
+
+/* One that was used again so often is one of a pool. */
+#define LEAK_USES_MIN	3
+
+/* Later than any moment, with some room to add. */
+#define LEAK_NEVER_US	(PG_UINT64_MAX / 2)
+
+/* What is remembered: see track.c. */
+extern uint64 leak_held_us(const LeakTrack *track, uint64 now_us);
+extern uint64 leak_rested_us(const LeakGroup *group, const LeakTrack *track);
+extern void leak_clear(LeakWatch *watch, LeakTrack *track, bool alive);
+
 /* One look: begin, note each slot, judge. */
 extern void leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind);
 extern void leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now);
@@ -155,6 +170,5 @@ extern void leak_forget(LeakWatch *watch);
 extern int	leak_groups_max(int nslots);
 extern int	leak_growth_min(int nslots);
 extern int	leak_growth_spacing_ms(int threshold_ms);
-extern int64 leak_held_ms(const LeakTrack *track, uint64 now_us);
 
 #endif							/* POOL_EXHAUST_LEAK_H */

@@ -287,7 +287,7 @@ void
 suspect_evidence(const LeakTrack *track, uint64 now_us, char *text)
 {
 	const LeakEvidence *e = &track->evidence;
-	double		held_s = leak_held_ms(track, now_us) / 1000.0;
+	double		held_s = leak_held_us(track, now_us) / 1e6;
 	double		threshold_s = e->threshold_ms / 1000.0;
 
 	switch (track->rule)
@@ -330,7 +330,7 @@ suspect_put(ReturnSetInfo *rsinfo, const Slot *slot, const LeakTrack *track, uin
 	values[0] = Int32GetDatum(slot->pid);
 	values[1] = CStringGetTextDatum(service);
 	values[2] = CStringGetTextDatum(leak_rule_names[track->rule]);
-	values[3] = Int64GetDatum(leak_held_ms(track, now_us));
+	values[3] = Int64GetDatum((int64) leak_held_us(track, now_us) / 1000);
 	values[4] = CStringGetTextDatum(evidence);
 	values[5] = TimestampTzGetDatum(slot->started);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
