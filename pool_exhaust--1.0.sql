@@ -163,7 +163,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_leak(integer, text, text, jsonb) IS
-	'the same, but outlives the session; kinds: the states of a hold, abandoned (takes two more sessions, which go on being used), dead client, growth';
+	'the same, but outlives the session; kinds: the states of a hold, abandoned (takes at least three more sessions, which go on being used), dead client, growth (takes one more)';
 
 CREATE FUNCTION pool_exhaust_release(hold_id bigint DEFAULT NULL)
 RETURNS integer
@@ -326,7 +326,7 @@ COMMENT ON VIEW pool_exhaust_leak_rules IS
 COMMENT ON COLUMN pool_exhaust_leak_rules.found IS
 	'suspicions so far; each is a suspect still, or was cleared in one of the three ways that follow';
 COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS
-	'suspects that came back to life';
+	'suspects that came back to life, or that their service has spoken for since';
 COMMENT ON COLUMN pool_exhaust_leak_rules.ended IS
 	'suspects that ended by themselves';
 COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS

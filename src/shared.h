@@ -51,7 +51,7 @@
 #define NAMES_MAX			256 /* services in each of the two tables of names */
 #define POOLS_MAX			64	/* pools that the monitor remembers */
 #define TRANSITIONS_MAX		64	/* changes of health that it remembers */
-#define HEALS_MAX			64	/* acts of the healer that are remembered */
+#define HEALS_MAX			256	/* acts of the healer that are remembered */
 #define SERVICE_LEN			(2 * NAMEDATALEN)	/* role/application_name */
 #define EVIDENCE_LEN		256
 #define RUN_LINES			32	/* progress lines kept for the caller */

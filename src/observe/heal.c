@@ -103,7 +103,7 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 	{
 		HealRecord *record = &observed->heals[observed->heals_written++ % HEALS_MAX];
 
-		observed->leaks[track->rule].healed += track->healed_us == 0;
+		observed->leaks[track->counted].healed += track->healed_us == 0;
 		track->healed_us = now_us;
 		*record = (HealRecord) {GetCurrentTimestamp(), slot.pid, slot.role, track->rule, strategy};
 		strlcpy(record->service, service, SERVICE_LEN);

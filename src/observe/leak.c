@@ -40,6 +40,9 @@
 /* At least so many newer ones speak against a session, each used again so often. */
 #define NEWER_MIN		3
 
+/* One that was busy at more of the looks does a batch. */
+#define BUSY_PERCENT	80
+
 /* And so many for each that lies idle like it. */
 #define NEWER_FACTOR	2
 
@@ -147,11 +150,15 @@ used_us(const LeakWatch *watch, const LeakTrack *track)
 	return track->state == SLOT_IDLE ? track->since_us : watch->looked_us;
 }
 
-/* It has been used again and again, and lately. */
+/*
+ * It has been used again and again, and lately; but not all the time, as batches
+ * are.
+ */
 static bool
 is_kept_in_use(const LeakWatch *watch, const LeakTrack *track)
 {
 	return track->uses >= LEAK_USES_MIN && !track->needless &&
+		track->busy_looks <= (int64) track->looks * BUSY_PERCENT / 100 &&
 		watch->looked_us <= used_us(watch, track) + 2 * threshold_us(track);
 }
 

@@ -70,9 +70,12 @@ typedef struct LeakTrack
 	uint64		since_us;		/* of the state */
 	uint64		active_us;		/* of its group, when it was used last */
 	int			uses;			/* times that it was used again after it was idle */
+	int			looks;			/* at it, and those that found it busy */
+	int			busy_looks;
 	int			sessions_then;	/* of its service, when it was used last */
 
-	/* Of this look. */
+	/* Of the look that saw it last. */
+	uint64		looked_us;
 	bool		fresh;			/* seen for the first time */
 	bool		moved;			/* has done something since the look before */
 	int			group;
@@ -146,9 +149,10 @@ typedef struct LeakWatch
 	uint64		before_us;		/* the look before; 0 = what happened since is not known */
 } LeakWatch;
 
+/* Those that were noted in this look: who is on his way out is not. */
 #define foreach_track(watch, number) \
 	for (int number = 0; number < (watch)->nslots; number++) \
-		if ((watch)->tracks[number].pid != 0)
+		if ((watch)->tracks[number].pid != 0 && (watch)->tracks[number].looked_us == (watch)->looked_us)
 
 /* One that was used again so often is one of a pool. */
 #define LEAK_USES_MIN	3

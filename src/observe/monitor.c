@@ -98,6 +98,8 @@ monitor_look(bool regular)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	sight = sight_take();
+	if (regular)
+		suspects_look_for_clients(sight->slots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	pools_judge(sight->pools, list_length(sight->limits), regular);
 	history_note(sight->by_state);

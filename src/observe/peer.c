@@ -53,9 +53,10 @@ void
 peers_begin(void)
 {
 	listed = false;
+	last_errno = 0;
 }
 
-/* Why nothing was known of some client; 0 if that has not happened. */
+/* Why nothing was known of some client in this look; 0 if that has not happened. */
 int
 peer_errno(void)
 {
@@ -261,7 +262,7 @@ peer_look_tcp(const ino_t *inodes, int n)
 			return found->closed ? PEER_GONE : PEER_THERE;
 	}
 	/* It has a socket, and no connection any more: that was reset. */
-	return n > 0 && n < SOCKETS_MAX ? PEER_GONE : PEER_UNKNOWN;
+	return n > 0 && n < SOCKETS_MAX ? PEER_LOST : PEER_UNKNOWN;
 }
 
 /*
@@ -275,6 +276,6 @@ peer_look(int pid, bool local)
 	int			n = sockets_of(pid, inodes);
 
 	if (n < 0)
-		return errno == ENOENT ? PEER_UNKNOWN : peer_failed(errno);
+		return errno == ENOENT || errno == ESRCH ? PEER_UNKNOWN : peer_failed(errno);
 	return local ? peer_look_unix(inodes, n) : peer_look_tcp(inodes, n);
 }

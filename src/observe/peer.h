@@ -9,6 +9,7 @@ typedef enum PeerState
 {
 	PEER_UNKNOWN,				/* peer_errno() says why */
 	PEER_THERE,
+	PEER_LOST,					/* in no table: it was reset, or the table was read while it changed */
 	PEER_GONE
 } PeerState;
 

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "tcop/utility.h"
@@ -50,7 +51,8 @@ listen_observe(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
 								environment, dest, completion);
-	if (listen || unlisten)
+	/* What is done in a transaction block may be undone. */
+	if (listen || (unlisten && !IsTransactionBlock()))
 		listen_say(listen);
 }
 

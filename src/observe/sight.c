@@ -59,14 +59,20 @@ sight_init(void)
 }
 
 /*
- * Locks the shared catalogs until the end of the transaction, or returns false:
+ * Locks the shared catalogs, and their indexes, until the end of the transaction, or returns false:
  * the monitor must not wait for somebody who rewrites one of them.
  */
 static bool
 catalogs_readable(void)
 {
-	return ConditionalLockRelationOid(AuthIdRelationId, AccessShareLock) &&
-		ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock);
+	static const Oid relations[] = {
+		AuthIdRelationId, AuthIdOidIndexId, AuthIdRolnameIndexId, DatabaseRelationId, DatabaseOidIndexId,
+	};
+
+	for (int i = 0; i < lengthof(relations); i++)
+		if (!ConditionalLockRelationOid(relations[i], AccessShareLock))
+			return false;
+	return true;
 }
 
 /* The server first, then the oldest: so it stays the same ones that are watched. */

@@ -7,6 +7,9 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "compat.h"
@@ -14,10 +17,10 @@
 
 /* Those that cost least come first: an aborted transaction has nothing to lose. */
 const Strategy strategies[STRATEGIES] = {
-	{"aborted_transaction", LEAK_IDLE_IN_TRANSACTION, true, 0, 10},
-	{"abandoned", LEAK_ABANDONED, false, 50, 5},
-	{"growth", LEAK_GROWTH, false, 50, 10},
-	{"idle_in_transaction", LEAK_IDLE_IN_TRANSACTION, false, 100, 2},
+	[HEAL_ABORTED_TRANSACTION] = {"aborted_transaction", LEAK_IDLE_IN_TRANSACTION, true, 0, 10},
+	[HEAL_ABANDONED] = {"abandoned", LEAK_ABANDONED, false, 50, 5},
+	[HEAL_GROWTH] = {"growth", LEAK_GROWTH, false, 50, 10},
+	[HEAL_IDLE_IN_TRANSACTION] = {"idle_in_transaction", LEAK_IDLE_IN_TRANSACTION, false, 100, 2},
 };
 
 #define DEFAULT_STRATEGIES "aborted_transaction, abandoned, growth, idle_in_transaction"
@@ -26,6 +29,11 @@ static char *heal_strategies;
 static char *heal_exclude_roles;
 
 const int  *strategies_in_order;
+
+/* The roles of heal_exclude_roles, as this process found them last. */
+static List *excluded = NIL;
+static bool excluded_stale = true;
+static bool excluded_told;		/* of names of nobody, for this value of the setting */
 
 static int
 strategy_find(const char *name)
@@ -92,6 +100,13 @@ heal_exclude_roles_check(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+static void
+heal_exclude_roles_assign(const char *newval, void *extra)
+{
+	excluded_stale = true;
+	excluded_told = false;
+}
+
 void
 strategy_init(void)
 {
@@ -106,7 +121,7 @@ strategy_init(void)
 							   NULL,
 							   &heal_exclude_roles, "",
 							   PGC_SIGHUP, GUC_LIST_INPUT,
-							   heal_exclude_roles_check, NULL, NULL);
+							   heal_exclude_roles_check, heal_exclude_roles_assign, NULL);
 }
 
 /* Does the strategy deal with such a suspect? */
@@ -129,20 +144,56 @@ strategy_of(const LeakTrack *track)
 	return NO_STRATEGY;
 }
 
+static void
+excluded_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	excluded_stale = true;
+}
+
+/*
+ * Finds the roles that heal_exclude_roles names, when the setting or a role has
+ * changed.  A name of nobody spares nobody, so that is said.
+ */
+static void
+excluded_refresh(void)
+{
+	static bool registered = false;
+	MemoryContext old;
+	List	   *names;
+	ListCell   *lc;
+
+	if (!registered)
+		CacheRegisterSyscacheCallback(AUTHOID, excluded_changed, (Datum) 0);
+	registered = true;
+	if (!excluded_stale)
+		return;
+	list_free(excluded);
+	excluded = NIL;
+	excluded_stale = false;
+	if (!SplitIdentifierString(pstrdup(heal_exclude_roles), ',', &names))
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	foreach(lc, names)
+	{
+		Oid			role = get_role_oid(lfirst(lc), true);
+
+		if (OidIsValid(role))
+			excluded = lappend_oid(excluded, role);
+		else if (!excluded_told)
+			ereport(WARNING,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("role \"%s\" of pool_exhaust.heal_exclude_roles does not exist", (char *) lfirst(lc)),
+					 errhint("Names with capitals need double quotes within the setting.")));
+	}
+	MemoryContextSwitchTo(old);
+	excluded_told = true;
+}
+
 static bool
 role_is_excluded(Oid role)
 {
-	char	   *copy = pstrdup(heal_exclude_roles);
-	List	   *names;
-	ListCell   *lc;
-	bool		excluded = false;
-
-	if (SplitIdentifierString(copy, ',', &names))
-		foreach(lc, names)
-			excluded |= get_role_oid(lfirst(lc), true) == role;
-	list_free(names);
-	pfree(copy);
-	return excluded;
+	excluded_refresh();
+	return list_member_oid(excluded, role);
 }
 
 /*
@@ -161,4 +212,26 @@ strategy_why_spared(const LeakTrack *track, const Slot *slot)
 	if (role_is_excluded(slot->role))
 		return "spared: a role of pool_exhaust.heal_exclude_roles";
 	return NULL;
+}
+
+/* Returns the names of those in force among a set (1 << number), in their order, palloc'd. */
+char *
+strategies_text(int set)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
+		if (set & (1 << *s))
+			appendStringInfo(&text, "%s%s", text.len > 0 ? " > " : "", strategies[*s].name);
+	return text.data;
+}
+
+/* Returns whether all strategies of the set are in force. */
+bool
+strategies_in_force(int set)
+{
+	for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
+		set &= ~(1 << *s);
+	return set == 0;
 }

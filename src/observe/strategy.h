@@ -16,8 +16,17 @@ typedef struct Strategy
 	int			per_second;
 } Strategy;
 
-#define STRATEGIES		4
-#define NO_STRATEGY		(-1)
+enum
+{
+	NO_STRATEGY = -1,
+	HEAL_ABORTED_TRANSACTION,
+	HEAL_ABANDONED,
+	HEAL_GROWTH,
+	HEAL_IDLE_IN_TRANSACTION,
+	STRATEGIES
+};
+
+#define ALL_STRATEGIES	((1 << STRATEGIES) - 1)
 
 extern const Strategy strategies[STRATEGIES];
 
@@ -27,6 +36,8 @@ extern const int *strategies_in_order;
 extern void strategy_init(void);
 extern bool strategy_is_for(int strategy, const LeakTrack *track);
 extern int	strategy_of(const LeakTrack *track);
+extern char *strategies_text(int set);
+extern bool strategies_in_force(int set);
 extern const char *strategy_why_spared(const LeakTrack *track, const Slot *slot);
 
 #endif							/* POOL_EXHAUST_STRATEGY_H */

@@ -44,6 +44,8 @@
 int			leak_threshold = 30 * 1000;
 
 static LeakWatch watch;			/* of the monitor */
+static bool *gone;				/* by slot: its client has */
+static bool *lost;				/* by slot: the connection was in no table at the last look */
 static int	peer_next;			/* slot whose client is to be looked after next */
 static uint64 lives_us;
 
@@ -70,6 +72,8 @@ suspects_init(void)
 	watch.counts = shared->observed.leaks;
 	watch.ngroups = leak_groups_max(MaxConnections);
 	watch.groups = leak_groups;
+	gone = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
+	lost = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
 	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	watch.looked_us = shared->observed.leaks_looked_us;
@@ -122,10 +126,11 @@ client_has_gone(const LeakTrack *track, const Slot *slot)
 
 /*
  * Looks after the clients of sessions that have run a statement for too long, as
- * many as there is time for; the next look goes on with the others.
+ * many as there is time for; the next look goes on with the others.  Needs no
+ * lock, and is not to be called with one: it asks the kernel.
  */
-static void
-peers_update(const Slot *slots, bool *gone)
+void
+suspects_look_for_clients(const Slot *slots)
 {
 	uint64		end_us = loop_now_us() + PEERS_US;
 	TimestampTz now = GetCurrentTimestamp();
@@ -138,14 +143,18 @@ peers_update(const Slot *slots, bool *gone)
 		int			i = (first + n) % MaxConnections;
 		const Slot *slot = &slots[i];
 		int			threshold_ms;
+		PeerState	peer;
 
 		gone[i] = client_has_gone(&leak_tracks[i], slot);
+		lost[i] &= gone[i] || late;
 		if (gone[i] || late || slot->pid == 0 || slot->state != SLOT_ACTIVE)
 			continue;
 		threshold_ms = slot_threshold_ms(slot);
 		if (threshold_ms == 0 || now - slot->state_since < threshold_ms * INT64CONST(1000))
 			continue;
-		gone[i] = peer_look(slot->pid, slot->local) == PEER_GONE;
+		peer = peer_look(slot->pid, slot->local);
+		gone[i] = peer == PEER_GONE || (peer == PEER_LOST && lost[i]);
+		lost[i] = peer == PEER_LOST;
 		peer_next = (i + 1) % MaxConnections;
 		late = loop_now_us() > end_us;
 	}
@@ -198,18 +207,15 @@ lives_note(uint64 now_us)
 }
 
 /*
- * Takes a look into account, MaxConnections slots, and judges.  Needs the lock.
+ * Takes a look into account, MaxConnections slots, and judges.  Needs the lock,
+ * and suspects_look_for_clients() before.
  */
 void
 suspects_look(const Slot *slots)
 {
-	static bool *gone = NULL;
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		now_us = loop_now_us();
 
-	if (gone == NULL)
-		gone = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
-	peers_update(slots, gone);
 	leak_look_begin(&watch, now_us, watch.looked_us == 0 || now_us > watch.looked_us + BLIND_US(sample_interval));
 	for (int i = 0; i < MaxConnections; i++)
 		slot_note(i, &slots[i], gone[i], now);

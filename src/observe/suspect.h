@@ -14,6 +14,7 @@ extern void suspects_gucs_init(void);
 
 /* The monitor's part. */
 extern void suspects_init(void);
+extern void suspects_look_for_clients(const Slot *slots);
 extern void suspects_look(const Slot *slots);
 extern void suspects_note_limits(void);
 

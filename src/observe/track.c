@@ -230,6 +230,7 @@ leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
 		leak_end(watch, track);
 	if (look == NULL)
 		return;
+	track->looked_us = watch->looked_us;
 	track->fresh = track->moved = false;
 	if (track->pid == 0)
 		leak_begin(watch, track, look, now);
@@ -242,6 +243,8 @@ leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
 	track->client_gone = look->client_gone;
 	track->service = look->service;
 	track->threshold_ms = look->threshold_ms;
+	track->looks++;
+	track->busy_looks += look->state != SLOT_IDLE;
 	group_add(watch, number);
 }
 
@@ -252,10 +255,8 @@ leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
 void
 leak_forget(LeakWatch *watch)
 {
-	foreach_track(watch, i)
-	{
+	for (int i = 0; i < watch->nslots; i++)
 		watch->tracks[i].rule = LEAK_NONE;
-	}
 	watch->taken = 0;
 	for (int i = 0; i < watch->ngroups; i++)
 		watch->taken += watch->groups[i].taken;

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "observe/pulse.h"
+#include "observe/strategy.h"
 #include "scenario.h"
 
 /*
@@ -23,10 +24,29 @@ run_watch_leaks(Run *run)
 	pg_atomic_write_u32(&run->slot->leak_threshold_ms, (uint32) run->plan.options.leak_threshold_ms);
 }
 
-/* From now on the healer ends those of the run's sessions that are suspected of a leak. */
-void
-run_heal(Run *run)
+static char *
+strategies_list(int set)
 {
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < STRATEGIES; i++)
+		if (set & (1 << i))
+			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", strategies[i].name);
+	return list.data;
+}
+
+/*
+ * From now on the healer ends those of the run's sessions that are suspected of a
+ * leak.  Ends the run as invalid if it may not use these strategies, a set of 1 <<
+ * number.
+ */
+void
+run_heal(Run *run, int needed)
+{
+	if (!strategies_in_force(needed))
+		run_end(run, VERDICT_INVALID, "pool_exhaust.heal_strategies has not all that this takes: %s",
+				strategies_list(needed));
 	if (!run_fault(run, FAULT_NEVER_HEAL))
 		pg_atomic_write_u32(&run->slot->heal, HEAL_ALWAYS);
 }

@@ -185,7 +185,7 @@ extern void workload_try(Run *run);
 
 /* Its own leaks: see leaks.c. */
 extern void run_watch_leaks(Run *run);
-extern void run_heal(Run *run);
+extern void run_heal(Run *run, int strategies);
 extern int	run_roles(const Run *run, Oid *roles);
 
 /* The run's own load: see loads.c. */
