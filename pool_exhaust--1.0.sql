@@ -323,6 +323,8 @@ CREATE VIEW pool_exhaust_leak_rules AS
 	SELECT * FROM pool_exhaust_leak_rules_rows();
 COMMENT ON VIEW pool_exhaust_leak_rules IS
 	'the leak rules: how many sessions each suspects, and what became of those that it found';
+COMMENT ON COLUMN pool_exhaust_leak_rules.suspects IS
+	'sessions that the rule suspects now; NULL while the monitor does not watch';
 COMMENT ON COLUMN pool_exhaust_leak_rules.found IS
 	'suspicions so far; each is a suspect still, or was cleared in one of the three ways that follow';
 COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS

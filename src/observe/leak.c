@@ -203,7 +203,7 @@ sessions_at_use(const LeakWatch *watch, const LeakTrack *track)
 		return sessions;
 	for (int i = group->first_fresh; i >= 0; i = watch->tracks[i].next_fresh)
 		sessions -= watch->tracks[i].started_us > used_us(watch, track);
-	return sessions;
+	return Max(sessions, 1);	/* it was there itself */
 }
 
 /*

@@ -28,12 +28,16 @@
 #include "postmaster/postmaster.h"
 #include "utils/memutils.h"
 
+#include "loop.h"
 #include "peer.h"
 
 /* Open sockets of one backend that are looked at; it has one, as a rule. */
 #define SOCKETS_MAX		32
 
 #define ANSWER_SIZE		32768
+
+/* The list of connections takes no more than one part in so many of the time. */
+#define LIST_SHARE		100
 
 /* What the kernel says of a connection that this server has accepted. */
 typedef struct Connection
@@ -46,6 +50,7 @@ static Connection *connections; /* over TCP, by inode */
 static int	nconnections;
 static int	connections_max;
 static bool listed;				/* in this look */
+static uint64 list_again_us;	/* not before that */
 static int	last_errno;
 
 /* Nothing is known yet of this look. */
@@ -128,15 +133,47 @@ connection_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The connections over TCP that this server has; once a look.  Returns an errno. */
+/* Asks for the connections of one family whose near port is the server's. */
+static int
+connections_ask(int family)
+{
+	struct
+	{
+		struct nlmsghdr head;
+		struct inet_diag_req_v2 body;
+		struct rtattr filter;
+		struct inet_diag_bc_op ops[4];
+	}			request = {
+		.head = {.nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.body = {.sdiag_family = family, .sdiag_protocol = IPPROTO_TCP,
+		.idiag_states = (1 << TCP_ESTABLISHED) | (1 << TCP_CLOSE_WAIT)},
+		.filter = {.rta_len = RTA_LENGTH(sizeof(request.ops)), .rta_type = INET_DIAG_REQ_BYTECODE},
+		/* Two operations of two words each: on to the next, or out, beyond the end. */
+		.ops = {
+			{INET_DIAG_BC_S_GE, 8, 20}, {.no = PostPortNumber},
+			{INET_DIAG_BC_S_LE, 8, 12}, {.no = PostPortNumber},
+		},
+	};
+
+	return diag_ask(&request, sizeof(request), connection_take, NULL);
+}
+
+/*
+ * The connections over TCP that this server has; once a look, and less often where
+ * that takes long, as it does on a machine with very many.  Returns an errno,
+ * EAGAIN if it is too early.
+ */
 static int
 connections_list(void)
 {
-	static const uint8 families[] = {AF_INET, AF_INET6};
-	int			error = 0;
+	uint64		begun_us = loop_now_us();
+	int			error;
 
 	if (listed)
 		return 0;
+	if (begun_us < list_again_us)
+		return EAGAIN;
 	if (connections == NULL)
 	{
 		/* A backend that is on its way out has given its slot back already. */
@@ -144,23 +181,12 @@ connections_list(void)
 		connections = MemoryContextAlloc(TopMemoryContext, sizeof(Connection) * connections_max);
 	}
 	nconnections = 0;
-	for (int i = 0; i < lengthof(families) && (error == 0 || error == ENOENT); i++)
-	{
-		struct
-		{
-			struct nlmsghdr head;
-			struct inet_diag_req_v2 body;
-		}			request = {
-			.head = {.nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-			.body = {.sdiag_family = families[i], .sdiag_protocol = IPPROTO_TCP,
-			.idiag_states = (1 << TCP_ESTABLISHED) | (1 << TCP_CLOSE_WAIT)},
-		};
-
-		error = diag_ask(&request, sizeof(request), connection_take, NULL);
-	}
+	error = connections_ask(AF_INET);
+	if (error == 0 || error == ENOENT)
+		error = connections_ask(AF_INET6);
 	qsort(connections, nconnections, sizeof(Connection), connection_compare);
 	listed = error == 0;
+	list_again_us = loop_now_us() + (loop_now_us() - begun_us) * LIST_SHARE;
 	return error;
 }
 
@@ -249,6 +275,8 @@ peer_look_tcp(const ino_t *inodes, int n)
 {
 	int			error = connections_list();
 
+	if (error == EAGAIN)
+		return PEER_UNKNOWN;
 	if (error != 0)
 		return peer_failed(error);
 	if (nconnections >= connections_max)

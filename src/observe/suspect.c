@@ -124,6 +124,17 @@ client_has_gone(const LeakTrack *track, const Slot *slot)
 	return track->client_gone && track->pid == slot->pid && track->started == slot->started;
 }
 
+static bool
+runs_too_long(const Slot *slot, TimestampTz now)
+{
+	int			threshold_ms;
+
+	if (slot->pid == 0 || slot->state != SLOT_ACTIVE)
+		return false;
+	threshold_ms = slot_threshold_ms(slot);
+	return threshold_ms > 0 && now - slot->state_since >= threshold_ms * INT64CONST(1000);
+}
+
 /*
  * Looks after the clients of sessions that have run a statement for too long, as
  * many as there is time for; the next look goes on with the others.  Needs no
@@ -141,20 +152,17 @@ suspects_look_for_clients(const Slot *slots)
 	for (int n = 0; n < MaxConnections; n++)
 	{
 		int			i = (first + n) % MaxConnections;
-		const Slot *slot = &slots[i];
-		int			threshold_ms;
 		PeerState	peer;
 
-		gone[i] = client_has_gone(&leak_tracks[i], slot);
-		lost[i] &= gone[i] || late;
-		if (gone[i] || late || slot->pid == 0 || slot->state != SLOT_ACTIVE)
+		gone[i] = client_has_gone(&leak_tracks[i], &slots[i]);
+		if (gone[i] || late || !runs_too_long(&slots[i], now))
+		{
+			lost[i] &= late;
 			continue;
-		threshold_ms = slot_threshold_ms(slot);
-		if (threshold_ms == 0 || now - slot->state_since < threshold_ms * INT64CONST(1000))
-			continue;
-		peer = peer_look(slot->pid, slot->local);
+		}
+		peer = peer_look(slots[i].pid, slots[i].local);
 		gone[i] = peer == PEER_GONE || (peer == PEER_LOST && lost[i]);
-		lost[i] = peer == PEER_LOST;
+		lost[i] = peer == PEER_LOST || (peer == PEER_UNKNOWN && lost[i]);
 		peer_next = (i + 1) % MaxConnections;
 		late = loop_now_us() > end_us;
 	}
@@ -417,6 +425,7 @@ pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
 	LeakCounts	counts[LEAK_RULES];
 	LeakLimits	limits;
 	int			suspects[LEAK_RULES] = {0};
+	bool		fresh;
 
 	shared_require();
 	InitMaterializedSRF(fcinfo, 0);
@@ -425,11 +434,12 @@ pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
 	limits = shared->observed.leak_limits;
 	for (int i = 0; i < MaxConnections; i++)
 		suspects[suspect_counted(&leak_tracks[i])]++;
+	fresh = pulse_is_fresh();
 	LWLockRelease(shared->observe_lock);
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
 	{
 		const char *note = rule_note(rule, &limits);
-		bool		nulls[8] = {[7] = note == NULL};
+		bool		nulls[8] = {[2] = !fresh, [7] = note == NULL};
 		Datum		values[8] = {
 			CStringGetTextDatum(leak_rule_names[rule]),
 			Int32GetDatum(leak_threshold),

@@ -211,19 +211,6 @@ found_rightly(const Story *story, const Actor *actors, int n, LeakRule rule)
 	return found;
 }
 
-static bool
-session_is_there(Oid role, int pid)
-{
-	int		   *pids = palloc(sizeof(int) * MaxConnections);
-	int			n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
-	bool		found = false;
-
-	for (int i = 0; i < n; i++)
-		found |= pids[i] == pid;
-	pfree(pids);
-	return found;
-}
-
 /* Leaks of every kind, beside sessions that are busy, or idle on purpose. */
 static void
 leak(Story *story)

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
+#include "observe/census.h"
 #include "observe/limit.h"
 #include "scenario.h"
 
@@ -62,4 +63,18 @@ run_headroom(const Run *run, Oid role)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	return headroom;
+}
+
+/* Returns whether the role has a session of that pid, by the server's own count. */
+bool
+session_is_there(Oid role, int pid)
+{
+	int		   *pids = palloc(sizeof(int) * MaxConnections);
+	int			n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
+	bool		found = false;
+
+	for (int i = 0; i < n; i++)
+		found |= pids[i] == pid;
+	pfree(pids);
+	return found;
 }

@@ -228,6 +228,15 @@ heal(Recovery *recovery)
 				"a session that waited for a lock was ended, or still waits");
 }
 
+static bool
+any_is_there(Oid role, const int *pids, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (session_is_there(role, pids[i]))
+			return true;
+	return false;
+}
+
 /* The server ends every session of the pool, whatever it does. */
 static void
 kill_all(Recovery *recovery)
@@ -245,7 +254,7 @@ kill_all(Recovery *recovery)
 	n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
 	for (int i = 0; i < n; i++)
 		kill(pids[i], SIGTERM);
-	wait_until(run, run->pool->stats.lost > lost, SETTLE_TIMEOUT_MS);
+	poll_until(run, !any_is_there(role, pids, n) && run->pool->stats.lost > lost, SETTLE_TIMEOUT_MS);
 	lost = run->pool->stats.lost - lost;
 	recovery->succeeded = load_succeeded(recovery);
 	recovery->first_us = recovery->normal_us = recovery->healthy_us = 0;

@@ -176,6 +176,7 @@ extern void run_end_if_must(Run *run);
 extern int	sessions_in_activity(Run *run, Oid role);
 extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
+extern bool session_is_there(Oid role, int pid);
 
 /* What comes before the story: see loads.c and trial.c. */
 pg_noreturn extern void options_contradict(const char *hint, const char *fmt,...)
