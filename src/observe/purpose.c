@@ -51,8 +51,8 @@ listen_observe(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
 								environment, dest, completion);
-	/* What is done in a transaction block may be undone. */
-	if (listen || (unlisten && !IsTransactionBlock()))
+	/* What is done in a transaction block, or in a function, may be undone. */
+	if (listen || (unlisten && context == PROCESS_UTILITY_TOPLEVEL && !IsTransactionBlock()))
 		listen_say(listen);
 }
 

@@ -169,7 +169,6 @@ excluded_refresh(void)
 		return;
 	list_free(excluded);
 	excluded = NIL;
-	excluded_stale = false;
 	if (!SplitIdentifierString(pstrdup(heal_exclude_roles), ',', &names))
 		return;
 	old = MemoryContextSwitchTo(TopMemoryContext);
@@ -187,6 +186,7 @@ excluded_refresh(void)
 	}
 	MemoryContextSwitchTo(old);
 	excluded_told = true;
+	excluded_stale = false;		/* only now: any of that may have ended in an ERROR */
 }
 
 static bool

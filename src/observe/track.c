@@ -230,12 +230,12 @@ leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
 		leak_end(watch, track);
 	if (look == NULL)
 		return;
-	track->looked_us = watch->looked_us;
 	track->fresh = track->moved = false;
 	if (track->pid == 0)
 		leak_begin(watch, track, look, now);
 	else if (look->state_since != track->state_since || look->state != track->state)
 		leak_move(watch, track, look, now);
+	track->looked_us = watch->looked_us;
 	track->state_since = look->state_since;
 	track->state = look->state;
 	track->aborted = look->aborted;

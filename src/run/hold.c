@@ -10,12 +10,10 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_authid.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -162,13 +160,12 @@ require_reserved(HoldState state, const Options *options)
 {
 	bool		stalls = hold_kinds[state].stalls;
 
-	if (stalls && options->reserved == RESERVED_TAKE &&
-		!superuser() && !compat_uses_reserved_connections(GetUserId()))
+	if (stalls && options->reserved == RESERVED_TAKE && !superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to take reserved slots"),
 				 errdetail("\"%s\" takes them too, and can lock superusers out.", hold_kinds[state].name),
-				 errhint("Superusers may, and from 16 on roles with privileges of pg_use_reserved_connections.")));
+				 errhint("Only superusers may.")));
 	if (stalls == (options->reserved == RESERVED_TAKE))
 		return;
 	if (stalls)
