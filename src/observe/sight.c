@@ -59,8 +59,8 @@ sight_init(void)
 }
 
 /*
- * Locks the shared catalogs, and their indexes, until the end of the transaction, or returns false:
- * the monitor must not wait for somebody who rewrites one of them.
+ * Locks the shared catalogs, and their indexes, until the end of the transaction,
+ * or returns false: the monitor must not wait for somebody who rewrites one.
  */
 static bool
 catalogs_readable(void)

@@ -320,7 +320,7 @@ suspect_evidence(const LeakTrack *track, uint64 now_us, char *text)
 			break;
 		case LEAK_GROWTH:
 			snprintf(text, EVIDENCE_LEN,
-					 "idle for %.1f s; one of %d that its service opened one after another in %.1f s, came back to none of them, and closed none",
+					 "idle for %.1f s; one of %d that its service opened one after another in %.1f s, came back to none of them",
 					 held_s, e->others, e->span_ms / 1000.0);
 			break;
 		case LEAK_DEAD_CLIENT:

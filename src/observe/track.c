@@ -10,6 +10,9 @@
 
 #include "leak.h"
 
+/* Of more looks than that the older ones count for less. */
+#define LOOKS_MAX	100000
+
 /* Returns for how long the session has been in its state, in microseconds. */
 uint64
 leak_held_us(const LeakTrack *track, uint64 now_us)
@@ -243,8 +246,12 @@ leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
 	track->client_gone = look->client_gone;
 	track->service = look->service;
 	track->threshold_ms = look->threshold_ms;
-	track->looks++;
 	track->busy_looks += look->state != SLOT_IDLE;
+	if (++track->looks == LOOKS_MAX)
+	{
+		track->looks /= 2;
+		track->busy_looks /= 2;
+	}
 	group_add(watch, number);
 }
 
