@@ -300,68 +300,44 @@ write_counters(const Writer *w)
 	plain(w, "opened_connections_total", grant_count());
 }
 
-typedef uint64 (*LeakFigure) (LeakRule rule);
-
-static uint64
-figure_suspects(LeakRule rule)
+/* How many sessions are suspected by each rule, as far as they are counted. */
+static void
+write_suspects(const Writer *w)
 {
-	uint64		n = 0;
+	int			suspects[LEAK_RULES] = {0};
 
 	for (int i = 0; i < MaxConnections; i++)
-		n += suspect_counted(&leak_tracks[i]) == rule;
-	return n;
+		suspects[suspect_counted(&leak_tracks[i])]++;
+	family(w, "leak_suspects", "gauge", NULL, "Sessions suspected of a leak, by rule.");
+	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
+		labeled(w, "leak_suspects", "rule", leak_rule_names[rule], suspects[rule]);
 }
 
-static uint64
-figure_found(LeakRule rule)
-{
-	return shared->observed.leaks[rule].found;
-}
-
-static uint64
-figure_unleaked(LeakRule rule)
-{
-	return shared->observed.leaks[rule].unleaked;
-}
-
-static uint64
-figure_ended(LeakRule rule)
-{
-	return shared->observed.leaks[rule].ended;
-}
-
-static uint64
-figure_healed(LeakRule rule)
-{
-	return shared->observed.leaks[rule].healed;
-}
-
-/* What the leak rules found; this process alone counts, but for healers by hand. */
+/* What became of suspicions.  This process alone counts, but for healers by hand. */
 static void
 write_leaks(const Writer *w)
 {
 	static const struct
 	{
 		const char *name;
-		const char *type;
-		LeakFigure	figure;
+		size_t		offset;
 		const char *help;
-	}			families[] = {
-		{"leak_suspects", "gauge", figure_suspects, "Sessions suspected of a leak, by rule."},
-		{"leaks_found", "counter", figure_found, "Suspicions that came up."},
-		{"leaks_unleaked", "counter", figure_unleaked, "Suspects that came back to life."},
-		{"leaks_ended", "counter", figure_ended, "Suspects that ended by themselves."},
-		{"leaks_healed", "counter", figure_healed, "Suspects that the healer ended."},
+	}			counters[] = {
+		{"leaks_found", offsetof(LeakCounts, found), "Suspicions that came up."},
+		{"leaks_unleaked", offsetof(LeakCounts, unleaked), "Suspects that came back to life."},
+		{"leaks_ended", offsetof(LeakCounts, ended), "Suspects that ended by themselves."},
+		{"leaks_healed", offsetof(LeakCounts, healed), "Suspects that the healer ended."},
 	};
 
-	for (int i = 0; i < lengthof(families); i++)
+	write_suspects(w);
+	for (int i = 0; i < lengthof(counters); i++)
 	{
-		bool		counter = strcmp(families[i].type, "counter") == 0;
-		const char *sample = counter ? psprintf("%s_total", families[i].name) : families[i].name;
+		char	   *total = psprintf("%s_total", counters[i].name);
 
-		family(w, families[i].name, families[i].type, NULL, families[i].help);
+		family(w, counters[i].name, "counter", NULL, counters[i].help);
 		for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
-			labeled(w, sample, "rule", leak_rule_names[rule], families[i].figure(rule));
+			labeled(w, total, "rule", leak_rule_names[rule],
+					*(const uint64 *) ((const char *) &shared->observed.leaks[rule] + counters[i].offset));
 	}
 }
 
