@@ -183,7 +183,7 @@ services_put_live(ReturnSetInfo *rsinfo, bool *seen)
 static void
 services_put_past(ReturnSetInfo *rsinfo, const bool *seen)
 {
-	Service		service = {0};
+	Service		service = {.suspects = pulse_is_fresh() ? 0 : -1};
 	int64		opened;
 	int			peak;
 
