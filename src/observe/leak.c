@@ -58,7 +58,11 @@
 /* So many times longer than ever before it must lie idle. */
 #define REST_FACTOR		2
 
-/* One that was used more often than that, for however short a time, was of a pool. */
+/*
+ * One that was used later than in this part of a threshold from its start, or more
+ * often, was of a pool.
+ */
+#define EARLY_PART		4
 #define FORGOTTEN_USES	10
 
 /*
@@ -129,8 +133,8 @@ lies_lost(const LeakWatch *watch, const LeakTrack *track)
 }
 
 /*
- * Not used for half of the threshold, and before that only in as long after its
- * start; and for longer than its service has ever come back to one, or closed it.
+ * Not used for half of the threshold, and before that only soon after its start;
+ * and for longer than its service has ever come back to one, or closed it.
  */
 static bool
 is_forgotten(const LeakWatch *watch, const LeakTrack *track)
@@ -139,7 +143,7 @@ is_forgotten(const LeakWatch *watch, const LeakTrack *track)
 
 	return track->state == SLOT_IDLE && !track->on_purpose &&
 		leak_held_us(track, watch->looked_us) > threshold_us(track) / 2 &&
-		track->since_us <= track->started_us + threshold_us(track) / 2 && track->uses <= FORGOTTEN_USES &&
+		track->since_us <= track->started_us + threshold_us(track) / EARLY_PART && track->uses <= FORGOTTEN_USES &&
 		leak_rested_us(group, track) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
 }
 

@@ -324,7 +324,7 @@ write_leaks(const Writer *w)
 		const char *help;
 	}			counters[] = {
 		{"leaks_found", offsetof(LeakCounts, found), "Suspicions that came up."},
-		{"leaks_unleaked", offsetof(LeakCounts, unleaked), "Suspects that came back to life."},
+		{"leaks_unleaked", offsetof(LeakCounts, unleaked), "Suspects that came back to life, or that their service has spoken for."},
 		{"leaks_ended", offsetof(LeakCounts, ended), "Suspects that ended by themselves."},
 		{"leaks_healed", offsetof(LeakCounts, healed), "Suspects that the healer ended."},
 	};

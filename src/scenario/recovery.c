@@ -181,6 +181,12 @@ since_ms(uint64 begun_us, uint64 at_us)
 	return at_us != 0 ? (at_us - begun_us) / 1000.0 : INFINITY;
 }
 
+static const char *
+since_text(uint64 begun_us, uint64 at_us)
+{
+	return at_us != 0 ? psprintf("after %.2f s", since_ms(begun_us, at_us) / 1000) : "never";
+}
+
 /* What must be true after the leaks and after the kill; the phase is over. */
 static void
 check_recovered(Recovery *recovery, uint64 begun_us, const char *first, const char *normal)
@@ -214,8 +220,8 @@ heal(Recovery *recovery)
 	for (int i = 0; i < recovery->nleaks; i++)
 		stuck += recovery->leaks[i].gives_back && (!recovery->leaks[i].done || recovery->leaks[i].lost);
 	phase_end(run);
-	phase_note(run, "%d ended: %s; first success after %.2f s, healthy after %.2f s", acts, strategies,
-			   since_ms(begun_us, recovery->first_us) / 1000, since_ms(begun_us, recovery->healthy_us) / 1000);
+	phase_note(run, "%d ended: %s; first success %s, healthy %s", acts, acts > 0 ? strategies : "-",
+			   since_text(begun_us, recovery->first_us), since_text(begun_us, recovery->healthy_us));
 
 	check_recovered(recovery, begun_us, "first success after the leaks", "as fast as before the leaks");
 	check_at_most(run, "healthy after the leaks", run->plan.options.recovery_limit_ms,
@@ -260,8 +266,8 @@ kill_all(Recovery *recovery)
 	recovery->first_us = recovery->normal_us = recovery->healthy_us = 0;
 	wait_until(run, recovered(recovery), run->plan.options.recovery_limit_ms);
 	phase_end(run);
-	phase_note(run, "%d sessions ended at once, " UINT64_FORMAT " of them in use; first success after %.1f ms",
-			   n, lost, since_ms(begun_us, recovery->first_us));
+	phase_note(run, "%d sessions ended at once, " UINT64_FORMAT " of them in use; first success %s",
+			   n, lost, since_text(begun_us, recovery->first_us));
 
 	if (lost == 0)
 		run_end(run, VERDICT_INVALID, "no connection was in use when the sessions were killed");
@@ -273,10 +279,11 @@ kill_all(Recovery *recovery)
 static int
 residual_slots(Run *run)
 {
+	const PoolStats *stats = &run->pool->stats;
 	PoolTruth	truth;
 
 	pool_look(run->pool, &truth);
-	return census_role_sessions(run->services[0].role, NULL, 0) - truth.in_use - truth.idle - run->pool->stats.opening;
+	return census_role_sessions(run->services[0].role, NULL, 0) - stats->held - truth.idle - stats->opening;
 }
 
 /* Clients die in the middle of their statements: their slots are lost for a while. */
@@ -332,7 +339,7 @@ finish(Recovery *recovery)
 	load_tally(recovery->load, after);
 	succeeded = after->succeeded - before->succeeded;
 	phase_end(run);
-	phase_note(run, UINT64_FORMAT " operations, all is as before", succeeded);
+	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
 	check_count(run, "operations that failed afterwards", 0,
 				after->failed + tally_sent_away(after) - before->failed - tally_sent_away(before),
 				failure_text(run->pool));
@@ -354,6 +361,8 @@ recovery_play(Run *run)
 	if (check_failed(run))
 		return;					/* nothing else can be tried on a pool that is full of leaks */
 	kill_all(recovery);
+	if (check_failed(run))
+		return;
 	vanish(recovery);
 	finish(recovery);
 }
