@@ -5,6 +5,7 @@
 --
 -- The bar is max_connections long: in use, left, reserved. The trend is the
 -- whole timeline, the fullest moment of each column; x where clients were refused.
+-- Suspects, and the column "leak", are sessions suspected of a leak.
 --
 -- For members of pg_monitor. It is a session itself: start it before the server
 -- is full, or as a superuser, for whom slots are reserved.
@@ -34,7 +35,7 @@ WITH server AS (
 		  FROM pool_exhaust_pools WHERE kind = 'server') AS pool
 ), services AS (
 	SELECT regexp_replace(service, '[[:cntrl:]]', '?', 'g') AS service,
-		   in_use, active, idle, idle_in_transaction, peak_in_use
+		   in_use, active, idle, idle_in_transaction, peak_in_use, suspects
 	FROM pool_exhaust_services WHERE in_use > 0
 ), trend AS (
 	SELECT max(utilization) AS utilization, sum(refused) AS refused,
@@ -76,11 +77,16 @@ WITH server AS (
 		   format('refused %8s  %-16s last %s', refusals, cause, to_char(last_at, 'HH24:MI:SS'))
 	FROM pool_exhaust_refusals WHERE refusals > 0
 	UNION ALL
-	SELECT 9, 0, format(E'\n%-36s %6s %6s %6s %6s %6s', 'service', 'in use', 'active', 'idle', 'in tx', 'peak')
+	SELECT 9, row_number() OVER (ORDER BY max(held_ms) DESC),
+		   format('suspects %7s  %-19s  longest %s s', count(*), rule, max(held_ms) / 1000)
+	FROM pool_exhaust_leaks GROUP BY rule
 	UNION ALL
-	(SELECT 10, row_number() OVER (ORDER BY in_use DESC, service),
-			format('%-36s %6s %6s %6s %6s %6s',
-				left(service, 36), in_use, active, idle, idle_in_transaction, peak_in_use)
+	SELECT 10, 0, format(E'\n%-36s %6s %6s %6s %6s %6s %6s',
+			'service', 'in use', 'active', 'idle', 'in tx', 'peak', 'leak')
+	UNION ALL
+	(SELECT 11, row_number() OVER (ORDER BY in_use DESC, service),
+			format('%-36s %6s %6s %6s %6s %6s %6s',
+				left(service, 36), in_use, active, idle, idle_in_transaction, peak_in_use, suspects)
 	 FROM services ORDER BY in_use DESC, service LIMIT :top)
 )
 SELECT E'\033[H' || string_agg(replace(line, E'\n', E'\033[K\n') || E'\033[K', E'\n' ORDER BY part, nr) || E'\033[J'
