@@ -59,10 +59,11 @@
 #define REST_FACTOR		2
 
 /*
- * One that was used later than in this part of a threshold from its start, or more
- * often, was of a pool.
+ * One that was used later than in this part of a threshold from its start, which is
+ * some seconds at least because logins may take long, or more often, was of a pool.
  */
 #define EARLY_PART		4
+#define EARLY_US		(2 * 1000 * 1000)
 #define FORGOTTEN_USES	10
 
 /*
@@ -143,7 +144,7 @@ is_forgotten(const LeakWatch *watch, const LeakTrack *track)
 
 	return track->state == SLOT_IDLE && !track->on_purpose &&
 		leak_held_us(track, watch->looked_us) > threshold_us(track) / 2 &&
-		track->since_us <= track->started_us + threshold_us(track) / EARLY_PART && track->uses <= FORGOTTEN_USES &&
+		track->since_us <= track->started_us + Max(threshold_us(track) / EARLY_PART, EARLY_US) && track->uses <= FORGOTTEN_USES &&
 		leak_rested_us(group, track) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
 }
 

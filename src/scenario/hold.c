@@ -164,14 +164,12 @@ static void
 hold_grow(Hold *hold)
 {
 	Run		   *run = hold->run;
-	uint64		due_us = loop_now_us();
 
 	for (int i = 0; i < hold->n; i++)
 	{
-		wait_until(run, loop_now_us() >= due_us || hold->error_code != 0,
-				   run->plan.options.spacing_ms);
+		if (i > 0)
+			wait_until(run, hold->error_code != 0, run->plan.options.spacing_ms);
 		hold_open(hold, i, 1);
-		due_us += run->plan.options.spacing_ms * 1000;
 	}
 }
 

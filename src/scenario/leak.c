@@ -152,11 +152,13 @@ begin_work(Story *story)
 static void
 forget_one(Story *story)
 {
-	if (story->nforgotten == story->forgettable || loop_now_us() < story->next_us)
+	if (story->nforgotten == story->forgettable || loop_now_us() < story->next_us ||
+		!actors_at_work(story->forgotten, story->nforgotten))
 		return;
 	actor_open(story->run, &story->run->services[1], &story->forgotten[story->nforgotten++]);
+	/* Twice as far apart as they must be, for a machine that is busy. */
 	story->next_us = loop_now_us() +
-		leak_growth_spacing_ms((int) story->run->plan.options.leak_threshold_ms) * INT64CONST(1000);
+		2 * leak_growth_spacing_ms((int) story->run->plan.options.leak_threshold_ms) * INT64CONST(1000);
 }
 
 /* Looks who is suspected, and returns how many are. */
