@@ -82,7 +82,7 @@ END $$;
 \pset format unaligned
 \pset tuples_only on
 
--- Targets: these five aim at a pool of their own, and at nothing else
+-- Targets: these aim at a pool of their own, and at nothing else
 SELECT refusal(name, '{}', target)
 FROM pool_exhaust_scenarios, unnest(ARRAY['server', 'role']) AS target
 WHERE name <> 'saturation' ORDER BY name COLLATE "C", target;
@@ -141,10 +141,10 @@ SELECT refusal('queue', '{"database": "template1", "workload": "SELECT 1"}');
 
 -- More connections than there are: two services, sessions beside the pool
 SELECT refusal(scenario, '{"pool_size": 9999, "max_overflow": 4}')
-FROM unnest(ARRAY['queue', 'degradation', 'isolation', 'latency', 'accuracy']) AS scenario;
+FROM unnest(ARRAY['queue', 'leak', 'degradation', 'isolation', 'recovery', 'latency', 'accuracy']) AS scenario;
 SET pool_exhaust.max_connections_per_run = 4;
 SELECT refusal(scenario, '{"pool_size": 3, "max_overflow": 2}')
-FROM unnest(ARRAY['queue', 'degradation', 'isolation', 'latency', 'accuracy']) AS scenario;
+FROM unnest(ARRAY['queue', 'leak', 'degradation', 'isolation', 'recovery', 'latency', 'accuracy']) AS scenario;
 SET pool_exhaust.max_connections_per_run = 9;
 SELECT refusal('isolation', '{"pool_size": 3, "max_overflow": 2}');
 RESET pool_exhaust.max_connections_per_run;

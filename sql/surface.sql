@@ -45,7 +45,7 @@ SELECT p.proname, has_function_privilege('pg_monitor', p.oid, 'EXECUTE') AS pg_m
 FROM pg_proc p
 WHERE p.proname IN ('pool_exhaust_run', 'pool_exhaust_start', 'pool_exhaust_wait',
                     'pool_exhaust_stop', 'pool_exhaust_report', 'pool_exhaust_hold',
-                    'pool_exhaust_leak', 'pool_exhaust_release')
+                    'pool_exhaust_leak', 'pool_exhaust_release', 'pool_exhaust_heal')
 ORDER BY p.proname COLLATE "C";
 SELECT c.relname AS closed_to_pg_monitor
 FROM pg_class c

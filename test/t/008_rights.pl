@@ -39,7 +39,8 @@ is($superuser->query(q(SELECT string_agg(proname, ', ') FROM pg_proc
 	'', 'PUBLIC may call no function');
 my $client = client($node, user => 'nobody_special');
 fails_with($client, "SELECT * FROM $_", '42501', [qr/permission denied/], "PUBLIC: $_")
-  foreach @views, "pool_exhaust_run('saturation')", 'pool_exhaust_stop()', 'pool_exhaust_report()', 'pool_exhaust_census()';
+  foreach @views, "pool_exhaust_run('saturation')", 'pool_exhaust_stop()', 'pool_exhaust_report()', 'pool_exhaust_census()',
+	'pool_exhaust_heal()', 'pool_exhaust_heal(false)', 'pool_exhaust_leaks_rows()', 'pool_exhaust_heals_rows()';
 $client->close;
 
 # pg_monitor
@@ -50,7 +51,8 @@ foreach my $view (@views)
 	is(sqlstate($client), '00000', "pg_monitor sees $view") or diag $client->message;
 }
 fails_with($client, "SELECT $_", '42501', [qr/permission denied/], "pg_monitor: $_")
-  foreach "pool_exhaust_run('saturation')", "pool_exhaust_start('saturation')", 'pool_exhaust_stop()';
+  foreach "pool_exhaust_run('saturation')", "pool_exhaust_start('saturation')", 'pool_exhaust_stop()',
+	'pool_exhaust_heal()', 'pool_exhaust_heal(false)';
 fails_with($client, $_, '42501', [qr/permission denied/], "pg_monitor: $_")
   foreach 'DELETE FROM pool_exhaust_runs', "UPDATE pool_exhaust_runs SET verdict = 'pass'", 'TRUNCATE pool_exhaust_samples';
 is($client->query("SELECT usename FROM pool_exhaust_backends WHERE usename <> 'watcher'"), scalar getpwuid($>),
@@ -77,7 +79,7 @@ is($superuser->query("SELECT count(*) FROM pool_exhaust_progress WHERE run_id = 
 # The sessions of a run are seen by whom the sessions of others are shown.
 is($superuser->query("SELECT count(*), min(usename) ~ '^pool_exhaust_' FROM pool_exhaust_backends WHERE run_id = $run_id AND state IS NOT NULL AND application_name = 'pool_exhaust' AND usename ~ '^pool_exhaust_'"),
 	'1|t', 'the superuser sees the session of the run');
-$superuser->query('GRANT SELECT ON pool_exhaust_backends, pool_exhaust_slots TO tester; GRANT EXECUTE ON FUNCTION pool_exhaust_run_roles(), pool_exhaust_census() TO tester');
+$superuser->query('GRANT SELECT ON pool_exhaust_backends, pool_exhaust_slots TO tester; GRANT EXECUTE ON FUNCTION pool_exhaust_run_roles(), pool_exhaust_leaks_rows(), pool_exhaust_census() TO tester');
 is($tester->query('SELECT count(*), min(usename) FROM pool_exhaust_backends'), '1|tester', 'a plain role sees only its own session');
 my $signaller = client($node, user => 'signaller');
 is($signaller->query("SELECT pool_exhaust_stop($run_id)"), 1, 'pg_signal_backend may stop it');

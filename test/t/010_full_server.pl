@@ -218,7 +218,7 @@ is( $watcher->query("SELECT in_use, capacity, utilization, health, granted, refu
 is($watcher->query('SELECT pool_exhaust_health()'), 'exhausted', 'health by SQL');
 is( $watcher->query("SELECT service, in_use, active, idle, idle_in_transaction, share, peak_in_use, opened, suspects
 		FROM pool_exhaust_services WHERE usename = 'app' ORDER BY 1"),
-	"app/mail|1|0|1|0|0.125|1|1|\napp/shop|6|1|4|1|0.75|6|6|", 'services, and nobody who was refused');
+	"app/mail|1|0|1|0|0.125|1|1|0\napp/shop|6|1|4|1|0.75|6|6|0", 'services, and nobody who was refused');
 is( $watcher->query("SELECT active IN (1, 2), active + idle, idle_in_transaction FROM pool_exhaust_timeline
 		ORDER BY at DESC LIMIT 1"),
 	't|' . ($max - 1) . '|1', 'the timeline has the states; the watcher is active while it asks');

@@ -157,6 +157,26 @@ my $latin = client($node, database => 'latin', client_encoding => 'LATIN1');
 $latin->query(qq(CREATE ROLE "caf\xe9" LOGIN CONNECTION LIMIT 2));
 value_becomes('count(pool_exhaust_pool_capacity_connections{kind="role"})', 2, 'a role with a name in another encoding');
 
+# Leaks: a gauge of those that are, counters of what became of them
+$watcher->query("ALTER SYSTEM SET pool_exhaust.leak_threshold = '100ms'");
+$watcher->query('SELECT pg_reload_conf()');
+my $leaked = client($node, user => 'app');
+my $rule = '{rule="idle in transaction"}';
+$leaked->query('BEGIN');
+value_becomes("pool_exhaust_leak_suspects$rule", 1, 'a leak');
+value_becomes('sum(pool_exhaust_leak_suspects)', 1, 'a leak: by one rule');
+value_becomes("pool_exhaust_leaks_found_total$rule", 1, 'a leak: it was found');
+page_is_good('a leak');
+$leaked->query('COMMIT');
+value_becomes("pool_exhaust_leaks_unleaked_total$rule", 1, 'a leak: it came back to life');
+$leaked->query('BEGIN');
+value_becomes("pool_exhaust_leaks_found_total$rule", 2, 'a leak: found again');
+$leaked->close;
+value_becomes("pool_exhaust_leaks_ended_total$rule", 1, 'a leak: it ended');
+value_becomes('sum(pool_exhaust_leak_suspects)', 0, 'a leak: none is left');
+value_becomes('sum(pool_exhaust_leaks_healed_total)', 0, 'a leak: none was healed');
+value_becomes('count(pool_exhaust_leaks_found_total)', 4, 'four rules');
+
 $_->close foreach $latin, $watcher;
 left_nothing($node);
 done_testing();

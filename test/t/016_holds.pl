@@ -117,7 +117,7 @@ foreach (
 	[ 'idle in transaction',           'idle in transaction 3' ],
 	[ 'idle in transaction (aborted)', 'idle in transaction (aborted) 3' ],
 	[ 'lock wait',                     'active 3, idle 1' ],
-	[ 'abandoned',                     undef, 'idle 5' ],
+	[ 'abandoned',                     undef, 'idle 9' ],
 	[ 'dead client',                   undef, 'active 3' ])
 {
 	my ($kind, $as_hold, $as_leak) = @$_;
@@ -155,8 +155,9 @@ foreach (
 {
 	my $id = held($watcher, 'abandoned', 'leak', 3, kind => 'abandoned');
 	my @pids = pids($id);
-	my ($old, $new) = (join(',', @pids[0 .. 2]), join(',', @pids[3, 4]));
+	my ($old, $new) = (join(',', @pids[0 .. 2]), join(',', @pids[3 .. $#pids]));
 
+	is(scalar(@pids), 9, 'abandoned: two newer sessions for each');
 	is($watcher->query("SELECT (SELECT min(backend_start) FROM pg_stat_activity WHERE pid IN ($new))
 			- (SELECT max(state_change) FROM pg_stat_activity WHERE pid IN ($old)) >= '300 ms'"),
 		't', 'abandoned: the newer sessions came 300 ms after the last use of the others');
@@ -173,13 +174,23 @@ foreach (
 }
 {
 	my $id = held($watcher, 'growth', 'leak', 6, kind => 'growth', spacing_ms => 200);
+	my ($companion, @pids) = pids($id);
+	my $grown = join(',', @pids);
+
 	is($watcher->query(row($id)), 'server|growth|6|t', 'growth: its row');
+	is(scalar(@pids), 6, 'growth: one session came before them');
 	is($watcher->query("SELECT count(*) FILTER (WHERE gap >= '100 ms') || ' of ' || count(gap) FROM (SELECT backend_start
-			- lag(backend_start) OVER (ORDER BY backend_start) AS gap FROM pool_exhaust_backends WHERE hold_id = $id) AS g"),
+			- lag(backend_start) OVER (ORDER BY backend_start) AS gap FROM pool_exhaust_backends WHERE pid IN ($grown)) AS g"),
 		'5 of 5', 'growth: they came one after the other');
 	is($watcher->query("SELECT count(*), min(query), max(query) FROM pg_stat_activity
-			WHERE pid IN (" . join(',', pids($id)) . ") AND state = 'idle' AND state_change < backend_start + interval '200 ms'"),
+			WHERE pid IN ($grown) AND state = 'idle' AND state_change < backend_start + interval '200 ms'"),
 		'6|SELECT 1|SELECT 1', 'growth: each was used once, at its beginning');
+	foreach my $round (1 .. 3)
+	{
+		my $now = $watcher->query('SELECT clock_timestamp()');
+		ok(wait_for($watcher, "SELECT query_start > '$now' FROM pg_stat_activity WHERE pid = $companion", 't'),
+			"growth: the one before them is used, round $round");
+	}
 	released($id, 6, 'growth');
 }
 {
@@ -206,27 +217,32 @@ foreach (
 
 # What the limits leave is held, one more is not.  The watcher has one slot.
 foreach (
-	[ 'slots',               27, 'reserved_slots', 26, 'hold', {} ],
-	[ 'with the lock',       26, 'reserved_slots', 26, 'hold', { state => 'lock wait' }, ' and 1 beside' ],
-	[ 'with companions',     25, 'reserved_slots', 26, 'leak', { kind => 'abandoned' }, ' and 2 beside' ],
-	[ 'role limit',          5,  'role_limit',     4,  'hold', { target => 'role', role_limit => 4 } ],
-	[ 'role limit and slot', 5,  'role_limit',     4,  'leak', { target => 'role', role_limit => 4, kind => 'lock wait' }, ' and 1 beside' ])
+	[ 'slots',                    27, 0,  'reserved_slots', 26, 'hold', {} ],
+	[ 'with the lock',            26, 1,  'reserved_slots', 26, 'hold', { state => 'lock wait' } ],
+	[ 'with companions',          9,  18, 'reserved_slots', 26, 'leak', { kind => 'abandoned' } ],
+	[ 'with one companion',       26, 1,  'reserved_slots', 26, 'leak', { kind => 'growth', spacing_ms => 1 } ],
+	[ 'role limit',               5,  0,  'role_limit',     4,  'hold', { target => 'role', role_limit => 4 } ],
+	[ 'role limit and slot',      5,  1,  'role_limit',     4,  'leak', { target => 'role', role_limit => 4, kind => 'lock wait' } ],
+	[ 'role limit and two slots', 3,  6,  'role_limit',     6,  'leak', { target => 'role', role_limit => 6, kind => 'abandoned' } ])
 {
-	my ($name, $connections, $cause, $room, $function, $params, $beside) = @$_;
-	my $beside_n = $beside ? ($beside =~ /(\d)/)[0] : 0;
+	my ($name, $connections, $beside_n, $cause, $room, $function, $params) = @$_;
+	my $beside = $beside_n > 0 ? " and $beside_n beside" : '';
+	my $each = $beside_n == 2 * $connections;
 	my $refused = $watcher->query("SELECT sum(refusals) FROM pool_exhaust_refusals");
 
-	$beside //= '';
 	fails_with($watcher, sql($function, $connections, %$params), '53300',
 		[ qr/could not hold $connections connections$beside: $cause would refuse after $room$/m, qr/Nothing was opened/,
 			qr/pool_exhaust_slots/ ], $name);
 	nothing_is_left($name);
 	is($watcher->query('SELECT sum(refusals) FROM pool_exhaust_refusals'), $refused, "$name: nobody was refused");
-	my $fits = $room - $beside_n;
+	my $fits = $each ? int($room / 3) : $room - $beside_n;
+	my $taken = $each ? 3 * $fits : $room;
+	my $left = $room - $taken;
+	my $more = $left == 0 ? '1 connection' : $left + 1 . ' connections';
 	my $id = held($watcher, "$name, all that fit", $function, $fits, %$params);
-	is($watcher->query("SELECT count(*) FROM pool_exhaust_backends WHERE hold_id = $id"), $room, "$name: all that fit");
-	fails_with($watcher, sql('hold', 1), '53300', [qr/could not hold 1 connection: reserved_slots would refuse after 0$/m],
-		"$name: not one more") if $cause eq 'reserved_slots';
+	is($watcher->query("SELECT count(*) FROM pool_exhaust_backends WHERE hold_id = $id"), $taken, "$name: all that fit");
+	fails_with($watcher, sql('hold', $left + 1), '53300', [qr/could not hold $more: reserved_slots would refuse after $left$/m],
+		"$name: not one more than is left") if $cause eq 'reserved_slots';
 	released($id, $fits, $name);
 }
 {
@@ -252,7 +268,7 @@ sub overtaken
 	my ($cause, $after, @others) = $overtake->();
 	$caller->result;
 	is(sqlstate($caller), '53300', "$name: SQLSTATE");
-	like($caller->message, qr/could not hold 20 connections: $cause refused after $after\nWhat was opened so far is closed again\./, "$name: the cause and the number");
+	like($caller->message, qr/could not hold 20 connections and 1 beside: $cause refused after $after\nWhat was opened so far is closed again\./, "$name: the cause and the number");
 	nothing_is_left($name);
 	$_->close foreach @others, $caller;
 	ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', 1), "$name: every slot is back");
@@ -293,14 +309,14 @@ overtaken('database limited meanwhile', { database => 'limited', timeout_ms => 3
 	$watcher->query('SELECT pg_terminate_backend(min(pid)) FROM pool_exhaust_backends WHERE hold_id IS NOT NULL');
 	$caller->result;
 	is(sqlstate($caller), '08006', 'killed meanwhile: SQLSTATE');
-	like($caller->message, qr/could not hold 10 connections: a session was ended before all were held/, 'killed meanwhile: the reason');
+	like($caller->message, qr/could not hold 10 connections and 1 beside: a session was ended before all were held/, 'killed meanwhile: the reason');
 	nothing_is_left('killed meanwhile');
 	$caller->close;
 
 	fails_with($watcher, sql('leak', 5, kind => 'growth', spacing_ms => 300, timeout_ms => 1200), '22023',
 		[ qr/opening 5 connections takes more than 1200 ms, and may take 1200/, qr/lower spacing_ms/ ], 'too slow, and that is known');
 	fails_with($watcher, sql('leak', 3, kind => 'abandoned', timeout_ms => 200), '57000',
-		[qr/could not hold 3 connections and 2 beside: not all there within 200 ms \(option timeout_ms\)/], 'too slow');
+		[qr/could not hold 3 connections and 6 beside: not all there within 200 ms \(option timeout_ms\)/], 'too slow');
 	nothing_is_left('too slow');
 }
 
@@ -426,8 +442,8 @@ foreach (
 
 	$id = held($watcher, 'no companion', 'leak', 2, kind => 'abandoned');
 	my @pids = pids($id);
-	$watcher->query("SELECT pg_terminate_backend($_)") foreach @pids[2, 3];
-	ok(wait_for($watcher, states($id), 'idle 2'), 'no companion: both are ended');
+	$watcher->query("SELECT pg_terminate_backend($_)") foreach @pids[2 .. 5];
+	ok(wait_for($watcher, states($id), 'idle 2'), 'no companion: all four are ended');
 	is($watcher->query(row($id, 'connections')), 2, 'no companion: the abandoned are still there');
 	$watcher->query("SELECT pg_terminate_backend($_)") foreach @pids[0, 1];
 	nothing_will_be_left('no companion');
@@ -469,12 +485,13 @@ foreach (
 	# One that is still being set up
 	my $caller = client($node);
 	$caller->send(sql('leak', 10, kind => 'growth', spacing_ms => 1000));
-	ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_backends WHERE hold_id IS NOT NULL', 2), 'release on the way: it has begun');
+	# Two of them, and the one that came before
+	ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_backends WHERE hold_id IS NOT NULL', 3), 'release on the way: it has begun');
 	is($watcher->query('SELECT pool_exhaust_release()'), 2, 'release on the way: what there is');
 	nothing_is_left('release on the way');
 	$caller->result;
 	is(sqlstate($caller), '57000', 'release on the way: the caller learns it');
-	like($caller->message, qr/could not hold 10 connections: released by pool_exhaust_release\(\)/, 'release on the way: and why');
+	like($caller->message, qr/could not hold 10 connections and 1 beside: released by pool_exhaust_release\(\)/, 'release on the way: and why');
 	$caller->close;
 }
 
@@ -548,11 +565,11 @@ GRANT EXECUTE ON FUNCTION pool_exhaust_hold(integer, text, text, jsonb), pool_ex
 
 # No more than one may hold
 {
-	$watcher->query('SET pool_exhaust.max_connections_per_run = 5');
-	fails_with($watcher, sql('hold', 6), '53400', [ qr/the hold would hold 6 connections, more than the 5/, qr/lower connections/ ], 'one more than a hold may hold');
-	fails_with($watcher, sql('leak', 4, kind => 'abandoned'), '53400', [qr/would hold 6 connections/], 'companions count');
-	my $id = held($watcher, 'as many as a hold may hold', 'leak', 3, kind => 'abandoned');
-	released($id, 3, 'as many as a hold may hold');
+	$watcher->query('SET pool_exhaust.max_connections_per_run = 6');
+	fails_with($watcher, sql('hold', 7), '53400', [ qr/the hold would hold 7 connections, more than the 6/, qr/lower connections/ ], 'one more than a hold may hold');
+	fails_with($watcher, sql('leak', 3, kind => 'abandoned'), '53400', [qr/would hold 9 connections/], 'companions count');
+	my $id = held($watcher, 'as many as a hold may hold', 'leak', 2, kind => 'abandoned');
+	released($id, 2, 'as many as a hold may hold');
 	$watcher->query('RESET pool_exhaust.max_connections_per_run');
 }
 

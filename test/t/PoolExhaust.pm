@@ -8,23 +8,31 @@ use warnings FATAL => 'all';
 
 use Exporter 'import';
 use HTTP::Tiny;
+use IPC::Run ();
 use JSON::PP ();
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(client fails_with http http_json http_metrics in_progress
-  left_nothing login monitor_pid new_server refusals rewrite_hba run_ends
-  samples sqlstate wait_for wait_until);
+our @EXPORT = qw(backend_pid begin_load change_setting client end_load fails_with forked_client http
+  http_json http_metrics in_progress left_nothing login monitor_pid new_server
+  refusals rewrite_hba run_ends samples sqlstate wait_for wait_until);
+
+# The services whose sessions the healer may end, by name of the server.
+my %heals;
 
 # A started server that preloads pool_exhaust, with the extension in database
-# postgres.  Parameters: conf => lines of postgresql.conf, streaming => 1.
+# postgres.  Parameters: conf => lines of postgresql.conf, streaming => 1,
+# heals => pattern of the services whose sessions the healer may end; of others
+# left_nothing() finds out if it did.
 sub new_server
 {
 	my ($name, %params) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
+	$heals{$name} = $params{heals};
 	$node->init(allows_streaming => $params{streaming});
 	$node->append_conf('postgresql.conf',
 		"shared_preload_libraries = 'pool_exhaust'\n" . ($params{conf} // ''));
@@ -79,6 +87,92 @@ sub fails_with
 	is(sqlstate($client), $sqlstate, "$name: SQLSTATE");
 	my $text = $client->message;
 	like($text, $_, "$name: $_") foreach @$patterns;
+}
+
+# Changes settings of the server; true when they are in force.
+sub change_setting
+{
+	my ($client, %settings) = @_;
+
+	foreach my $name (sort keys %settings)
+	{
+		$client->query("ALTER SYSTEM SET $name = $settings{$name}");
+		die $client->message if $client->{error};
+	}
+	# The reload is seen by this session first at its next message, by the
+	# monitor when it has looked twice.
+	my $since = $client->query('SELECT clock_timestamp()');
+	$client->query('SELECT pg_reload_conf()');
+	return wait_for($client, "SELECT pg_conf_load_time() > '$since'", 't');
+}
+
+# The pid of a session's backend.
+sub backend_pid
+{
+	my ($client) = @_;
+
+	return $client->{pid} //= $client->query('SELECT pg_backend_pid()');
+}
+
+# A client that is a process of its own, to be killed: sends the query and does
+# not read.  Parameters: those of client().  Returns its pid and its backend's.
+sub forked_client
+{
+	my ($node, $sql, %params) = @_;
+
+	pipe(my $reader, my $writer) or die "could not make a pipe: $!";
+	my $pid = fork // die "could not fork: $!";
+	if (!$pid)
+	{
+		my $client = eval { client($node, %params) } // POSIX::_exit(1);
+		syswrite $writer, backend_pid($client) . "\n";
+		$client->send($sql);
+		POSIX::pause();
+		POSIX::_exit(0);
+	}
+	CORE::close($writer);
+	my $backend = <$reader> // die 'the client came to nothing';
+	chomp $backend;
+	return ($pid, $backend);
+}
+
+# Six sessions of role "load" that work and rest until end_load(), for whoever
+# must not harm them.
+sub begin_load
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($client, $node) = @_;
+	my $script = PostgreSQL::Test::Utils::tempdir() . '/load.sql';
+
+	$client->query($_) foreach 'CREATE ROLE load LOGIN', 'ALTER ROLE load SET log_statement = none';
+	append_to_file($script, "BEGIN;\nSELECT pg_sleep(0.002);\nSELECT 1;\nCOMMIT;\nSELECT 1;\n");
+	my %load = (client => $client, output => '', errors => '');
+	$load{pgbench} = IPC::Run::start(
+		[
+			'pgbench', '--no-vacuum', '--client=6', '--rate=150', '--time=900', "--file=$script", '--username=load',
+			'--host=' . $node->host, '--port=' . $node->port, 'postgres'
+		],
+		'<', \undef, '>', \$load{output}, '2>', \$load{errors});
+	$load{sessions} = "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE usename = 'load'";
+	ok(wait_for($client, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'load' AND state_change > backend_start + interval '100 ms'", 6),
+		'six sessions are at work');
+	$load{pids} = $client->query($load{sessions});
+	return \%load;
+}
+
+# They are the same as ever, and still at work.
+sub end_load
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($load) = @_;
+	my $client = $load->{client};
+	my $now = $client->query('SELECT clock_timestamp()');
+
+	is($client->query($load->{sessions}), $load->{pids}, 'none of the sessions at work was ever ended');
+	ok(wait_for($client, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'load' AND state_change > '$now'", 6), 'and all of them go on');
+	$load->{pgbench}->kill_kill;
+	is($load->{errors} =~ s/^pgbench \(.*\)$//mgr =~ s/\s+//gr, '', 'and had nothing to complain of');
+	ok(wait_for($client, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'load'", 0), 'until their client ends');
 }
 
 # Asks until the answer is the expected one, a round trip at a time; false, with
@@ -225,23 +319,31 @@ sub left_nothing
 	my @bad = grep { /PANIC:|TRAP:|terminated by signal|"pool_exhaust (?!monitor").*exited with exit code 1/ }
 	  split /\n/, slurp_file($node->logfile);
 	is(scalar(@bad), $params{killed} // 0, "$name: nothing crashed") or diag join("\n", @bad);
+
+	# No test may lose a session to the healer that did not ask for it.
+	my @healed = slurp_file($node->logfile) =~ /pool_exhaust: told session \d+ of "(.*?)" to end, by strategy/gs;
+	@healed = grep { $_ !~ $heals{$name} } @healed if defined $heals{$name};
+	is(join(', ', @healed), '', "$name: nobody else was told to end");
 }
 
 # A client that speaks the frontend/backend protocol, version 3.0.
 package PoolExhaust::Client;
 
 use IO::Select;
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 
 # Parameters: user, database, application_name, replication, as in a startup
-# packet; silent => 1 sends none.  A login that the server asks for a password
+# packet; silent => 1 sends none, tcp => 1 comes over TCP.  A login that the server asks for a password
 # stalls there: "stalled" is true.
 sub new
 {
 	my ($class, $node, %params) = @_;
-	my $path = $node->host . '/.s.PGSQL.' . $node->port;
-	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $path)
-	  or die "could not connect to $path: $!";
+	my $path = $params{tcp} ? '127.0.0.1:' . $node->port : $node->host . '/.s.PGSQL.' . $node->port;
+	my $socket = delete $params{tcp}
+	  ? IO::Socket::INET->new(Proto => 'tcp', PeerAddr => $path)
+	  : IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $path);
+	die "could not connect to $path: $!" if !$socket;
 	my $self = bless { socket => $socket, input => '', notified => [] }, $class;
 
 	return $self if delete $params{silent};
