@@ -14,7 +14,7 @@ verdict() {
 	fi
 }
 
-echo 1..3
+echo 1..4
 verdict "no role of a run is left" \
 	"$(psql -XAtc "SELECT rolname FROM pg_roles WHERE rolname LIKE 'pool_exhaust\_%'" 2>&1)"
 
@@ -22,3 +22,6 @@ verdict "no role of a run is left" \
 verdict "no session is left" "$(pg_ctl -D "$PGDATA" -m smart -t 30 stop 2>&1 >/dev/null)"
 
 verdict "nothing crashed" "$(grep -E 'PANIC:|TRAP:|terminated by signal' "$PGHOST/server.log")"
+
+verdict "nobody was told to end but sessions of runs" \
+	"$(grep 'pool_exhaust: told session' "$PGHOST/server.log" | grep -vE ' of "pool_exhaust_[0-9]+/')"
