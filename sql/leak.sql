@@ -39,10 +39,12 @@ SET pool_exhaust.leak_threshold = '1s';
 SET pool_exhaust.heal = always;
 SET pool_exhaust.heal_strategies = 'growth';
 SET pool_exhaust.heal_exclude_roles = 'postgres';
+\set VERBOSITY sqlstate
 ALTER SYSTEM SET pool_exhaust.leak_threshold = '99ms';
 ALTER SYSTEM SET pool_exhaust.leak_threshold = '86400001ms';
 ALTER SYSTEM SET pool_exhaust.leak_threshold = 0;
 ALTER SYSTEM SET pool_exhaust.leak_threshold = 'soon';
+\set VERBOSITY default
 ALTER SYSTEM SET pool_exhaust.heal = 'on';
 ALTER SYSTEM SET pool_exhaust.heal = 'sometimes';
 ALTER SYSTEM SET pool_exhaust.heal = '';
