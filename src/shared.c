@@ -106,7 +106,7 @@ shared_reset(PoolExhaustShared *s)
 		for (int cause = 0; cause < CAUSES; cause++)
 			pg_atomic_init_u64(&s->runs[i].refused[cause], 0);
 		pg_atomic_init_u32(&s->runs[i].leak_threshold_ms, 0);
-		pg_atomic_init_u32(&s->runs[i].heal, HEAL_OFF);
+		pg_atomic_init_u32(&s->runs[i].heal, 0);
 		pg_atomic_init_u32(&s->runs[i].pools_version, 0);
 		ConditionVariableInit(&s->runs[i].changed);
 	}

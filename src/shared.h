@@ -172,14 +172,6 @@ typedef struct LeakLimits
 	int			short_life_ms;	/* and how long they live at the most */
 } LeakLimits;
 
-/* Whether the healer acts by itself. */
-typedef enum HealMode
-{
-	HEAL_OFF,
-	HEAL_CRITICAL,				/* while health is critical or worse */
-	HEAL_ALWAYS
-} HealMode;
-
 /* What the healer did. */
 typedef struct HealRecord
 {
@@ -304,7 +296,7 @@ typedef struct RunSlot
 	pg_atomic_uint32 connections;
 	pg_atomic_uint64 refused[CAUSES];	/* the ledger's count of the run's own roles */
 	pg_atomic_uint32 leak_threshold_ms; /* of its sessions; 0 = they are not judged */
-	pg_atomic_uint32 heal;		/* a HealMode, for its sessions */
+	pg_atomic_uint32 heal;		/* 1: the healer may end them */
 
 	/*
 	 * Written by whoever the place belongs to, its runner as a rule, without a

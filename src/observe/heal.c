@@ -32,13 +32,20 @@
 #include "heal.h"
 #include "loop.h"
 #include "pulse.h"
-#include "run_pool.h"
 #include "strategy.h"
 
 /* A session that was told to end and has not is told again after that. */
 #define AGAIN_US		(10 * INT64CONST(1000000))
 
 #define SECOND_US		(1000 * 1000)
+
+/* Whether the healer acts by itself. */
+enum
+{
+	HEAL_OFF,
+	HEAL_CRITICAL,				/* while health is critical or worse */
+	HEAL_ALWAYS
+};
 
 static const struct config_enum_entry heal_modes[] = {
 	{"off", HEAL_OFF, false},
@@ -113,36 +120,24 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 	return acted;
 }
 
-/* Sessions that a pool must lose to get below critical. */
-static int
-surplus(int in_use, int capacity)
-{
-	return in_use - health_level(HEALTH_CRITICAL, capacity) + 1;
-}
-
-/* The same of the pool of a run that this role is of. */
-static int
-run_surplus(RunSlot *run, Oid role)
-{
-	RunPool		pools[RUN_SERVICES_MAX];
-	int			n = run_pools_read(run, pools);
-
-	for (int i = 0; i < n; i++)
-		if (run->roles[i] == role)
-			return surplus(pools[i].in_use + pools[i].waiting, pools[i].capacity);
-	return 0;
-}
-
 /* How many that were told to end are still on their way. */
 static int
-healing(Oid role, const Slot *slots)
+healing(const Slot *slots)
 {
 	int			n = 0;
 
 	for (int i = 0; i < MaxConnections; i++)
-		n += leak_tracks[i].healed_us != 0 && slots[i].pid == leak_tracks[i].pid &&
-			(!OidIsValid(role) || slots[i].role == role);
+		n += leak_tracks[i].healed_us != 0 && slots[i].pid == leak_tracks[i].pid;
 	return n;
+}
+
+/* Must the server lose more sessions to get below critical? */
+static bool
+server_has_surplus(const Slot *slots)
+{
+	const PoolHistory *server = &shared->observed.pools[0];
+
+	return server->in_use - healing(slots) >= health_level(HEALTH_CRITICAL, server->capacity);
 }
 
 /* Is there a need to end sessions like this one, by the settings or by its run? */
@@ -150,15 +145,10 @@ static bool
 heal_is_wanted(const Sight *sight, const Slot *slot)
 {
 	RunSlot    *run = slot_run(slot);
-	bool		own = run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING;
-	HealMode	mode = own ? pg_atomic_read_u32(&run->heal) : heal_mode;
-	const PoolHistory *server = &shared->observed.pools[0];
 
-	if (mode != HEAL_CRITICAL)
-		return mode == HEAL_ALWAYS;
-	if (own)
-		return run_surplus(run, slot->role) > healing(slot->role, sight->slots);
-	return surplus(server->in_use, server->capacity) > healing(InvalidOid, sight->slots);
+	if (run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING)
+		return pg_atomic_read_u32(&run->heal) != 0;
+	return heal_mode == HEAL_ALWAYS || (heal_mode == HEAL_CRITICAL && server_has_surplus(sight->slots));
 }
 
 /* May the strategy act now, at its rate? */

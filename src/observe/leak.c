@@ -14,7 +14,8 @@
  *		a reserve that nobody needs, shrink slowly after a burst, are drained
  *		when an instance is replaced, and many of them may share one service.
  *		So there must be more sessions than when this one was used last; and
- *		twice as many newer ones, kept in use, as there are idle ones like it.
+ *		three newer ones, kept in use, or twice as many as there are idle ones
+ *		like it.
  *		Of these none counts that was opened while another one lay idle that was
  *		used later: who opens although it has one does so for other reasons.
  *
@@ -25,10 +26,10 @@
  * dead client
  *		Its client has gone, and it has not noticed, because it runs a statement.
  *
- * Both are relative to what the service has shown of itself: who lies idle may be
- * suspected only when that has lasted twice as long as one ever lay idle and was
- * used again (or, for growth, was closed).  Only time counts in which the service
- * was active, so a night does not.
+ * Abandoned and growth are relative to what the service has shown of itself: who
+ * lies idle may be suspected only when that has lasted twice as long as one ever
+ * lay idle and was used again (or, for growth, was closed).  Only time counts in
+ * which the service was active, so a night does not.
  *
  * A suspicion ends when the session is used again, when its service shows that it
  * comes back after so long, or when it ends.
@@ -37,14 +38,12 @@
 
 #include "leak.h"
 
-/* At least so many newer ones speak against a session, each used again so often. */
+/* At least so many newer ones speak against a session, and so many for each that lies idle like it. */
 #define NEWER_MIN		3
-
-/* One that was busy at more of the looks does a batch. */
-#define BUSY_PERCENT	80
-
-/* And so many for each that lies idle like it. */
 #define NEWER_FACTOR	2
+
+/* Of those none counts that was busy at more of the looks: it does a batch. */
+#define BUSY_PERCENT	80
 
 /*
  * So many sessions are a growth; on a small server a sixth of its slots.

@@ -108,7 +108,7 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	pg_atomic_write_u32(&slot->connections, 0);
 	/* Runs know what they hold; a hold is there to be found. */
 	pg_atomic_write_u32(&slot->leak_threshold_ms, plan_is_hold(plan) ? LEAK_THRESHOLD_SETTING : 0);
-	pg_atomic_write_u32(&slot->heal, HEAL_OFF);
+	pg_atomic_write_u32(&slot->heal, 0);
 	for (int cause = 0; cause < CAUSES; cause++)
 		pg_atomic_write_u64(&slot->refused[cause], 0);
 }

@@ -48,7 +48,7 @@ run_heal(Run *run, int needed)
 		run_end(run, VERDICT_INVALID, "pool_exhaust.heal_strategies has not all that this takes: %s",
 				strategies_list(needed));
 	if (!run_fault(run, FAULT_NEVER_HEAL))
-		pg_atomic_write_u32(&run->slot->heal, HEAL_ALWAYS);
+		pg_atomic_write_u32(&run->slot->heal, 1);
 }
 
 /* Returns how many roles the run has, and the roles; there is room for RUN_SERVICES_MAX. */
