@@ -58,6 +58,19 @@ SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_checks', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_samples', '');
 
+/* ---------- Foreign servers as targets ---------- */
+
+CREATE FUNCTION pool_exhaust_fdw_validator(options text[], catalog oid)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_fdw_validator(text[], oid) IS
+	'checks the options of foreign servers and user mappings';
+
+CREATE FOREIGN DATA WRAPPER pool_exhaust VALIDATOR pool_exhaust_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER pool_exhaust IS
+	'servers that runs can aim at, by name; kinds: postgres, pgbouncer, http';
+
 /* ---------- Run a scenario ---------- */
 
 CREATE FUNCTION pool_exhaust_run(
@@ -417,11 +430,19 @@ COMMENT ON FUNCTION pool_exhaust_pools_rows() IS
 	'the rows of view pool_exhaust_pools';
 
 CREATE VIEW pool_exhaust_pools AS
-	SELECT * FROM pool_exhaust_pools_rows();
+	WITH pools AS MATERIALIZED (SELECT * FROM pool_exhaust_pools_rows())
+	SELECT * FROM pools
+	UNION ALL
+	SELECT srvname, option_value, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+		   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+	FROM pg_catalog.pg_foreign_server s
+	JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'pool_exhaust'
+	JOIN LATERAL pg_catalog.pg_options_to_table(s.srvoptions) AS o ON o.option_name = 'kind'
+	WHERE NOT EXISTS (SELECT FROM pools p WHERE p.name = s.srvname AND p.kind = o.option_value);
 COMMENT ON VIEW pool_exhaust_pools IS
-	'the pools that this server is, its slots and each role and database with a CONNECTION LIMIT, and those of runs under way';
+	'the pools that this server is, its slots and each role and database with a CONNECTION LIMIT; those of runs under way; and the foreign servers of this database that runs can aim at, with figures only while one does';
 COMMENT ON COLUMN pool_exhaust_pools.kind IS
-	'server, role or database; pool: an application-style pool of a run';
+	'server, role or database; pool: an application-style pool of a run; postgres, pgbouncer or http: a foreign server';
 COMMENT ON COLUMN pool_exhaust_pools.idle IS
 	'connections open and not handed out; only kind pool keeps such';
 COMMENT ON COLUMN pool_exhaust_pools.overflow IS
@@ -567,7 +588,8 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_heal(boolean),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text),
-	pool_exhaust_reset_stats()
+	pool_exhaust_reset_stats(),
+	pool_exhaust_fdw_validator(text[], oid)
 FROM PUBLIC;
 
 -- What opens connections is for superusers and whomever they grant it to;

@@ -65,9 +65,13 @@ compat_scram_secret(const uint8 *salt, int saltlen, int iterations,
 #if PG_VERSION_NUM >= 160000
 #define compat_database_aclcheck(database, role, mode) \
 	object_aclcheck(DatabaseRelationId, database, role, mode)
+#define compat_foreign_server_aclcheck(server, role, mode) \
+	object_aclcheck(ForeignServerRelationId, server, role, mode)
 #else
 #define compat_database_aclcheck(database, role, mode) \
 	pg_database_aclcheck(database, role, mode)
+#define compat_foreign_server_aclcheck(server, role, mode) \
+	pg_foreign_server_aclcheck(server, role, mode)
 #endif
 
 /*

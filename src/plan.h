@@ -18,8 +18,22 @@ typedef enum TargetKind
 {
 	TARGET_SERVER,
 	TARGET_ROLE,
-	TARGET_POOL					/* an application-style pool of the run's own */
+	TARGET_POOL,				/* an application-style pool of the run's own */
+
+	/* Foreign servers, by their option "kind". */
+	TARGET_POSTGRES,			/* an endpoint that speaks the protocol */
+	TARGET_PGBOUNCER,
+	TARGET_HTTP
 } TargetKind;
+
+#define TARGET_KINDS	(TARGET_HTTP + 1)
+
+/* Is it a foreign server, which is aimed at by its name? */
+static inline bool
+target_is_foreign(TargetKind target)
+{
+	return target >= TARGET_POSTGRES;
+}
 
 typedef enum Profile
 {
@@ -126,6 +140,7 @@ typedef struct Options
 	int64		idle_order;
 	int64		max_lifetime_ms;	/* of a connection; 0 = no limit */
 	int64		connect_timeout_ms;
+	char		second[NAMEDATALEN];	/* foreign server of the second service */
 
 	/* Of the load. */
 	char		workload[WORKLOAD_LEN]; /* SQL; empty = the scenario's own */
@@ -217,6 +232,9 @@ typedef struct RunPlan
 	HoldPlan	hold;
 	char		scenario[NAMEDATALEN];
 	TargetKind	target;
+	char		target_name[NAMEDATALEN];	/* as it was asked for, and reports call it */
+	Oid			server;			/* a foreign one ... */
+	Oid			user;			/* ... to be used with the mapping of that user */
 	int			held_max;		/* connections it may hold; 0 = no limit */
 	Options		options;
 } RunPlan;

@@ -84,7 +84,7 @@ shared_reset(PoolExhaustShared *s)
 	s->born_at = s->observed.counted_since = GetCurrentTimestamp();
 	s->lock = &GetNamedLWLockTranche(TRANCHE)[0].lock;
 	s->observe_lock = &GetNamedLWLockTranche(TRANCHE)[1].lock;
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 	{
 		pg_atomic_init_u64(&s->refusals[i].refusals, 0);
 		pg_atomic_init_u64(&s->refusals[i].reset, 0);
@@ -103,7 +103,7 @@ shared_reset(PoolExhaustShared *s)
 		pg_atomic_init_u32(&s->runs[i].done, 0);
 		pg_atomic_init_u32(&s->runs[i].total, 0);
 		pg_atomic_init_u32(&s->runs[i].connections, 0);
-		for (int cause = 0; cause < CAUSES; cause++)
+		for (int cause = 0; cause < LEDGER_CAUSES; cause++)
 			pg_atomic_init_u64(&s->runs[i].refused[cause], 0);
 		pg_atomic_init_u32(&s->runs[i].leak_threshold_ms, 0);
 		pg_atomic_init_u32(&s->runs[i].heal, 0);

@@ -244,6 +244,7 @@ typedef enum StopCause
 typedef struct RunPool
 {
 	char		name[NAMEDATALEN];
+	char		kind[16];
 	int			capacity;
 	int			in_use;
 	int			idle;
@@ -294,7 +295,7 @@ typedef struct RunSlot
 	pg_atomic_uint32 done;		/* of the phase */
 	pg_atomic_uint32 total;
 	pg_atomic_uint32 connections;
-	pg_atomic_uint64 refused[CAUSES];	/* the ledger's count of the run's own roles */
+	pg_atomic_uint64 refused[LEDGER_CAUSES];	/* the ledger's count of the run's own roles */
 	pg_atomic_uint32 leak_threshold_ms; /* of its sessions; 0 = they are not judged */
 	pg_atomic_uint32 heal;		/* 1: the healer may end them */
 
@@ -315,7 +316,7 @@ typedef struct PoolExhaustShared
 	TimestampTz born_at;		/* immutable: server start, or restart after a crash */
 	uint64		tickets;		/* protected by lock */
 	int64		holds;			/* ids given to holds so far, protected by lock */
-	RefusalCounter refusals[CAUSES];
+	RefusalCounter refusals[LEDGER_CAUSES];
 	NameTable	refused;
 	pg_atomic_uint64 opened;	/* sessions let in */
 	pg_atomic_uint64 opened_reset;	/* what it was at the last reset */

@@ -156,7 +156,7 @@ static void
 client_granted(Client *client)
 {
 	Load	   *load = client->load;
-	const char *sql = client->failing ? load->config.failing_sql : load->config.sql;
+	Session    *session = client->request.session;
 	Tally	   *tally = client->tally;
 	uint64		wait_us;
 
@@ -171,8 +171,10 @@ client_granted(Client *client)
 	load->batch_granted[client->batch]++;
 	histogram_add(&tally->wait, wait_us);
 	histogram_add(&tally->connect, client->request.connect_us);
-	if (sql != NULL)
-		session_query(client->request.session, sql, 0, client_answered, client);
+	if (session->done != NULL)
+		session_take_over(session, client_answered, client);
+	else if (client->request.sql != NULL)
+		session_query(session, client->request.sql, 0, client_answered, client);
 	else
 		client_hold(client);
 }
@@ -182,10 +184,13 @@ client_note_order(GrantOrder *order, const Request *request)
 {
 	if (order == NULL)
 		return;
-	if (request->number < order->last)
+	if (request->number < order->last && request->asked_us + order->slack_us <= order->last_us)
 		order->overtaken++;
-	else
+	if (request->number > order->last)
+	{
 		order->last = request->number;
+		order->last_us = request->asked_us;
+	}
 }
 
 static void
@@ -259,6 +264,7 @@ client_ask(Client *client)
 								(config->exponential ? random_exponential(&load->holds) : 1));
 	if (config->failing_percent > 0)
 		client->failing = pg_prng_double(&load->failures) * 100 < config->failing_percent;
+	client->request.sql = client->failing ? config->failing_sql : config->sql;
 	client->tally->asked++;
 	load->asking++;
 	pool_ask(config->pool, &client->request);

@@ -39,7 +39,9 @@ typedef struct Tally
 /* Were they granted in the order of asking?  Loads on one pool share it. */
 typedef struct GrantOrder
 {
-	uint64		last;			/* number of the latest that was granted */
+	uint64		last;			/* number of the latest that was granted ... */
+	uint64		last_us;		/* ... and when it asked */
+	uint64		slack_us;		/* who asks within that of another comes at the same time */
 	uint64		overtaken;		/* granted after somebody who asked later */
 } GrantOrder;
 

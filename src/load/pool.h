@@ -48,6 +48,7 @@ struct Request
 	uint64		asked_us;
 	uint64		connect_us;		/* of the wait, spent on opening a connection */
 	bool		queued;			/* it found the pool full and had to wait for a release */
+	const char *sql;			/* what it will run first: see PoolDriver.begins_work */
 	dlist_node	node;			/* the pool's until the end, then the user's */
 };
 
@@ -62,6 +63,7 @@ typedef struct PoolTruth
 	int			waiting;
 	uint64		oldest_us;		/* when the oldest of those asked; 0 = none */
 	uint64		granted;
+	int			said_waiting;	/* who waits, by the pool's own word as of its last fresh look */
 	int			reserved;		/* slots that only privileged roles can get */
 	int			reserved_free;
 	Cause		full_cause;		/* how it refuses when it is full, as it stands */
@@ -72,7 +74,14 @@ typedef struct PoolDriver
 	const char *kind;
 	bool		exclusive;		/* what it exhausts belongs to everybody */
 	bool		queues;			/* a request that finds it full waits */
+	bool		begins_work;	/* a grant may come with request->sql under way */
 	void		(*look) (Pool *pool, PoolTruth *truth);
+
+	/*
+	 * Asks those who are elsewhere, so that look tells what is true by now; NULL:
+	 * it always does.  Poll it until it says that it has heard.  See probe.c.
+	 */
+	bool		(*refresh) (Pool *pool, uint64 since_us);
 	void		(*ask) (Pool *pool, Request *request);
 	void		(*give_back) (Pool *pool, Request *request);
 	void		(*cancel) (Pool *pool);
@@ -126,10 +135,14 @@ typedef struct ServerPoolConfig
 	int			handshakes;		/* logins in flight at once */
 	int			timeout_ms;		/* for one login */
 	int			sessions_max;	/* held and in flight, at the most */
+	struct Probe *probe;		/* of a foreign server that can be asked, or NULL ... */
+	int			capacity;		/* ... and what it is said to have then */
 } ServerPoolConfig;
 
 extern const PoolDriver pool_server;
 extern const PoolDriver pool_role;
+extern const PoolDriver pool_postgres;
+extern const PoolDriver pool_clients;	/* of PgBouncer */
 
 extern Pool *pool_open_server(const ServerPoolConfig *config);
 
@@ -152,6 +165,19 @@ typedef struct EmbeddedPoolConfig
 } EmbeddedPoolConfig;
 
 extern Pool *pool_open_embedded(const EmbeddedPoolConfig *config);
+
+/* The connections to the server that PgBouncer lets its clients share: see pool_pgbouncer.c. */
+typedef struct BouncerPoolConfig
+{
+	Loop	   *loop;
+	const Login *login;
+	struct Probe *probe;
+	int			handshakes;		/* logins in flight at once */
+	int			timeout_ms;		/* for one login */
+	int			clients_max;	/* of PgBouncer, at the most */
+} BouncerPoolConfig;
+
+extern Pool *pool_open_pgbouncer(const BouncerPoolConfig *config);
 
 extern void pool_init(Pool *pool, const PoolDriver *driver, int holds_max);
 extern void pool_acquire(Pool *pool, int n);
@@ -177,6 +203,13 @@ pool_look(Pool *pool, PoolTruth *truth)
 	memset(truth, 0, sizeof(*truth));
 	truth->granted = pool->stats.granted;
 	pool->driver->look(pool, truth);
+}
+
+/* Whether the next look tells what is true at that moment or later; sees to it. */
+static inline bool
+pool_refresh(Pool *pool, uint64 since_us)
+{
+	return pool->driver->refresh == NULL || pool->driver->refresh(pool, since_us);
 }
 
 /* Lets go of everything at once, attempts in flight included. */

@@ -1,9 +1,10 @@
 /*
  * pool_server.c
  *		The pools that this server itself is: its slots (server), or what the
- *		CONNECTION LIMIT of one login role leaves of them (role).
+ *		CONNECTION LIMIT of one login role leaves of them (role); the same of
+ *		another server (postgres); and the clients that PgBouncer may have.
  *
- * Neither queues: when it is full it refuses.  Both open a real libpq session
+ * None queues: when it is full it refuses.  All open a real libpq session
  * for each request, a bounded number of handshakes at a time: one at a time
  * reaches half the rate, and more than the listen queue holds would be the
  * kernel's problem.
@@ -15,6 +16,7 @@
 
 #include "observe/census.h"
 #include "pool.h"
+#include "probe.h"
 
 /* Before a connect that the kernel's queue had no room for is tried again. */
 #define BACKLOG_RETRY_MS	5
@@ -206,6 +208,47 @@ role_look(Pool *pool, PoolTruth *truth)
 	truth->full_cause = CAUSE_ROLE_LIMIT;
 }
 
+/* What has not been asked for yet, or cannot be, is what the run itself knows. */
+static void
+foreign_look(Pool *pool, PoolTruth *truth)
+{
+	ServerPool *sp = (ServerPool *) pool;
+	const Probe *probe = sp->config.probe;
+
+	if (probe == NULL)
+	{
+		truth->capacity = sp->config.capacity;
+		truth->in_use = truth->ours = pool->stats.held;
+		truth->full_cause = CAUSE_NONE;
+		return;
+	}
+	truth->capacity = probe->figures.capacity;
+	truth->in_use = probe->figures.in_use;
+	truth->ours = probe->figures.ours;
+	truth->full_cause = probe->figures.full_cause;
+}
+
+static bool
+foreign_refresh(Pool *pool, uint64 since_us)
+{
+	Probe	   *probe = ((ServerPool *) pool)->config.probe;
+
+	return probe == NULL || probe_refresh(probe, since_us);
+}
+
+#define FOREIGN_DRIVER(kind_) { \
+	.kind = kind_, \
+	.look = foreign_look, \
+	.refresh = foreign_refresh, \
+	.ask = server_ask, \
+	.give_back = server_give_back, \
+	.cancel = server_cancel, \
+	.close = server_close, \
+}
+
+const PoolDriver pool_postgres = FOREIGN_DRIVER("postgres");
+const PoolDriver pool_clients = FOREIGN_DRIVER("pgbouncer");
+
 const PoolDriver pool_server = {
 	.kind = "server",
 	.exclusive = true,
@@ -227,7 +270,7 @@ const PoolDriver pool_role = {
 };
 
 /*
- * Makes a pool over this server.  Opens no connection.  The pool and its
+ * Makes a pool of one of these drivers.  Opens no connection.  The pool and its
  * sessions live in the current memory context, which must outlive the loop.
  */
 Pool *

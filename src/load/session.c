@@ -85,7 +85,7 @@ result_from_error(ConnectResult *result, const PGconn *conn)
 		find_routine(text, result->routine);
 		strlcpy(result->message, message, Min(strcspn(message, "\n") + 1, MESSAGE_LEN));
 		text_make_valid(result->message, GetDatabaseEncoding());
-		result->cause = cause_classify(result->sqlstate, result->routine);
+		result->cause = cause_of_answer(result->sqlstate, result->routine, result->message);
 		result->end = result->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
 		return;
 	}
@@ -183,12 +183,22 @@ session_keep_result(Session *session, PGresult *result)
 	session->result = result;
 }
 
+/* Tells that the query has begun; not from within libpq, which hears of it first. */
+static void
+session_tell_begin(Session *session)
+{
+	if (!session->begins)
+		return;
+	session->begins = false;
+	session->events->began(session);
+}
+
 /* The query is over: tells so, and the callback may begin the next one. */
 static void
 session_answer(Session *session)
 {
 	PGresult   *result = session->result;
-	QueryDone	done = session->done;
+	QueryDone	done;
 	ExecStatusType status = PQresultStatus(result);
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -197,10 +207,13 @@ session_answer(Session *session)
 		.sqlstate = sqlstate != NULL ? sqlstate : "",
 		.message = message != NULL ? message : "",
 		.value = PQntuples(result) > 0 && PQnfields(result) > 0 ? PQgetvalue(result, 0, 0) : NULL,
+		.rows = result,
 	};
 
+	session_tell_begin(session);
 	if (uv_is_active((uv_handle_t *) &session->timer))
 		uv_timer_stop(&session->timer);
+	done = session->done;
 	session->result = NULL;
 	session->done = NULL;
 	done(session->done_arg, &answer);
@@ -255,6 +268,7 @@ session_read(Session *session)
 				session_keep_result(session, result);
 		}
 	}
+	session_tell_begin(session);
 }
 
 /* Sends what libpq could not send at once. */
@@ -294,6 +308,40 @@ session_query(Session *session, const char *sql, int timeout_ms, QueryDone done,
 	session_flush(session);
 }
 
+/* Whoever began the query hands it on: its answer is for somebody else. */
+void
+session_take_over(Session *session, QueryDone done, void *arg)
+{
+	Assert(session->done != NULL);
+	session->done = done;
+	session->done_arg = arg;
+}
+
+/*
+ * Says why a session was lost, as far as the other side has told; for
+ * events->lost, before it closes the session.
+ */
+void
+session_failure(const Session *session, ConnectResult *failure)
+{
+	const PGresult *result = session->result;
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *routine = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+	*failure = (ConnectResult) {CONNECT_BROKEN, CAUSE_NONE};
+	if (sqlstate == NULL)
+	{
+		strlcpy(failure->message, "the connection was closed without a word", MESSAGE_LEN);
+		return;
+	}
+	strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
+	strlcpy(failure->routine, routine != NULL ? routine : "", ROUTINE_LEN);
+	strlcpy(failure->message, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), MESSAGE_LEN);
+	text_make_valid(failure->message, GetDatabaseEncoding());
+	failure->cause = cause_of_answer(failure->sqlstate, failure->routine, failure->message);
+	failure->end = failure->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
+}
+
 static void
 session_finish(Session *session, ConnectResult *result)
 {
@@ -302,6 +350,7 @@ session_finish(Session *session, ConnectResult *result)
 	if (result->end == CONNECT_GRANTED)
 	{
 		session->state = SESSION_OPEN;
+		result->used_password = PQconnectionUsedPassword(session->conn);
 		PQsetnonblocking(session->conn, 1);
 		session_watch(session, UV_READABLE);
 	}
@@ -391,10 +440,18 @@ session_failed_at_once(uv_timer_t *timer)
 	session_finish(session, &result);
 }
 
-/* libpq would write it to stderr, which is the server log. */
+/*
+ * libpq would write it to stderr, which is the server log; one of them tells that
+ * a query has begun.
+ */
 static void
-ignore_notice(void *arg, const PGresult *result)
+session_noticed(void *arg, const PGresult *result)
 {
+	Session    *session = arg;
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	session->begins |= session->events->began != NULL && session->done != NULL &&
+		message != NULL && strcmp(message, START_NOTICE) == 0;
 }
 
 /*
@@ -402,12 +459,14 @@ ignore_notice(void *arg, const PGresult *result)
  * start, so the first packet can go at once, which spares a turn of the loop.
  */
 static PostgresPollingStatusType
-session_first_poll(PGconn *conn)
+session_first_poll(Session *session)
 {
+	PGconn	   *conn = session->conn;
+
 	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD)
 		return PGRES_POLLING_FAILED;
 	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
-	PQsetNoticeReceiver(conn, ignore_notice, NULL);
+	PQsetNoticeReceiver(conn, session_noticed, session);
 	return PQhost(conn)[0] == '/' ? PQconnectPoll(conn) : PGRES_POLLING_WRITING;
 }
 
@@ -432,13 +491,14 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->result = NULL;
 	session->poll.data = NULL;
 	session->stalls = login->stalls;
+	session->begins = false;
 	session->started_us = loop_now_us();
 	uv_update_time(&loop->uv);	/* timers count from what it was */
 	uv_timer_init(&loop->uv, &session->timer);
 	session->timer.data = session;
 
 	session->conn = PQconnectStartParams(login->keywords, login->values, 0);
-	polling = session_first_poll(session->conn);
+	polling = session_first_poll(session);
 	if (polling == PGRES_POLLING_FAILED ||
 		uv_poll_init(&loop->uv, &session->poll, PQsocket(session->conn)) != 0)
 	{

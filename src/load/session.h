@@ -45,6 +45,7 @@ typedef struct ConnectResult
 	char		sqlstate[6];	/* empty if the server gave none */
 	char		routine[ROUTINE_LEN];
 	char		message[MESSAGE_LEN];
+	bool		used_password;	/* the login was granted for one */
 	uint64		took_us;
 } ConnectResult;
 
@@ -55,6 +56,7 @@ typedef struct QueryResult
 	const char *sqlstate;		/* these two of the first error */
 	const char *message;
 	const char *value;			/* first column of the first row, NULL if there is none */
+	const PGresult *rows;		/* all there is */
 } QueryResult;
 
 typedef void (*QueryDone) (void *arg, const QueryResult *result);
@@ -76,7 +78,17 @@ typedef struct SessionEvents
 	void		(*lost) (Session *session); /* the server ended an open session */
 	void		(*unused) (Session *session);	/* may be opened again */
 	void		(*notified) (Session *session, const char *payload);	/* may be NULL */
+
+	/* The query that runs has said START_NOTICE; before its answer.  May be NULL. */
+	void		(*began) (Session *session);
 } SessionEvents;
+
+/*
+ * A query that begins with this tells when it begins, also where it first had to
+ * wait for a pooler: the server sends notices at once, and INFO to everybody.
+ */
+#define START_NOTICE	"pool_exhaust: begins"
+#define START_SQL		"DO $$BEGIN RAISE INFO '" START_NOTICE "'; END$$"
 
 struct Session
 {
@@ -85,6 +97,7 @@ struct Session
 	int			watched;		/* what libuv watches the socket for */
 	PGconn	   *conn;
 	bool		stalls;			/* its login is to */
+	bool		begins;			/* its query has said so, and nobody was told yet */
 	uint64		started_us;
 	QueryDone	done;			/* of the query that runs; NULL if none does */
 	void	   *done_arg;
@@ -101,6 +114,8 @@ extern void session_open(Session *session, Loop *loop, const Login *login, int t
 						 const SessionEvents *events, void *owner);
 extern void session_query(Session *session, const char *sql, int timeout_ms,
 						  QueryDone done, void *arg);
+extern void session_take_over(Session *session, QueryDone done, void *arg);
+extern void session_failure(const Session *session, ConnectResult *failure);
 extern void session_close(Session *session);
 extern void session_vanish(Session *session);
 

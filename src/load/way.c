@@ -17,9 +17,6 @@
 #include "observe/census.h"
 #include "way.h"
 
-/* Never exists, and libpq passes over a password file that does not. */
-#define NO_PASSFILE "/dev/null/none"
-
 #define MUST_END_TURN_MS	100
 
 static char *way_conninfo = NULL;

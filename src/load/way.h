@@ -9,6 +9,9 @@
 
 #include "session.h"
 
+/* Never exists, and libpq passes over a password file that does not. */
+#define NO_PASSFILE "/dev/null/none"
+
 /* One address of this server, as a login for one role. */
 typedef struct Way
 {

@@ -82,7 +82,7 @@ refusals_total(void)
 {
 	uint64		sum = 0;
 
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 		sum += pg_atomic_read_u64(&shared->refusals[i].refusals);
 	return sum;
 }

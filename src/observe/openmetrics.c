@@ -294,7 +294,7 @@ static void
 write_counters(const Writer *w)
 {
 	family(w, "refusals", "counter", NULL, "Connections refused, by cause.");
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 		labeled(w, "refusals_total", "cause", cause_kinds[i].name, refusal_count(i));
 	family(w, "opened_connections", "counter", "connections", "Sessions let in.");
 	plain(w, "opened_connections_total", grant_count());

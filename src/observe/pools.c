@@ -50,7 +50,7 @@ pool_refused(PoolKind kind, const char *name, const NameList *refused)
 		case POOL_DATABASE:
 			return names_sum(refused, CAUSE_DATABASE_LIMIT, NULL, name);
 		default:
-			for (int i = 0; i < CAUSES; i++)
+			for (int i = 0; i < LEDGER_CAUSES; i++)
 				if (cause_kinds[i].takes_slots)
 					sum += refusal_count(i);
 			return sum;
@@ -302,13 +302,13 @@ run_pool_put(ReturnSetInfo *rsinfo, const RunPool *pool, Oid database)
 	uint64		now_us = loop_now_us();
 	Datum		values[COLUMNS] = {
 		CStringGetTextDatum(run_pool_name(pool, database)),
-		CStringGetTextDatum("pool"),
+		CStringGetTextDatum(pool->kind),
 		Int32GetDatum(pool->capacity),
 		Int32GetDatum(pool->in_use),
 		Int32GetDatum(pool->idle),
 		Int32GetDatum(pool->overflow),
 		Int32GetDatum(pool->waiting),
-		Float8GetDatum((double) pool->in_use / pool->capacity),
+		Float8GetDatum((double) pool->in_use / Max(pool->capacity, 1)),
 		CStringGetTextDatum(health_names[pool->health]),
 		Int64GetDatum((int64) pool->granted),
 		Int64GetDatum((int64) pool->refused),

@@ -107,7 +107,7 @@ refusal_count_slots(void)
 {
 	uint64		sum = 0;
 
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 		if (cause_kinds[i].takes_slots)
 			sum += pg_atomic_read_u64(&shared->refusals[i].refusals);
 	return sum;
@@ -120,7 +120,7 @@ refusal_last_slots(void)
 	Cause		last = CAUSE_NONE;
 	uint64		last_at = 0;
 
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 	{
 		uint64		at = pg_atomic_read_u64(&shared->refusals[i].last_at);
 
@@ -137,7 +137,7 @@ refusal_last_slots(void)
 void
 refusal_reset(void)
 {
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 	{
 		RefusalCounter *counter = &shared->refusals[i];
 
@@ -163,7 +163,7 @@ pool_exhaust_refusals_rows(PG_FUNCTION_ARGS)
 
 	shared_require();
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 	{
 		RefusalCounter *counter = &shared->refusals[i];
 		Datum		values[6];

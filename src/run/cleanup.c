@@ -9,6 +9,7 @@
 
 #include "miscadmin.h"
 
+#include "aim.h"
 #include "cleanup.h"
 #include "extension.h"
 #include "identity.h"
@@ -144,6 +145,21 @@ roles_text(const Run *run)
 	return text.data;
 }
 
+/* The same where the sessions were on a foreign server. */
+static int
+foreign_left(Run *run)
+{
+	int			left = aim_left(run);
+
+	aim_close(run);
+	if (left >= 0)
+		return left;
+	snprintf(run->reason, sizeof(run->reason), "%s does not say whether sessions of the run are left",
+			 run->plan.target_name);
+	run->verdict = VERDICT_FAIL;
+	return 0;
+}
+
 /*
  * Closes, proves that nothing is left, drops the role.  A clean-up that cannot
  * be proved fails the run, whatever the story said.
@@ -165,7 +181,13 @@ clean_up(Run *run)
 			terminate_sessions(run);
 			left = wait_for_silence(run, KILL_TIMEOUT_MS);
 		}
-		if (left > 0)
+		if (left == 0 && run->loop.open)
+			left = foreign_left(run);
+		if (left > 0 && !run_is_local(run))
+			snprintf(run->reason, sizeof(run->reason),
+					 "%d sessions of the %s are still open on %s", left,
+					 plan_is_hold(&run->plan) ? "hold" : "run", run->plan.target_name);
+		else if (left > 0)
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d sessions of the %s are still there: pid %s",
 					 left, plan_is_hold(&run->plan) ? "hold" : "run", pids_text(run));

@@ -25,6 +25,7 @@
 #include "place.h"
 #include "preflight.h"
 #include "scenario/hold.h"
+#include "target.h"
 
 #define CONNECTIONS_MAX 262143	/* as of max_connections */
 
@@ -212,10 +213,10 @@ plan_from_args(FunctionCallInfo fcinfo, bool leaks, RunPlan *plan)
 	hold->state = kind_arg(fcinfo, kind, leaks);
 	hold->connections = connections_arg(fcinfo, 0, hold->state);
 	arg_require(fcinfo, target, "target", "Leave it out for server.");
-	plan->target = target_find(text_to_cstring(PG_GETARG_TEXT_PP(target)));
-	target_require(&scenario_hold, plan->target);
+	target_find(text_to_cstring(PG_GETARG_TEXT_PP(target)), plan);
+	target_require(&scenario_hold, plan);
 	arg_require(fcinfo, 3, "options", "Leave it out, or give an empty object.");
-	options_parse(PG_GETARG_JSONB_P(3), &scenario_hold, &plan->options);
+	options_parse(PG_GETARG_JSONB_P(3), &scenario_hold, plan->target, &plan->options);
 	require_reserved(hold->state, &plan->options);
 	plan->options.bystanders = BYSTANDERS_IGNORE;
 }

@@ -13,6 +13,9 @@
 /* As the default of a number: drawn when the run is asked for. */
 #define OPTION_RANDOM	(-1)
 
+/* A number that is left to the foreign server that is aimed at. */
+#define OPTION_INHERIT	(-2)
+
 /* What there is to know of one option, whatever scenario has it. */
 typedef struct OptionSpec
 {

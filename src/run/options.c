@@ -62,6 +62,7 @@ static const OptionSpec option_specs[] = {
 	WORD(idle_order),
 	NUMBER(max_lifetime_ms, 0, DAY_MS),
 	NUMBER(connect_timeout_ms, 10, 600 * 1000),
+	TEXT(second, "the name of a foreign server", "needed where the target is a foreign server"),
 
 	TEXT(workload, "SQL", "the scenario's own"),
 	NUMBER(work_ms, 0, 60 * 1000),
@@ -115,57 +116,11 @@ static const OptionDefault common_options[] = {
 	{NULL}
 };
 
-const char *const target_names[] = {
-	[TARGET_SERVER] = "server",
-	[TARGET_ROLE] = "role",
-	[TARGET_POOL] = "pool",
-};
-
-#define ALL_TARGETS ((1 << lengthof(target_names)) - 1)
-
-/* The names of a set of 1 << TargetKind. */
-static char *
-targets_list(int targets)
-{
-	StringInfoData list;
-
-	initStringInfo(&list);
-	for (int i = 0; i < lengthof(target_names); i++)
-		if (targets & (1 << i))
-			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", target_names[i]);
-	return list.data;
-}
-
-/* Returns the target of that name; ERROR with the list if there is none. */
-TargetKind
-target_find(const char *name)
-{
-	for (int i = 0; i < lengthof(target_names); i++)
-		if (strcmp(target_names[i], name) == 0)
-			return i;
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("target \"%s\" does not exist", name),
-			 errhint("Targets are: %s.", targets_list(ALL_TARGETS))));
-}
-
-/* What messages call it. */
-static char *
+/* What messages call it; palloc'd. */
+char *
 scenario_subject(const Scenario *scenario)
 {
 	return scenario->bare ? psprintf("a %s", scenario->name) : psprintf("scenario \"%s\"", scenario->name);
-}
-
-/* ERROR if the scenario cannot aim at that target. */
-void
-target_require(const Scenario *scenario, TargetKind target)
-{
-	if ((scenario->targets & (1 << target)) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s cannot aim at target \"%s\"",
-						scenario_subject(scenario), target_names[target]),
-				 errhint("It can aim at: %s.", targets_list(scenario->targets))));
 }
 
 /* From the end of a scenario's own options to the common ones, then to NULL. */
@@ -236,6 +191,22 @@ options_reset(Options *options, const Scenario *scenario, Profile profile)
 	options->profile = profile;
 }
 
+/* What PgBouncer knows by itself, unless the caller says what is expected of it. */
+static void
+options_inherit(Options *options, const Scenario *scenario, TargetKind target)
+{
+	static const char *const inherited[] = {
+		"pool_size", "max_overflow", "pool_timeout_ms", "long_operations", "quick_operations"
+	};
+
+	if (target != TARGET_PGBOUNCER)
+		return;
+	foreach_option(option, scenario)
+		for (int i = 0; i < lengthof(inherited); i++)
+			if (strcmp(option->name, inherited[i]) == 0)
+				*(int64 *) option_field(options, spec_of(option->name)) = OPTION_INHERIT;
+}
+
 /* The profile decides the defaults of the others, so it is looked up first. */
 static Profile
 options_profile(Jsonb *jsonb, const Scenario *scenario)
@@ -252,11 +223,11 @@ options_profile(Jsonb *jsonb, const Scenario *scenario)
 
 /*
  * Fills in "options" from a jsonb object, with the defaults of its profile for
- * what it does not name.  ERROR names the key, what was wrong with it and what
+ * what it does not name, or OPTION_INHERIT where the target decides.  ERROR names the key, what was wrong with it and what
  * would be right.  Options that the scenario does not have are zero.
  */
 void
-options_parse(Jsonb *jsonb, const Scenario *scenario, Options *options)
+options_parse(Jsonb *jsonb, const Scenario *scenario, TargetKind target, Options *options)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -272,6 +243,7 @@ options_parse(Jsonb *jsonb, const Scenario *scenario, Options *options)
 						 scenario->bare ? "60000" : "\"standard\"", options_list(scenario))));
 
 	options_reset(options, scenario, options_profile(jsonb, scenario));
+	options_inherit(options, scenario, target);
 	it = JsonbIteratorInit(&jsonb->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
@@ -287,6 +259,8 @@ options_parse(Jsonb *jsonb, const Scenario *scenario, Options *options)
 static bool
 option_is_unset(const Options *options, const OptionSpec *spec)
 {
+	if (spec->type == &option_number)
+		return *(int64 *) option_field(options, spec) == OPTION_INHERIT;
 	return spec->unset != NULL && *(char *) option_field(options, spec) == '\0';
 }
 

@@ -10,12 +10,9 @@
 #include "plan.h"
 #include "scenario/scenario.h"
 
-extern const char *const target_names[];
-
-extern TargetKind target_find(const char *name);
-extern void target_require(const Scenario *scenario, TargetKind target);
-
-extern void options_parse(Jsonb *jsonb, const Scenario *scenario, Options *options);
+extern char *scenario_subject(const Scenario *scenario);
+extern void options_parse(Jsonb *jsonb, const Scenario *scenario, TargetKind target,
+						  Options *options);
 extern char *options_json(const Scenario *scenario, const Options *options);
 extern char *options_describe(const Scenario *scenario);
 

@@ -38,8 +38,25 @@ place_is_busy(const RunSlot *slot)
 }
 
 /*
- * A run on the server fills what all the others stand on, so it is alone.  A
- * hold takes no more than it was asked for, and minds nobody.  Needs the lock;
+ * A run on the server fills what all the others stand on, so it is alone; so is
+ * one on a foreign server there.
+ */
+static bool
+plans_collide(const RunPlan *a, const RunPlan *b)
+{
+	if (target_is_foreign(a->target) || target_is_foreign(b->target))
+		return a->server == b->server;
+	return a->target == TARGET_SERVER || b->target == TARGET_SERVER;
+}
+
+static const char *
+whom_alone(const RunPlan *plan)
+{
+	return target_is_foreign(plan->target) ? plan->target_name : "the server";
+}
+
+/*
+ * A hold takes no more than it was asked for, and minds nobody.  Needs the lock;
  * ERROR releases it.
  */
 static void
@@ -51,20 +68,19 @@ require_exclusive(const RunPlan *plan)
 	{
 		const RunSlot *slot = &shared->runs[i];
 
-		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) ||
-			(plan->target != TARGET_SERVER && slot->plan.target != TARGET_SERVER))
+		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) || !plans_collide(plan, &slot->plan))
 			continue;
 		if (slot->run_id == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("a run on %s is about to begin, and a run on the server must be alone",
-							target_names[slot->plan.target]),
+					 errmsg("a run on %s is about to begin, and a run on %s must be alone",
+							slot->plan.target_name, whom_alone(plan)),
 					 errhint("View pool_exhaust_progress shows it in a moment.")));
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("run " INT64_FORMAT " on %s is under way, and a run on the server must be alone",
-							slot->run_id, target_names[slot->plan.target]),
+					 errmsg("run " INT64_FORMAT " on %s is under way, and a run on %s must be alone",
+							slot->run_id, slot->plan.target_name, whom_alone(plan)),
 					 errhint("Wait for it with pool_exhaust_wait(" INT64_FORMAT "), or end it with pool_exhaust_stop(" INT64_FORMAT ").",
 							 slot->run_id, slot->run_id)));
 	}
@@ -109,7 +125,7 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	/* Runs know what they hold; a hold is there to be found. */
 	pg_atomic_write_u32(&slot->leak_threshold_ms, plan_is_hold(plan) ? LEAK_THRESHOLD_SETTING : 0);
 	pg_atomic_write_u32(&slot->heal, 0);
-	for (int cause = 0; cause < CAUSES; cause++)
+	for (int cause = 0; cause < LEDGER_CAUSES; cause++)
 		pg_atomic_write_u64(&slot->refused[cause], 0);
 }
 

@@ -16,9 +16,11 @@
 #include "extension.h"
 #include "observe/census.h"
 #include "observe/limit.h"
+#include "foreign.h"
 #include "preflight.h"
 #include "scenario/hold.h"
 #include "shared.h"
+#include "target.h"
 #include "workload.h"
 
 static int	max_run_time = 600;
@@ -128,6 +130,10 @@ connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *
 
 	switch (plan->target)
 	{
+		case TARGET_POSTGRES:
+		case TARGET_PGBOUNCER:
+		case TARGET_HTTP:
+			return 0;			/* none of this server's */
 		case TARGET_SERVER:
 			return Max(census->capacity - census->in_use, 0);
 		case TARGET_ROLE:
@@ -212,6 +218,34 @@ require_no_bystanders(const RunPlan *plan)
 }
 
 /*
+ * Of a foreign server the caller can see little; the runner looks at the rest,
+ * and at what the options are worth there, before anything is touched.
+ */
+static void
+require_foreign(const RunPlan *plan, const Scenario *scenario)
+{
+	RunPlan		second = {.target = plan->target};
+
+	if (plan->options.database[0] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"database\" is for databases of this server"),
+				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", plan->target_name)));
+	if (scenario->services < 2)
+		return;
+	if (plan->options.second[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("scenario \"%s\" needs two services, and \"%s\" is one", scenario->name, plan->target_name),
+				 errhint("Name a foreign server for the second, with another database or user, in option \"second\".")));
+	if (!foreign_find(plan->options.second, &second) || second.target != plan->target || second.server == plan->server)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"second\" must name another foreign server of kind %s, not \"%s\"",
+						target_names[plan->target], plan->options.second)));
+}
+
+/*
  * ERROR, with the numbers, if this plan cannot be carried out here and now.
  * Brings timeout_ms down to pool_exhaust.max_run_time, and sets held_max.
  */
@@ -225,8 +259,10 @@ preflight_plan(RunPlan *plan)
 	census_take(&census);
 	require_time(&plan->options);
 	require_database(plan->options.database);
+	if (target_is_foreign(plan->target))
+		require_foreign(plan, scenario);
 	needed = connections_needed(plan, scenario, &census);
-	if (scenario->require != NULL)
+	if (scenario->require != NULL && !target_is_foreign(plan->target))
 		scenario->require(&plan->options);
 	require_workload(&plan->options);
 	require_cap("run", limiting_options[plan->target], needed);

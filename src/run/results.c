@@ -36,7 +36,7 @@ results_begin(Run *run)
 	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID};
 	Datum		values[] = {
 		CStringGetTextDatum(run->plan.scenario),
-		CStringGetTextDatum(target_names[run->plan.target]),
+		CStringGetTextDatum(run->plan.target_name),
 		CStringGetTextDatum(options_json(run->scenario, &run->plan.options)),
 		Int64GetDatum(run->plan.options.seed),
 		CStringGetTextDatum(EXTVERSION),

@@ -24,6 +24,7 @@
 #include "results.h"
 #include "run.h"
 #include "scenario/scenario.h"
+#include "target.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_run);
 PG_FUNCTION_INFO_V1(pool_exhaust_start);
@@ -109,11 +110,13 @@ plan_from_args(FunctionCallInfo fcinfo, RunPlan *plan)
 	memset(plan, 0, sizeof(*plan));
 	scenario = scenario_arg(fcinfo, 0);
 	strlcpy(plan->scenario, scenario->name, NAMEDATALEN);
-	plan->target = PG_ARGISNULL(1) ? scenario->default_target
-		: target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	target_require(scenario, plan->target);
+	if (PG_ARGISNULL(1))
+		target_default(scenario, plan);
+	else
+		target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)), plan);
+	target_require(scenario, plan);
 	arg_require(fcinfo, 2, "options", "Leave it out, or give an empty object.");
-	options_parse(PG_GETARG_JSONB_P(2), scenario, &plan->options);
+	options_parse(PG_GETARG_JSONB_P(2), scenario, plan->target, &plan->options);
 }
 
 static void
@@ -124,7 +127,7 @@ require_pass(const RunPlan *plan, const RunView *view)
 	ereport(ERROR,
 			(errcode(ERRCODE_ASSERT_FAILURE),
 			 errmsg("run " INT64_FORMAT " of scenario \"%s\" on %s: %s", view->run_id,
-					plan->scenario, target_names[plan->target], verdict_names[view->verdict]),
+					plan->scenario, plan->target_name, verdict_names[view->verdict]),
 			 errdetail("%s", report_failures(view->run_id)),
 			 errhint("SELECT pool_exhaust_report(" INT64_FORMAT ") shows the whole report.", view->run_id)));
 }

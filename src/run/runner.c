@@ -29,11 +29,13 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "aim.h"
 #include "cleanup.h"
 #include "extension.h"
 #include "hold.h"
 #include "identity.h"
 #include "observe/census.h"
+#include "load/endpoint.h"
 #include "observe/refusal.h"
 #include "results.h"
 #include "run_pool.h"
@@ -101,13 +103,19 @@ runner_clean_environment(void)
 	PQconninfoFree(options);
 }
 
-static void
+/* Makes room for that many; ERROR if the server was started with too low a limit. */
+void
 runner_raise_descriptors(int sessions)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		elog(ERROR, "could not read the limit of open files: %m");
+	if (limit.rlim_max < (rlim_t) sessions + SPARE_DESCRIPTORS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("the run needs %d open files, but the server's hard limit is %llu",
+						sessions + SPARE_DESCRIPTORS, (unsigned long long) limit.rlim_max)));
 	if (limit.rlim_cur >= sessions + SPARE_DESCRIPTORS + (rlim_t) max_files_per_process)
 		return;
 	limit.rlim_cur = Min(limit.rlim_max,
@@ -249,6 +257,11 @@ runner_open_service(Run *run, int place, int n)
 {
 	RunService *service = &run->services[n];
 
+	if (!run_is_local(run))
+	{
+		aim_open(run, n);
+		return;
+	}
 	service->login = palloc0(sizeof(Login));
 	identity_create(run, place, n);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -270,11 +283,16 @@ runner_open_pools(Run *run)
 	{
 		RunService *service = &run->services[i];
 
-		service->pool = run->plan.target == TARGET_POOL
+		service->pool = !run_is_local(run) ? aim_pool(run, service)
+			: run->plan.target == TARGET_POOL
 			? runner_embedded_pool(run, service) : runner_server_pool(run, service);
 		releases_begin(&service->releases, loop_now_us());
-		snprintf(service->published.name, NAMEDATALEN, "run " INT64_FORMAT "%s", run->slot->run_id,
-				 run->nservices == 1 ? "" : i == 0 ? " first" : " second");
+		strlcpy(service->published.kind, service->pool->driver->kind, sizeof(service->published.kind));
+		if (service->endpoint != NULL)
+			strlcpy(service->published.name, service->endpoint->name, NAMEDATALEN);
+		else
+			snprintf(service->published.name, NAMEDATALEN, "run " INT64_FORMAT "%s", run->slot->run_id,
+					 run->nservices == 1 ? "" : i == 0 ? " first" : " second");
 	}
 	run->pool = run->services[0].pool;
 }

@@ -8,6 +8,7 @@
 #include "postmaster/bgworker.h"
 
 extern BackgroundWorkerHandle *runner_launch(int place);
+extern void runner_raise_descriptors(int sessions);
 
 extern PGDLLEXPORT void runner_main(Datum arg);
 

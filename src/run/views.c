@@ -12,6 +12,7 @@
 #include "options.h"
 #include "place.h"
 #include "scenario/hold.h"
+#include "target.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_progress_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_holds_rows);
@@ -41,7 +42,7 @@ pool_exhaust_progress_rows(PG_FUNCTION_ARGS)
 		nulls[0] = slot.run_id == 0;
 		values[n++] = Int64GetDatum(slot.run_id);
 		values[n++] = CStringGetTextDatum(slot.plan.scenario);
-		values[n++] = CStringGetTextDatum(target_names[slot.plan.target]);
+		values[n++] = CStringGetTextDatum(slot.plan.target_name);
 		values[n++] = CStringGetTextDatum(slot.phase);
 		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].done));
 		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].total));
@@ -73,7 +74,7 @@ pool_exhaust_holds_rows(PG_FUNCTION_ARGS)
 		if (slot.state != RUN_RUNNING || !plan_is_hold(&slot.plan))
 			continue;
 		values[n++] = Int64GetDatum(slot.hold_id);
-		values[n++] = CStringGetTextDatum(target_names[slot.plan.target]);
+		values[n++] = CStringGetTextDatum(slot.plan.target_name);
 		values[n++] = CStringGetTextDatum(hold_kinds[slot.plan.hold.state].name);
 		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].connections));
 		values[n++] = BoolGetDatum(slot.plan.hold.leaked);

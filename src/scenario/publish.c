@@ -69,7 +69,7 @@ run_publish(Run *run)
 	{
 		RunService *service = &run->services[i];
 
-		if (service->pool == NULL || !service->pool->driver->queues)
+		if (service->pool == NULL || !(service->pool->driver->queues || service->endpoint != NULL))
 			continue;
 		service_publish(service, now_us);
 		pools[n++] = service->published;

@@ -12,7 +12,10 @@
 
 #include "observe/census.h"
 #include "observe/limit.h"
+#include "load/probe.h"
 #include "scenario.h"
+
+#define LOOK_TIMEOUT_MS	(10 * 1000)
 
 /*
  * Returns the first column of the first row as text, palloc'd in the current
@@ -49,6 +52,43 @@ sessions_in_activity(Run *run, Oid role)
 {
 	return atoi(query_text(run, psprintf("SELECT count(*) FROM pg_catalog.pg_stat_activity "
 										 "WHERE usesysid = %u AND backend_type = 'client backend'", role)));
+}
+
+/*
+ * Returns what is true of the run's pool by now.  Ends the run as invalid if the
+ * target does not say any more.
+ */
+PoolTruth
+run_look(Run *run)
+{
+	const RunService *service = &run->services[0];
+	uint64		since_us = loop_now_us();
+	bool		fresh = false;
+	PoolTruth	truth;
+
+	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
+			   service->probe->state == PROBE_LOST, LOOK_TIMEOUT_MS);
+	if (!fresh)
+		run_end(run, VERDICT_INVALID, "%s does not tell of itself any more: %s%s%s", run->plan.target_name,
+				service->probe->failure.sqlstate, service->probe->failure.sqlstate[0] ? " " : "",
+				service->probe->failure.message);
+	pool_look(run->pool, &truth);
+	return truth;
+}
+
+/*
+ * Returns how many sessions of the service others would see: in pg_stat_activity,
+ * or on the console of a pooler.  Where nobody can be asked, as many as it holds.
+ */
+int
+sessions_seen(Run *run, RunService *service)
+{
+	if (service->endpoint == NULL)
+		return sessions_in_activity(run, service->role);
+	if (service->probe == NULL)
+		return service->pool->stats.held;
+	(void) run_look(run);
+	return service->probe->figures.ours;
 }
 
 /* Returns how many more connections the role can open to the runner's database. */

@@ -20,15 +20,6 @@
 /* Others come and go; this often the run makes up for those who went. */
 #define TRIES				5
 
-static PoolTruth
-look(Run *run)
-{
-	PoolTruth	truth;
-
-	pool_look(run->pool, &truth);
-	return truth;
-}
-
 /* How many attempts of this run have ended. */
 static uint64
 ended(const Run *run)
@@ -52,6 +43,17 @@ require_logins_work(Run *run)
 			failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
 }
 
+/* Of a foreign server only the run sees whether others are there; see preflight.c. */
+static void
+require_no_others(Run *run, const PoolTruth *truth)
+{
+	int			others = truth->in_use - truth->ours - (run->services[0].probe != NULL);
+
+	if (!run_is_local(run) && run->plan.options.bystanders == BYSTANDERS_REFUSE && others > 0)
+		run_end(run, VERDICT_INVALID, "%d connections of others are open on %s, and filling it would shut them out (option bystanders = refuse)",
+				others, run->plan.target_name);
+}
+
 static void
 baseline(Run *run)
 {
@@ -59,11 +61,12 @@ baseline(Run *run)
 	Health		health;
 
 	phase(run, "baseline");
+	truth = run_look(run);
 	health = run_sample(run);
-	truth = look(run);
 	if (truth.in_use >= truth.capacity)
 		run_end(run, VERDICT_INVALID, "nothing is left to fill: %d of %d connections are in use",
 				truth.in_use, truth.capacity);
+	require_no_others(run, &truth);
 	watch_begin(run);
 	phase_note(run, "%d of %d in use, %.0f %%, %s", truth.in_use, truth.capacity,
 			   100.0 * truth.in_use / truth.capacity, health_names[health]);
@@ -117,6 +120,14 @@ ask_for(Run *run, int total)
 		pool_acquire(run->pool, n);
 }
 
+/* Of a foreign server too, what is true by now. */
+static void
+sample_now(Run *run)
+{
+	(void) run_look(run);
+	run_sample(run);
+}
+
 /*
  * Opens connections until "full" are in use, ours and everybody else's.  Each
  * level of health on the way is sampled, and the fill goes no further until the
@@ -125,7 +136,7 @@ ask_for(Run *run, int total)
 static void
 fill_by_levels(Run *run, int full)
 {
-	PoolTruth	truth = look(run);
+	PoolTruth	truth = run_look(run);
 	int			others = truth.in_use - truth.ours;
 
 	run_progress(run, &run->pool->stats.held, full - others);
@@ -138,13 +149,13 @@ fill_by_levels(Run *run, int full)
 			continue;
 		ask_for(run, Min(full, next - 1) - others);
 		wait_for_held(run, level - others);
-		run_sample(run);
+		sample_now(run);
 		watch_reached(run, health);
 		phase_paused(run, watch_wait(run, health, HEALTH_EXHAUSTED));
 	}
 	ask_for(run, full - others);
 	wait_for_held(run, full - others);
-	run_sample(run);
+	sample_now(run);
 	watch_reached(run, HEALTH_EXHAUSTED);
 }
 
@@ -152,7 +163,7 @@ fill_by_levels(Run *run, int full)
 static void
 top_up(Run *run, int full)
 {
-	PoolTruth	truth = look(run);
+	PoolTruth	truth = run_look(run);
 
 	if (truth.in_use >= full)
 		return;
@@ -167,7 +178,7 @@ static int
 fill(Run *run)
 {
 	PoolStats  *stats = &run->pool->stats;
-	PoolTruth	truth = look(run);
+	PoolTruth	truth = run_look(run);
 	char	   *expected_path = path_up(run->services[0].judge.health, truth.in_use, truth.capacity);
 	int			full = truth.capacity;
 	Phase	   *p = phase(run, "fill");
@@ -187,14 +198,15 @@ fill(Run *run)
 			   histogram_ms(&p->latency, 0.50), histogram_ms(&p->latency, 0.99));
 
 	/* Privileged sessions of others may have gone beyond capacity. */
-	truth = look(run);
+	truth = run_look(run);
 	check_count(run, "held connections", truth.ours + Max(truth.capacity - truth.in_use, 0),
 				stats->held,
 				"the run could not take every free slot: pool_exhaust_backends shows who holds them");
 	check_count(run, "in use by the server's count", truth.capacity,
 				Min(truth.in_use, truth.capacity),
 				"the pool is not full: see pool_exhaust_slots");
-	check_count(run, "sessions in pg_stat_activity", stats->held, sessions_in_activity(run, run->services[0].role),
+	check_count(run, run_is_local(run) ? "sessions in pg_stat_activity" : "sessions that the target shows",
+				stats->held, sessions_seen(run, &run->services[0]),
 				"pg_stat_activity and the clients disagree: look in the server log for sessions that ended by themselves");
 	check_text(run, "health on the way up", expected_path, run->health_path.data,
 			   "health did not follow utilization: see pool_exhaust.warning_threshold and critical_threshold");
@@ -205,7 +217,7 @@ fill(Run *run)
 static void
 settle(Run *run)
 {
-	poll_until(run, look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+	poll_until(run, run_look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
 }
 
 /*
@@ -225,7 +237,7 @@ knock_once(Run *run, int full)
 	{
 		settle(run);
 		top_up(run, full);
-		truth = look(run);
+		truth = run_look(run);
 		before = ended(run);
 		granted = run->pool->stats.granted;
 		pool_acquire(run->pool, 1);
@@ -233,7 +245,7 @@ knock_once(Run *run, int full)
 		require_logins_work(run);
 		/* Granted to a full pool that is no fuller now: somebody left meanwhile. */
 		if (run->pool->stats.granted == granted || truth.in_use < truth.capacity ||
-			look(run).in_use > truth.in_use)
+			run_look(run).in_use > truth.in_use)
 			break;
 	}
 	return truth.full_cause;
@@ -259,6 +271,7 @@ knock(Run *run, int full)
 	PoolStats  *stats = &run->pool->stats;
 	int			knocks = run->plan.options.knocks;
 	int			done = 0;
+	bool		known = true;	/* how the target refuses */
 	int64		ledger = run_refusals_in_ledger(run);
 	uint64		expected_by[CAUSES] = {0};
 	uint64		observed_by[CAUSES];
@@ -267,11 +280,15 @@ knock(Run *run, int full)
 	run_progress(run, &done, knocks);
 	for (; done < knocks; done++)
 	{
-		expected_by[knock_once(run, full)]++;
+		Cause		cause = knock_once(run, full);
+
+		known &= cause != CAUSE_NONE;
+		if (known)
+			expected_by[cause]++;
 		if (done == 0 && run_fault(run, FAULT_MISCOUNT))
 		{
 			stats->refused++;
-			stats->refused_by[look(run).full_cause]++;
+			stats->refused_by[Max(run_look(run).full_cause, 0)]++;
 		}
 	}
 	run_progress(run, NULL, knocks);
@@ -288,12 +305,18 @@ knock(Run *run, int full)
 	watch_wait(run, HEALTH_EXHAUSTED, HEALTH_EXHAUSTED);
 	check_count(run, "refused attempts", knocks, p->refused,
 				"attempts beyond capacity were let in: the pool was not full");
-	check_text(run, "refusals by cause", causes_text(expected_by), causes_text(observed_by),
-			   "clients were refused for another reason than a full pool: see pool_exhaust_refused_services");
+	if (known)
+		check_text(run, "refusals by cause", causes_text(expected_by), causes_text(observed_by),
+				   "clients were refused for another reason than a full pool: see pool_exhaust_refused_services");
+	else
+		check_skip(run, "refusals by cause", "a server with option capacity does not tell how it refuses");
 	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS, stats->slowest_refusal_us / 1000.0, "ms",
 				  "a client waits too long to be told no: the server is overloaded or the login is slow");
-	check_rise(run, "refusals in the ledger", p->refused, run_refusals_in_ledger(run) - ledger,
-			   "the ledger missed or invented refusals: log_min_messages must not be panic");
+	if (run_is_local(run))
+		check_rise(run, "refusals in the ledger", p->refused, run_refusals_in_ledger(run) - ledger,
+				   "the ledger missed or invented refusals: log_min_messages must not be panic");
+	else
+		check_skip(run, "refusals in the ledger", "the ledger counts what this server refuses");
 }
 
 /*
@@ -308,13 +331,14 @@ reserve(Run *run)
 	const Way  *way = NULL;
 	ListCell   *lc;
 
-	if (look(run).reserved == 0)
+	if (!run_is_local(run) || run_look(run).reserved == 0)
 	{
-		check_skip(run, claim, "no slot is reserved for superusers here");
+		check_skip(run, claim, run_is_local(run) ? "no slot is reserved for superusers here"
+				   : "the run has no superuser on a foreign server");
 		return;
 	}
 	settle(run);
-	if (look(run).reserved_free == 0)
+	if (run_look(run).reserved_free == 0)
 	{
 		check_skip(run, claim, "others use all reserved slots");
 		return;
@@ -352,16 +376,16 @@ reserve(Run *run)
 static Health
 release(Run *run, Health before)
 {
-	PoolTruth	truth = look(run);
+	PoolTruth	truth = run_look(run);
 	Health		back = Max(before, health_after_worse(truth.in_use - truth.ours, truth.capacity));
 	int			n = run->pool->stats.held;
 	int			left;
 	Phase	   *p = phase(run, "release");
 
 	pool_release(run->pool, run_fault(run, FAULT_LEAVE_SESSION) ? n - 1 : n);
-	poll_until(run, look(run).ours == run->pool->stats.held, RELEASE_TIMEOUT_MS);
+	poll_until(run, run_look(run).ours == run->pool->stats.held, RELEASE_TIMEOUT_MS);
 	phase_end(run);
-	left = look(run).ours;
+	left = run_look(run).ours;
 	phase_note(run, "%d closed in %.2f s, %s left", n - run->pool->stats.held,
 			   p->elapsed_us / 1e6, left > 0 ? psprintf("%d", left) : "nothing");
 	check_count(run, "sessions left after the release", 0, left,
@@ -435,9 +459,11 @@ const Scenario scenario_saturation = {
 	.name = "saturation",
 	.summary = "fills a pool to its capacity, knocks, and lets go again",
 	.effect = "target server: takes every slot that is not reserved, for about a second; "
-	"target role: takes as many slots as option role_limit says",
+	"target role: takes as many slots as option role_limit says; "
+	"a foreign server: takes every connection that it lets in",
 	.default_target = TARGET_SERVER,
-	.targets = 1 << TARGET_SERVER | 1 << TARGET_ROLE,
+	.targets = 1 << TARGET_SERVER | 1 << TARGET_ROLE | 1 << TARGET_POSTGRES | 1 << TARGET_PGBOUNCER,
+	.logins = true,
 	.options = (const OptionDefault[]) {
 		{"knocks", {10, 50, 1000}},
 		{"role_limit", {10, 20, 20}},

@@ -286,7 +286,7 @@ run_refusals_in_ledger(const Run *run)
 {
 	int64		sum = 0;
 
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 		sum += pg_atomic_read_u64(&run->slot->refused[i]);
 	return sum;
 }
@@ -303,7 +303,7 @@ others_refused(const Run *run)
 	int64		ours = run->own_knocks;
 
 	pg_read_barrier();
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < LEDGER_CAUSES; i++)
 		if (cause_kinds[i].takes_slots)
 			ours += pg_atomic_read_u64(&run->slot->refused[i]);
 	return all - ours;

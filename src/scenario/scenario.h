@@ -64,6 +64,8 @@ typedef struct RunService
 	Oid			role;
 	char		role_name[NAMEDATALEN];
 	Login	   *login;
+	struct Endpoint *endpoint;	/* of a foreign server; NULL: it is this one */
+	struct Probe *probe;		/* that asks it; NULL if it cannot be asked */
 	Pool	   *pool;
 	HealthJudge judge;
 	uint64		sent_away_judged;	/* refused and timed out up to the last sample */
@@ -136,6 +138,7 @@ typedef struct Scenario
 	int			targets;		/* all that it can aim at: a set of 1 << TargetKind */
 	int			services;		/* roles and pools of its own, 0 counts as 1 */
 	int			pools;			/* of its pools that are used up; 0: all of them */
+	bool		logins;			/* of PgBouncer it uses up the clients, not the pool behind them */
 	int			spare_sessions; /* that it opens beside those of its pools ... */
 	bool		grows;			/* ... and as many more as are a growth here */
 	const OptionDefault *options;	/* its own ones, ended by a name of NULL */
@@ -150,6 +153,9 @@ extern const Scenario *const scenarios[];
 extern const int nscenarios;
 
 extern const Scenario *scenario_find(const char *name);
+
+/* Does the run aim at a pool of this server? */
+#define run_is_local(run)	(!target_is_foreign((run)->plan.target))
 
 /* The words of a story. */
 extern Phase *phase(Run *run, const char *name);
@@ -173,6 +179,8 @@ extern bool run_must_end(void *run);
 extern void run_end_if_must(Run *run);
 
 /* What the server says: see query.c. */
+extern PoolTruth run_look(Run *run);
+extern int	sessions_seen(Run *run, RunService *service);
 extern int	sessions_in_activity(Run *run, Oid role);
 extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);

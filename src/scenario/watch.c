@@ -55,6 +55,11 @@ watch_begin(Run *run)
 
 	initStringInfo(&watch->path);
 	MemoryContextSwitchTo(old);
+	if (!run_is_local(run))
+	{
+		watch->absent = "the monitor watches this server, and no other";
+		return;
+	}
 	watch->kind = run->plan.target == TARGET_ROLE ? POOL_ROLE : POOL_SERVER;
 	watch->oid = watch->kind == POOL_ROLE ? run->services[0].role : InvalidOid;
 	if (sample_interval > INTERVAL_MAX_MS)

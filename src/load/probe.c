@@ -1,0 +1,301 @@
+/*
+ * probe.c
+ *		What a foreign server says of itself.
+ *
+ * PgBouncer tells on its console how many clients it has, may have, and lets
+ * wait; PostgreSQL by SQL.  One session asks all questions in a round, and what
+ * was heard stands until the next round is over.  Whoever must know what is true
+ * by now waits for a round that began after now.
+ */
+#include "postgres.h"
+
+#include "probe.h"
+
+#define QUESTION_TIMEOUT_MS (5 * 1000)
+
+/* The console shows each client: not to be asked all the time where there are many. */
+#define ROUND_PAUSE_US		(5 * 1000)
+
+/* ---------- Questions ---------- */
+
+static const char *
+row_value(const PGresult *rows, int row, const char *column)
+{
+	int			field = PQfnumber(rows, column);
+
+	return field >= 0 ? PQgetvalue(rows, row, field) : "";
+}
+
+static int
+row_number(const PGresult *rows, int row, const char *column)
+{
+	return atoi(row_value(rows, row, column));
+}
+
+/*
+ * Of the limits that PostgreSQL has the nearest one counts.  A negative limit is
+ * none.
+ */
+static void
+postgres_read(Probe *probe, const PGresult *rows)
+{
+	static const struct
+	{
+		const char *limit;
+		const char *in_use;
+		Cause		cause;
+	}			limits[] = {
+		{"slots", "slots_used", CAUSE_RESERVED_SLOTS},
+		{"role_limit", "role_used", CAUSE_ROLE_LIMIT},
+		{"database_limit", "database_used", CAUSE_DATABASE_LIMIT},
+	};
+	Figures    *coming = &probe->coming;
+
+	if (PQntuples(rows) != 1)
+		return;
+	for (int i = 0; i < lengthof(limits); i++)
+	{
+		int			limit = row_number(rows, 0, limits[i].limit);
+		int			in_use = row_number(rows, 0, limits[i].in_use);
+
+		if (limit < 0 || (i > 0 && limit - in_use >= coming->capacity - coming->in_use))
+			continue;
+		coming->capacity = limit;
+		coming->in_use = in_use;
+		coming->full_cause = limits[i].cause;
+	}
+	coming->ours = row_number(rows, 0, "ours");
+	coming->superuser = row_value(rows, 0, "superuser")[0] == 't';
+	coming->blind = row_value(rows, 0, "sees")[0] != 't' && coming->full_cause != CAUSE_ROLE_LIMIT;
+}
+
+const Question postgres_questions[] = {
+	{
+		"WITH s AS (SELECT usename, datname, application_name FROM pg_catalog.pg_stat_activity"
+		" WHERE backend_type = 'client backend')"
+		" SELECT pg_catalog.current_setting('max_connections')::int"
+		" - pg_catalog.current_setting('superuser_reserved_connections')::int"
+		" - coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0) AS slots,"
+		" (SELECT count(*) FROM s) AS slots_used,"
+		" rolconnlimit AS role_limit, (SELECT count(*) FROM s WHERE usename = rolname) AS role_used,"
+		" datconnlimit AS database_limit, (SELECT count(*) FROM s WHERE s.datname = d.datname) AS database_used,"
+		" (SELECT count(*) FROM s WHERE usename = rolname"
+		"  AND application_name || ' asks' = pg_catalog.current_setting('application_name')) AS ours,"
+		" rolsuper AS superuser, pg_catalog.pg_has_role(rolname, 'pg_read_all_stats', 'USAGE') AS sees"
+		" FROM pg_catalog.pg_roles, pg_catalog.pg_database d"
+		" WHERE rolname = session_user AND d.datname = pg_catalog.current_database()",
+		.read = postgres_read
+	},
+	{NULL}
+};
+
+static void
+config_read(Probe *probe, const PGresult *rows)
+{
+	Figures    *coming = &probe->coming;
+
+	for (int i = 0; i < PQntuples(rows); i++)
+	{
+		const char *key = row_value(rows, i, "key");
+		const char *value = row_value(rows, i, "value");
+
+		if (strcmp(key, "max_client_conn") == 0)
+			coming->capacity = atoi(value);
+		else if (strcmp(key, "default_pool_size") == 0)
+			coming->pool_size = atoi(value);
+		else if (strcmp(key, "reserve_pool_size") == 0)
+			coming->reserve = atoi(value);
+		else if (strcmp(key, "query_wait_timeout") == 0)
+			coming->wait_timeout_ms = (int64) (strtod(value, NULL) * 1000);
+		else if (strcmp(key, "pool_mode") == 0)
+			strlcpy(coming->mode, value, POOL_MODE_LEN);
+	}
+	coming->full_cause = CAUSE_POOLER_CLIENTS;
+}
+
+/* What the database has of its own goes before the defaults. */
+static void
+databases_read(Probe *probe, const PGresult *rows)
+{
+	Figures    *coming = &probe->coming;
+
+	for (int i = 0; i < PQntuples(rows); i++)
+	{
+		const char *reserve = PQfnumber(rows, "reserve_pool_size") >= 0 ? "reserve_pool_size" : "reserve_pool";
+		int			most = row_number(rows, i, "max_connections");
+
+		if (strcmp(row_value(rows, i, "name"), probe->database) != 0)
+			continue;
+		if (row_number(rows, i, "pool_size") > 0)
+			coming->pool_size = row_number(rows, i, "pool_size");
+		coming->reserve = row_number(rows, i, reserve);
+		if (most > 0 && most < coming->pool_size + coming->reserve)
+		{
+			coming->pool_size = Min(coming->pool_size, most);
+			coming->reserve = most - coming->pool_size;
+		}
+		if (row_value(rows, i, "pool_mode")[0] != '\0')
+			strlcpy(coming->mode, row_value(rows, i, "pool_mode"), POOL_MODE_LEN);
+	}
+}
+
+static void
+pools_read(Probe *probe, const PGresult *rows)
+{
+	Figures    *coming = &probe->coming;
+
+	coming->active = coming->idle = coming->waiting = 0;
+	for (int i = 0; i < PQntuples(rows); i++)
+	{
+		if (strcmp(row_value(rows, i, "database"), probe->database) != 0 ||
+			strcmp(row_value(rows, i, "user"), probe->user) != 0)
+			continue;
+		coming->active = row_number(rows, i, "sv_active");
+		coming->idle = row_number(rows, i, "sv_idle") + row_number(rows, i, "sv_used");
+		coming->waiting = row_number(rows, i, "cl_waiting");
+		if (row_value(rows, i, "pool_mode")[0] != '\0')
+			strlcpy(coming->mode, row_value(rows, i, "pool_mode"), POOL_MODE_LEN);
+	}
+}
+
+/* Also those that are on the console count as clients, this one too. */
+static void
+clients_read(Probe *probe, const PGresult *rows)
+{
+	Figures    *coming = &probe->coming;
+
+	coming->in_use = PQntuples(rows);
+	coming->ours = 0;
+	for (int i = 0; i < PQntuples(rows); i++)
+		coming->ours += strcmp(row_value(rows, i, "application_name"), probe->application_name) == 0 &&
+			strcmp(row_value(rows, i, "user"), probe->user) == 0;
+}
+
+const Question pgbouncer_questions[] = {
+	{"SHOW CONFIG", true, config_read},
+	{"SHOW DATABASES", true, databases_read},
+	{"SHOW POOLS", false, pools_read},
+	{"SHOW CLIENTS", false, clients_read},
+	{NULL}
+};
+
+/* ---------- Rounds ---------- */
+
+static void probe_ask(Probe *probe);
+
+static void
+probe_fail(Probe *probe, const ConnectResult *failure)
+{
+	probe->state = PROBE_LOST;
+	probe->failure = *failure;
+	probe->asking = false;
+}
+
+static void
+probe_answered(void *arg, const QueryResult *result)
+{
+	Probe	   *probe = arg;
+
+	if (!result->ok)
+	{
+		ConnectResult failure = {CONNECT_DENIED, CAUSE_NONE};
+
+		strlcpy(failure.sqlstate, result->sqlstate, sizeof(failure.sqlstate));
+		snprintf(failure.message, MESSAGE_LEN, "%s: %s", probe->questions[probe->next].sql, result->message);
+		probe_fail(probe, &failure);
+		return;
+	}
+	probe->questions[probe->next++].read(probe, result->rows);
+	if (probe->questions[probe->next].sql != NULL)
+	{
+		probe_ask(probe);
+		return;
+	}
+	probe->figures = probe->coming;
+	probe->heard_us = probe->began_us;
+	probe->asking = false;
+}
+
+/* Asks the next question of the round; those whose answers stand are skipped. */
+static void
+probe_ask(Probe *probe)
+{
+	while (probe->questions[probe->next].once && probe->heard_us != 0)
+		probe->next++;
+	session_query(&probe->session, probe->questions[probe->next].sql, QUESTION_TIMEOUT_MS,
+				  probe_answered, probe);
+}
+
+/*
+ * Sees to it that somebody asks; returns whether what is known was true at that
+ * moment or later.  Never true once the probe is lost.
+ */
+bool
+probe_refresh(Probe *probe, uint64 since_us)
+{
+	uint64		now_us = loop_now_us();
+
+	if (probe->heard_us >= Max(since_us, 1))
+		return true;
+	if (probe->state == PROBE_READY && !probe->asking && now_us >= probe->began_us + ROUND_PAUSE_US)
+	{
+		probe->began_us = now_us;
+		probe->next = 0;
+		probe->asking = true;
+		probe_ask(probe);
+	}
+	return false;
+}
+
+static void
+probe_connected(Session *session, const ConnectResult *result)
+{
+	Probe	   *probe = (Probe *) session;
+
+	if (result->end == CONNECT_GRANTED)
+		probe->state = PROBE_READY;
+	else
+		probe_fail(probe, result);
+}
+
+static void
+probe_lost(Session *session)
+{
+	ConnectResult failure;
+
+	session_failure(session, &failure);
+	probe_fail((Probe *) session, &failure);
+	session_close(session);
+}
+
+static void
+probe_unused(Session *session)
+{
+}
+
+static const SessionEvents probe_events = {
+	.connected = probe_connected,
+	.lost = probe_lost,
+	.unused = probe_unused,
+};
+
+/*
+ * Begins to log in, to ask the questions that the caller has set.  A probe that
+ * was lost may be opened again when its session is unused.
+ */
+void
+probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms)
+{
+	probe->loop = loop;
+	probe->login = login;
+	probe->state = PROBE_CONNECTING;
+	probe->asking = false;
+	session_open(&probe->session, loop, login, timeout_ms, &probe_events, probe);
+}
+
+void
+probe_close(Probe *probe)
+{
+	session_close(&probe->session);
+	probe->asking = false;
+}

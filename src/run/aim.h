@@ -1,0 +1,16 @@
+/*
+ * aim.h
+ *		How a run gets to its foreign server, what it finds there, and the proof
+ *		that it has left nothing.
+ */
+#ifndef POOL_EXHAUST_AIM_H
+#define POOL_EXHAUST_AIM_H
+
+#include "scenario/scenario.h"
+
+extern void aim_open(Run *run, int n);
+extern Pool *aim_pool(Run *run, const RunService *service);
+extern int	aim_left(Run *run);
+extern void aim_close(Run *run);
+
+#endif							/* POOL_EXHAUST_AIM_H */
