@@ -67,7 +67,8 @@ cause_classify(const char *sqlstate, const char *routine)
 
 /*
  * What poolers say, as measured: docs/poolers.md.  The first rule that fits
- * decides; a message need only contain the text.
+ * decides; the message need only contain the text, and a NULL SQLSTATE is 08P01
+ * or 53300, as PgBouncer forwards a refusal before and since 1.20.
  */
 static const struct
 {
@@ -75,31 +76,58 @@ static const struct
 	const char *text;
 	Cause		cause;
 }			pooler_rules[] = {
-	/* PgBouncer, client.c, janitor.c and objects.c */
-	{"08P01", "no more connections allowed (max_client_conn)", CAUSE_POOLER_CLIENTS},
+	/* The server behind it has refused a pooler. */
+	{NULL, "sorry, too many clients already", CAUSE_POOLER_SERVER_FULL},
+	{NULL, "remaining connection slots are reserved", CAUSE_POOLER_SERVER_FULL},
+	{NULL, "too many connections for role", CAUSE_POOLER_SERVER_FULL},
+	{NULL, "too many connections for database", CAUSE_POOLER_SERVER_FULL},
+
+	/* PgBouncer */
+	{"08P01", "no more connections allowed", CAUSE_POOLER_CLIENTS},
 	{"08P01", "(max_user_client_connections)", CAUSE_POOLER_USER_LIMIT},
 	{"08P01", "(max_db_client_connections)", CAUSE_POOLER_DATABASE_LIMIT},
 	{"08P01", "query_wait_timeout", CAUSE_POOLER_QUEUE_TIMEOUT},
-	{"08P01", "client_login_timeout", CAUSE_POOLER_SERVER_DOWN},
 	{"08P01", "server login has been failing", CAUSE_POOLER_SERVER_DOWN},
-	{"08P01", "too many connections for ", CAUSE_POOLER_SERVER_FULL},
-	{"08P01", "remaining connection slots are reserved", CAUSE_POOLER_SERVER_FULL},
-	{"08P01", "sorry, too many clients already", CAUSE_POOLER_SERVER_FULL},
+	{"08P01", "client_login_timeout (server down)", CAUSE_POOLER_SERVER_DOWN},
+	{"08P01", "server conn crashed?", CAUSE_POOLER_SERVER_DOWN},
 	{"08P01", "server shutting down", CAUSE_POOLER_SHUTDOWN},
-	{"08P01", "pgbouncer is shutting down", CAUSE_POOLER_SHUTDOWN},
+	{"08P01", "pooler is shutting down", CAUSE_POOLER_SHUTDOWN},
+	{"08P01", "is disabled", CAUSE_POOLER_SHUTDOWN},
+	{"08P01", "database removed", CAUSE_POOLER_SHUTDOWN},
+	{"08P01", "admin forced disconnect", CAUSE_POOLER_SHUTDOWN},
+
+	/* Pgpool-II, which begins as PostgreSQL does not: in capitals */
+	{"53300", "Sorry, too many clients already", CAUSE_POOLER_CLIENTS},
+
+	/* pgagroal */
+	{"53300", "connection pool is full", CAUSE_POOLER_FULL},
+	{"53300", "connection refused", CAUSE_POOLER_SERVER_DOWN},
+
+	/* Odyssey */
+	{"53300", "too many active clients for user", CAUSE_POOLER_QUEUE_TIMEOUT},
+	{"53300", "(global client_max", CAUSE_POOLER_CLIENTS},
+	{"53300", "(client_max for user", CAUSE_POOLER_USER_LIMIT},
+	{"08006", "failed to connect to remote server", CAUSE_POOLER_SERVER_DOWN},
+	{"08006", "gracefully shutting down", CAUSE_POOLER_SHUTDOWN},
 };
 
 /*
- * The same for an answer that a client got, which may be a pooler's; libpq has
- * put no routine there then.
+ * The same for an answer that a client got, which may be a pooler's: then no
+ * routine stands there.
  */
 Cause
 cause_of_answer(const char *sqlstate, const char *routine, const char *message)
 {
+	bool		forwarded = strcmp(sqlstate, "08P01") == 0 || strcmp(sqlstate, "53300") == 0;
+
 	if (routine == NULL || routine[0] == '\0')
 		for (int i = 0; i < lengthof(pooler_rules); i++)
-			if (strcmp(pooler_rules[i].sqlstate, sqlstate) == 0 &&
+		{
+			const char *wanted = pooler_rules[i].sqlstate;
+
+			if ((wanted == NULL ? forwarded : strcmp(wanted, sqlstate) == 0) &&
 				strstr(message, pooler_rules[i].text) != NULL)
 				return pooler_rules[i].cause;
+		}
 	return cause_classify(sqlstate, routine);
 }

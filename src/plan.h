@@ -160,6 +160,7 @@ typedef struct Options
 	int64		operations;
 	int64		leak_threshold_ms;	/* of the run's sessions */
 	int64		vanish_ms;		/* statements whose clients vanish take that long */
+	int64		outage_ms;		/* so long it waits for somebody to restart the target */
 
 	/* Of connections held by hand. */
 	int64		hold_ms;		/* until they are let go of; 0 = max_hold_time */
@@ -195,6 +196,7 @@ typedef struct OptionDefault
 	const char *name;
 	int64		defaults[PROFILES];
 	Levels		levels;
+	bool		inherits;		/* PgBouncer knows better: see aim.c */
 } OptionDefault;
 
 /* How a connection is held; hold_kinds[] says what becomes of it. */

@@ -73,6 +73,7 @@ pool_count_refusal(Pool *pool, const ConnectResult *result)
 {
 	PoolStats  *stats = &pool->stats;
 
+	pool->last_refusal = *result;
 	stats->refused_by[result->cause]++;
 	stats->slowest_refusal_us = Max(stats->slowest_refusal_us, result->took_us);
 }

@@ -36,6 +36,9 @@ typedef struct RequestEvents
 
 	/* The connection of a granted request has died; still to be given back. */
 	void		(*lost) (Request *request);
+
+	/* What it runs says that it has begun: see START_NOTICE.  May be NULL. */
+	void		(*began) (Request *request);
 } RequestEvents;
 
 /* One acquire, until its connection is given back. */
@@ -63,7 +66,9 @@ typedef struct PoolTruth
 	int			waiting;
 	uint64		oldest_us;		/* when the oldest of those asked; 0 = none */
 	uint64		granted;
-	int			said_waiting;	/* who waits, by the pool's own word as of its last fresh look */
+	int			said_in_use;	/* by the word of a pooler, as of its last answer: connections ... */
+	int			said_peak;		/* ... the most of them so far ... */
+	int			said_waiting;	/* ... and who waits for one */
 	int			reserved;		/* slots that only privileged roles can get */
 	int			reserved_free;
 	Cause		full_cause;		/* how it refuses when it is full, as it stands */
@@ -116,6 +121,7 @@ struct Pool
 	Histogram  *latency;		/* of grants, the caller's to set and to clear */
 	Histogram	waits;			/* of all grants */
 	ConnectResult last_failure;
+	ConnectResult last_refusal;
 	uint64		asked;			/* requests so far */
 	bool		draining;		/* nobody gets anything any more */
 

@@ -35,10 +35,6 @@ static const char *const mode_names[] = {
 	[MODE_STATEMENT] = "statement",
 };
 
-/* Goes on until its client has gone, but not for ever. */
-#define HOLD_SQL \
-	"DO $$BEGIN FOR i IN 1..72000 LOOP RAISE INFO '" START_NOTICE "'; PERFORM pg_catalog.pg_sleep(0.05); END LOOP; END$$"
-
 #define ROLLBACK_TIMEOUT_MS	(5 * 1000)
 
 typedef enum ClientState
@@ -204,7 +200,7 @@ client_begin(BouncerClient *client)
 			client->sql = sql == NULL ? NULL : malloc(strlen(START_SQL "; ") + strlen(sql) + 1);
 			if (client->sql != NULL)
 				sprintf(client->sql, START_SQL "; %s", sql);
-			session_query(&client->session, client->sql != NULL ? client->sql : HOLD_SQL, 0,
+			session_query(&client->session, client->sql != NULL ? client->sql : ENDLESS_SQL, 0,
 						  sql != NULL ? client_began : hold_is_over, client);
 			break;
 	}
@@ -429,6 +425,8 @@ bouncer_look(Pool *pool, PoolTruth *truth)
 	truth->idle = bp->nidle;
 	truth->overflow = Max(truth->in_use - figures->pool_size, 0);
 	truth->waiting = pool->stats.wanted;
+	truth->said_in_use = figures->active;
+	truth->said_peak = bp->config.probe->peak_active;
 	truth->said_waiting = figures->waiting;
 	truth->oldest_us = dlist_is_empty(&bp->waiting) ? 0 : dlist_head_element(Request, node, &bp->waiting)->asked_us;
 	truth->full_cause = CAUSE_NONE;

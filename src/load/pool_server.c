@@ -120,6 +120,7 @@ server_lost(Session *session)
 	Request    *request = ((ServerSession *) session)->request;
 
 	sp->pool.stats.lost++;
+	session_failure(session, &sp->pool.last_failure);
 	session_close(session);
 	request->session = NULL;
 	request->events->lost(request);
@@ -134,10 +135,20 @@ server_unused(Session *session)
 	server_begin(sp);
 }
 
+static void
+server_began(Session *session)
+{
+	Request    *request = ((ServerSession *) session)->request;
+
+	if (request->events->began != NULL)
+		request->events->began(request);
+}
+
 static const SessionEvents server_events = {
 	.connected = server_connected,
 	.lost = server_lost,
 	.unused = server_unused,
+	.began = server_began,
 };
 
 static void

@@ -12,6 +12,7 @@
 #include "probe.h"
 
 #define QUESTION_TIMEOUT_MS (5 * 1000)
+#define RETURN_PAUSE_US		(100 * 1000)
 
 /* The console shows each client: not to be asked all the time where there are many. */
 #define ROUND_PAUSE_US		(5 * 1000)
@@ -65,6 +66,7 @@ postgres_read(Probe *probe, const PGresult *rows)
 		coming->full_cause = limits[i].cause;
 	}
 	coming->ours = row_number(rows, 0, "ours");
+	coming->probes = row_number(rows, 0, "probes");
 	coming->superuser = row_value(rows, 0, "superuser")[0] == 't';
 	coming->blind = row_value(rows, 0, "sees")[0] != 't' && coming->full_cause != CAUSE_ROLE_LIMIT;
 }
@@ -80,7 +82,8 @@ const Question postgres_questions[] = {
 		" rolconnlimit AS role_limit, (SELECT count(*) FROM s WHERE usename = rolname) AS role_used,"
 		" datconnlimit AS database_limit, (SELECT count(*) FROM s WHERE s.datname = d.datname) AS database_used,"
 		" (SELECT count(*) FROM s WHERE usename = rolname"
-		"  AND application_name || ' asks' = pg_catalog.current_setting('application_name')) AS ours,"
+		"  AND application_name || '" PROBE_SUFFIX "' = pg_catalog.current_setting('application_name')) AS ours,"
+		" (SELECT count(*) FROM s WHERE application_name = pg_catalog.current_setting('application_name')) AS probes,"
 		" rolsuper AS superuser, pg_catalog.pg_has_role(rolname, 'pg_read_all_stats', 'USAGE') AS sees"
 		" FROM pg_catalog.pg_roles, pg_catalog.pg_database d"
 		" WHERE rolname = session_user AND d.datname = pg_catalog.current_database()",
@@ -165,10 +168,17 @@ clients_read(Probe *probe, const PGresult *rows)
 	Figures    *coming = &probe->coming;
 
 	coming->in_use = PQntuples(rows);
-	coming->ours = 0;
+	coming->ours = coming->probes = 0;
 	for (int i = 0; i < PQntuples(rows); i++)
-		coming->ours += strcmp(row_value(rows, i, "application_name"), probe->application_name) == 0 &&
-			strcmp(row_value(rows, i, "user"), probe->user) == 0;
+	{
+		const char *name = row_value(rows, i, "application_name");
+
+		coming->ours += strcmp(name, probe->application_name) == 0 &&
+			strcmp(row_value(rows, i, "user"), probe->user) == 0 &&
+			strcmp(row_value(rows, i, "database"), probe->database) == 0;
+		coming->probes += strncmp(name, probe->application_name, strlen(probe->application_name)) == 0 &&
+			strcmp(name + strlen(probe->application_name), PROBE_SUFFIX) == 0;
+	}
 }
 
 const Question pgbouncer_questions[] = {
@@ -187,6 +197,7 @@ static void
 probe_fail(Probe *probe, const ConnectResult *failure)
 {
 	probe->state = PROBE_LOST;
+	probe->lost_us = loop_now_us();
 	probe->failure = *failure;
 	probe->asking = false;
 }
@@ -212,6 +223,7 @@ probe_answered(void *arg, const QueryResult *result)
 		return;
 	}
 	probe->figures = probe->coming;
+	probe->peak_active = Max(probe->peak_active, probe->figures.active);
 	probe->heard_us = probe->began_us;
 	probe->asking = false;
 }
@@ -228,7 +240,7 @@ probe_ask(Probe *probe)
 
 /*
  * Sees to it that somebody asks; returns whether what is known was true at that
- * moment or later.  Never true once the probe is lost.
+ * moment or later.  Never true while the probe is lost.
  */
 bool
 probe_refresh(Probe *probe, uint64 since_us)
@@ -237,6 +249,9 @@ probe_refresh(Probe *probe, uint64 since_us)
 
 	if (probe->heard_us >= Max(since_us, 1))
 		return true;
+	if (probe->state == PROBE_LOST && probe->returns && probe->session.state == SESSION_UNUSED &&
+		now_us >= probe->lost_us + RETURN_PAUSE_US)
+		probe_open(probe, probe->loop, probe->login, probe->timeout_ms);
 	if (probe->state == PROBE_READY && !probe->asking && now_us >= probe->began_us + ROUND_PAUSE_US)
 	{
 		probe->began_us = now_us;
@@ -288,6 +303,7 @@ probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms)
 {
 	probe->loop = loop;
 	probe->login = login;
+	probe->timeout_ms = timeout_ms;
 	probe->state = PROBE_CONNECTING;
 	probe->asking = false;
 	session_open(&probe->session, loop, login, timeout_ms, &probe_events, probe);

@@ -10,13 +10,17 @@
 
 #define POOL_MODE_LEN	16
 
+/* The name of a session that asks is that of those it asks for, and this. */
+#define PROBE_SUFFIX	" asks"
+
 /* As of the last round of questions; what is not known is 0. */
 typedef struct Figures
 {
 	/* PostgreSQL's connections, or the clients of a pooler. */
 	int			capacity;
 	int			in_use;
-	int			ours;			/* of those, sessions of this run */
+	int			ours;			/* of those, sessions of this run ... */
+	int			probes;			/* ... and of those who ask for it */
 	Cause		full_cause;		/* the limit that is nearest */
 	bool		superuser;		/* the run's user there is one ... */
 	bool		blind;			/* ... or may not see of what kind the sessions of others are */
@@ -58,12 +62,16 @@ struct Probe
 	const char *user;
 	const char *database;
 	ProbeState	state;
+	bool		returns;		/* if it is lost it logs in again, until it is let in */
+	int			timeout_ms;		/* of a login */
+	uint64		lost_us;
 	ConnectResult failure;
 	int			next;			/* question of the round under way */
 	bool		asking;
 	uint64		began_us;		/* the round under way */
 	uint64		heard_us;		/* the begin of the last one that has ended; 0 = none has */
 	Figures		figures;		/* of that */
+	int			peak_active;	/* of all that have ended */
 	Figures		coming;			/* of the round under way */
 };
 

@@ -90,6 +90,13 @@ typedef struct SessionEvents
 #define START_NOTICE	"pool_exhaust: begins"
 #define START_SQL		"DO $$BEGIN RAISE INFO '" START_NOTICE "'; END$$"
 
+/*
+ * One that goes on, for an hour, and says so again and again: so the server
+ * notices soon when nobody listens any more, whatever stands in between.
+ */
+#define ENDLESS_SQL \
+	"DO $$BEGIN FOR i IN 1..72000 LOOP RAISE INFO '" START_NOTICE "'; PERFORM pg_catalog.pg_sleep(0.05); END LOOP; END$$"
+
 struct Session
 {
 	SessionState state;

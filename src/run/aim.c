@@ -21,9 +21,17 @@
 #include "option_type.h"
 #include "options.h"
 #include "runner.h"
+#include "scenario/hold.h"
+
+/* PgBouncer looks for clients that have waited too long three times a second. */
+#define JANITOR_MS		334
+
+/* A client that logs in for each operation leaves its connection unused meanwhile. */
+#define LEVEL_TOLERANCE	40
 
 #define LOGIN_WAIT_MS	(5 * 1000)
 #define PROOF_WAIT_MS	(10 * 1000)
+#define OTHERS_WAIT_MS	(2 * 1000)
 #define TURN_MS			5
 
 /* ---------- On the way there ---------- */
@@ -65,7 +73,7 @@ aim_name_sessions(Run *run, Endpoint *endpoint)
 
 	login_add(&endpoint->login, "application_name", name);
 	if (endpoint->console.params > 0)
-		login_add(&endpoint->console, "application_name", psprintf("%s asks", name));
+		login_add(&endpoint->console, "application_name", psprintf("%s" PROBE_SUFFIX, name));
 }
 
 /*
@@ -77,6 +85,8 @@ aim_missed(Run *run, const char *what, const ConnectResult *result)
 {
 	bool		refused = result->end == CONNECT_REFUSED;
 
+	if (refused && plan_is_hold(&run->plan))
+		hold_refused(run, result->cause, result->sqlstate, 0);
 	run->error_code = strlen(result->sqlstate) == 5
 		? MAKE_SQLSTATE(result->sqlstate[0], result->sqlstate[1], result->sqlstate[2],
 						result->sqlstate[3], result->sqlstate[4])
@@ -122,7 +132,7 @@ aim_ask(Run *run, RunService *service)
 		/* Another login of the same kind, but by another name. */
 		endpoint->console = endpoint->login;
 		login_add(&endpoint->console, "application_name",
-				  psprintf("%s asks", login_value(&endpoint->login, "application_name")));
+				  psprintf("%s" PROBE_SUFFIX, login_value(&endpoint->login, "application_name")));
 	}
 	probe = palloc0(sizeof(Probe));
 	probe->questions = bouncer ? pgbouncer_questions : postgres_questions;
@@ -136,6 +146,8 @@ aim_ask(Run *run, RunService *service)
 	service->probe = probe;
 	probe_open(probe, &run->loop, &endpoint->console, LOGIN_WAIT_MS);
 	wait_until(run, probe_refresh(probe, 1) || probe->state == PROBE_LOST, 2 * LOGIN_WAIT_MS);
+	if (plan_is_hold(&run->plan))
+		return;					/* of use for the proof, if it may ask */
 	if (probe->heard_us == 0)
 		aim_missed(run, bouncer ? "could not ask the console of" : "could not ask", &probe->failure);
 	if (probe->figures.superuser)
@@ -146,6 +158,27 @@ aim_ask(Run *run, RunService *service)
 		run_end(run, VERDICT_INVALID,
 				"the user of the mapping cannot see who else is connected to %s: grant it pg_read_all_stats there, or say with the server's option capacity how many connections there are to be had",
 				run->plan.target_name);
+}
+
+/*
+ * Filling a foreign server shuts others out there, and only the run sees whether
+ * there are any; see preflight.c for this server.  The login that was tried may
+ * need a moment to go.
+ */
+static void
+aim_require_alone(Run *run, RunService *service)
+{
+	Probe	   *probe = service->probe;
+	int			others = 0;
+
+	if (probe == NULL || run->plan.options.bystanders != BYSTANDERS_REFUSE)
+		return;
+	poll_until(run, probe_refresh(probe, loop_now_us()) || probe->state == PROBE_LOST ||
+			   (others = probe->figures.in_use - probe->figures.ours - probe->figures.probes) <= 0, OTHERS_WAIT_MS);
+	if (others > 0)
+		run_end(run, VERDICT_INVALID,
+				"%d connections of others are open on %s, and this would shut them out (option bystanders = refuse)",
+				others, run->plan.target_name);
 }
 
 /* ---------- What the options leave to it ---------- */
@@ -166,6 +199,9 @@ aim_fit_options(Run *run, const Figures *figures)
 		{&options->pool_timeout_ms, figures->wait_timeout_ms},
 		{&options->long_operations, 2 * capacity},
 		{&options->quick_operations, capacity},
+		{&options->long_ms, figures->wait_timeout_ms * 13 / 10},
+		{&options->tolerance_ms, JANITOR_MS + 300},
+		{&options->tolerance_percent, LEVEL_TOLERANCE},
 	};
 
 	for (int i = 0; i < lengthof(fits); i++)
@@ -213,6 +249,7 @@ aim_open(Run *run, int n)
 	aim_name_sessions(run, service->endpoint);
 	aim_try_login(run, service);
 	aim_ask(run, service);
+	aim_require_alone(run, service);
 	if (n > 0 || run->plan.target != TARGET_PGBOUNCER || run->scenario->logins)
 		return;
 	figures = &service->probe->figures;

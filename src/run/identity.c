@@ -285,7 +285,7 @@ identity_find_way(Run *run, const RunService *service, const char *password)
 			return;
 		}
 		if (result.end == CONNECT_REFUSED && plan_is_hold(&run->plan))
-			hold_refused(run, result.cause, 0);
+			hold_refused(run, result.cause, result.sqlstate, 0);
 		if (result.end == CONNECT_REFUSED)
 			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s",
 					result.sqlstate, cause_kinds[result.cause].name, result.message);

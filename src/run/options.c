@@ -80,6 +80,7 @@ static const OptionSpec option_specs[] = {
 	NUMBER(operations, 1, 100000),
 	NUMBER(leak_threshold_ms, 100, 3600 * 1000),
 	NUMBER(vanish_ms, 10, 600 * 1000),
+	NUMBER(outage_ms, 100, DAY_MS),
 
 	MEASURE(hold_ms, 0, DAY_MS, "0 is for pool_exhaust.max_hold_time"),
 	MEASURE(spacing_ms, 0, 600 * 1000, "milliseconds from one connection of kind growth to the next; 0 is for a little more than an eighth of pool_exhaust.leak_threshold"),
@@ -195,16 +196,9 @@ options_reset(Options *options, const Scenario *scenario, Profile profile)
 static void
 options_inherit(Options *options, const Scenario *scenario, TargetKind target)
 {
-	static const char *const inherited[] = {
-		"pool_size", "max_overflow", "pool_timeout_ms", "long_operations", "quick_operations"
-	};
-
-	if (target != TARGET_PGBOUNCER)
-		return;
 	foreach_option(option, scenario)
-		for (int i = 0; i < lengthof(inherited); i++)
-			if (strcmp(option->name, inherited[i]) == 0)
-				*(int64 *) option_field(options, spec_of(option->name)) = OPTION_INHERIT;
+		if (option->inherits && target == TARGET_PGBOUNCER)
+			*(int64 *) option_field(options, spec_of(option->name)) = OPTION_INHERIT;
 }
 
 /* The profile decides the defaults of the others, so it is looked up first. */

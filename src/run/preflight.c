@@ -339,6 +339,20 @@ hold_set_times(RunPlan *plan)
 	plan->hold.hold_ms = max_ms;
 }
 
+/* What is there shows when it is tried; and only this server shows who waits for a lock. */
+static void
+require_foreign_hold(const RunPlan *plan)
+{
+	const HoldKind *kind = &hold_kinds[plan->hold.state];
+
+	require_foreign(plan, &scenario_hold);
+	if (!kind->anywhere)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("connections to foreign servers cannot be held in state \"%s\"", kind->name),
+				 errhint("States there are: idle, active, idle in transaction, idle in transaction (aborted).")));
+}
+
 /*
  * ERROR, with the numbers, if these connections cannot be held here and now.
  * Sets the times of the hold, and the limit of its role if it has one.
@@ -351,7 +365,10 @@ preflight_hold(RunPlan *plan)
 	hold_set_times(plan);
 	require_database(plan->options.database);
 	require_cap("hold", "connections", needed);
-	require_hold_room(plan, needed);
+	if (target_is_foreign(plan->target))
+		require_foreign_hold(plan);
+	else
+		require_hold_room(plan, needed);
 	require_descriptors("hold", needed + (int) plan->options.handshakes);
 	if (plan->options.role_limit == 0)
 		plan->options.role_limit = needed;

@@ -58,7 +58,17 @@ held_let_go(Held *held)
 static void
 held_lost(Request *request)
 {
-	held_let_go((Held *) request);
+	Held	   *held = (Held *) request;
+	const ConnectResult *failure = &request->pool->last_failure;
+
+	if (!held->hold->complete && failure->sqlstate[0] != '\0')
+	{
+		char		message[MESSAGE_LEN];
+
+		snprintf(message, sizeof(message), "a session was ended before all were held: %s", failure->message);
+		hold_fail(held->hold, failure->sqlstate, message);
+	}
+	held_let_go(held);
 }
 
 static void
@@ -91,8 +101,18 @@ held_granted(Held *held)
 		hold_count(hold, hold->alive + 1);
 	if (hold->sql != NULL)
 		session_query(held->request.session, hold->sql, 0, held_answered, held);
-	if (hold->sql == NULL || (hold->kind->lasts && !held->beside))
+	if (hold->sql == NULL || (hold->kind->lasts && !held->beside && !hold->says_begin))
 		hold->ready++;
+}
+
+static void
+held_began(Request *request)
+{
+	Held	   *held = (Held *) request;
+
+	if (held->hold->says_begin && !held->began)
+		held->hold->ready++;
+	held->began = true;
 }
 
 static void
@@ -123,6 +143,7 @@ held_ended(Request *request, AcquireEnd end)
 static const RequestEvents held_events = {
 	.ended = held_ended,
 	.lost = held_lost,
+	.began = held_began,
 };
 
 /* It is used again in a moment. */

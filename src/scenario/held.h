@@ -15,6 +15,7 @@ typedef struct Held
 	Request		request;		/* must be first */
 	struct Hold *hold;
 	bool		beside;			/* not one of those that were asked for */
+	bool		began;			/* what it runs has said so */
 	Alarm		alarm;			/* of a companion: when it is used again */
 } Held;
 
@@ -25,6 +26,7 @@ typedef struct Hold
 	Held	   *held;			/* those that were asked for, then those beside them */
 	int			n;				/* of the former */
 	char	   *sql;			/* what each runs; NULL: nothing */
+	bool		says_begin;		/* and that says when it begins */
 	int			ready;			/* of all, as far as they can tell themselves */
 	int			alive;			/* of those that were asked for */
 	bool		complete;

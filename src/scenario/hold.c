@@ -27,12 +27,12 @@
 #define WAIT_CLASS		0xFF000000U
 
 const HoldKind hold_kinds[HOLD_STATES] = {
-	[HOLD_IDLE] = {"idle"},
-	[HOLD_ACTIVE] = {"active", .lasts = true,
+	[HOLD_IDLE] = {"idle", .anywhere = true},
+	[HOLD_ACTIVE] = {"active", .anywhere = true, .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_IDLE_IN_TRANSACTION] = {"idle in transaction",
+	[HOLD_IDLE_IN_TRANSACTION] = {"idle in transaction", .anywhere = true,
 	.sql = "BEGIN; SELECT 1"},
-	[HOLD_ABORTED] = {"idle in transaction (aborted)",
+	[HOLD_ABORTED] = {"idle in transaction (aborted)", .anywhere = true,
 	.sql = "BEGIN; SELECT 1 / 0", .fails = true},
 	[HOLD_LOCK_WAIT] = {"lock wait", .beside = 1, .lasts = true,
 	.wait_event = PG_WAIT_LOCK, .wait_mask = WAIT_CLASS},
@@ -54,6 +54,8 @@ hold_sql(const Run *run, const HoldKind *kind)
 	if (kind == &hold_kinds[HOLD_LOCK_WAIT])
 		return psprintf("SELECT pg_catalog.pg_advisory_lock(%d, %d)", LOCK_CLASS,
 						(int) (run->slot->hold_id & PG_INT32_MAX));
+	if (kind->lasts && !run_is_local(run))
+		return pstrdup(ENDLESS_SQL);
 	if (kind->lasts)
 		return psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")",
 						(plan->options.timeout_ms + plan->hold.hold_ms) / 1000 + 60);
@@ -71,6 +73,7 @@ hold_make(Run *run)
 	hold->kind = &hold_kinds[plan->state];
 	hold->n = plan->connections;
 	hold->sql = hold_sql(run, hold->kind);
+	hold->says_begin = hold->kind->lasts && !run_is_local(run);
 	hold->held = palloc_extended(sizeof(Held) * sessions, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < sessions; i++)
 	{
@@ -85,10 +88,8 @@ hold_make(Run *run)
  * it, for that cause.
  */
 void
-hold_refused(Run *run, Cause cause, int after)
+hold_refused(Run *run, Cause cause, const char *sqlstate, int after)
 {
-	const char *sqlstate = cause_kinds[cause].sqlstate;
-
 	run->error_code = MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4]);
 	run_end(run, VERDICT_ABORTED, "%s refused after %d", cause_kinds[cause].name, after);
 }
@@ -119,7 +120,7 @@ hold_require_all(Hold *hold)
 	wait_until(run, stats->opening == 0, LOGIN_TIMEOUT_MS);
 	for (int cause = 0; cause < CAUSES; cause++)
 		if (stats->refused_by[cause] > 0)
-			hold_refused(run, cause, (int) stats->granted);
+			hold_refused(run, cause, run->pool->last_refusal.sqlstate, (int) stats->granted);
 	run->error_code = hold->error_code;
 	if (hold->unasked)
 		hold_cannot_stall(run, "the server asks for no password");
@@ -154,7 +155,7 @@ hold_prove(Hold *hold)
 {
 	Run		   *run = hold->run;
 
-	if (hold->kind->lasts)
+	if (hold->kind->lasts && !hold->says_begin)
 		poll_until(run, hold_waits(hold) || hold->error_code != 0, run->plan.options.timeout_ms);
 	hold_require_all(hold);
 }
@@ -326,7 +327,8 @@ static const OptionDefault hold_options[] = {
 const Scenario scenario_hold = {
 	.name = "hold",
 	.default_target = TARGET_SERVER,
-	.targets = (1 << TARGET_SERVER) | (1 << TARGET_ROLE),
+	.targets = (1 << TARGET_SERVER) | (1 << TARGET_ROLE) | (1 << TARGET_POSTGRES) | (1 << TARGET_PGBOUNCER),
+	.logins = true,
 	.options = hold_options,
 	.bare = true,
 	.play = hold_play,

@@ -12,6 +12,7 @@ typedef struct HoldKind
 {
 	const char *name;
 	bool		only_leaks;		/* a kind of leak, and no state of a connection */
+	bool		anywhere;		/* also on foreign servers */
 	int			beside;			/* sessions that it opens beside those, at least */
 	int			beside_each;	/* and beside each of them */
 	bool		stalls;			/* its logins never come through */
@@ -42,7 +43,7 @@ hold_sessions(const HoldPlan *plan)
 	return plan->connections + hold_beside(plan);
 }
 
-pg_noreturn extern void hold_refused(Run *run, Cause cause, int after);
+pg_noreturn extern void hold_refused(Run *run, Cause cause, const char *sqlstate, int after);
 extern bool hold_is_busy(const struct Hold *hold);
 extern int	hold_hang_up(Run *run);
 

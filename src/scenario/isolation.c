@@ -155,19 +155,25 @@ exhaust(Run *run)
 	Load	   *second;
 	Phase	   *p = phase(run, "exhaust");
 
-	e->ledger = -run_refusals_in_ledger(run);
-	e->others = -others_in_use(run);
+	if (run_is_local(run))
+	{
+		e->ledger = -run_refusals_in_ledger(run);
+		e->others = -others_in_use(run);
+	}
 	first = crowd(run);
 	second = second_load(run);
 	wait_until(run, exhausted_for(run, &e->limits, p->started_us + options->exhaust_ms * 1000),
 			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
-	e->reach = second_reach(run);
-	e->others += others_in_use(run);
+	if (run_is_local(run))
+	{
+		e->reach = second_reach(run);
+		e->others += others_in_use(run);
+	}
 	load_end(run, second, SETTLE_TIMEOUT_MS);
 	e->beside_us = loop_now_us() - p->started_us;
 	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
 	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* they may yet be refused */
-	e->ledger += run_refusals_in_ledger(run);
+	e->ledger += run_is_local(run) ? run_refusals_in_ledger(run) : 0;
 	phase_end(run);
 	load_tally(first, &e->first);
 	load_tally(second, &e->second);
@@ -216,7 +222,8 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
 			   after->succeeded * 1e6 / e->beside_us, success_percent(after),
 			   latency_text(&after->response));
-	check_ledger(run, e);
+	if (run_is_local(run))
+		check_ledger(run, e);
 	check_all_ended(run, "the first: requests without an end", &e->first);
 	check_all_ended(run, "the second: requests without an end", after);
 	check_at_least(run, "success of the second service", success_percent(before) - SUCCESS_SLACK,
@@ -228,7 +235,8 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 				  histogram_ms(&before->response, 0.99) + run->plan.options.tolerance_ms,
 				  histogram_ms(&after->response, 0.99), "ms",
 				  "the second service gets slower while the first is exhausted");
-	check_reach(run, e);
+	if (run_is_local(run))
+		check_reach(run, e);
 }
 
 static void
@@ -258,17 +266,18 @@ const Scenario scenario_isolation = {
 	.summary = "exhausts one service, while another with a pool and a role of its own goes on",
 	.effect = "opens pool_size + max_overflow connections for each of two services",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL,
+	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
 	.services = 2,
 	.options = (const OptionDefault[]) {
-		{"pool_size", {4, 10, 10}},
-		{"max_overflow", {2, 5, 5}},
-		{"pool_timeout_ms", {300, 5000, 5000}},
+		{"pool_size", {4, 10, 10}, .inherits = true},
+		{"max_overflow", {2, 5, 5}, .inherits = true},
+		{"pool_timeout_ms", {300, 5000, 5000}, .inherits = true},
 		POOL_OPTIONS,
 		{"role_limit", {5, 12, 12}},
+		{"second"},
 		{"clients", {2, 5, 5}},
 		{"work_ms", {2, 10, 10}},
-		{"long_ms", {400, 8000, 8000}},
+		{"long_ms", {400, 8000, 8000}, .inherits = true},
 		{"baseline_ms", {400, 5000, 60 * 1000}},
 		{"exhaust_ms", {600, 30 * 1000, 3600 * 1000}},
 		{"tolerance_ms", {250, 250, 250}},

@@ -174,7 +174,8 @@ latency_play(Run *run)
 	const Levels *levels = &run->plan.options.levels;
 	int			off = -1;
 
-	cost(run);
+	if (run_is_local(run))
+		cost(run);				/* another's pool answers over the network */
 	for (int i = 0; i < levels->n; i++)
 		if (!level(run, (int) levels->percent[i]))
 			off = i;
@@ -204,11 +205,11 @@ const Scenario scenario_latency = {
 	.summary = "how long it takes to get a connection, at rising utilization",
 	.effect = "opens pool_size + max_overflow connections, and keeps them busy",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL,
+	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
 	.options = (const OptionDefault[]) {
-		{"pool_size", {10, 10, 10}},
-		{"max_overflow", {5, 5, 5}},
-		{"pool_timeout_ms", {5000, 5000, 5000}},
+		{"pool_size", {10, 10, 10}, .inherits = true},
+		{"max_overflow", {5, 5, 5}, .inherits = true},
+		{"pool_timeout_ms", {5000, 5000, 5000}, .inherits = true},
 		POOL_OPTIONS,
 		{"levels", .levels = {5, {20, 50, 80, 90, 100}}},
 		{"level_ms", {400, 10 * 1000, 600 * 1000}},
@@ -217,7 +218,7 @@ const Scenario scenario_latency = {
 		{"arrivals", {ARRIVAL_POISSON}},
 		{"latency_limit_ms", {2000, 2000, 2000}},
 		{"latency_limit_percent", {80, 80, 80}},
-		{"tolerance_percent", {15, 15, 15}},
+		{"tolerance_percent", {15, 15, 15}, .inherits = true},
 		{NULL}
 	},
 	.require = latency_require,

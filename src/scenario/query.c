@@ -67,13 +67,24 @@ run_look(Run *run)
 	PoolTruth	truth;
 
 	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
-			   service->probe->state == PROBE_LOST, LOOK_TIMEOUT_MS);
+			   (service->probe->state == PROBE_LOST && !service->probe->returns), LOOK_TIMEOUT_MS);
 	if (!fresh)
 		run_end(run, VERDICT_INVALID, "%s does not tell of itself any more: %s%s%s", run->plan.target_name,
 				service->probe->failure.sqlstate, service->probe->failure.sqlstate[0] ? " " : "",
 				service->probe->failure.message);
 	pool_look(run->pool, &truth);
 	return truth;
+}
+
+/*
+ * Returns how many connections were in use at the most.  Clients of a pooler may
+ * hear that one is theirs before the one who had it hears that he is done, so
+ * there the pooler's own word counts.
+ */
+int
+run_peak(Run *run)
+{
+	return run_is_local(run) ? run->pool->stats.peak_held : run_look(run).said_peak;
 }
 
 /*

@@ -7,6 +7,9 @@
 
 #include "scenario.h"
 
+/* Of two who come to a pooler within that, either may be the first. */
+#define SAME_TIME_US		(20 * 1000)
+
 /* Time for logins and for the loop, where no option sets it. */
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 
@@ -79,6 +82,23 @@ expected_refusals(const Run *run, int64 n, int free)
 	return max_waiting > 0 ? Max(n - free - max_waiting, 0) : 0;
 }
 
+/*
+ * Those who come now come later than those before, also by the clock of a pooler:
+ * all of those wait there already, or are served.
+ */
+static void
+line_part(Run *run, Line *line)
+{
+	const Options *options = &run->plan.options;
+
+	if (run_is_local(run))
+		return;
+	line->order.slack_us = SAME_TIME_US;
+	poll_until(run, run_look(run).said_waiting >= options->long_operations - run_capacity(run),
+			   options->long_ms / 2);
+	wait_until(run, false, SAME_TIME_US / 1000);
+}
+
 /* Long operations take all connections, quick ones stand in line behind them. */
 static Tally *
 line_up(Run *run)
@@ -93,6 +113,7 @@ line_up(Run *run)
 	line_add(run, line, options->quick_operations, 0);
 	run_progress(run, &line->ended, (int) n);
 	load_begin(line->loads[0]);
+	line_part(run, line);
 	load_begin(line->loads[1]);
 	wait_until(run, line_step(run, line),
 			   options->pool_timeout_ms + 2 * options->long_ms + options->tolerance_ms);
@@ -103,7 +124,7 @@ line_up(Run *run)
 			   latency_text(&tally->wait));
 
 	check_at_most(run, "connections in use at the most", run_capacity(run),
-				  run->pool->stats.peak_held, "", "the pool handed out more than its capacity");
+				  run_peak(run), "", "the pool handed out more than its capacity");
 	if (run->pool->stats.peak_held < run_capacity(run))
 		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once",
 				run->pool->stats.peak_held, run_capacity(run));
@@ -117,6 +138,17 @@ line_up(Run *run)
 	check_count(run, "operations that failed", 0, tally->failed + tally->unserved,
 				failure_text(run->pool));
 	return tally;
+}
+
+/* The pooler counts those who wait, too. */
+static void
+check_said_waiting(Run *run, int64 n)
+{
+	int			said;
+
+	poll_until(run, (said = run_look(run).said_waiting) == n, run->plan.options.pool_timeout_ms / 2);
+	check_count(run, "waiting by the pooler's own count", n, said,
+				"the pooler's console and its clients disagree on how many wait: see cl_waiting in SHOW POOLS");
 }
 
 /* All connections are held, so that whoever asks now waits in vain. */
@@ -136,6 +168,8 @@ time_out(Run *run, Tally *before)
 	line_add(run, line, n, 0);
 	run_progress(run, &line->ended, (int) n);
 	load_begin(line->loads[0]);
+	if (!run_is_local(run))
+		check_said_waiting(run, n);
 	wait_until(run, line_step(run, line), options->pool_timeout_ms + options->tolerance_ms);
 	tally = line_tally(line);
 	phase_end(run);
@@ -173,14 +207,21 @@ come_back(Run *run)
 	granted = stats->granted - granted;
 	pool_release(run->pool, 1);
 	pool_look(run->pool, &truth);
-	poll_until(run, sessions_in_activity(run, role) <= truth.idle, SETTLE_TIMEOUT_MS);
+	if (run_is_local(run))
+		poll_until(run, sessions_in_activity(run, role) <= truth.idle, SETTLE_TIMEOUT_MS);
+	else
+		poll_until(run, (truth = run_look(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "%d back, " UINT64_FORMAT " let in again, %d idle", run_capacity(run), granted, truth.idle);
 
 	check_count(run, "connections not given back", 0, truth.in_use,
 				"an operation kept its connection: look for ways out of it that do not release");
-	check_count(run, "idle connections in the server", truth.idle, sessions_in_activity(run, role),
-				"the pool and the server disagree: see pool_exhaust_backends");
+	if (run_is_local(run))
+		check_count(run, "idle connections in the server", truth.idle, sessions_in_activity(run, role),
+					"the pool and the server disagree: see pool_exhaust_backends");
+	else
+		check_count(run, "in use by the pooler's own count", 0, truth.said_in_use,
+					"the pooler has not got back what its clients gave: see sv_active in SHOW POOLS");
 	check_count(run, "granted after the return", 1, granted, "the pool does not serve any more");
 }
 
@@ -209,16 +250,16 @@ const Scenario scenario_queue = {
 	.summary = "long operations take every connection of a pool, quick ones wait behind them",
 	.effect = "opens pool_size + max_overflow connections",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL,
+	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
 	.options = (const OptionDefault[]) {
-		{"pool_size", {3, 3, 3}},
-		{"max_overflow", {2, 2, 2}},
-		{"pool_timeout_ms", {500, 5000, 5000}},
+		{"pool_size", {3, 3, 3}, .inherits = true},
+		{"max_overflow", {2, 2, 2}, .inherits = true},
+		{"pool_timeout_ms", {500, 5000, 5000}, .inherits = true},
 		POOL_OPTIONS,
-		{"long_operations", {10, 10, 100}},
-		{"quick_operations", {5, 5, 50}},
+		{"long_operations", {10, 10, 100}, .inherits = true},
+		{"quick_operations", {5, 5, 50}, .inherits = true},
 		{"long_ms", {150, 2000, 200}},
-		{"tolerance_ms", {300, 300, 300}},
+		{"tolerance_ms", {300, 300, 300}, .inherits = true},
 		{NULL}
 	},
 	.require = queue_require,

@@ -16,6 +16,7 @@
 #include "observe/heal.h"
 #include "observe/pulse.h"
 #include "observe/strategy.h"
+#include "outage.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define STRATEGIES_NEEDED ((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))
@@ -352,6 +353,11 @@ recovery_play(Run *run)
 {
 	Recovery   *recovery = palloc0(sizeof(Recovery));
 
+	if (!run_is_local(run))
+	{
+		outage_play(run);
+		return;
+	}
 	recovery->run = run;
 	run_watch_leaks(run);
 	measure_baseline(recovery);
@@ -379,19 +385,21 @@ recovery_require(const Options *options)
 const Scenario scenario_recovery = {
 	.name = "recovery",
 	.summary = "leaks and stuck sessions exhaust a pool, the healer takes it back; sessions are killed, clients vanish",
-	.effect = "opens pool_size + max_overflow + 4 connections, and ends them",
+	.effect = "opens pool_size + max_overflow + 4 connections, and ends them; "
+	"a foreign server: waits for somebody to restart it",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL,
+	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
 	.spare_sessions = VANISHING,
 	.options = (const OptionDefault[]) {
-		{"pool_size", {4, 4, 10}},
-		{"max_overflow", {2, 2, 10}},
-		{"pool_timeout_ms", {200, 1000, 1000}},
+		{"pool_size", {4, 4, 10}, .inherits = true},
+		{"max_overflow", {2, 2, 10}, .inherits = true},
+		{"pool_timeout_ms", {200, 1000, 1000}, .inherits = true},
 		POOL_OPTIONS,
 		{"operations", {20, 100, 1000}},
 		{"work_ms", {10, 50, 50}},
 		{"leak_threshold_ms", {800, 5000, 30000}},
 		{"vanish_ms", {500, 5000, 30000}},
+		{"outage_ms", {10000, 60000, 600000}},
 		{"recovery_limit_ms", {20000, 60000, 120000}},
 		{NULL}
 	},

@@ -43,17 +43,6 @@ require_logins_work(Run *run)
 			failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
 }
 
-/* Of a foreign server only the run sees whether others are there; see preflight.c. */
-static void
-require_no_others(Run *run, const PoolTruth *truth)
-{
-	int			others = truth->in_use - truth->ours - (run->services[0].probe != NULL);
-
-	if (!run_is_local(run) && run->plan.options.bystanders == BYSTANDERS_REFUSE && others > 0)
-		run_end(run, VERDICT_INVALID, "%d connections of others are open on %s, and filling it would shut them out (option bystanders = refuse)",
-				others, run->plan.target_name);
-}
-
 static void
 baseline(Run *run)
 {
@@ -66,7 +55,6 @@ baseline(Run *run)
 	if (truth.in_use >= truth.capacity)
 		run_end(run, VERDICT_INVALID, "nothing is left to fill: %d of %d connections are in use",
 				truth.in_use, truth.capacity);
-	require_no_others(run, &truth);
 	watch_begin(run);
 	phase_note(run, "%d of %d in use, %.0f %%, %s", truth.in_use, truth.capacity,
 			   100.0 * truth.in_use / truth.capacity, health_names[health]);
@@ -251,7 +239,10 @@ knock_once(Run *run, int full)
 	return truth.full_cause;
 }
 
-/* "53300 reserved_slots 10", causes in the order of the table. */
+/*
+ * "53300 reserved_slots 10", causes in the order of the table; poolers have
+ * SQLSTATEs of their own for theirs.
+ */
 static char *
 causes_text(const uint64 *refused_by)
 {
@@ -260,8 +251,9 @@ causes_text(const uint64 *refused_by)
 	initStringInfo(&text);
 	for (int i = 0; i < CAUSES; i++)
 		if (refused_by[i] > 0)
-			appendStringInfo(&text, "%s%s %s " UINT64_FORMAT, text.len > 0 ? ", " : "",
-							 cause_kinds[i].sqlstate, cause_kinds[i].name, refused_by[i]);
+			appendStringInfo(&text, "%s%s%s " UINT64_FORMAT, text.len > 0 ? ", " : "",
+							 i < LEDGER_CAUSES ? psprintf("%s ", cause_kinds[i].sqlstate) : "",
+							 cause_kinds[i].name, refused_by[i]);
 	return text.len > 0 ? text.data : "none";
 }
 
@@ -296,7 +288,9 @@ knock(Run *run, int full)
 	for (int i = 0; i < CAUSES; i++)
 		observed_by[i] = stats->refused_by[i] - p->before.refused_by[i];
 	phase_end(run);
-	phase_note(run, UINT64_FORMAT " refused   %s", p->refused, causes_text(observed_by));
+	phase_note(run, UINT64_FORMAT " refused   %s%s", p->refused, causes_text(observed_by),
+			   run_is_local(run) || p->refused == 0 ? ""
+			   : psprintf("   %s %s", run->pool->last_refusal.sqlstate, run->pool->last_refusal.message));
 	if (p->refused == 0)
 		run_end(run, VERDICT_INVALID,
 				"nothing was refused: %d attempts beyond %d connections in use were granted",

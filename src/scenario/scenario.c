@@ -240,6 +240,7 @@ sample_services(Run *run, PoolTruth *truth)
 {
 	for (int i = run->nservices - 1; i >= 0; i--)
 	{
+		(void) pool_refresh(run->services[i].pool, loop_now_us());	/* for the next one */
 		pool_look(run->services[i].pool, truth);
 		service_sample(&run->services[i], truth);
 	}

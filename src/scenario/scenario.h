@@ -180,6 +180,7 @@ extern void run_end_if_must(Run *run);
 
 /* What the server says: see query.c. */
 extern PoolTruth run_look(Run *run);
+extern int	run_peak(Run *run);
 extern int	sessions_seen(Run *run, RunService *service);
 extern int	sessions_in_activity(Run *run, Oid role);
 extern char *query_text(Run *run, const char *sql);
