@@ -150,7 +150,7 @@ check_url(const char *name, const char *value)
 		: pg_strncasecmp(value, "https://", 8) == 0 ? value + 8 : "";
 
 	if (*rest == '\0' || *rest == '/' || strpbrk(rest, "@?# \t\r\n") != NULL)
-		option_is_wrong(name, value,
+		option_is_wrong(name, strchr(value, '@') != NULL ? "..." : value,
 						"Give http:// or https://, a host, and maybe a port and a prefix; user and password belong into the user mapping.");
 }
 
@@ -327,8 +327,17 @@ foreign_require_mapping(Oid server, Oid user, TargetKind kind)
 {
 	List	   *options;
 
-	if (kind == TARGET_HTTP && !has_mapping(server, user))
-		return;
+	if (!has_mapping(server, user))
+	{
+		if (kind == TARGET_HTTP)
+			return;
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no user mapping for you on foreign server \"%s\"",
+						GetForeignServer(server)->servername),
+				 errhint("CREATE USER MAPPING FOR CURRENT_USER SERVER %s OPTIONS (user '...', password '...').",
+						 quote_identifier(GetForeignServer(server)->servername))));
+	}
 	options = GetUserMapping(user, server)->options;
 	if (kind == TARGET_HTTP || superuser_arg(user) || !is_required(options))
 		return;
