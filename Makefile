@@ -21,7 +21,7 @@ else
 
 PG_CONFIG ?= pg_config
 PGXS      := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-LIBRARIES  = libuv libmicrohttpd
+LIBRARIES  = libuv libmicrohttpd libcurl
 
 ifeq ($(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h),)
 $(error no PostgreSQL server headers: install postgresql-server-dev-NN, NN being the version of your server, or name its pg_config with PG_CONFIG=)

@@ -76,7 +76,13 @@ typedef enum Fault
 	FAULT_SLOW_GRANT,			/* grants are held back beyond the limit of latency */
 	FAULT_MISS_LEAK,			/* one leak is none, so nobody can find it */
 	FAULT_ACCUSE,				/* an innocent session looks like a leak */
-	FAULT_NEVER_HEAL			/* the healer is not asked to */
+	FAULT_NEVER_HEAL,			/* the healer is not asked to */
+	FAULT_HTTP_500,				/* the reference API: who is sent away gets 500 */
+	FAULT_HTTP_NO_RETRY_AFTER,	/* and is not told when to come back */
+	FAULT_HTTP_HANG,			/* one of them never gets an answer */
+	FAULT_HTTP_HTML_ERROR,		/* errors are pages for people */
+	FAULT_LIVENESS_DOWN,		/* it is not live while its pool is full */
+	FAULT_HTTP_RETRY_TOO_SOON	/* who comes back after Retry-After is sent away again */
 } Fault;
 
 /* May a hold take slots that are reserved? */

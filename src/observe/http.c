@@ -2,26 +2,21 @@
  * http.c
  *		Answers over HTTP, without a slot: libmicrohttpd on the monitor's loop.
  *
- * libmicrohttpd runs without a thread: its epoll descriptor is watched by the
- * loop, and it works when that has something for it.  It speaks HTTP; what is
- * here is the listening socket, and who has to go when there are too many
- * clients: those who have been quiet for longest, so that a flood of idle ones
- * keeps nobody out.
+ * http_server.c speaks HTTP; what is here is when it does, and who has to go when
+ * there are too many clients: those who have been quiet for longest, so that a
+ * flood of idle ones keeps nobody out.
  */
 #include "postgres.h"
 
-#include <microhttpd.h>
-#include <netdb.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "lib/ilist.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "answer.h"
 #include "http.h"
 #include "openmetrics.h"
-#include "answer.h"
 
 /* From this many clients on each new one makes the quietest one go. */
 #define CLIENTS_KEPT		192
@@ -49,12 +44,10 @@ static char *http_host;
 
 static Loop *http_loop;
 static void (*http_refresh) (void);
-static struct MHD_Daemon *server;
+static HttpServer server;
 static int	server_port;		/* what the server was started with */
 static char *server_host;
 static char *complaint;			/* last logged, to log it once */
-static uv_poll_t server_poll;
-static uv_timer_t server_timer;
 static uv_timer_t quiet_timer;
 static uv_timer_t retry_timer;
 static dlist_head clients = DLIST_STATIC_INIT(clients);
@@ -151,32 +144,6 @@ quiet_timer_fired(uv_timer_t *timer)
 
 /* ---------- Requests ---------- */
 
-static enum MHD_Result
-http_queue(struct MHD_Connection *connection, const Answer *answer)
-{
-	struct MHD_Response *response;
-	enum MHD_Result result;
-
-	response = MHD_create_response_from_buffer(answer->body->len, answer->body->data,
-											   MHD_RESPMEM_MUST_COPY);
-	if (response == NULL)
-		return MHD_NO;			/* no memory: the connection is closed */
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-	if (answer->allow != NULL)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
-	if (answer->retry_after_s > 0)
-	{
-		char		seconds[16];
-
-		snprintf(seconds, sizeof(seconds), "%d", answer->retry_after_s);
-		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-	}
-	result = MHD_queue_response(connection, answer->status, response);
-	MHD_destroy_response(response);
-	return result;
-}
-
 /*
  * Called when the headers of a request are there, and again for its body and
  * for its end.  A body is not read; a request that may have none is answered at
@@ -211,57 +178,12 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 	answer_request(&answer, method, url,
 				MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
 	openmetrics_count_answer(answer.status);
-	result = http_queue(connection, &answer);
+	result = http_server_answer(connection, &answer);
 	MemoryContextSwitchTo(old);
 	return result;
 }
 
 /* ---------- The server ---------- */
-
-static void http_work(void);
-
-static void
-server_poll_ready(uv_poll_t *poll, int status, int events)
-{
-	http_work();
-}
-
-static void
-server_timer_fired(uv_timer_t *timer)
-{
-	http_work();
-}
-
-/* Lets libmicrohttpd do what there is to do, and asks when it wants to again. */
-static void
-http_work(void)
-{
-	MHD_UNSIGNED_LONG_LONG timeout_ms;
-
-	MHD_run(server);
-	if (MHD_get_timeout(server, &timeout_ms) == MHD_YES)
-		uv_timer_start(&server_timer, server_timer_fired, timeout_ms, 0);
-	else
-		uv_timer_stop(&server_timer);
-}
-
-static void http_log(void *arg, const char *fmt, va_list args) pg_attribute_printf(2, 0);
-
-static void
-http_log(void *arg, const char *fmt, va_list args)
-{
-	char		message[256];
-
-	vsnprintf(message, sizeof(message), fmt, args);
-	elog(DEBUG1, "pool_exhaust: libmicrohttpd: %s", message);
-}
-
-/* libmicrohttpd would abort(), and the whole server would restart. */
-static void
-http_panic(void *arg, const char *file, unsigned int line, const char *reason)
-{
-	elog(FATAL, "libmicrohttpd: %s", reason != NULL ? reason : "internal error");
-}
 
 /* What is wrong from now on is news. */
 static void
@@ -289,98 +211,34 @@ http_complain(const char *what, const char *why)
 	pfree(text);
 }
 
-/* A listening socket, or -1.  Names are not resolved: that could take long. */
-static int
-http_listen(void)
-{
-	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-	.ai_socktype = SOCK_STREAM};
-	struct addrinfo *address;
-	char		port[16];
-	int			one = 1;
-	int			fd;
-	int			rc;
-
-	snprintf(port, sizeof(port), "%d", http_port);
-	rc = getaddrinfo(strcmp(http_host, "localhost") == 0 ? "127.0.0.1" : http_host, port,
-					 &hints, &address);
-	if (rc != 0)
-	{
-		http_complain("use the address", gai_strerror(rc));
-		return -1;
-	}
-	fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		http_complain("make a socket", strerror(errno));
-	else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
-			 bind(fd, address->ai_addr, address->ai_addrlen) != 0 ||
-			 listen(fd, BACKLOG) != 0)
-	{
-		http_complain("listen", strerror(errno));
-		close(fd);
-		fd = -1;
-	}
-	freeaddrinfo(address);
-	return fd;
-}
-
 /* Not to be called from within the loop. */
 static void
 http_stop(void)
 {
-	uv_poll_stop(&server_poll);
-	uv_close((uv_handle_t *) &server_poll, NULL);
-	uv_timer_stop(&server_timer);
 	uv_timer_stop(&quiet_timer);
-	uv_run(&http_loop->uv, UV_RUN_NOWAIT);	/* ends the close, so that the handle can be used again */
-	MHD_stop_daemon(server);	/* and closes its sockets */
-	server = NULL;
+	http_server_stop(&server);
+	uv_run(&http_loop->uv, UV_RUN_NOWAIT);	/* ends that, so that it can be started again */
 	ereport(LOG, (errmsg("pool_exhaust does not answer over HTTP any more")));
-}
-
-/* Lets the loop watch what libmicrohttpd waits for. */
-static bool
-http_watch(void)
-{
-	int			fd = MHD_get_daemon_info(server, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-	int			rc = uv_poll_init(&http_loop->uv, &server_poll, fd);
-
-	if (rc == 0)
-		uv_poll_start(&server_poll, UV_READABLE, server_poll_ready);
-	else
-		http_complain("watch its sockets", uv_strerror(rc));
-	return rc == 0;
 }
 
 static void
 http_start(void)
 {
-	int			fd = http_listen();
+	struct MHD_OptionItem options[] = {
+		{MHD_OPTION_CONNECTION_LIMIT, CLIENTS_MAX, NULL},
+		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, CLIENT_MEMORY, NULL},
+		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t) http_connection, NULL},
+		{MHD_OPTION_END, 0, NULL}
+	};
+	HttpServerError error;
+	int			fd = http_server_listen(http_host, http_port, BACKLOG, &error);
 
-	if (fd < 0)
-		return;
-	server = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-							  http_request, NULL,
-							  MHD_OPTION_EXTERNAL_LOGGER, http_log, NULL,
-							  MHD_OPTION_LISTEN_SOCKET, fd,
-							  MHD_OPTION_CONNECTION_LIMIT, (unsigned int) CLIENTS_MAX,
-							  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CLIENT_MEMORY,
-							  MHD_OPTION_NOTIFY_CONNECTION, http_connection, NULL,
-							  MHD_OPTION_END);
-	if (server == NULL)
+	if (fd < 0 || !http_server_start(&server, http_loop, fd, 0, http_request, NULL, options, &error))
 	{
-		http_complain("start libmicrohttpd", strerror(errno));
-		close(fd);
-		return;
-	}
-	if (!http_watch())
-	{
-		MHD_stop_daemon(server);
-		server = NULL;
+		http_complain(error.what, error.why);
 		return;
 	}
 	uv_timer_start(&quiet_timer, quiet_timer_fired, QUIET_CHECK_MS, QUIET_CHECK_MS);
-	http_work();
 
 	server_port = http_port;
 	if (server_host != NULL)
@@ -395,9 +253,9 @@ http_start(void)
 static void
 retry_timer_fired(uv_timer_t *timer)
 {
-	if (server == NULL)
+	if (server.daemon == NULL)
 		http_start();
-	if (server != NULL)
+	if (server.daemon != NULL)
 		uv_timer_stop(&retry_timer);
 }
 
@@ -412,10 +270,8 @@ http_init(Loop *loop, void (*refresh) (void))
 	http_refresh = refresh;
 	answer_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust answer",
 										 ALLOCSET_DEFAULT_SIZES);
-	uv_timer_init(&loop->uv, &server_timer);
 	uv_timer_init(&loop->uv, &quiet_timer);
 	uv_timer_init(&loop->uv, &retry_timer);
-	MHD_set_panic_func(http_panic, NULL);
 }
 
 /* Answers, or does not, as the settings say now. */
@@ -424,15 +280,15 @@ http_configure(bool on)
 {
 	bool		wanted = on && http_port != 0;
 
-	if (server != NULL &&
+	if (server.daemon != NULL &&
 		(!wanted || server_port != http_port || strcmp(server_host, http_host) != 0))
 		http_stop();
 	uv_timer_stop(&retry_timer);
 	if (!wanted)
 		http_forget_complaint();
-	if (!wanted || server != NULL)
+	if (!wanted || server.daemon != NULL)
 		return;
 	http_start();
-	if (server == NULL)
+	if (server.daemon == NULL)
 		uv_timer_start(&retry_timer, retry_timer_fired, RETRY_MS, RETRY_MS);
 }

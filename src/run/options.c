@@ -21,7 +21,9 @@ static const char *const bystanders_words[] = {"refuse", "abort", "ignore", NULL
 static const char *const fault_words[] = {
 	"none", "keep_slot", "miscount", "no_limit", "leave_session", "miss_health",
 	"lifo", "ignore_timeout", "early_timeout", "lost_wakeup", "leak_on_error",
-	"shared_between_services", "slow_grant", "miss_leak", "accuse", "never_heal", NULL
+	"shared_between_services", "slow_grant", "miss_leak", "accuse", "never_heal",
+	"http_500", "http_no_retry_after", "http_hang", "http_html_error", "liveness_down",
+	"http_retry_too_soon", NULL
 };
 static const char *const reserved_words[] = {"keep", "take", NULL};
 static const char *const idle_order_words[] = {"lifo", "fifo", NULL};

@@ -1,0 +1,28 @@
+/*
+ * resolve.h
+ *		Host name -> addresses, without blocking the loop.
+ */
+#ifndef POOL_EXHAUST_RESOLVE_H
+#define POOL_EXHAUST_RESOLVE_H
+
+#include "loop.h"
+
+#define RESOLVE_ADDRESSES	8	/* of a host, at the most */
+#define ADDRESS_LEN			64	/* IPv6 with its scope */
+
+/* All zero is one that was not begun.  It must live as long as the loop. */
+typedef struct Resolve
+{
+	bool		done;
+	bool		failed;			/* error says why */
+	char		error[128];
+	int			naddresses;
+	char		addresses[RESOLVE_ADDRESSES][ADDRESS_LEN];	/* numeric, the best first */
+	struct ResolveJob *job;		/* while it is under way */
+	uv_poll_t	poll;
+} Resolve;
+
+extern void resolve_begin(Resolve *resolve, Loop *loop, const char *host);
+extern void resolve_give_up(Resolve *resolve);
+
+#endif							/* POOL_EXHAUST_RESOLVE_H */
