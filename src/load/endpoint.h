@@ -6,6 +6,7 @@
 #ifndef POOL_EXHAUST_ENDPOINT_H
 #define POOL_EXHAUST_ENDPOINT_H
 
+#include "http_client.h"
 #include "session.h"
 
 typedef struct Endpoint
@@ -17,6 +18,7 @@ typedef struct Endpoint
 	Login		console;		/* ... and where PgBouncer tells of itself */
 	int			capacity;		/* as the foreign server has it; 0 = who is there will tell */
 	bool		password_required;	/* the user must be let in for a password of their own */
+	HttpTarget	http;			/* of kind http, and then there is nothing of the above but the name */
 } Endpoint;
 
 #endif							/* POOL_EXHAUST_ENDPOINT_H */

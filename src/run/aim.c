@@ -263,6 +263,21 @@ aim_open(Run *run, int n)
 	aim_require(run);
 }
 
+/* Finds the HTTP service that the run aims at; it is not asked anything yet. */
+void
+aim_open_service(Run *run)
+{
+	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	foreign_read(run->plan.server, run->plan.user, run->plan.target, endpoint);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	run->endpoint = endpoint;
+	run->way_in = run->plan.target_name;
+}
+
 /* ---------- Its pool ---------- */
 
 /* Clients of a pooler that a run may have: what there is room for, and the most. */

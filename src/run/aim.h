@@ -8,6 +8,7 @@
 
 #include "scenario/scenario.h"
 
+extern void aim_open_service(Run *run);
 extern void aim_open(Run *run, int n);
 extern Pool *aim_pool(Run *run, const RunService *service);
 extern int	aim_left(Run *run);

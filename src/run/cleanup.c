@@ -13,6 +13,8 @@
 #include "cleanup.h"
 #include "extension.h"
 #include "identity.h"
+#include "load/http_client.h"
+#include "load/reference_api.h"
 #include "observe/census.h"
 #include "scenario/hold.h"
 
@@ -108,6 +110,8 @@ close_sessions(Run *run, volatile int *stalled)
 
 	if (!run->loop.open)
 		return;
+	http_client_close(run->http);
+	reference_api_close(run->api);
 	drain_pools(run);
 	*stalled = hold_hang_up(run);
 	alarm_clock_close(&run->clock);

@@ -398,6 +398,23 @@ console_from(Login *console, List *server, List *mapping, const Endpoint *endpoi
 	}
 }
 
+/* What is not given is the root, which need not be the page to ask for, or not there. */
+static void
+http_from(HttpTarget *http, List *server, List *mapping)
+{
+	const char *path = option_value(server, "path");
+
+	*http = (HttpTarget) {
+		.url = option_value(server, "url"),
+		.path = path != NULL ? path : "/",
+		.liveness_path = option_value(server, "liveness_path"),
+		.other_path = option_value(server, "other_path"),
+		.user = option_value(mapping, "user"),
+		.password = option_value(mapping, "password"),
+		.sslrootcert = option_value(server, "sslrootcert"),
+	};
+}
+
 /*
  * Reads where the server is and who the user is there; the strings live in the
  * current memory context.  Needs a transaction; ERROR if it is gone.
@@ -426,4 +443,6 @@ foreign_read(Oid server_id, Oid user, TargetKind kind, Endpoint *endpoint)
 		login_from(&endpoint->login, server->options, mapping, endpoint);
 	if (kind == TARGET_PGBOUNCER)
 		console_from(&endpoint->console, server->options, mapping, endpoint);
+	if (kind == TARGET_HTTP)
+		http_from(&endpoint->http, server->options, mapping);
 }

@@ -213,7 +213,8 @@ role_limit(const Run *run, int n)
 {
 	const Options *options = &run->plan.options;
 
-	if (run->plan.target == TARGET_SERVER || run_fault(run, FAULT_NO_LIMIT) || n > 0)
+	if (run->plan.target == TARGET_SERVER || run_fault(run, FAULT_NO_LIMIT) ||
+		n != run->scenario->limited)
 		return -1;
 	return options->role_limit > 0 ? (int) options->role_limit : -1;
 }

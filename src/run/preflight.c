@@ -231,7 +231,7 @@ require_foreign(const RunPlan *plan, const Scenario *scenario)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"database\" is for databases of this server"),
 				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", plan->target_name)));
-	if (scenario->services < 2)
+	if (scenario->services < 2 || plan->target == TARGET_HTTP)
 		return;
 	if (plan->options.second[0] == '\0')
 		ereport(ERROR,
@@ -262,7 +262,7 @@ preflight_plan(RunPlan *plan)
 	if (target_is_foreign(plan->target))
 		require_foreign(plan, scenario);
 	needed = connections_needed(plan, scenario, &census);
-	if (scenario->require != NULL && !target_is_foreign(plan->target))
+	if (scenario->require != NULL && (!target_is_foreign(plan->target) || plan->target == TARGET_HTTP))
 		scenario->require(&plan->options);
 	require_workload(&plan->options);
 	require_cap("run", limiting_options[plan->target], needed);

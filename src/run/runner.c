@@ -302,6 +302,11 @@ runner_open(Run *run, int place)
 {
 	loop_open(&run->loop, "PoolExhaustRunner");
 	alarm_clock_open(&run->clock, &run->loop);
+	if (run->plan.target == TARGET_HTTP)
+	{
+		aim_open_service(run);
+		return;
+	}
 	run->nservices = Max(run->scenario->services, 1);
 	for (int i = 0; i < run->nservices; i++)
 		runner_open_service(run, place, i);

@@ -28,6 +28,7 @@
 const Scenario *const scenarios[] = {
 	&scenario_saturation,
 	&scenario_queue,
+	&scenario_backpressure,
 	&scenario_leak,
 	&scenario_degradation,
 	&scenario_isolation,

@@ -92,6 +92,9 @@ typedef struct Run
 	int			nservices;
 	Pool	   *pool;			/* of the first service */
 	struct Hold *hold;			/* the connections held by hand, NULL: there are none */
+	struct Endpoint *endpoint;	/* of an HTTP service that it aims at; NULL: none */
+	struct HttpClient *http;	/* these two of a story over HTTP; the clean-up closes them */
+	struct ReferenceApi *api;
 	Session    *loose[LOOSE_MAX];	/* sessions beside those of the pools */
 	int			nloose;
 	const char *way_in;			/* how it gets to the server */
@@ -137,6 +140,7 @@ typedef struct Scenario
 	TargetKind	default_target;
 	int			targets;		/* all that it can aim at: a set of 1 << TargetKind */
 	int			services;		/* roles and pools of its own, 0 counts as 1 */
+	int			limited;		/* the one of these whose role option role_limit is for */
 	int			pools;			/* of its pools that are used up; 0: all of them */
 	bool		logins;			/* of PgBouncer it uses up the clients, not the pool behind them */
 	int			spare_sessions; /* that it opens beside those of its pools ... */
@@ -256,5 +260,6 @@ extern const Scenario scenario_isolation;
 extern const Scenario scenario_recovery;
 extern const Scenario scenario_latency;
 extern const Scenario scenario_accuracy;
+extern const Scenario scenario_backpressure;
 
 #endif							/* POOL_EXHAUST_SCENARIO_H */

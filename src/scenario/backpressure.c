@@ -1,0 +1,413 @@
+/*
+ * backpressure.c
+ *		There are more clients than connections: is each of them told so, in
+ *		time, in a way that it can act on, and is it true?
+ *
+ * Over SQL where the pool is the run's own, and over HTTP: of the reference API
+ * over that pool, or of whatever service the run aims at.
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+
+#include "backpressure.h"
+#include "load/endpoint.h"
+#include "load/reference_api.h"
+
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+#define RESOLVE_TIMEOUT_MS	(5 * 1000)
+#define SQL_CLIENTS			4
+#define FIRST_CLIENTS		4	/* of the first step over HTTP, doubled with each */
+#define CLIENTS_MAX			10000
+#define PROBE_MS			50	/* liveness and the other path are asked so often */
+
+static HttpLoad *
+load_on(const Backpressure *bp, const char *path, const char *second, int clients, int timeout_ms, int pause_ms)
+{
+	return http_load_create(&(HttpLoadConfig) {
+		.client = bp->run->http,
+		.paths = {path, second},
+		.clients = clients,
+		.timeout_ms = timeout_ms,
+		.pause_ms = pause_ms,
+	});
+}
+
+static HttpLoad *
+probe_begin(Backpressure *bp, const char *path, int timeout_ms)
+{
+	HttpLoad   *probe;
+
+	if (path == NULL)
+		return NULL;
+	probe = load_on(bp, path, NULL, 1, timeout_ms, PROBE_MS);
+	http_load_raise(probe, 1);
+	return probe;
+}
+
+/* Liveness, and the path that needs no connection, are asked all the time. */
+static void
+probes_begin(Backpressure *bp)
+{
+	const Options *options = &bp->run->plan.options;
+	const HttpTarget *target = &bp->target;
+
+	bp->liveness = probe_begin(bp, target->liveness_path, (int) options->latency_limit_ms);
+	bp->other = probe_begin(bp, target->other_path, deadline_ms(bp));
+}
+
+/* One step of all loads; returns whether no request is under way. */
+static bool
+step(Backpressure *bp)
+{
+	HttpLoad   *loads[] = {bp->load, bp->liveness, bp->other};
+	int			busy = 0;
+
+	http_load_step(bp->run->http, loads, lengthof(loads));
+	for (int i = 0; i < lengthof(loads); i++)
+		busy += loads[i] != NULL ? loads[i]->busy : 0;
+	return busy == 0;
+}
+
+/* Nobody asks any more; all come to their end. */
+static void
+stop(Backpressure *bp)
+{
+	HttpLoad   *loads[] = {bp->load, bp->liveness, bp->other};
+
+	for (int i = 0; i < lengthof(loads); i++)
+		if (loads[i] != NULL)
+			loads[i]->stopped = true;
+	wait_until(bp->run, step(bp), deadline_ms(bp) + (int) bp->run->plan.options.latency_limit_ms + SETTLE_TIMEOUT_MS);
+}
+
+/* ---------- The service ---------- */
+
+/* Both ends of each connection may be here. */
+static void
+raise_descriptors(Run *run)
+{
+	rlim_t		needed = 2 * run->plan.options.clients + 4 * SPARE_DESCRIPTORS;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
+		return;
+	if (limit.rlim_max < needed)
+		run_end(run, VERDICT_INVALID, INT64_FORMAT " clients need %llu open files, but the server's hard limit is %llu",
+				run->plan.options.clients, (unsigned long long) needed, (unsigned long long) limit.rlim_max);
+	limit.rlim_cur = needed;
+	(void) setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Serves the reference API, and aims at it. */
+static void
+serve(Backpressure *bp)
+{
+	Run		   *run = bp->run;
+	const Options *options = &run->plan.options;
+	LoadConfig	work = load_of(run, &run->services[0]);
+
+	load_work(run, &work, options->work_ms);
+	run->api = reference_api_open(&(ReferenceApiConfig) {
+		.loop = &run->loop,
+		.pool = run->services[0].pool,
+		.limited = run->services[1].pool,
+		.sql = work.sql,
+		.timeout_ms = (int) options->pool_timeout_ms,
+		.clients_max = (int) options->clients + SPARE_DESCRIPTORS,
+		.fault = (Fault) options->fault,
+	});
+	bp->own = true;
+	bp->response_limit_ms = (int) (options->pool_timeout_ms + options->tolerance_ms);
+	bp->target = (HttpTarget) {
+		.url = reference_api_url(run->api),
+		.path = API_WORK,
+		.liveness_path = API_LIVEZ,
+		.other_path = API_OTHER,
+	};
+}
+
+static void
+connect_to(Backpressure *bp)
+{
+	Run		   *run = bp->run;
+
+	raise_descriptors(run);
+	run->http = http_client_open(&run->loop, &bp->target);
+	wait_until(run, http_client_ready(run->http) || http_client_error(run->http) != NULL, RESOLVE_TIMEOUT_MS);
+	if (!http_client_ready(run->http))
+		run_end(run, VERDICT_INVALID, "the host of the service could not be resolved: %s",
+				http_client_error(run->http) != NULL ? http_client_error(run->http) : "no answer in time");
+}
+
+/* Without load all must be well, or nothing can be proved. */
+static void
+require_well(Backpressure *bp, const HttpLoad *load)
+{
+	const HttpTally *tally;
+	const char *path;
+
+	if (load == NULL)
+		return;
+	tally = &load->tally;
+	path = load->config.paths[0];
+	if (http_tally_trouble(tally) == 0 && tally->served > 0)
+		return;
+	if (tally->first_failure != NULL)
+		run_end(bp->run, VERDICT_INVALID, "GET %s gets no answer even without load: %s", path, tally->first_failure);
+	if (tally->nstatuses > 0 && tally->statuses[tally->nstatuses - 1] / 100 == 3)
+		run_end(bp->run, VERDICT_INVALID, "GET %s is redirected (%d), and redirects are not followed: name the path that it leads to",
+				path, tally->statuses[tally->nstatuses - 1]);
+	run_end(bp->run, VERDICT_INVALID, "GET %s does not answer 200 even without load, but: %s", path,
+			tally->first_error != NULL ? tally->first_error : http_tally_text(tally));
+}
+
+static void
+baseline(Backpressure *bp)
+{
+	Run		   *run = bp->run;
+
+	phase(run, "baseline");
+	connect_to(bp);
+	bp->load = load_on(bp, bp->target.path, NULL, 1, deadline_ms(bp), 0);
+	http_load_raise(bp->load, 1);
+	probes_begin(bp);
+	wait_until(run, (step(bp), http_tally_trouble(&bp->load->tally) > 0), run->plan.options.baseline_ms);
+	stop(bp);
+	phase_end(run);
+	phase_note(run, "%s: %s   %s", bp->target.path, http_tally_text(&bp->load->tally),
+			   latency_text(&bp->load->tally.response));
+	require_well(bp, bp->load);
+	require_well(bp, bp->liveness);
+	require_well(bp, bp->other);
+	if (bp->other != NULL)
+		bp->other_p99_ms = histogram_ms(&bp->other->tally.response, 0.99);
+}
+
+/* ---------- Over SQL ---------- */
+
+/* Every connection is held, and all that the limit of the second role leaves. */
+static void
+fill(Run *run)
+{
+	Pool	   *limited = run->services[1].pool;
+	int			limit = (int) run->plan.options.role_limit;
+
+	phase(run, "fill");
+	pool_acquire(run->pool, run_capacity(run));
+	pool_acquire(limited, limit);
+	wait_until(run, run->pool->stats.held == run_capacity(run) && limited->stats.held == limit, SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	require_held(run, run_capacity(run));
+	if (limited->stats.held < limit)
+		run_end(run, VERDICT_INVALID, "only %d of %d connections could be held: %s", limited->stats.held, limit,
+				failure_text(limited));
+	phase_note(run, "%d of %d connections held, and %d of a role with CONNECTION LIMIT %d",
+			   run->pool->stats.held, run_capacity(run), limit, limit);
+}
+
+static Load *
+sql_begin(Run *run, int service, int clients)
+{
+	LoadConfig	config = load_of(run, &run->services[service]);
+	Load	   *load;
+
+	load_work(run, &config, 0);
+	config.clients = clients;
+	config.operations = 1;
+	load = load_create(&config);
+	load_begin(load);
+	return load;
+}
+
+/* "53300 role_limit": as the server refused the last one. */
+static char *
+refusal_text(const Pool *pool, const Tally *tally)
+{
+	const ConnectResult *last = &pool->last_failure;
+
+	if (tally->refused == 0)
+		return "not refused";
+	return psprintf("%s %s", last->sqlstate, last->cause != CAUSE_NONE ? cause_kinds[last->cause].name : "no cause");
+}
+
+/* Those who ask the pool wait in vain, and whoever asks beyond the role's limit is refused. */
+static void
+ask_over_sql(Run *run)
+{
+	const Options *options = &run->plan.options;
+	Load	   *load;
+	Load	   *beyond;
+	const Tally *tally;
+	int64		queued = options->max_waiting > 0 ? Min(options->max_waiting, SQL_CLIENTS) : SQL_CLIENTS;
+
+	phase(run, "SQL");
+	load = sql_begin(run, 0, SQL_CLIENTS);
+	beyond = sql_begin(run, 1, 1);
+	wait_until(run, load_is_over(load) && load_is_over(beyond), options->pool_timeout_ms + options->tolerance_ms);
+	phase_end(run);
+	tally = &load->calm;
+	phase_note(run, UINT64_FORMAT " timed out after %.0f to %.0f ms, " UINT64_FORMAT " found the queue full; beyond the role's limit: %s",
+			   tally->timed_out, tally->shortest_timeout_us / 1000.0, tally->longest_timeout_us / 1000.0,
+			   tally->refused, refusal_text(run->services[1].pool, &beyond->calm));
+
+	check_count(run, "SQL: timed out", queued, tally->timed_out,
+				"somebody waits longer than pool_timeout_ms, or was served by a pool that is full");
+	check_count(run, "SQL: refused by a full queue", SQL_CLIENTS - queued, tally->refused,
+				"see option max_waiting");
+	if (tally->timed_out > 0)
+	{
+		check_at_least(run, "SQL: earliest timeout", options->pool_timeout_ms, tally->shortest_timeout_us / 1000.0, "ms",
+					   "a request was sent away before its time");
+		check_at_most(run, "SQL: latest timeout", options->pool_timeout_ms + options->tolerance_ms,
+					  tally->longest_timeout_us / 1000.0, "ms",
+					  "a request waited longer than it was promised, or the machine is overloaded");
+	}
+	check_text(run, "SQL: beyond the role's limit", "53300 role_limit",
+			   refusal_text(run->services[1].pool, &beyond->calm),
+			   "the refusal does not say which limit it was: see pool_exhaust_refusals");
+}
+
+static void
+release(Run *run)
+{
+	phase(run, "release");
+	for (int i = 0; i < run->nservices; i++)
+		pool_release(run->services[i].pool, run->services[i].pool->stats.held);
+	wait_until(run, run->services[0].pool->stats.held == 0 && run->services[1].pool->stats.held == 0, SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	phase_note(run, "all connections are free again");
+	check_count(run, "connections not given back", 0, run->services[0].pool->stats.held + run->services[1].pool->stats.held,
+				"a request kept its connection: look for ways out of it that do not release");
+}
+
+/* ---------- Over HTTP ---------- */
+
+static bool
+in_trouble(Backpressure *bp)
+{
+	step(bp);
+	return http_tally_trouble(&bp->load->tally) > 0;
+}
+
+/* More and more clients, until somebody is sent away; then so many for a while. */
+static void
+press(Backpressure *bp)
+{
+	Run		   *run = bp->run;
+	const Options *options = &run->plan.options;
+	int			clients = Min(FIRST_CLIENTS, (int) options->clients);
+	const HttpTally *tally;
+
+	phase(run, "press");
+	bp->load = load_on(bp, bp->target.path, bp->own ? API_LIMITED : NULL, (int) options->clients, deadline_ms(bp), 0);
+	probes_begin(bp);
+	http_load_raise(bp->load, clients);
+	wait_until(run, in_trouble(bp), options->level_ms);
+	while (clients < options->clients && !in_trouble(bp))
+	{
+		clients = Min(clients * 2, (int) options->clients);
+		http_load_raise(bp->load, clients);
+		wait_until(run, in_trouble(bp), options->level_ms);
+	}
+	wait_until(run, in_trouble(bp), deadline_ms(bp));
+	wait_until(run, (step(bp), false), options->exhaust_ms);
+	stop(bp);
+	phase_end(run);
+	tally = &bp->load->tally;
+	phase_figure(run, "clients", clients);
+	phase_figure(run, "served_per_s", tally->served * 1e6 / run->phases[run->nphases - 1].elapsed_us);
+	phase_note(run, "%d clients at once: %s   %s", clients, http_tally_text(tally), latency_text(&tally->response));
+}
+
+/* Whoever was sent away comes back when it was told to, and must be served. */
+static void
+retry(Backpressure *bp, HttpRefusalKind kind)
+{
+	Run		   *run = bp->run;
+	const HttpRefusal *refusal = &bp->load->tally.refusals[kind];
+	uint64		at_us = refusal->at_us + refusal->retry_after_s * UINT64CONST(1000000);
+	HttpRequest *request = palloc0(sizeof(HttpRequest));
+	const char *answer;
+
+	if (refusal->at_us == 0 || refusal->retry_after_s * 1000 > run->plan.options.recovery_limit_ms)
+		return;
+	phase(run, "retry");
+	wait_until(run, loop_now_us() >= at_us, refusal->retry_after_s * 1000);
+	http_ask(run->http, request, refusal->path, deadline_ms(bp));
+	wait_until(run, http_client_take(run->http) != NULL, deadline_ms(bp) + SETTLE_TIMEOUT_MS);
+	answer = request->reply.end == HTTP_ANSWERED ? psprintf("%d", request->reply.status) : http_end_names[request->reply.end];
+	phase_end(run);
+	phase_note(run, "%d s after a %d %s answers %s", refusal->retry_after_s, http_refusal_status[kind], refusal->path, answer);
+	check_text(run, psprintf("answer to the retry after %d", http_refusal_status[kind]), "200", answer,
+			   "Retry-After does not hold what it promises: whoever comes back then, with all the load gone, is sent away again");
+}
+
+static void
+backpressure_play(Run *run)
+{
+	Backpressure *bp = palloc0(sizeof(Backpressure));
+
+	bp->run = run;
+	bp->response_limit_ms = (int) run->plan.options.response_limit_ms;
+	if (run->plan.target == TARGET_HTTP)
+		bp->target = run->endpoint->http;
+	else
+		serve(bp);
+	baseline(bp);
+	if (bp->own)
+	{
+		fill(run);
+		ask_over_sql(run);
+	}
+	press(bp);
+	backpressure_check(bp);
+	if (http_tally_trouble(&bp->load->tally) == 0 && !check_failed(run))
+		run_end(run, VERDICT_INVALID, "nobody was sent away, and all were served in time, with %d clients at once: raise option clients",
+				bp->load->ncallers);
+	if (bp->own)
+		release(run);
+	for (int kind = 0; kind < HTTP_REFUSALS; kind++)
+		retry(bp, kind);
+}
+
+static void
+backpressure_require(const Options *options)
+{
+	require_time_for(options, options->baseline_ms + options->exhaust_ms + 2 * options->pool_timeout_ms);
+	if (options->role_limit >= options->pool_size + options->max_overflow)
+		options_contradict("Lower role_limit, or raise pool_size or max_overflow.",
+						   "a pool of " INT64_FORMAT " connections never comes to a role_limit of " INT64_FORMAT,
+						   options->pool_size + options->max_overflow, options->role_limit);
+	if (options->clients > CLIENTS_MAX)
+		options_contradict("Lower clients.", "scenario \"backpressure\" has no more than %d clients", CLIENTS_MAX);
+}
+
+const Scenario scenario_backpressure = {
+	.name = "backpressure",
+	.summary = "more clients than connections, over SQL and over HTTP: each is told so, in time and truly",
+	.effect = "opens pool_size + max_overflow connections and role_limit more; of an HTTP service: up to option clients requests at once",
+	.default_target = TARGET_POOL,
+	.targets = 1 << TARGET_POOL | 1 << TARGET_HTTP,
+	.services = 2,
+	.limited = 1,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {2, 2, 2}},
+		{"max_overflow", {1, 1, 1}},
+		{"pool_timeout_ms", {400, 2000, 2000}},
+		POOL_OPTIONS,
+		{"role_limit", {1, 1, 1}},
+		{"clients", {64, 256, 1024}},
+		{"work_ms", {5, 5, 5}},
+		{"baseline_ms", {200, 2000, 10 * 1000}},
+		{"level_ms", {300, 1000, 5000}},
+		{"exhaust_ms", {400, 10 * 1000, 3600 * 1000}},
+		{"tolerance_ms", {300, 300, 300}},
+		{"response_limit_ms", {5000, 5000, 5000}},
+		{"latency_limit_ms", {1000, 1000, 1000}},
+		{"recovery_limit_ms", {30 * 1000, 30 * 1000, 30 * 1000}},
+		{NULL}
+	},
+	.require = backpressure_require,
+	.play = backpressure_play,
+};
