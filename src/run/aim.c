@@ -96,14 +96,62 @@ aim_missed(Run *run, const char *what, const ConnectResult *result)
 			refused ? cause_kinds[result->cause].name : "", refused ? ", " : "", result->message);
 }
 
+/*
+ * Where the host is a name, libpq would wait for the name server: so that is
+ * asked here, without blocking the loop.  Returns how many addresses there are;
+ * 0 for a directory of sockets.
+ */
+static int
+aim_resolve(Run *run, const char *host, Resolve *resolve)
+{
+	ConnectResult failure = {CONNECT_BROKEN, CAUSE_NONE};
+
+	if (host[0] == '/' || host[0] == '@')
+		return 0;
+	resolve_begin(resolve, &run->loop, host);
+	wait_until(run, resolve->done || resolve->failed, LOGIN_WAIT_MS);
+	if (resolve->done && !resolve->failed && resolve->naddresses > 0)
+		return resolve->naddresses;
+	snprintf(failure.message, MESSAGE_LEN, "host name \"%s\": %s", host,
+			 resolve->failed ? resolve->error : "the name server does not answer");
+	resolve_give_up(resolve);
+	aim_missed(run, "could not find", &failure);
+}
+
+/* Tries one address after the other, and keeps the first where somebody answers. */
+static ConnectResult
+aim_try_addresses(Run *run, Endpoint *endpoint)
+{
+	Resolve    *resolve = palloc0(sizeof(Resolve));
+	int			n = aim_resolve(run, endpoint->host, resolve);
+	ConnectResult result;
+
+	for (int i = 0; i < Max(n, 1); i++)
+	{
+		Login		login = endpoint->login;
+		Way			way = {.name = run->plan.target_name};
+
+		if (n > 0)
+			login_add(&login, "hostaddr", resolve->addresses[i]);
+		way.login = login;
+		result = way_try(&run->loop, &way, InvalidOid, LOGIN_WAIT_MS, run_must_end, run);
+		run_end_if_must(run);
+		if (result.end == CONNECT_BROKEN || result.end == CONNECT_TIMED_OUT)
+			continue;
+		endpoint->login = login;
+		if (n > 0 && endpoint->console.params > 0)
+			login_add(&endpoint->console, "hostaddr", resolve->addresses[i]);
+		break;
+	}
+	return result;
+}
+
 /* Whoever is let in there without their password is let in as somebody else. */
 static void
 aim_try_login(Run *run, RunService *service)
 {
-	Way			way = {.name = run->plan.target_name, .login = *service->login};
-	ConnectResult result = way_try(&run->loop, &way, InvalidOid, LOGIN_WAIT_MS, run_must_end, run);
+	ConnectResult result = aim_try_addresses(run, service->endpoint);
 
-	run_end_if_must(run);
 	if (result.end != CONNECT_GRANTED)
 		aim_missed(run, "could not log in to", &result);
 	if (service->endpoint->password_required && !result.used_password)
