@@ -309,9 +309,12 @@ probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms)
 	session_open(&probe->session, loop, login, timeout_ms, &probe_events, probe);
 }
 
+/* Asks no more, for good. */
 void
 probe_close(Probe *probe)
 {
 	session_close(&probe->session);
+	probe->state = PROBE_LOST;
+	probe->returns = false;
 	probe->asking = false;
 }

@@ -242,8 +242,6 @@ aim_fit_options(Run *run, const Figures *figures)
 		int64	   *option;
 		int64		value;
 	}			fits[] = {
-		{&options->pool_size, figures->pool_size},
-		{&options->max_overflow, figures->reserve},
 		{&options->pool_timeout_ms, figures->wait_timeout_ms},
 		{&options->long_operations, 2 * capacity},
 		{&options->quick_operations, capacity},
@@ -255,6 +253,10 @@ aim_fit_options(Run *run, const Figures *figures)
 	for (int i = 0; i < lengthof(fits); i++)
 		if (*fits[i].option == OPTION_INHERIT)
 			*fits[i].option = fits[i].value;
+
+	/* Whatever was expected, the story is of the pool that there is. */
+	options->pool_size = figures->pool_size;
+	options->max_overflow = figures->reserve;
 }
 
 /*

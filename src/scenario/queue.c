@@ -125,7 +125,10 @@ line_up(Run *run)
 
 	check_at_most(run, "connections in use at the most", run_capacity(run),
 				  run_peak(run), "", "the pool handed out more than its capacity");
-	if (run->pool->stats.peak_held < run_capacity(run))
+	if (!run_is_local(run) && line->longest > 0)
+		check_at_least(run, "in use while others waited", run_capacity(run), run->pool->stats.peak_held, "",
+					   "clients wait although the pool is not used up: the server refuses the pooler (see the pooler's log, and CONNECTION LIMIT there)");
+	else if (run->pool->stats.peak_held < run_capacity(run))
 		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once",
 				run->pool->stats.peak_held, run_capacity(run));
 	check_count(run, "granted out of turn", 0, line->order.overtaken,
