@@ -1,0 +1,194 @@
+# What the programs in this directory share: a throwaway server with psql on it,
+# turns, medians, and lines that say whether a target was met.
+package Bench;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use FindBin;
+use Getopt::Std;
+use JSON::PP;
+use Time::HiRes;
+
+our @EXPORT = qw(alternate build_bare compare enter_sandbox exit_status heading
+  latest_run median missed now postmaster ratios settle show show_heading sql
+  until_true values_of);
+
+my $PATIENCE_S = 60;    # for anything that is waited for
+
+my $turns;
+my @missed;
+
+# Starts the program again inside test/sandbox, on a server with these settings
+# ("name=value"). Inside, returns the parts that were named, or all of them, and
+# takes option -p: how many turns alternate() does.
+sub enter_sandbox
+{
+	my ($program, $settings, $parts, $default_turns) = @_;
+	if (($ARGV[0] // '') ne '--inside')
+	{
+		exec "$FindBin::RealBin/../test/sandbox", (map { ('-c', $_) } @$settings), 'run', "bench/$program", '--inside', @ARGV;
+		die "test/sandbox: $!\n";
+	}
+	shift @ARGV;
+	getopts('p:', \my %given) or exit 2;
+	$turns = $given{p} // $default_turns;
+	for my $part (@ARGV)
+	{
+		die "there is no part $part\n" if !grep { $_ eq $part } @$parts;
+	}
+	$ENV{PGOPTIONS} = '-c client_min_messages=warning';
+	$| = 1;
+	return @ARGV ? @ARGV : @$parts;
+}
+
+# ---------- The server ----------
+
+sub sql
+{
+	my @commands = map { ('-c', $_) } @_;
+	open(my $psql, '-|', 'psql', '-XAqt', '-v', 'ON_ERROR_STOP=1', @commands)
+	  or die "psql: $!\n";
+	my $out = do { local $/; <$psql> };
+	close($psql) or die "psql failed\n";
+	chomp($out);
+	return $out;
+}
+
+sub postmaster
+{
+	return (sql("SELECT pg_read_file('postmaster.pid')") =~ /^(\d+)/)[0];
+}
+
+# Sessions leave pg_stat_activity first and take their memory down after that:
+# waits until the postmaster has no other children than those it shows.
+sub settle
+{
+	my $postmaster = postmaster();
+	my $settled = "SELECT count(*) = cardinality(string_to_array(trim("
+	  . "pg_read_file('/proc/$postmaster/task/$postmaster/children')), ' ')) "
+	  . "FROM pg_stat_activity";
+	until_true('the server comes to rest', sub { sql($settled) eq 't' });
+}
+
+# The latest run: its verdict, and its summary, with the phases by name.
+sub latest_run
+{
+	my ($verdict, $json) = split /\|/,
+	  sql('SELECT verdict, summary FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1'), 2;
+	my $summary = decode_json($json);
+	return {
+		verdict => $verdict,
+		summary => $summary,
+		phases => { map { $_->{phase} => $_ } @{ $summary->{phases} } } };
+}
+
+# Makes ./bare of bench/bare.c.
+sub build_bare
+{
+	my ($include, $lib) = map { chomp(my $dir = `pg_config --$_`); $dir } qw(includedir libdir);
+	system('cc', '-O2', '-Wall', "-I$include", '-o', 'bare', 'bench/bare.c', "-L$lib", '-lpq') == 0
+	  or die "bench/bare.c does not compile\n";
+}
+
+sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
+
+sub until_true
+{
+	my ($what, $test) = @_;
+	my $deadline = now() + $PATIENCE_S;
+	while (!$test->()) { die "$what: not within $PATIENCE_S s\n" if now() > $deadline; }
+}
+
+# ---------- Figures ----------
+
+sub median
+{
+	my @sorted = sort { $a <=> $b } @_;
+	return ($sorted[ $#sorted / 2 ] + $sorted[ @sorted / 2 ]) / 2;
+}
+
+# Runs all in turn, and the order changes from round to round. Returns the
+# figures of each in a list of its own.
+sub alternate
+{
+	my @ways = @_;
+	my @figures;
+	for my $round (1 .. $turns)
+	{
+		for my $i ($round % 2 == 1 ? 0 .. $#ways : reverse(0 .. $#ways))
+		{
+			push @{ $figures[$i] }, $ways[$i]->();
+		}
+	}
+	return @figures;
+}
+
+sub values_of
+{
+	my ($key, $results) = @_;
+	return map { $_->{$key} } @$results;
+}
+
+sub ratios
+{
+	my ($key, $one, $other) = @_;
+	return map { $one->[$_]{$key} / $other->[$_]{$key} } 0 .. $#$one;
+}
+
+# ---------- Lines ----------
+
+# Notes that a target was missed; the program fails in the end.
+sub missed { push @missed, $_[0] }
+
+# The end of a program: shows what was missed. Returns 0 if nothing was, else 1.
+sub exit_status
+{
+	print "\n" if @missed;
+	print "MISSED: $_\n" for @missed;
+	return @missed ? 1 : 0;
+}
+
+# What to show of a limit, if there is one; notes that it was missed.
+sub target
+{
+	my ($what, $value, $limit) = @_;
+	return '' if !defined $limit;
+	missed(sprintf('%s: %.3f, not <= %s', $what, $value, $limit)) if $value > $limit;
+	return "<= $limit";
+}
+
+sub heading
+{
+	printf "\n%-28s %10s %10s %8s  %-13s %s\n", @_, 'ratio', 'spread', 'target';
+}
+
+# One line: both medians, the median of the ratios within each pair with their
+# spread, and the limit of that median, if there is one.
+sub compare
+{
+	my ($what, $key, $one, $other, $limit) = @_;
+	my @ratios = sort { $a <=> $b } ratios($key, $one, $other);
+	my $ratio = median(@ratios);
+	printf "%-28s %10.3f %10.3f %8.3f  %-13s %s\n", $what, median(values_of($key, $one)),
+	  median(values_of($key, $other)), $ratio, sprintf('%.2f-%.2f', @ratios[ 0, -1 ]),
+	  target("$what, ratio", $ratio, $limit);
+}
+
+sub show_heading
+{
+	printf "\n%-36s %10s %10s %10s  %s\n", @_, 'min', 'median', 'max', 'target';
+}
+
+# One line of figures that are compared with nothing; the limit is that of the
+# median.
+sub show
+{
+	my ($what, $figures, $limit) = @_;
+	my @sorted = sort { $a <=> $b } @$figures;
+	printf "%-36s %10.3f %10.3f %10.3f  %s\n", $what, $sorted[0], median(@sorted), $sorted[-1],
+	  target($what, median(@sorted), $limit);
+}
+
+1;
