@@ -12,8 +12,8 @@ use JSON::PP;
 use Time::HiRes;
 
 our @EXPORT = qw(alternate build_bare compare enter_sandbox exit_status heading
-  latest_run median missed now postmaster ratios settle show show_heading sql
-  until_true values_of);
+  latest_run median missed now postmaster ratios runner_memory settle show
+  show_heading sql until_true values_of);
 
 my $PATIENCE_S = 60;    # for anything that is waited for
 
@@ -82,6 +82,46 @@ sub latest_run
 		verdict => $verdict,
 		summary => $summary,
 		phases => { map { $_->{phase} => $_ } @{ $summary->{phases} } } };
+}
+
+# Private memory per connection of a runner, in KiB: while it knocks at a full
+# pool, less what it was before the fill. The reader spins, so nothing is timed
+# here. A reader that comes too late for the time before the fill tries again.
+sub runner_memory
+{
+	my ($target) = @_;
+	for (1 .. 10)
+	{
+		settle();
+		my $kib = sql(<<"EOSQL");
+DO \$\$
+DECLARE
+	run bigint := pool_exhaust_start('saturation', '$target', '{"knocks": 10000}');
+	runner integer;
+	kib float8;
+	before float8;
+	progress record;
+BEGIN
+	SELECT pid INTO STRICT runner FROM pg_stat_activity WHERE backend_type = 'pool_exhaust runner';
+	LOOP
+		SELECT sum(substring(line FROM '\\d+')::integer) INTO kib
+		FROM regexp_split_to_table(pg_read_file(format('/proc/%s/smaps_rollup', runner)), '\\n') line
+		WHERE line ~ '^Private_(Clean|Dirty)';
+		SELECT * INTO STRICT progress FROM pool_exhaust_progress WHERE run_id = run;
+		IF progress.phase = 'knock' THEN
+			EXIT;
+		ELSIF progress.phase IS DISTINCT FROM 'fill' THEN
+			before := kib;
+		END IF;
+	END LOOP;
+	PERFORM set_config('bench.memory_kib', ((kib - before) / progress.connections)::text, false);
+	PERFORM pool_exhaust_stop(run);
+END \$\$;
+SELECT current_setting('bench.memory_kib');
+EOSQL
+		return $kib if $kib ne '';
+	}
+	die "the runner was always too fast to be read\n";
 }
 
 # Makes ./bare of bench/bare.c.

@@ -2,7 +2,7 @@
  * bare.c
  *		What opening connections costs with nothing but epoll and libpq.
  *
- *	bare -n CONNECTIONS -w HANDSHAKES [-U USER] [-P PASSWORD] [-d DATABASE] [-k] [-m]
+ *	bare -n CONNECTIONS -w HANDSHAKES [-U USER] [-P PASSWORD] [-d DATABASE] [-k] [-m] [-b]
  *
  * Opens the connections, with so many handshakes in flight, holds them all,
  * closes them all and waits until the server shows none of them.  With -k it
@@ -10,13 +10,14 @@
  * name of its own, as role (USER_1, USER_2, ...) and as application.  It is the
  * measure for the extension, so it logs in with the same parameters and does
  * nothing else.  The server is that of PGHOST and PGPORT; a control connection
- * logs in as PGUSER and counts the others.  Prints one line of key=value:
+ * logs in as PGUSER and counts the others.  With -b that is a PgBouncer, whose
+ * console, PGDATABASE=pgbouncer, counts them.  Prints one line of key=value:
  *
  *	fill_ms, rate		first connect to last grant; connections per second
  *	p50_ms, p99_ms		latency of a connect
  *	cpu_ms				own CPU per connection while they were opened
  *	memory_kib			growth of own private memory per connection
- *	release_ms			first close until pg_stat_activity shows none
+ *	release_ms			first close until pg_stat_activity, or the console, shows none
  *	release_cpu_ms		own CPU per connection of the closing alone
  */
 #include <poll.h>
@@ -50,6 +51,7 @@ static const char *password = "bench";
 static const char *database = "postgres";
 static bool keep;
 static bool many_names;
+static bool pgbouncer;
 
 static Connection *connections;
 static int	wanted;
@@ -204,19 +206,51 @@ fill(void)
 	}
 }
 
-static int
-sessions_shown(PGconn *control)
+static PGresult *
+ask(PGconn *control, const char *query)
 {
-	PGresult   *result = PQexec(control,
-								"SELECT count(*) FROM pg_catalog.pg_stat_activity "
-								"WHERE application_name LIKE 'bare%' AND backend_type = 'client backend'");
-	int			n;
+	PGresult   *result = PQexec(control, query);
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		die("%s", PQerrorMessage(control));
-	n = atoi(PQgetvalue(result, 0, 0));
+	return result;
+}
+
+static int
+column(const PGresult *result, int row, const char *name)
+{
+	return atoi(PQgetvalue(result, row, PQfnumber(result, name)));
+}
+
+static int
+sessions_in_activity(PGconn *control)
+{
+	PGresult   *result = ask(control,
+							 "SELECT count(*) FROM pg_catalog.pg_stat_activity "
+							 "WHERE application_name LIKE 'bare%' AND backend_type = 'client backend'");
+	int			n = column(result, 0, "count");
+
 	PQclear(result);
 	return n;
+}
+
+static int
+clients_in_pools(PGconn *control)
+{
+	PGresult   *result = ask(control, "SHOW POOLS");
+	int			n = 0;
+
+	for (int i = 0; i < PQntuples(result); i++)
+		if (strcmp(PQgetvalue(result, i, PQfnumber(result, "database")), database) == 0)
+			n += column(result, i, "cl_active") + column(result, i, "cl_waiting");
+	PQclear(result);
+	return n;
+}
+
+static int
+sessions_shown(PGconn *control)
+{
+	return pgbouncer ? clients_in_pools(control) : sessions_in_activity(control);
 }
 
 /* Looks again and again, but leaves the server most of its time. */
@@ -257,7 +291,7 @@ read_options(int argc, char **argv)
 {
 	int			option;
 
-	while ((option = getopt(argc, argv, "n:w:U:P:d:km")) != -1)
+	while ((option = getopt(argc, argv, "n:w:U:P:d:kmb")) != -1)
 		switch (option)
 		{
 			case 'n':
@@ -281,11 +315,14 @@ read_options(int argc, char **argv)
 			case 'm':
 				many_names = true;
 				break;
+			case 'b':
+				pgbouncer = true;
+				break;
 			default:
 				wanted = 0;
 		}
 	if (wanted < 1 || window < 1 || optind < argc)
-		die("usage: bare -n CONNECTIONS -w HANDSHAKES [-U USER] [-P PASSWORD] [-d DATABASE] [-k] [-m]");
+		die("usage: bare -n CONNECTIONS -w HANDSHAKES [-U USER] [-P PASSWORD] [-d DATABASE] [-k] [-m] [-b]");
 }
 
 int
