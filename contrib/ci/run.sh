@@ -1,0 +1,23 @@
+#!/bin/sh
+# Runs the scenarios, one report in TAP each; ends with 1 if one did not pass.
+# The server is that of the PG* variables, after targets.sql. This script may be
+# the standard input of its shell, so it leaves that alone.
+
+# on_fail makes everything but PASS an error; nobody else is on this server, so
+# that the service's own sessions may be locked out.
+options='{"on_fail": "error", "bystanders": "ignore"}'
+
+# run SCENARIO [TARGET]
+run()
+{
+	target=${2:+"'$2'"}
+	psql -XAtqc "SELECT pool_exhaust_run('$1', ${target:-NULL}, '$options', 'tap')" </dev/null && return
+	psql -XAtqc "SELECT pool_exhaust_report(format => 'tap')" </dev/null
+	failed=1
+}
+
+failed=0
+run all
+run saturation my_pgbouncer
+run backpressure my_service
+exit "$failed"

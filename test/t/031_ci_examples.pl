@@ -1,0 +1,174 @@
+# The examples of contrib/ci, so that they do not rot: their YAML is YAML, both
+# CI systems do the same, and what they do works here, on the same stack without
+# containers: this server, PgBouncer and the web service with their own files, in
+# which only hosts and ports are replaced.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use HTTP::Tiny;
+use IPC::Run ();
+use PoolExhaust;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $ci = "$FindBin::RealBin/../../contrib/ci";
+my $python = '/usr/bin/python3';    # the system's own, which has the packages
+my %file = map { $_ => slurp_file("$ci/$_") }
+  qw(docker-compose.yml github.yml gitlab-ci.yml targets.sql run.sh db/Dockerfile pgbouncer/pgbouncer.ini pgbouncer/users.txt service/app.py);
+
+# Debian has PgBouncer where only root's PATH leads.
+$ENV{PATH} = "$ENV{PATH}:/usr/sbin";
+
+# What a program says, both ways; its status is in $?.
+sub output
+{
+	my ($input, @command) = @_;
+
+	my $output = '';
+	eval { IPC::Run::run(\@command, '<', \$input, '>&', \$output) } // ($? = -1);
+	return $output;
+}
+
+# An example with other hosts and ports; each must have been there.
+sub replaced
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name, %with) = @_;
+	my $text = $file{$name};
+
+	foreach my $old (sort keys %with)
+	{
+		ok($text =~ s/\Q$old\E/$with{$old}/, "$name has: $old");
+	}
+	return $text;
+}
+
+# ---------- The files ----------
+
+SKIP:
+{
+	output('', $python, '-c', 'import yaml');
+	skip "$python has no yaml", 3 if $? != 0;
+	foreach my $name (grep { /\.yml$/ } sort keys %file)
+	{
+		my $complaint = output($file{$name}, $python, '-c', 'import sys, yaml; yaml.safe_load(sys.stdin)');
+		is($complaint, '', "$name is YAML");
+	}
+}
+
+my %commands = map { $_ => join "\n", $file{$_} =~ /(docker compose (?:up|exec) .*)/g } 'github.yml', 'gitlab-ci.yml';
+like($commands{'github.yml'}, qr/up .*--wait\n.* < targets\.sql\n.* < run\.sh$/, 'the stack, the targets, the runs');
+is($commands{'gitlab-ci.yml'}, $commands{'github.yml'}, 'GitLab does what GitHub does');
+
+# Comments and strings aside, what services there are, and where.
+is(join(' ', $file{'docker-compose.yml'} =~ /^  (\w+):$/mg), 'db pgbouncer service', 'the services of the stack');
+foreach my $library (slurp_file("$FindBin::RealBin/../../Makefile") =~ /^LIBRARIES *= *(.*)$/m ? split ' ', $1 : ())
+{
+	like($file{'db/Dockerfile'}, qr/ $library\S*-dev /, "the image of the server has what it takes to build with $library");
+}
+is(output($file{'run.sh'}, 'sh', '-n', '-s'), '', 'run.sh is a script');
+
+# ---------- The stack ----------
+
+my @running;
+
+# Ends with the suite, however that ends.
+sub start
+{
+	my (@command) = @_;
+	my $log = PostgreSQL::Test::Utils::tempdir() . "/$command[0].log";
+
+	push @running, IPC::Run::start(\@command, '<', \undef, '>&', $log);
+	return $log;
+}
+
+sub stop_all
+{
+	my $status = $?;
+	$_->kill_kill foreach splice @running;
+	$? = $status;
+}
+
+END { stop_all() }
+
+# What is missing to start the stack here; undef if nothing is.
+sub missing
+{
+	foreach my $program ('pgbouncer', 'gunicorn')
+	{
+		return "no $program" if !grep { -x "$_/$program" } split /:/, $ENV{PATH};
+	}
+	output('', $python, '-c', 'import flask, psycopg, sqlalchemy');
+	return $? == 0 ? undef : "$python has no flask, psycopg or sqlalchemy";
+}
+
+sub start_stack
+{
+	my ($node, $pgbouncer_port, $service_port) = @_;
+	my $directory = PostgreSQL::Test::Utils::tempdir_short();
+
+	append_to_file("$directory/users.txt", $file{'pgbouncer/users.txt'});
+	append_to_file("$directory/pgbouncer.ini", replaced('pgbouncer/pgbouncer.ini',
+		'host=db port=5432'        => 'host=' . $node->host . ' port=' . $node->port,
+		'listen_addr = *'          => 'listen_addr = 127.0.0.1',
+		'listen_port = 6432'       => "listen_port = $pgbouncer_port",
+		'/etc/pgbouncer/users.txt' => "$directory/users.txt"));
+	start('pgbouncer', "$directory/pgbouncer.ini");
+
+	# The command line of the image, and the environment of the stack.
+	my ($command) = slurp_file("$ci/service/Dockerfile") =~ /^CMD \[(.*)\]$/m;
+	my @command = $command =~ /"(.*?)"/g;
+	my %environment = $file{'docker-compose.yml'} =~ /^      (PG\w+): (\S+)$/mg;
+	is(scalar(grep { s/0\.0\.0\.0:8000/127.0.0.1:$service_port/ } @command), 1, 'the service listens on port 8000');
+	is(delete $environment{PGHOST}, 'pgbouncer', 'the service reaches the database through PgBouncer');
+	is(delete $environment{PGPORT}, 6432, 'on its port');
+	local @ENV{ 'PGHOST', 'PGPORT', keys %environment } = ('127.0.0.1', $pgbouncer_port, values %environment);
+	return start($command[0], "--chdir=$ci/service", @command[ 1 .. $#command ]);
+}
+
+sub status_of
+{
+	my ($url) = @_;
+
+	return HTTP::Tiny->new(timeout => 30, proxy => undef, http_proxy => undef)->get($url)->{status};
+}
+
+SKIP:
+{
+	my $missing = missing();
+	skip $missing, 1 if defined $missing;
+	my ($pgbouncer_port, $service_port) = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
+	my $url = "http://127.0.0.1:$service_port";
+	my $node = new_server('ci');
+	$ENV{PYTHONDONTWRITEBYTECODE} = 1;
+	my $log = start_stack($node, $pgbouncer_port, $service_port);
+	my $targets = replaced('targets.sql',
+		"host 'pgbouncer', port '6432'" => "host '127.0.0.1', port '$pgbouncer_port'",
+		'http://service:8000'           => $url);
+
+	# Remove this with the first release that has foreign servers and all.
+	my $knows_targets = $node->safe_psql('postgres',
+		"SELECT count(*) FROM pg_foreign_data_wrapper, pool_exhaust_scenarios WHERE fdwname = 'pool_exhaust' AND name = 'all'");
+	$targets =~ s/^CREATE (SERVER|USER MAPPING)\b.*?;\n//gms if !$knows_targets;
+
+	$node->safe_psql('postgres', 'DROP EXTENSION pool_exhaust');
+	local @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, 'postgres');
+	is(output($targets, 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1'), '', 'targets.sql');
+	ok(wait_until(sub { status_of("$url$_") }, 200, "$url$_"), "$_ answers") foreach '/livez', '/about', '/report';
+
+	SKIP:
+	{
+		skip 'there are no foreign servers as targets yet', 2 if !$knows_targets;
+		my $reports = output($file{'run.sh'}, 'sh', '-s');
+		is($?, 0, 'every run passes') or diag $reports, slurp_file($log);
+		is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT target, ' ') FROM pool_exhaust_runs WHERE target LIKE 'my%'"),
+			'my_pgbouncer my_service', 'the targets are aimed at');
+	}
+	stop_all();
+	left_nothing($node);
+}
+
+done_testing();
