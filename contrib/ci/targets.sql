@@ -6,7 +6,7 @@ CREATE DATABASE app OWNER app;
 CREATE EXTENSION pool_exhaust;
 
 CREATE SERVER my_pgbouncer FOREIGN DATA WRAPPER pool_exhaust
-	OPTIONS (kind 'pgbouncer', host 'pgbouncer', port '6432', dbname 'app');
+	OPTIONS (kind 'pgbouncer', host 'pgbouncer', port '6432', dbname 'app', sslmode 'disable');
 CREATE USER MAPPING FOR CURRENT_USER SERVER my_pgbouncer
 	OPTIONS (user 'app', password 'app', console_user 'stats', console_password 'stats');
 
