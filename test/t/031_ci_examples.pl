@@ -166,6 +166,15 @@ SKIP:
 		is($node->safe_psql('postgres', "SELECT DISTINCT verdict FROM pool_exhaust_runs WHERE target = '$name'"),
 			'pass', "$name is aimed at");
 	}
+
+	# A run that fails must fail the job, and be told about.
+	ok($runs =~ s/"on_fail": "error"/$&, "fault": "miscount"/, 'run.sh has options');
+	ok($runs =~ s/^run .*\n//mg, 'and runs');
+	$runs =~ s/^failed=0\n\K/run saturation role\nrun saturation role\n/m;
+	$reports = output($runs, 'sh', '-s');
+	is($? >> 8, 1, 'a run that fails fails the job');
+	is(scalar(() = $reports =~ /^ERROR: .*: fail$/mg), 2, 'with an error each') or diag $reports;
+	is(scalar(() = $reports =~ /^not ok .*refusals in the ledger/mg), 2, 'and their reports');
 	stop_all();
 	left_nothing($node);
 }
