@@ -8,11 +8,12 @@ use warnings;
 use Exporter 'import';
 use FindBin;
 use Getopt::Std;
+use IO::Socket::INET;
 use JSON::PP;
 use Time::HiRes;
 
-our @EXPORT = qw(alternate build_bare compare enter_sandbox exit_status heading
-  latest_run median missed now p99 postmaster ratios runner_memory settle show
+our @EXPORT = qw(alternate build_bare compare enter_sandbox exit_status free_port
+  heading latest_run median missed now p99 postmaster ratios runner_memory settle show
   show_heading sql turns until_true values_of);
 
 my $PATIENCE_S = 60;    # for anything that is waited for
@@ -130,6 +131,12 @@ sub build_bare
 	my ($include, $lib) = map { chomp(my $dir = `pg_config --$_`); $dir } qw(includedir libdir);
 	system('cc', '-O2', '-Wall', "-I$include", '-o', 'bare', 'bench/bare.c', "-L$lib", '-lpq') == 0
 	  or die "bench/bare.c does not compile\n";
+}
+
+sub free_port
+{
+	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "listen: $!\n";
+	return $socket->sockport;
 }
 
 sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
