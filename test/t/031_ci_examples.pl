@@ -142,7 +142,7 @@ SKIP:
 	skip $missing, 1 if defined $missing;
 	my ($pgbouncer_port, $service_port) = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
 	my $url = "http://127.0.0.1:$service_port";
-	my $node = new_server('ci');
+	my $node = new_server('ci', heals => qr{^pool_exhaust_\d+/pool_exhaust$});
 	$ENV{PYTHONDONTWRITEBYTECODE} = 1;
 	my $log = start_stack($node, $pgbouncer_port, $service_port);
 	my $targets = replaced('targets.sql',
