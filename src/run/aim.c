@@ -1,7 +1,6 @@
 /*
  * aim.c
- *		How a run gets to its foreign server, what it finds there, and the proof
- *		that it has left nothing.
+ *		How a run gets to its foreign server, and whom it finds there.
  *
  * Nothing is made on the other side: the run logs in as the user of the mapping,
  * and its sessions are known by an application_name of their own.
@@ -16,23 +15,11 @@
 #include "aim.h"
 #include "foreign.h"
 #include "load/endpoint.h"
-#include "load/probe.h"
 #include "load/way.h"
-#include "option_type.h"
-#include "options.h"
-#include "runner.h"
 #include "scenario/hold.h"
 
-/* PgBouncer looks for clients that have waited too long three times a second. */
-#define JANITOR_MS		334
-
-/* A client that logs in for each operation leaves its connection unused meanwhile. */
-#define LEVEL_TOLERANCE	40
-
 #define LOGIN_WAIT_MS	(5 * 1000)
-#define PROOF_WAIT_MS	(10 * 1000)
 #define OTHERS_WAIT_MS	(2 * 1000)
-#define TURN_MS			5
 
 /* ---------- On the way there ---------- */
 
@@ -229,61 +216,6 @@ aim_require_alone(Run *run, RunService *service)
 				others, run->plan.target_name);
 }
 
-/* ---------- What the options leave to it ---------- */
-
-/* The options that a foreign server knows better, with what it says. */
-static void
-aim_fit_options(Run *run, const Figures *figures)
-{
-	Options    *options = &run->plan.options;
-	int64		capacity = figures->pool_size + figures->reserve;
-	struct
-	{
-		int64	   *option;
-		int64		value;
-	}			fits[] = {
-		{&options->pool_timeout_ms, figures->wait_timeout_ms},
-		{&options->long_operations, 2 * capacity},
-		{&options->quick_operations, capacity},
-		{&options->long_ms, figures->wait_timeout_ms * 13 / 10},
-		{&options->tolerance_ms, JANITOR_MS + 300},
-		{&options->tolerance_percent, LEVEL_TOLERANCE},
-	};
-
-	for (int i = 0; i < lengthof(fits); i++)
-		if (*fits[i].option == OPTION_INHERIT)
-			*fits[i].option = fits[i].value;
-
-	/* Whatever was expected, the story is of the pool that there is. */
-	options->pool_size = figures->pool_size;
-	options->max_overflow = figures->reserve;
-}
-
-/*
- * What the caller expects of the pool is a claim like others: a pool of another
- * size than one thinks is the commonest mistake.
- */
-static void
-aim_check_options(Run *run, const Figures *figures)
-{
-	const Options *options = &run->plan.options;
-
-	if (options->pool_size != OPTION_INHERIT && options->pool_size > 0)
-		check_count(run, "pool_size", options->pool_size, figures->pool_size,
-					"PgBouncer's pool is of another size: see pool_size in SHOW DATABASES, default_pool_size in SHOW CONFIG");
-	if (options->max_overflow != OPTION_INHERIT && options->pool_size > 0)
-		check_count(run, "max_overflow", options->max_overflow, figures->reserve,
-					"PgBouncer's reserve is of another size: see reserve_pool_size");
-}
-
-/* ERROR, as in the caller's session, if the options contradict what was found. */
-static void
-aim_require(Run *run)
-{
-	if (run->scenario->require != NULL)
-		run->scenario->require(&run->plan.options);
-}
-
 /*
  * Finds the foreign server of the run's n-th service, logs in to try it, and
  * asks it what there is to know.  Ends the run as invalid, with the cause, if
@@ -293,24 +225,14 @@ void
 aim_open(Run *run, int n)
 {
 	RunService *service = &run->services[n];
-	const Figures *figures;
 
 	aim_read(run, service, n);
 	aim_name_sessions(run, service->endpoint);
 	aim_try_login(run, service);
 	aim_ask(run, service);
 	aim_require_alone(run, service);
-	if (n > 0 || run->plan.target != TARGET_PGBOUNCER || run->scenario->logins)
-		return;
-	figures = &service->probe->figures;
-	aim_check_options(run, figures);
-	aim_fit_options(run, figures);
-	if (run->plan.options.pool_timeout_ms == 0 || run->plan.options.pool_timeout_ms >= run->plan.options.timeout_ms)
-		run_end(run, VERDICT_INVALID, figures->wait_timeout_ms == 0
-				? "PgBouncer lets clients wait for ever (query_wait_timeout = 0): say with option pool_timeout_ms what you expect of it"
-				: "PgBouncer lets clients wait for %.0f s (query_wait_timeout), longer than this run may take: raise option timeout_ms, or say with option pool_timeout_ms what you expect",
-				figures->wait_timeout_ms / 1000.0);
-	aim_require(run);
+	if (n == 0 && run->plan.target == TARGET_PGBOUNCER && !run->scenario->logins)
+		aim_fit(run, &service->probe->figures);
 }
 
 /* Finds the HTTP service that the run aims at; it is not asked anything yet. */
@@ -326,145 +248,4 @@ aim_open_service(Run *run)
 	MemoryContextSwitchTo(run->context);
 	run->endpoint = endpoint;
 	run->way_in = run->plan.target_name;
-}
-
-/* ---------- Its pool ---------- */
-
-/* Clients of a pooler that a run may have: what there is room for, and the most. */
-#define CLIENTS_MAX		20000
-
-static int
-aim_sessions(const Run *run, const RunService *service, int spare)
-{
-	const Figures *figures = service->probe != NULL ? &service->probe->figures : NULL;
-	int			capacity = figures != NULL ? figures->capacity - figures->in_use : service->endpoint->capacity;
-
-	return Min(Max(capacity, 0) + spare, CLIENTS_MAX);
-}
-
-/* Opens no connection yet.  Ends the run as invalid if it may not have that many. */
-Pool *
-aim_pool(Run *run, const RunService *service)
-{
-	const Options *options = &run->plan.options;
-	int			timeout_ms = (int) Min(LOGIN_TIMEOUT_MS, options->timeout_ms);
-	int			spare = (int) (options->handshakes + options->knocks);
-
-	if (run->plan.target == TARGET_PGBOUNCER && !run->scenario->logins)
-	{
-		BouncerPoolConfig config = {
-			.loop = &run->loop,
-			.login = service->login,
-			.probe = service->probe,
-			.handshakes = (int) options->handshakes,
-			.timeout_ms = timeout_ms,
-			.clients_max = Max(aim_sessions(run, service, 0), 1),
-		};
-
-		runner_raise_descriptors(config.clients_max);
-		return pool_open_pgbouncer(&config);
-	}
-	else
-	{
-		ServerPoolConfig config = {
-			.driver = run->plan.target == TARGET_PGBOUNCER ? &pool_clients : &pool_postgres,
-			.loop = &run->loop,
-			.login = service->login,
-			.handshakes = (int) options->handshakes,
-			.timeout_ms = timeout_ms,
-			.sessions_max = aim_sessions(run, service, spare),
-			.probe = service->probe,
-			.capacity = service->endpoint->capacity,
-		};
-
-		if (plan_is_hold(&run->plan))
-			config.sessions_max = run->plan.hold.connections + (int) options->handshakes;
-		runner_raise_descriptors(config.sessions_max);
-		return pool_open_server(&config);
-	}
-}
-
-/* ---------- The proof ---------- */
-
-/* The loop turns until the time is over or the probe has come to that state. */
-static bool
-probe_comes_to(Run *run, Probe *probe, ProbeState state, uint64 end_us)
-{
-	while (probe->state != state && loop_now_us() < end_us)
-		loop_turn(&run->loop, TURN_MS);
-	return probe->state == state;
-}
-
-/* A probe that was lost logs in again. */
-static bool
-probe_returns(Run *run, RunService *service, uint64 end_us)
-{
-	Probe	   *probe = service->probe;
-
-	if (probe->state == PROBE_READY)
-		return true;
-	while (probe->session.state != SESSION_UNUSED && loop_now_us() < end_us)
-		loop_turn(&run->loop, TURN_MS);
-	if (probe->session.state != SESSION_UNUSED)
-		return false;
-	probe_open(probe, &run->loop, &service->endpoint->console, LOGIN_WAIT_MS);
-	return probe_comes_to(run, probe, PROBE_READY, Min(end_us, loop_now_us() + LOGIN_WAIT_MS * 1000));
-}
-
-/* How many sessions of the run the service's target shows in the end; -1: it does not say. */
-static int
-service_left(Run *run, RunService *service)
-{
-	Probe	   *probe = service->probe;
-	uint64		end_us = loop_now_us() + (uint64) PROOF_WAIT_MS * 1000;
-	uint64		since_us = loop_now_us();
-	int			left = -1;
-
-	/* Where nobody listens any more, nobody has a session. */
-	if (!probe_returns(run, service, end_us))
-		return probe->state == PROBE_LOST && probe->failure.end == CONNECT_BROKEN ? 0 : -1;
-	while (left != 0 && loop_now_us() < end_us && probe->state == PROBE_READY)
-	{
-		if (probe_refresh(probe, since_us))
-		{
-			left = probe->figures.ours;
-			since_us = loop_now_us();
-		}
-		else
-			loop_turn(&run->loop, TURN_MS);
-	}
-	return left;
-}
-
-/*
- * Returns how many sessions of the run its targets still show, after a wait for
- * them to go; -1 if one does not say.  To be called when all are closed.
- */
-int
-aim_left(Run *run)
-{
-	int			sum = 0;
-
-	for (int i = 0; i < run->nservices; i++)
-	{
-		RunService *service = &run->services[i];
-		int			left;
-
-		if (service->probe == NULL || service->probe->heard_us == 0)
-			continue;
-		left = service_left(run, service);
-		if (left < 0)
-			return left;
-		sum += left;
-	}
-	return sum;
-}
-
-/* The probes log out. */
-void
-aim_close(Run *run)
-{
-	for (int i = 0; i < run->nservices; i++)
-		if (run->services[i].probe != NULL)
-			probe_close(run->services[i].probe);
 }

@@ -6,10 +6,12 @@
 #ifndef POOL_EXHAUST_AIM_H
 #define POOL_EXHAUST_AIM_H
 
+#include "load/probe.h"
 #include "scenario/scenario.h"
 
 extern void aim_open_service(Run *run);
 extern void aim_open(Run *run, int n);
+extern void aim_fit(Run *run, const Figures *figures);
 extern Pool *aim_pool(Run *run, const RunService *service);
 extern int	aim_left(Run *run);
 extern void aim_close(Run *run);
