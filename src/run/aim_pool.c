@@ -86,7 +86,7 @@ aim_fit(Run *run, const Figures *figures)
 	aim_require(run);
 }
 
-/* Clients of a pooler that a run may have: what there is room for, and the most. */
+/* Clients of a pooler that a run may have at the most. */
 #define CLIENTS_MAX		20000
 
 static int
@@ -95,7 +95,8 @@ aim_sessions(const Run *run, const RunService *service, int spare)
 	const Figures *figures = service->probe != NULL ? &service->probe->figures : NULL;
 	int			capacity = figures != NULL ? figures->capacity - figures->in_use : service->endpoint->capacity;
 
-	return Min(Max(capacity, 0) + spare, CLIENTS_MAX);
+	capacity = Min(Max(capacity, 0) + spare, CLIENTS_MAX);
+	return run->plan.held_max > 0 ? Min(capacity, run->plan.held_max + spare) : capacity;
 }
 
 /* Opens no connection yet.  Ends the run as invalid if it may not have that many. */

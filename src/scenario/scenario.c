@@ -20,6 +20,9 @@
 #define SAMPLE_US		(10 * 1000)
 #define SAMPLE_SHARE	1000
 
+/* What others say of themselves in a sample is not much older. */
+#define ASKED_US		(100 * 1000)
+
 #define LOOK_OUT_US		(100 * 1000)
 
 /* Of a path of health that goes up and down for hours the beginning will do. */
@@ -241,7 +244,7 @@ sample_services(Run *run, PoolTruth *truth)
 {
 	for (int i = run->nservices - 1; i >= 0; i--)
 	{
-		(void) pool_refresh(run->services[i].pool, loop_now_us());	/* for the next one */
+		(void) pool_refresh(run->services[i].pool, loop_now_us() - ASKED_US);	/* for the next one */
 		pool_look(run->services[i].pool, truth);
 		service_sample(&run->services[i], truth);
 	}
