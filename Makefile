@@ -27,7 +27,7 @@ ifeq ($(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.
 $(error no PostgreSQL server headers: install postgresql-server-dev-NN, NN being the version of your server, or name its pg_config with PG_CONFIG=)
 endif
 ifneq ($(shell pkg-config --exists $(LIBRARIES) && echo found),found)
-$(error no headers of $(LIBRARIES), or no pkg-config to find them: install pkg-config and $(LIBRARIES:%=%1-dev))
+$(error no headers of $(LIBRARIES), or no pkg-config to find them: install pkg-config, libuv1-dev, libmicrohttpd-dev and libcurl4-openssl-dev)
 endif
 
 EXTENSION  = pool_exhaust

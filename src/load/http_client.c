@@ -297,6 +297,7 @@ http_ask(HttpClient *client, HttpRequest *request, const char *path, int timeout
 	request->error[0] = '\0';
 	request->cut_off = HTTP_ANSWERED;
 	request->header_bytes = 0;
+	request->connected = false;
 	request->asked_us = loop_now_us();
 	request->easy = curl_easy_init();
 	if (request->easy == NULL)

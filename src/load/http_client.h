@@ -75,6 +75,7 @@ typedef struct HttpRequest
 	uint64		asked_us;
 	size_t		header_bytes;
 	HttpEnd		cut_off;		/* we have ended it, for that */
+	bool		connected;		/* and the TLS handshake has begun */
 	char		error[256];
 	dlist_node	node;			/* while under way, and until it is taken */
 } HttpRequest;

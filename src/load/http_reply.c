@@ -88,6 +88,14 @@ receive_body(char *data, size_t size, size_t n, void *arg)
 	return 0;
 }
 
+/* CURLOPT_SSL_CTX_FUNCTION: curl's own times count a connection when it is through. */
+static CURLcode
+tls_begins(CURL *easy, void *context, void *arg)
+{
+	((HttpRequest *) arg)->connected = true;
+	return CURLE_OK;
+}
+
 /* Has curl hand over to the request what comes. */
 void
 http_reply_begin(HttpRequest *request)
@@ -96,13 +104,16 @@ http_reply_begin(HttpRequest *request)
 	curl_easy_setopt(request->easy, CURLOPT_HEADERDATA, request);
 	curl_easy_setopt(request->easy, CURLOPT_WRITEFUNCTION, receive_body);
 	curl_easy_setopt(request->easy, CURLOPT_WRITEDATA, request);
+	curl_easy_setopt(request->easy, CURLOPT_SSL_CTX_FUNCTION, tls_begins);
+	curl_easy_setopt(request->easy, CURLOPT_SSL_CTX_DATA, request);
 	curl_easy_setopt(request->easy, CURLOPT_ERRORBUFFER, request->error);
 }
 
 /* The deadline has passed: what was it waiting for? */
 static HttpEnd
-late_end(CURL *easy, bool tls)
+late_end(const HttpRequest *request, bool tls)
 {
+	CURL	   *easy = request->easy;
 	curl_off_t	connected = 0;
 	curl_off_t	shaken = 0;
 	curl_off_t	started = 0;
@@ -110,7 +121,7 @@ late_end(CURL *easy, bool tls)
 	curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected);
 	curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME_T, &shaken);
 	curl_easy_getinfo(easy, CURLINFO_STARTTRANSFER_TIME_T, &started);
-	if (connected == 0)
+	if (connected == 0 && !request->connected)
 		return HTTP_NO_CONNECTION;
 	if (tls && shaken == 0)
 		return HTTP_NO_HANDSHAKE;
@@ -149,7 +160,7 @@ request_end(const HttpRequest *request, CURLcode code, bool tls)
 		case CURLE_COULDNT_CONNECT:
 			return connect_end(request->easy);
 		case CURLE_OPERATION_TIMEDOUT:
-			return late_end(request->easy, tls);
+			return late_end(request, tls);
 		case CURLE_GOT_NOTHING:
 		case CURLE_PARTIAL_FILE:
 		case CURLE_RECV_ERROR:

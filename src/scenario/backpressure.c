@@ -20,6 +20,7 @@
 #define FIRST_CLIENTS		4	/* of the first step over HTTP, doubled with each */
 #define CLIENTS_MAX			10000
 #define PROBE_MS			50	/* liveness and the other path are asked so often */
+#define ROUNDS				3	/* of all clients, and if all were served nobody is sent away */
 
 static HttpLoad *
 load_on(const Backpressure *bp, const char *path, const char *second, int clients, int timeout_ms, int pause_ms)
@@ -297,6 +298,7 @@ press(Backpressure *bp)
 	Run		   *run = bp->run;
 	const Options *options = &run->plan.options;
 	int			clients = Min(FIRST_CLIENTS, (int) options->clients);
+	uint64		enough;
 	const HttpTally *tally;
 
 	phase(run, "press");
@@ -310,7 +312,8 @@ press(Backpressure *bp)
 		http_load_raise(bp->load, clients);
 		wait_until(run, in_trouble(bp), options->level_ms);
 	}
-	wait_until(run, in_trouble(bp), deadline_ms(bp));
+	enough = bp->load->tally.ended + ROUNDS * clients;
+	wait_until(run, in_trouble(bp) || bp->load->tally.ended >= enough, bp->response_limit_ms);
 	wait_until(run, (step(bp), false), options->exhaust_ms);
 	stop(bp);
 	phase_end(run);
