@@ -80,7 +80,7 @@ require_database(const char *name)
 }
 
 /* What to lower where a run asks for too many connections. */
-static const char *const limiting_options[] = {
+static const char *const limiting_options[TARGET_KINDS] = {
 	[TARGET_ROLE] = "role_limit",
 	[TARGET_POOL] = "pool_size or max_overflow",
 };
