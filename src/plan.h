@@ -131,6 +131,7 @@ typedef struct Options
 	int64		on_fail;
 	int64		bystanders;
 	int64		handshakes;		/* logins in flight at once */
+	int64		chaos;			/* disturbances a second, 0 = none */
 	int64		fault;
 	char		database[NAMEDATALEN];	/* to connect to; empty = the caller's */
 

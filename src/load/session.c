@@ -17,6 +17,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "chaos.h"
 #include "session.h"
 #include "stall.h"
 #include "text.h"
@@ -116,6 +117,8 @@ session_close(Session *session)
 	if (session->state == SESSION_CLOSING || session->state == SESSION_UNUSED)
 		return;
 	session->state = SESSION_CLOSING;
+	if (session->chaos != NULL)
+		chaos_leave(session);
 	if (session->poll.data != NULL)
 	{
 		uv_poll_stop(&session->poll);
@@ -140,20 +143,28 @@ session_vanish(Session *session)
 {
 	if (session->state != SESSION_OPEN)
 		return;
-	shutdown(PQsocket(session->conn), SHUT_RDWR);
+	session_drop(session);
 	session_close(session);
 }
 
 static void session_ready(uv_poll_t *handle, int status, int events);
 
-/* libuv takes the socket out of epoll and puts it in again at each start. */
+/*
+ * libuv takes the socket out of epoll and puts it in again at each start.  One
+ * that is stalled does not read.
+ */
 static void
 session_watch(Session *session, int events)
 {
+	if (session->pause.set)
+		events &= ~UV_READABLE;
 	if (session->watched == events)
 		return;
 	session->watched = events;
-	uv_poll_start(&session->poll, events, session_ready);
+	if (events == 0)
+		uv_poll_stop(&session->poll);
+	else
+		uv_poll_start(&session->poll, events, session_ready);
 }
 
 static void
@@ -352,6 +363,8 @@ session_finish(Session *session, ConnectResult *result)
 		session->state = SESSION_OPEN;
 		result->used_password = PQconnectionUsedPassword(session->conn);
 		PQsetnonblocking(session->conn, 1);
+		if (session->chaos != NULL)
+			chaos_join(session);
 		session_watch(session, UV_READABLE);
 	}
 	else
@@ -470,6 +483,63 @@ session_first_poll(Session *session)
 	return PQhost(conn)[0] == '/' ? PQconnectPoll(conn) : PGRES_POLLING_WRITING;
 }
 
+static void
+session_begin(Session *session)
+{
+	PostgresPollingStatusType polling;
+
+	session->conn = PQconnectStartParams(session->login->keywords, session->login->values, 0);
+	polling = session_first_poll(session);
+	if (polling == PGRES_POLLING_FAILED ||
+		uv_poll_init(session->timer.loop, &session->poll, PQsocket(session->conn)) != 0)
+	{
+		uv_timer_start(&session->timer, session_failed_at_once, 0, 0);
+		return;
+	}
+	session->poll.data = session;
+	session_watch(session, polling == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE);
+}
+
+/*
+ * The socket of an open session is gone, and the server is not told, nor is its
+ * owner, who learns it from the loop.
+ */
+void
+session_drop(Session *session)
+{
+	shutdown(PQsocket(session->conn), SHUT_RDWR);
+}
+
+/* An open session of a chaos reads nothing for so long. */
+void
+session_stall(Session *session, uint64 us)
+{
+	alarm_set(session->chaos->clock, &session->pause, loop_now_us() + us);
+	session_watch(session, session->watched);
+}
+
+/* One that is late begins to connect, one that is stalled hears what it has missed. */
+void
+session_go_on(Session *session)
+{
+	alarm_unset(session->chaos->clock, &session->pause);
+	if (session->state == SESSION_CONNECTING)
+	{
+		chaos_leave(session);
+		session_begin(session);
+		return;
+	}
+	session_read(session);
+	if (session->state == SESSION_OPEN)
+		session_flush(session);
+}
+
+static void
+session_pause_over(Alarm *alarm)
+{
+	session_go_on(alarm->owner);
+}
+
 /*
  * Starts to connect.  events->connected is called from the loop, once, never
  * from within this function; after CONNECT_GRANTED the session is open and
@@ -479,8 +549,6 @@ void
 session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 			 const SessionEvents *events, void *owner)
 {
-	PostgresPollingStatusType polling;
-
 	Assert(session->state == SESSION_UNUSED);
 	session->state = SESSION_CONNECTING;
 	session->events = events;
@@ -492,20 +560,18 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->poll.data = NULL;
 	session->stalls = login->stalls;
 	session->begins = false;
+	session->login = login;
+	session->chaos = session->spared ? NULL : login->chaos;
+	session->exposed = false;
+	session->pause.ring = session_pause_over;
+	session->pause.owner = session;
 	session->started_us = loop_now_us();
 	uv_update_time(&loop->uv);	/* timers count from what it was */
 	uv_timer_init(&loop->uv, &session->timer);
 	session->timer.data = session;
 
-	session->conn = PQconnectStartParams(login->keywords, login->values, 0);
-	polling = session_first_poll(session);
-	if (polling == PGRES_POLLING_FAILED ||
-		uv_poll_init(&loop->uv, &session->poll, PQsocket(session->conn)) != 0)
-	{
-		uv_timer_start(&session->timer, session_failed_at_once, 0, 0);
-		return;
-	}
-	session->poll.data = session;
+	session->conn = NULL;
 	uv_timer_start(&session->timer, session_timed_out, timeout_ms, 0);
-	session_watch(session, polling == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE);
+	if (session->chaos == NULL || !chaos_delays(session))
+		session_begin(session);
 }

@@ -9,6 +9,7 @@
 
 #include "lib/ilist.h"
 
+#include "alarm.h"
 #include "cause.h"
 #include "loop.h"
 
@@ -24,6 +25,11 @@ typedef struct Login
 	const char *values[LOGIN_PARAMS + 1];
 	int			params;
 	bool		stalls;			/* asked for its password it says no more: see stall.c */
+
+	/* Set by chaos_concern(). */
+	struct Chaos *chaos;		/* that disturbs its sessions, NULL: none */
+	struct ChaosToll *toll;
+	Oid			role;			/* that it leads to on this server; InvalidOid elsewhere */
 } Login;
 
 /* How an attempt to connect ended. */
@@ -105,6 +111,12 @@ struct Session
 	PGconn	   *conn;
 	bool		stalls;			/* its login is to */
 	bool		begins;			/* its query has said so, and nobody was told yet */
+	const Login *login;
+	bool		spared;			/* set by the owner before it is opened: chaos keeps off */
+	struct Chaos *chaos;		/* NULL: it is not disturbed */
+	bool		exposed;		/* it is in one of the lists of chaos ... */
+	dlist_node	in_chaos;		/* ... by this */
+	Alarm		pause;			/* the end of its stall, or of its delay */
 	uint64		started_us;
 	QueryDone	done;			/* of the query that runs; NULL if none does */
 	void	   *done_arg;
@@ -125,5 +137,10 @@ extern void session_take_over(Session *session, QueryDone done, void *arg);
 extern void session_failure(const Session *session, ConnectResult *failure);
 extern void session_close(Session *session);
 extern void session_vanish(Session *session);
+
+/* For chaos. */
+extern void session_drop(Session *session);
+extern void session_stall(Session *session, uint64 us);
+extern void session_go_on(Session *session);
 
 #endif							/* POOL_EXHAUST_SESSION_H */

@@ -109,6 +109,20 @@ census_role_sessions(Oid role, int *pids, int max)
 	return found;
 }
 
+/* Returns whether the role has a session of that pid, its slot still taken. */
+bool
+census_has_session(Oid role, int pid)
+{
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		if (pid > 0 && proc->procLatch.owner_pid == pid && proc->roleId == role)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Returns how many of the role's sessions wait for this event, compared in the
  * bits of the mask.  Unlike pg_stat_activity it needs no track_activities.

@@ -28,6 +28,9 @@ extern int	census_slots(Oid role, int *ours);
 /* Client sessions of a role; up to "max" of their pids go to "pids". */
 extern int	census_role_sessions(Oid role, int *pids, int max);
 
+/* Has the role a client session of that pid? */
+extern bool census_has_session(Oid role, int pid);
+
 /* Those of them that wait for this event, compared in the bits of the mask. */
 extern int	census_role_waiting(Oid role, uint32 wait_event, uint32 mask);
 

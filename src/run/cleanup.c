@@ -176,6 +176,8 @@ clean_up(Run *run)
 
 	PG_TRY();
 	{
+		chaos_end(&run->chaos);
+		run_tell_chaos(run);
 		phase(run, "clean up");
 		close_sessions(run, &stalled);
 		left = sessions_left(run, NULL, 0);

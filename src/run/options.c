@@ -51,6 +51,7 @@ static const OptionSpec option_specs[] = {
 	WORD(on_fail),
 	WORD(bystanders),
 	NUMBER(handshakes, 1, 64),
+	MEASURE(chaos, 0, 100, "so many disturbances a second, 0 for none"),
 	WORD(fault),
 	TEXT(database, "the name of a database", "the caller's"),
 
@@ -115,6 +116,7 @@ static const OptionDefault common_options[] = {
 	{"bystanders", {BYSTANDERS_REFUSE}},
 	{"database"},
 	{"handshakes", {8, 8, 8}},
+	{"chaos", {0, 0, 0}},
 	{"fault", {FAULT_NONE}},
 	{NULL}
 };

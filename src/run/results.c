@@ -103,6 +103,25 @@ json_pool(StringInfo json, const Pool *pool)
 	appendStringInfoChar(json, '}');
 }
 
+/* What chaos did, and the acts in their order, which are the same for the same seed. */
+static void
+json_chaos(StringInfo json, const Chaos *chaos)
+{
+	appendStringInfoString(json, ", \"chaos\": {");
+	for (int i = 0; i < CHAOS_KINDS; i++)
+		appendStringInfo(json, "\"%s\": " UINT64_FORMAT ", ", chaos_kind_names[i], chaos->toll.done[i]);
+	appendStringInfo(json, "\"drawn\": " UINT64_FORMAT ", \"acts\": [", chaos->drawn);
+	for (int i = 0; i < chaos->nacts; i++)
+	{
+		const ChaosAct *act = &chaos->acts[i];
+
+		appendStringInfo(json, "%s{\"at_ms\": %.3f, \"kind\": \"%s\", \"pick\": %.6f, \"extent\": %.6f, \"end\": \"%s\"}",
+						 i > 0 ? ", " : "", act->at_us / 1000.0, chaos_kind_names[act->kind],
+						 act->pick, act->extent, act_end_names[act->end]);
+	}
+	appendStringInfoString(json, "]}");
+}
+
 /* What the report needs beside checks and samples. */
 static char *
 summary_json(const Run *run)
@@ -131,7 +150,10 @@ summary_json(const Run *run)
 			appendStringInfoString(&json, ", ");
 		json_pool(&json, run->services[i].pool);
 	}
-	appendStringInfoString(&json, "]}");
+	appendStringInfoChar(&json, ']');
+	if (run->chaos.clock != NULL)
+		json_chaos(&json, &run->chaos);
+	appendStringInfoChar(&json, '}');
 	return json.data;
 }
 

@@ -264,6 +264,8 @@ runner_open_service(Run *run, int place, int n)
 	}
 	service->login = palloc0(sizeof(Login));
 	identity_create(run, place, n);
+	if (run->plan.options.chaos > 0)
+		chaos_concern(&run->chaos, service->login, service->role, &service->toll);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	run->slot->roles[n] = service->role;
 	LWLockRelease(shared->lock);
@@ -324,6 +326,7 @@ runner_play(Run *run, int place)
 	PG_TRY();
 	{
 		runner_open(run, place);
+		run_begin_chaos(run);
 		run->scenario->play(run);
 		phase_end(run);
 	}

@@ -166,7 +166,7 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 	check_count(run, "refused in the churn", tally->refused,
 				reported_count(run, "refused") - before->refused,
 				"the pool and its clients disagree on how many requests were refused");
-	check_count(run, "operations that failed", tally->failing, tally->failed,
+	check_chaos(run, "operations that failed", tally->failing, toll_ended(&run->services[0].toll), tally->failed,
 				"other operations failed than were meant to: the server log says why");
 	check_count(run, "requests that failed", 0, tally->unserved, failure_text(run->pool));
 	check_all_ended(run, "requests without an end", tally);
@@ -213,9 +213,11 @@ accuracy_play(Run *run)
 {
 	const Levels *levels = &run->plan.options.levels;
 
+	run_disturb(run, CHAOS_GENTLE); /* what is held stays so */
 	for (int i = 0; i < levels->n; i++)
 		level(run, (int) levels->percent[i]);
 	hold(run, 0);
+	run_disturb(run, CHAOS_ALL);
 	churn(run);
 }
 

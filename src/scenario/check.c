@@ -38,6 +38,22 @@ check_count(Run *run, const char *name, int64 expected, int64 observed, const ch
 			  psprintf(INT64_FORMAT, expected), psprintf(INT64_FORMAT, observed), "", detail);
 }
 
+/* The first is expected, but chaos may have made it as many more as it is excused. */
+void
+check_chaos(Run *run, const char *name, int64 expected, uint64 excused, int64 observed,
+			const char *detail)
+{
+	int64		most = expected + (int64) excused;
+
+	if (excused == 0)
+		check_count(run, name, expected, observed, detail);
+	else
+		check_add(run, name, observed >= expected && observed <= most ? OUTCOME_PASS : OUTCOME_FAIL,
+				  expected == 0 ? psprintf("<= " INT64_FORMAT " (chaos)", most)
+				  : psprintf(INT64_FORMAT " to " INT64_FORMAT " (chaos)", expected, most),
+				  psprintf(INT64_FORMAT, observed), "", detail);
+}
+
 /* A counter rose by that much. */
 void
 check_rise(Run *run, const char *name, int64 expected, int64 observed, const char *detail)

@@ -158,9 +158,9 @@ level(Run *run, int percent)
 
 	if (percent <= options->latency_limit_percent)
 	{
-		check_count(run, psprintf("sent away at %d %%", percent), 0, tally_sent_away(tally),
+		check_chaos(run, psprintf("sent away at %d %%", percent), 0, toll_acts(&service->toll), tally_sent_away(tally),
 					"a pool that is not full sends clients away: see pool_exhaust_samples");
-		check_at_most(run, psprintf("p99 at %d %%", percent), options->latency_limit_ms,
+		check_at_most(run, psprintf("p99 at %d %%", percent), options->latency_limit_ms + toll_wait_ms(&service->toll),
 					  histogram_ms(&tally->wait, 0.99), "ms",
 					  "it takes too long to get a connection from a pool that is not full");
 	}
@@ -174,8 +174,10 @@ latency_play(Run *run)
 	const Levels *levels = &run->plan.options.levels;
 	int			off = -1;
 
+	run_disturb(run, CHAOS_GENTLE); /* it must find its connections open */
 	if (run_is_local(run))
 		cost(run);				/* another's pool answers over the network */
+	run_disturb(run, CHAOS_ALL);
 	for (int i = 0; i < levels->n; i++)
 		if (!level(run, (int) levels->percent[i]))
 			off = i;

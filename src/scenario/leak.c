@@ -48,6 +48,7 @@ typedef struct Story
 	int			healable;		/* leaks that the healer may end ... */
 	int			leaks;			/* ... and all of them, the dead client too */
 	uint64		next_us;		/* when the next one of those is due */
+	uint64		lost;			/* connections in use that were ended before the leaks */
 	Load	   *workers[WORKERS];
 	Suspect		suspects[FORGOTTEN_MAX + PARTS];	/* as far as there is room */
 	int			nsuspects;
@@ -72,6 +73,7 @@ operate(Run *run)
 	run_progress(run, &load->ended, config.clients * config.operations);
 	load_begin(load);
 	wait_until(run, load_is_over(load), options->pool_timeout_ms * config.operations + SETTLE_TIMEOUT_MS);
+	run_disturb(run, CHAOS_DELAYS); /* who is ended, or hears nothing, is no leak */
 	load_tally(load, &tally);
 	pool_look(run->pool, &truth);
 	poll_until(run, sessions_in_activity(run, role) <= truth.idle + truth.in_use, SETTLE_TIMEOUT_MS);
@@ -80,7 +82,7 @@ operate(Run *run)
 
 	if (tally.failing == 0)
 		run_end(run, VERDICT_INVALID, "no operation was to fail: raise failing_percent or operations");
-	check_count(run, "operations that failed", tally.failing, tally.failed, failure_text(run->pool));
+	check_chaos(run, "operations that failed", tally.failing, toll_ended(&run->services[0].toll), tally.failed, failure_text(run->pool));
 	check_count(run, "connections not given back", 0, truth.in_use,
 				"an operation that fails keeps its connection: look for ways out of it that do not release");
 	check_count(run, "sessions beside those of the pool", 0,
@@ -213,6 +215,12 @@ found_rightly(const Story *story, const Actor *actors, int n, LeakRule rule)
 	return found;
 }
 
+static uint64
+connections_lost(const Run *run)
+{
+	return run->services[0].pool->stats.lost + run->services[1].pool->stats.lost;
+}
+
 /* Leaks of every kind, beside sessions that are busy, or idle on purpose. */
 static void
 leak(Story *story)
@@ -222,6 +230,7 @@ leak(Story *story)
 	int64		find_ms = 5 * options->leak_threshold_ms + 10 * sample_interval + SETTLE_TIMEOUT_MS;
 
 	phase(run, "leak");
+	story->lost = connections_lost(run);
 	for (int i = 0; i < POOL_PARTS; i++)
 		actor_take(&story->parts[i], run->pool);
 	for (int i = POOL_PARTS; i < PARTS; i++)
@@ -345,10 +354,10 @@ heal(Story *story)
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
 	check_count(run, "innocent sessions ended", 0,
 				ended(story->parts, PARTS, true) - ended(story->parts, POOL_PARTS, false) +
-				(int64) (run->services[0].pool->stats.lost + run->services[1].pool->stats.lost),
+				(int64) (connections_lost(run) - story->lost),
 				"a session that was no leak was ended: see pool_exhaust_heals");
 	check_count(run, "sessions that run a statement let alone", 1,
-				session_is_there(run->services[0].role, dead->pid),
+				census_has_session(run->services[0].role, dead->pid),
 				"a session was ended in the middle of a statement: see pool_exhaust_heals");
 	check_count(run, "operations that failed meanwhile", 0, workers_failed(story),
 				"clients that had nothing to do with the leaks suffered from them, or from the healer");

@@ -10,7 +10,6 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
-#include "observe/census.h"
 #include "observe/limit.h"
 #include "load/probe.h"
 #include "scenario.h"
@@ -114,18 +113,4 @@ run_headroom(const Run *run, Oid role)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	return headroom;
-}
-
-/* Returns whether the role has a session of that pid, by the server's own count. */
-bool
-session_is_there(Oid role, int pid)
-{
-	int		   *pids = palloc(sizeof(int) * MaxConnections);
-	int			n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
-	bool		found = false;
-
-	for (int i = 0; i < n; i++)
-		found |= pids[i] == pid;
-	pfree(pids);
-	return found;
 }

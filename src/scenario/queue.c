@@ -116,7 +116,7 @@ line_up(Run *run)
 	line_part(run, line);
 	load_begin(line->loads[1]);
 	wait_until(run, line_step(run, line),
-			   options->pool_timeout_ms + 2 * options->long_ms + options->tolerance_ms);
+			   options->pool_timeout_ms + 2 * options->long_ms + options->tolerance_ms + run_chaos_ms(run));
 	tally = line_tally(line);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations, up to %d waited, at most %.2f s   %s",
@@ -138,7 +138,7 @@ line_up(Run *run)
 	check_all_ended(run, "requests without an end", tally);
 	check_count(run, "refused at once", expected_refusals(run, n, run_capacity(run)), tally->refused,
 				"see option max_waiting, and pool_exhaust_refused_services for logins that the server refused");
-	check_count(run, "operations that failed", 0, tally->failed + tally->unserved,
+	check_chaos(run, "operations that failed", 0, toll_ended(&run->services[0].toll), tally->failed + tally->unserved,
 				failure_text(run->pool));
 	return tally;
 }
@@ -165,6 +165,7 @@ time_out(Run *run, Tally *before)
 	Tally	   *tally;
 
 	phase(run, "time out");
+	run_disturb(run, CHAOS_GENTLE); /* all that are held must stay so */
 	pool_acquire(run->pool, run_capacity(run));
 	wait_until(run, run->pool->stats.opening == 0 && run->pool->stats.wanted == 0, SETTLE_TIMEOUT_MS);
 	require_held(run, run_capacity(run));

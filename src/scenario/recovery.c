@@ -239,7 +239,7 @@ static bool
 any_is_there(Oid role, const int *pids, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (session_is_there(role, pids[i]))
+		if (census_has_session(role, pids[i]))
 			return true;
 	return false;
 }
@@ -330,6 +330,7 @@ finish(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
 	uint64		succeeded;
+	uint64		acts = toll_acts(&run->services[0].toll);
 	Tally	   *before = palloc(sizeof(Tally));
 	Tally	   *after = palloc(sizeof(Tally));
 
@@ -341,7 +342,7 @@ finish(Recovery *recovery)
 	succeeded = after->succeeded - before->succeeded;
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
-	check_count(run, "operations that failed afterwards", 0,
+	check_chaos(run, "operations that failed afterwards", 0, toll_acts(&run->services[0].toll) - acts,
 				after->failed + tally_sent_away(after) - before->failed - tally_sent_away(before),
 				failure_text(run->pool));
 	check_at_least(run, "operations that succeeded afterwards", run->plan.options.operations, succeeded, "",
@@ -361,15 +362,19 @@ recovery_play(Run *run)
 	recovery->run = run;
 	run_watch_leaks(run);
 	measure_baseline(recovery);
+	run_disturb(run, CHAOS_DELAYS); /* the leaks must last, and none may look like one */
 	cast(recovery);
 	exhaust(recovery);
 	heal(recovery);
 	if (check_failed(run))
 		return;					/* nothing else can be tried on a pool that is full of leaks */
+	run_disturb(run, CHAOS_ALL);
 	kill_all(recovery);
 	if (check_failed(run))
 		return;
+	run_disturb(run, CHAOS_NONE);	/* each slot is counted */
 	vanish(recovery);
+	run_disturb(run, CHAOS_ALL);
 	finish(recovery);
 }
 

@@ -85,7 +85,7 @@ run_fault(const Run *run, Fault fault)
 
 /*
  * Opens a session of the service beside those of its pool.  Whoever ends the run
- * closes it, if the story does not.
+ * closes it, if the story does not.  It has a part to play, so chaos keeps off.
  */
 void
 run_open_session(Run *run, const RunService *service, Session *session,
@@ -94,6 +94,7 @@ run_open_session(Run *run, const RunService *service, Session *session,
 	if (run->nloose >= LOOSE_MAX)
 		elog(ERROR, "a scenario opens more than %d sessions of its own", LOOSE_MAX);
 	run->loose[run->nloose++] = session;
+	session->spared = true;
 	session_open(session, &run->loop, service->login, LOGIN_TIMEOUT_MS, events, owner);
 }
 

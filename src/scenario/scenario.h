@@ -12,6 +12,7 @@
 #include "lib/stringinfo.h"
 
 #include "compat.h"
+#include "load/chaos.h"
 #include "load/client.h"
 #include "load/pool.h"
 #include "observe/health.h"
@@ -67,6 +68,7 @@ typedef struct RunService
 	struct Endpoint *endpoint;	/* of a foreign server; NULL: it is this one */
 	struct Probe *probe;		/* that asks it; NULL if it cannot be asked */
 	Pool	   *pool;
+	ChaosToll	toll;
 	HealthJudge judge;
 	uint64		sent_away_judged;	/* refused and timed out up to the last sample */
 	RunPool		published;		/* of an application-style pool; see publish.c */
@@ -91,6 +93,7 @@ typedef struct Run
 	RunService	services[RUN_SERVICES_MAX];
 	int			nservices;
 	Pool	   *pool;			/* of the first service */
+	Chaos		chaos;			/* what disturbs the sessions of its pools, if anything does */
 	struct Hold *hold;			/* the connections held by hand, NULL: there are none */
 	struct Endpoint *endpoint;	/* of an HTTP service that it aims at; NULL: none */
 	struct HttpClient *http;	/* these two of a story over HTTP; the clean-up closes them */
@@ -189,13 +192,19 @@ extern int	sessions_seen(Run *run, RunService *service);
 extern int	sessions_in_activity(Run *run, Oid role);
 extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
-extern bool session_is_there(Oid role, int pid);
 
 /* What comes before the story: see loads.c and trial.c. */
 pg_noreturn extern void options_contradict(const char *hint, const char *fmt,...)
 			pg_attribute_printf(2, 3);
 extern void require_time_for(const Options *options, int64 ms);
 extern void workload_try(Run *run);
+
+/* Chaos: see disturb.c. */
+extern void run_begin_chaos(Run *run);
+extern void run_disturb(Run *run, int kinds);
+extern int	run_chaos_ms(const Run *run);
+extern uint64 operations_excused(const RunService *service, uint64 failed);
+extern void run_tell_chaos(Run *run);
 
 /* Its own leaks: see leaks.c. */
 extern void run_watch_leaks(Run *run);
@@ -238,6 +247,8 @@ extern bool wait_turn(Run *run, uint64 end_us, int turn_ms);
 /* Claims.  "detail" says what a failure means and what to look at next. */
 extern void check_count(Run *run, const char *name, int64 expected, int64 observed,
 						const char *detail);
+extern void check_chaos(Run *run, const char *name, int64 expected, uint64 excused,
+						int64 observed, const char *detail);
 extern void check_rise(Run *run, const char *name, int64 expected, int64 observed,
 					   const char *detail);
 extern void check_at_most(Run *run, const char *name, double limit, double observed,

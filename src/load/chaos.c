@@ -1,0 +1,325 @@
+/*
+ * chaos.c
+ *		Seeded fault injection: disturbs the sessions of a run at random.
+ *
+ * The seed alone decides when the next act comes, what kind it is, which of
+ * the open sessions it befalls and how long it lasts; the stream of random
+ * numbers is chaos' own, and each act takes the same share of it, whatever
+ * comes of it.  The clock of the acts runs from the begin to the end, also
+ * while a story lets nothing happen: so the same seed is the same sequence of
+ * acts, and only how they end is up to the run.
+ *
+ * Everything here runs inside the loop and never throws.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "arrival.h"
+#include "chaos.h"
+#include "observe/census.h"
+
+const char *const chaos_kind_names[CHAOS_KINDS] = {
+	[CHAOS_TERMINATE] = "terminate",
+	[CHAOS_DROP] = "drop",
+	[CHAOS_STALL] = "stall",
+	[CHAOS_DELAY] = "delay",
+};
+
+const char *const act_end_names[] = {
+	[ACT_MISSED] = "missed",
+	[ACT_WITHHELD] = "withheld",
+	[ACT_DONE] = "done",
+};
+
+/* How long an act of that extent lasts. */
+static uint64
+extent_us(double extent, int min_ms, int max_ms)
+{
+	return (uint64) ((min_ms + extent * (max_ms - min_ms)) * 1000);
+}
+
+static void
+chaos_count(Chaos *chaos, const Session *session, ChaosKind kind)
+{
+	chaos->toll.done[kind]++;
+	session->login->toll->done[kind]++;
+}
+
+static void
+chaos_draw(Chaos *chaos)
+{
+	ChaosAct   *next = &chaos->next;
+
+	next->at_us += (uint64) (random_exponential(&chaos->prng) / chaos->rate * 1e6);
+	next->kind = (ChaosKind) pg_prng_uint64_range(&chaos->prng, 0, CHAOS_KINDS - 1);
+	next->pick = pg_prng_double(&chaos->prng);
+	next->extent = pg_prng_double(&chaos->prng);
+	alarm_set(chaos->clock, &chaos->alarm, chaos->begun_us + next->at_us);
+}
+
+/* The open session that an act befalls, NULL if there is none. */
+static Session *
+chaos_pick(Chaos *chaos, double pick)
+{
+	int			n = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &chaos->crowd)
+		n++;
+	n = (int) (pick * n);
+	dlist_foreach(iter, &chaos->crowd)
+		if (n-- == 0)
+			return dlist_container(Session, in_chaos, iter.cur);
+	return NULL;
+}
+
+/*
+ * The pid is what the server said at the login, and may be another's by now:
+ * only the server's own memory tells that it is still a session of that role.
+ */
+static bool
+session_terminate(const Session *session)
+{
+	int			pid = PQbackendPID(session->conn);
+	Oid			role = session->login->role;
+
+	return OidIsValid(role) && census_has_session(role, pid) && kill(pid, SIGTERM) == 0;
+}
+
+/*
+ * Ends a session.  Its owner is to learn that as soon as it shows, so no stall
+ * is in the way; and nothing else befalls it meanwhile.
+ */
+static bool
+chaos_doom(Chaos *chaos, Session *session, ChaosKind kind)
+{
+	if (session->pause.set)
+		session_go_on(session);
+	if (session->state != SESSION_OPEN)
+		return false;
+	if (kind == CHAOS_DROP)
+		session_drop(session);
+	else if (!session_terminate(session))
+		return false;
+	dlist_delete(&session->in_chaos);
+	dlist_push_tail(&chaos->doomed, &session->in_chaos);
+	chaos_count(chaos, session, kind);
+	return true;
+}
+
+/* One that is stalled already must hear before it can be stalled again. */
+static bool
+chaos_stall(Chaos *chaos, Session *session)
+{
+	if (session->pause.set)
+		return false;
+	session_stall(session, extent_us(chaos->next.extent, STALL_MIN_MS, STALL_MAX_MS));
+	chaos_count(chaos, session, CHAOS_STALL);
+	return true;
+}
+
+/* The next connect will be late; the act is done when that comes. */
+static bool
+chaos_delay(Chaos *chaos, ChaosAct *listed)
+{
+	if (chaos->delay_us == 0)
+	{
+		chaos->delay_us = extent_us(chaos->next.extent, DELAY_MIN_MS, DELAY_MAX_MS);
+		chaos->delay = listed;
+	}
+	return false;
+}
+
+static bool
+chaos_act(Chaos *chaos, ChaosAct *listed)
+{
+	const ChaosAct *act = &chaos->next;
+	Session    *session = chaos_pick(chaos, act->pick);
+
+	if (act->kind == CHAOS_DELAY)
+		return chaos_delay(chaos, listed);
+	if (session == NULL)
+		return false;
+	if (act->kind == CHAOS_STALL)
+		return chaos_stall(chaos, session);
+	return chaos_doom(chaos, session, act->kind);
+}
+
+/* The next act is due: it happens, if it may and can, and one more is drawn. */
+static void
+chaos_rung(Alarm *alarm)
+{
+	Chaos	   *chaos = alarm->owner;
+	ChaosAct   *next = &chaos->next;
+	ChaosAct   *listed = NULL;
+
+	chaos->drawn++;
+	if (chaos->nacts < CHAOS_ACTS_MAX)
+	{
+		listed = &chaos->acts[chaos->nacts++];
+		*listed = *next;
+	}
+	if ((chaos->kinds & (1 << next->kind)) == 0)
+		next->end = ACT_WITHHELD;
+	else
+		next->end = chaos_act(chaos, listed) ? ACT_DONE : ACT_MISSED;
+	if (listed != NULL)
+		listed->end = next->end;
+	chaos_draw(chaos);
+}
+
+/*
+ * Begins to disturb the sessions whose logins name this chaos, so many times a
+ * second on average; everything may happen.  The list of acts lives in the
+ * current memory context, which must outlive the loop.
+ */
+void
+chaos_begin(Chaos *chaos, AlarmClock *clock, double rate, int64 seed)
+{
+	Assert(rate > 0);
+	memset(chaos, 0, sizeof(*chaos));
+	dlist_init(&chaos->late);
+	dlist_init(&chaos->crowd);
+	dlist_init(&chaos->doomed);
+	chaos->acts = palloc(sizeof(ChaosAct) * CHAOS_ACTS_MAX);
+	chaos->rate = rate;
+	chaos->kinds = CHAOS_ALL;
+	chaos->alarm.ring = chaos_rung;
+	chaos->alarm.owner = chaos;
+	random_stream(&chaos->prng, seed, RANDOM_CHAOS);
+	chaos->clock = clock;
+	chaos->begun_us = loop_now_us();
+	chaos_draw(chaos);
+}
+
+static Session *
+first_stalled(Chaos *chaos)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &chaos->crowd)
+	{
+		Session    *session = dlist_container(Session, in_chaos, iter.cur);
+
+		if (session->pause.set)
+			return session;
+	}
+	return NULL;
+}
+
+/*
+ * From now on only acts of these kinds happen, a set of 1 << ChaosKind; stalls
+ * and delays of other kinds that are under way end now.
+ */
+void
+chaos_allow(Chaos *chaos, int kinds)
+{
+	Session    *session;
+
+	if (chaos->clock == NULL)
+		return;
+	chaos->kinds = kinds;
+	if ((kinds & (1 << CHAOS_DELAY)) == 0)
+	{
+		chaos->delay_us = 0;
+		while (!dlist_is_empty(&chaos->late))
+			session_go_on(dlist_head_element(Session, in_chaos, &chaos->late));
+	}
+	/* What a session hears then may end others, so each look begins anew. */
+	while ((kinds & (1 << CHAOS_STALL)) == 0 && (session = first_stalled(chaos)) != NULL)
+		session_go_on(session);
+}
+
+/* Nothing happens any more.  May be called twice, and without a begin. */
+void
+chaos_end(Chaos *chaos)
+{
+	chaos_allow(chaos, CHAOS_NONE);
+	if (chaos->clock != NULL)
+		alarm_unset(chaos->clock, &chaos->alarm);
+}
+
+/*
+ * From now on sessions that are opened with this login are disturbed, once the
+ * chaos has begun, and what is done to them is counted in "toll".  "role" is the
+ * one that it leads to on this server; with InvalidOid, elsewhere, none is
+ * terminated.
+ */
+void
+chaos_concern(Chaos *chaos, Login *login, Oid role, ChaosToll *toll)
+{
+	login->chaos = chaos;
+	login->role = role;
+	login->toll = toll;
+}
+
+/* Returns how many acts there were. */
+uint64
+toll_acts(const ChaosToll *toll)
+{
+	uint64		sum = 0;
+
+	for (int i = 0; i < CHAOS_KINDS; i++)
+		sum += toll->done[i];
+	return sum;
+}
+
+/* Returns how many sessions were ended. */
+uint64
+toll_ended(const ChaosToll *toll)
+{
+	return toll->done[CHAOS_TERMINATE] + toll->done[CHAOS_DROP];
+}
+
+/* Returns for how long, in ms, somebody may have had to wait for a session of these. */
+int
+toll_wait_ms(const ChaosToll *toll)
+{
+	return (toll->done[CHAOS_STALL] > 0 ? STALL_MAX_MS : 0) +
+		(toll->done[CHAOS_DELAY] > 0 ? DELAY_MAX_MS : 0);
+}
+
+/*
+ * A session is to connect.  If it is to be late, its alarm is set, for
+ * session_go_on(), and this returns true.
+ */
+bool
+chaos_delays(Session *session)
+{
+	Chaos	   *chaos = session->chaos;
+
+	if (chaos->clock == NULL || chaos->delay_us == 0)
+		return false;
+	alarm_set(chaos->clock, &session->pause, loop_now_us() + chaos->delay_us);
+	chaos->delay_us = 0;
+	chaos_count(chaos, session, CHAOS_DELAY);
+	if (chaos->delay != NULL)
+		chaos->delay->end = ACT_DONE;
+	dlist_push_tail(&chaos->late, &session->in_chaos);
+	session->exposed = true;
+	return true;
+}
+
+/* A session is open, and may be disturbed. */
+void
+chaos_join(Session *session)
+{
+	Chaos	   *chaos = session->chaos;
+
+	if (chaos->clock == NULL)
+		return;
+	dlist_push_tail(&chaos->crowd, &session->in_chaos);
+	session->exposed = true;
+}
+
+/* It is late no more, or is closed. */
+void
+chaos_leave(Session *session)
+{
+	if (!session->exposed)
+		return;
+	session->exposed = false;
+	dlist_delete(&session->in_chaos);
+	alarm_unset(session->chaos->clock, &session->pause);
+}

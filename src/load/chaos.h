@@ -1,0 +1,107 @@
+/*
+ * chaos.h
+ *		Seeded fault injection: disturbs the sessions of a run at random.
+ *
+ * A session learns of its chaos from the login that it is opened with.  Where
+ * there is none, all of it costs the test of one pointer.
+ */
+#ifndef POOL_EXHAUST_CHAOS_H
+#define POOL_EXHAUST_CHAOS_H
+
+#include "common/pg_prng.h"
+
+#include "alarm.h"
+#include "session.h"
+
+typedef enum ChaosKind
+{
+	CHAOS_TERMINATE,			/* the server is told to end the session */
+	CHAOS_DROP,					/* its socket is gone, without a goodbye */
+	CHAOS_STALL,				/* what the server says is read later */
+	CHAOS_DELAY					/* the next connect begins later */
+} ChaosKind;
+
+#define CHAOS_KINDS		(CHAOS_DELAY + 1)
+
+/* Sets of 1 << ChaosKind: what may happen for now. */
+#define CHAOS_NONE		0
+#define CHAOS_DELAYS	(1 << CHAOS_DELAY)
+#define CHAOS_GENTLE	(CHAOS_DELAYS | 1 << CHAOS_STALL)	/* nobody is ended */
+#define CHAOS_ALL		((1 << CHAOS_KINDS) - 1)
+
+#define STALL_MIN_MS	50
+#define STALL_MAX_MS	500
+#define DELAY_MIN_MS	10
+#define DELAY_MAX_MS	200
+
+/* Acts beyond these happen too, but are not listed. */
+#define CHAOS_ACTS_MAX	1000
+
+typedef enum ActEnd
+{
+	ACT_MISSED,					/* there was nobody whom it could befall */
+	ACT_WITHHELD,				/* its kind was not to happen then */
+	ACT_DONE
+} ActEnd;
+
+extern const char *const chaos_kind_names[CHAOS_KINDS];
+extern const char *const act_end_names[];
+
+/* What it has done to the sessions of one login, by kind of act. */
+typedef struct ChaosToll
+{
+	uint64		done[CHAOS_KINDS];
+} ChaosToll;
+
+/* Everything but its end is decided by the seed. */
+typedef struct ChaosAct
+{
+	uint64		at_us;			/* after the begin */
+	ChaosKind	kind;
+	double		pick;			/* which session: 0 is the oldest, nearly 1 the newest */
+	double		extent;			/* of a stall or a delay: 0 is the shortest */
+	ActEnd		end;
+} ChaosAct;
+
+typedef struct Chaos
+{
+	AlarmClock *clock;			/* NULL: there is no chaos */
+	double		rate;			/* acts a second */
+	pg_prng_state prng;
+	uint64		begun_us;
+	Alarm		alarm;			/* the next act is due */
+	ChaosAct	next;
+	int			kinds;			/* what may happen for now */
+	uint64		delay_us;		/* of the next connect, 0 = none */
+	ChaosAct   *delay;			/* the act that delays it, if that is listed */
+	dlist_head	late;			/* sessions whose connect is delayed */
+	dlist_head	crowd;			/* open sessions, in the order of opening */
+	dlist_head	doomed;			/* that it has ended, and whose owners do not know */
+	uint64		drawn;			/* acts so far */
+	ChaosToll	toll;			/* of all logins */
+	ChaosAct   *acts;			/* the first of them */
+	int			nacts;
+} Chaos;
+
+extern void chaos_begin(Chaos *chaos, AlarmClock *clock, double rate, int64 seed);
+extern void chaos_allow(Chaos *chaos, int kinds);
+extern void chaos_end(Chaos *chaos);
+extern void chaos_concern(Chaos *chaos, Login *login, Oid role, ChaosToll *toll);
+
+extern uint64 toll_acts(const ChaosToll *toll);
+extern uint64 toll_ended(const ChaosToll *toll);
+extern int	toll_wait_ms(const ChaosToll *toll);
+
+/* For sessions, those that have one. */
+extern bool chaos_delays(Session *session);
+extern void chaos_join(Session *session);
+extern void chaos_leave(Session *session);
+
+/* It has ended sessions whose owners have not noticed yet. */
+static inline bool
+chaos_unnoticed(const Chaos *chaos)
+{
+	return chaos->clock != NULL && !dlist_is_empty((dlist_head *) &chaos->doomed);
+}
+
+#endif							/* POOL_EXHAUST_CHAOS_H */
