@@ -101,16 +101,29 @@ session_handle_closed(uv_handle_t *handle)
 {
 	Session    *session = handle->data;
 
-	if (--session->closing > 0)
+	if (--session->closing > 0 || session->state != SESSION_CLOSING)
 		return;
 	session->state = SESSION_UNUSED;
 	session->events->unused(session);
 }
 
 /*
- * Closes the connection, if there is one, and gives the handles back.  The
- * descriptor must leave libuv's watch before libpq closes it.
+ * libuv forgets the socket.  It keeps its books by the number of the descriptor,
+ * so this must come before that can be somebody else's: before libpq closes it,
+ * or at once if libpq did so by itself.
  */
+static void
+session_unwatch(Session *session)
+{
+	if (!session->polled)
+		return;
+	session->polled = false;
+	uv_poll_stop(&session->poll);
+	uv_close((uv_handle_t *) &session->poll, session_handle_closed);
+	session->closing++;
+}
+
+/* Closes the connection, if there is one, and gives the handles back. */
 void
 session_close(Session *session)
 {
@@ -119,12 +132,7 @@ session_close(Session *session)
 	session->state = SESSION_CLOSING;
 	if (session->chaos != NULL)
 		chaos_leave(session);
-	if (session->poll.data != NULL)
-	{
-		uv_poll_stop(&session->poll);
-		uv_close((uv_handle_t *) &session->poll, session_handle_closed);
-		session->closing++;
-	}
+	session_unwatch(session);
 	uv_close((uv_handle_t *) &session->timer, session_handle_closed);
 	session->closing++;
 	PQclear(session->result);
@@ -158,7 +166,7 @@ session_watch(Session *session, int events)
 {
 	if (session->pause.set)
 		events &= ~UV_READABLE;
-	if (session->watched == events)
+	if (session->watched == events || !session->polled)
 		return;
 	session->watched = events;
 	if (events == 0)
@@ -170,6 +178,7 @@ session_watch(Session *session, int events)
 static void
 session_lost(Session *session)
 {
+	session_unwatch(session);
 	uv_timer_stop(&session->timer);
 	session->done = NULL;
 	session->events->lost(session);
@@ -179,6 +188,14 @@ static void
 session_lost_in_time(uv_timer_t *timer)
 {
 	session_lost(timer->data);
+}
+
+/* libpq has given the connection up: events->lost comes from the loop. */
+static void
+session_given_up(Session *session)
+{
+	session_unwatch(session);
+	uv_timer_start(&session->timer, session_lost_in_time, 0, 0);
 }
 
 /* The first error stands for the query, or else its last result. */
@@ -224,6 +241,8 @@ session_answer(Session *session)
 	session_tell_begin(session);
 	if (uv_is_active((uv_handle_t *) &session->timer))
 		uv_timer_stop(&session->timer);
+	if (PQstatus(session->conn) != CONNECTION_OK)
+		session_given_up(session);
 	done = session->done;
 	session->result = NULL;
 	session->done = NULL;
@@ -289,7 +308,7 @@ session_flush(Session *session)
 	int			rc = PQflush(session->conn);
 
 	if (rc < 0)
-		uv_timer_start(&session->timer, session_lost_in_time, 0, 0);
+		session_given_up(session);
 	else
 		session_watch(session, rc == 0 ? UV_READABLE : UV_READABLE | UV_WRITABLE);
 }
@@ -308,7 +327,7 @@ session_query(Session *session, const char *sql, int timeout_ms, QueryDone done,
 	session->done_arg = arg;
 	if (PQsendQuery(session->conn, sql) == 0)
 	{
-		uv_timer_start(&session->timer, session_lost_in_time, 0, 0);
+		session_given_up(session);
 		return;
 	}
 	if (timeout_ms > 0)
@@ -368,12 +387,7 @@ session_finish(Session *session, ConnectResult *result)
 		session_watch(session, UV_READABLE);
 	}
 	else
-	{
-		/* libpq may have closed the descriptor; nobody has reused it yet. */
-		if (session->poll.data != NULL)
-			uv_poll_stop(&session->poll);
-		session_close(session);
-	}
+		session_close(session); /* libpq may have closed the descriptor; nobody has reused it yet */
 	session->events->connected(session, result);
 }
 
@@ -497,6 +511,7 @@ session_begin(Session *session)
 		return;
 	}
 	session->poll.data = session;
+	session->polled = true;
 	session_watch(session, polling == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE);
 }
 
@@ -557,7 +572,7 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->watched = 0;
 	session->done = NULL;
 	session->result = NULL;
-	session->poll.data = NULL;
+	session->polled = false;
 	session->stalls = login->stalls;
 	session->begins = false;
 	session->login = login;

@@ -107,7 +107,8 @@ struct Session
 {
 	SessionState state;
 	int			closing;		/* handles still to be let go of */
-	int			watched;		/* what libuv watches the socket for */
+	bool		polled;			/* libuv knows the socket ... */
+	int			watched;		/* ... and watches it for this */
 	PGconn	   *conn;
 	bool		stalls;			/* its login is to */
 	bool		begins;			/* its query has said so, and nobody was told yet */
