@@ -176,6 +176,17 @@ leaks_ended(const Recovery *recovery)
 	return n == actors_count(recovery, true);
 }
 
+/* How many of those who waited for the lock have not got it, or were ended? */
+static int
+actors_stuck(const Recovery *recovery)
+{
+	int			n = 0;
+
+	for (int i = 0; i < recovery->nleaks; i++)
+		n += recovery->leaks[i].gives_back && (!recovery->leaks[i].done || recovery->leaks[i].lost);
+	return n;
+}
+
 static double
 since_ms(uint64 begun_us, uint64 at_us)
 {
@@ -210,16 +221,14 @@ heal(Recovery *recovery)
 	uint64		since = heals_now();
 	uint64		begun_us;
 	int			acts;
-	int			stuck = 0;
 	char	   *strategies;
 
 	recovery_begin(recovery, "heal");
 	begun_us = loop_now_us();
 	run_heal(run, STRATEGIES_NEEDED);
-	wait_until(run, recovered(recovery) & leaks_ended(recovery), run->plan.options.recovery_limit_ms);
+	wait_until(run, recovered(recovery) & leaks_ended(recovery) & (actors_stuck(recovery) == 0),
+			   run->plan.options.recovery_limit_ms);
 	strategies = heals_text(roles, nroles, since, &acts);
-	for (int i = 0; i < recovery->nleaks; i++)
-		stuck += recovery->leaks[i].gives_back && (!recovery->leaks[i].done || recovery->leaks[i].lost);
 	phase_end(run);
 	phase_note(run, "%d ended: %s; first success %s, healthy %s", acts, acts > 0 ? strategies : "-",
 			   since_text(begun_us, recovery->first_us), since_text(begun_us, recovery->healthy_us));
@@ -231,7 +240,7 @@ heal(Recovery *recovery)
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
 	check_text(run, "strategies in their order", strategies_text(STRATEGIES_NEEDED), strategies,
 			   "see pool_exhaust.heal_strategies and pool_exhaust.heal_exclude_roles");
-	check_count(run, "stuck sessions that did not go on", 0, stuck,
+	check_count(run, "stuck sessions that did not go on", 0, actors_stuck(recovery),
 				"a session that waited for a lock was ended, or still waits");
 }
 
@@ -303,7 +312,8 @@ vanish(Recovery *recovery)
 		vanishing[i] = (Actor) {.sql = sql, .lasts = true};
 		actor_open(run, &run->services[0], &vanishing[i]);
 	}
-	wait_until(run, actors_at_work(vanishing, VANISHING) || actor_failed(vanishing, VANISHING), SETTLE_TIMEOUT_MS);
+	wait_until(run, (actors_at_work(vanishing, VANISHING) && run->pool->stats.opening == 0) ||
+			   actor_failed(vanishing, VANISHING), SETTLE_TIMEOUT_MS);
 	if (actor_failed(vanishing, VANISHING))
 		run_end(run, VERDICT_INVALID, "the sessions of the clients that are to vanish could not be opened");
 	for (int i = 0; i < VANISHING; i++)
