@@ -228,7 +228,7 @@ runner_server_pool(Run *run, const RunService *service)
 	return pool_open_server(&config);
 }
 
-/* An application-style pool.  A grant that is too slow is so by a tenth. */
+/* An application-style pool.  A grant that is too slow is so by a tenth, and whatever chaos excuses. */
 static Pool *
 runner_embedded_pool(Run *run, const RunService *service)
 {
@@ -246,7 +246,7 @@ runner_embedded_pool(Run *run, const RunService *service)
 		.max_lifetime_ms = options->max_lifetime_ms,
 		.connect_timeout_ms = options->connect_timeout_ms,
 		.fault = (Fault) options->fault,
-		.slow_grant_ms = Max(options->latency_limit_ms, options->response_limit_ms) * 11 / 10,
+		.slow_grant_ms = Max(options->latency_limit_ms, options->response_limit_ms) * 11 / 10 + run_chaos_ms(run),
 	};
 
 	return pool_open_embedded(&config);

@@ -168,7 +168,8 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 				"the pool and its clients disagree on how many requests were refused");
 	check_chaos(run, "operations that failed", tally->failing, toll_ended(&run->services[0].toll), tally->failed,
 				"other operations failed than were meant to: the server log says why");
-	check_count(run, "requests that failed", 0, tally->unserved, failure_text(run->pool));
+	check_chaos(run, "requests that failed", 0, run->services[0].toll.done[CHAOS_DELAY], tally->unserved,
+				failure_text(run->pool));
 	check_all_ended(run, "requests without an end", tally);
 	check_near(run, "connections in use on average", little,
 			   Max(little * run->plan.options.tolerance_percent / 100, LEAST_TOLERANCE), in_use, "",

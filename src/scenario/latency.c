@@ -125,6 +125,7 @@ level(Run *run, int percent)
 {
 	const Options *options = &run->plan.options;
 	RunService *service = &run->services[0];
+	uint64		acts = toll_acts(&service->toll);
 	double		share = level_share(run_capacity(run), percent);
 	int			clients = (int) rint(share * run_capacity(run));
 	Tally	   *tally = palloc0(sizeof(Tally));
@@ -158,7 +159,7 @@ level(Run *run, int percent)
 
 	if (percent <= options->latency_limit_percent)
 	{
-		check_chaos(run, psprintf("sent away at %d %%", percent), 0, toll_acts(&service->toll), tally_sent_away(tally),
+		check_chaos(run, psprintf("sent away at %d %%", percent), 0, toll_acts(&service->toll) - acts, tally_sent_away(tally),
 					"a pool that is not full sends clients away: see pool_exhaust_samples");
 		check_at_most(run, psprintf("p99 at %d %%", percent), options->latency_limit_ms + toll_wait_ms(&service->toll),
 					  histogram_ms(&tally->wait, 0.99), "ms",

@@ -105,6 +105,7 @@ line_up(Run *run)
 {
 	const Options *options = &run->plan.options;
 	int64		n = options->long_operations + options->quick_operations;
+	const ChaosToll *toll = &run->services[0].toll;
 	Line	   *line = palloc0(sizeof(Line));
 	Tally	   *tally;
 
@@ -138,7 +139,7 @@ line_up(Run *run)
 	check_all_ended(run, "requests without an end", tally);
 	check_count(run, "refused at once", expected_refusals(run, n, run_capacity(run)), tally->refused,
 				"see option max_waiting, and pool_exhaust_refused_services for logins that the server refused");
-	check_chaos(run, "operations that failed", 0, toll_ended(&run->services[0].toll), tally->failed + tally->unserved,
+	check_chaos(run, "operations that failed", 0, toll_ended(toll) + toll->done[CHAOS_DELAY], tally->failed + tally->unserved,
 				failure_text(run->pool));
 	return tally;
 }
