@@ -80,6 +80,7 @@ SELECT count(*) FROM pool_exhaust_runs WHERE target = 'pool_exhaust_test_bouncer
 	AND reason LIKE 'could not log in to pool_exhaust_test_bouncer: %';
 -- No secret in the results
 SELECT count(*) FROM pool_exhaust_runs r WHERE r::text LIKE '%secret%';
+DELETE FROM pool_exhaust_runs WHERE target = 'pool_exhaust_test_bouncer';
 DROP SERVER pool_exhaust_test_bouncer, pool_exhaust_test_postgres, pool_exhaust_test_http CASCADE;
 DROP OWNED BY pool_exhaust_test_user;
 DROP ROLE pool_exhaust_test_user;
