@@ -264,8 +264,6 @@ runner_open_service(Run *run, int place, int n)
 	}
 	service->login = palloc0(sizeof(Login));
 	identity_create(run, place, n);
-	if (run->plan.options.chaos > 0)
-		chaos_concern(&run->chaos, service->login, service->role, &service->toll);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	run->slot->roles[n] = service->role;
 	LWLockRelease(shared->lock);
@@ -311,7 +309,13 @@ runner_open(Run *run, int place)
 	}
 	run->nservices = Max(run->scenario->services, 1);
 	for (int i = 0; i < run->nservices; i++)
+	{
+		RunService *service = &run->services[i];
+
 		runner_open_service(run, place, i);
+		if (run->plan.options.chaos > 0)
+			chaos_concern(&run->chaos, service->login, service->role, &service->toll);
+	}
 	workload_try(run);
 	runner_open_pools(run);
 }

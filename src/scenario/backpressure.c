@@ -119,7 +119,7 @@ serve(Backpressure *bp)
 		.fault = (Fault) options->fault,
 	});
 	bp->own = true;
-	bp->response_limit_ms = (int) (options->pool_timeout_ms + options->tolerance_ms);
+	bp->response_limit_ms = (int) (options->pool_timeout_ms + options->tolerance_ms) + run_chaos_ms(run);
 	bp->target = (HttpTarget) {
 		.url = reference_api_url(run->api),
 		.path = API_WORK,
@@ -353,6 +353,7 @@ backpressure_play(Run *run)
 
 	bp->run = run;
 	bp->response_limit_ms = (int) run->plan.options.response_limit_ms;
+	run_disturb(run, CHAOS_GENTLE); /* what is held stays so, and who asks is answered */
 	if (run->plan.target == TARGET_HTTP)
 		bp->target = run->endpoint->http;
 	else
