@@ -136,7 +136,8 @@ my %options = (
 	latency => { levels => [50], level_ms => 500, latency_limit_ms => 400, tolerance_percent => 30 },
 	accuracy => { levels => [ 0, 150 ], churn_ms => 800, failing_percent => 20, pool_timeout_ms => 5000 },
 	leak => { tolerance_ms => 3000 },
-	recovery => { leak_threshold_ms => 300 });
+	recovery => { leak_threshold_ms => 300 },
+	backpressure => { clients => 16, tolerance_ms => 3000 });
 my %faults = (
 	saturation => [ 'keep_slot', 'held connections' ],
 	queue => [ 'lifo', 'granted out of turn' ],
@@ -145,24 +146,28 @@ my %faults = (
 	latency => [ 'slow_grant', 'p99 at 50 %' ],
 	accuracy => [ 'leak_on_error', 'in use after the churn' ],
 	leak => [ 'leak_on_error', 'connections not given back' ],
-	recovery => [ 'never_heal', 'sessions that the healer ended' ]);
+	recovery => [ 'never_heal', 'sessions that the healer ended' ],
+	backpressure => [ 'http_no_retry_after', 'refusals without Retry-After' ]);
 my @seeds = (1 .. 3);
-my @lanes;
-foreach my $scenario (sort keys %options)
+
+# All runs of a scenario, one after the other; one with a fault comes last.
+sub begin
 {
+	my ($scenario) = @_;
 	my $target = $scenario eq 'saturation' ? 'role' : 'pool';
 	my @runs = map { { chaos => 10, seed => $_, %{ $options{$scenario} } } } $scenario eq 'leak' ? @seeds[ 0, 1 ] : @seeds;
-	my $lane = { scenario => $scenario, client => client($node) };
+	my $client = client($node);
 
 	push @runs, { %{ $runs[0] }, fault => $faults{$scenario}[0], $scenario eq 'recovery' ? (recovery_limit_ms => 3000) : () };
-	$lane->{client}->send(
+	$client->send(
 		join ';', 'SET pool_exhaust.progress = off',
 		map { "SELECT pool_exhaust_run('$scenario', '$target', '" . $json->encode($_) . "', 'json')" } @runs);
-	push @lanes, $lane;
+	return $client;
 }
-foreach my $lane (@lanes)
+
+sub end
 {
-	my ($scenario, $client) = @{$lane}{qw(scenario client)};
+	my ($scenario, $client) = @_;
 	my $result = $client->result // die $client->message;
 	my @reports = map { $json->decode($_) } grep { length } split /\n/, $result;
 	my $faulty = pop @reports;
@@ -180,6 +185,14 @@ foreach my $lane (@lanes)
 	like($faulty->{reason}, qr/\Q$claim\E/, "$scenario with $fault: for its reason")
 	  or diag $watcher->query("SELECT pool_exhaust_report($faulty->{run_id})");
 	$client->close;
+}
+
+# No more than eight runs fit side by side.
+foreach my $scenarios ([qw(leak recovery degradation isolation latency)], [qw(saturation queue accuracy backpressure)])
+{
+	my %clients = map { $_ => begin($_) } @$scenarios;
+
+	end($_, $clients{$_}) foreach @$scenarios;
 }
 
 # ---------- Not of holds ----------
