@@ -89,7 +89,7 @@ END $$;
 -- Targets: these aim at a pool of their own, and at nothing else
 SELECT refusal(name, '{}', target)
 FROM pool_exhaust_scenarios, unnest(ARRAY['server', 'role']) AS target
-WHERE name <> 'saturation' ORDER BY name COLLATE "C", target;
+WHERE default_target = 'pool' ORDER BY name COLLATE "C", target;
 
 -- Options that another scenario has
 SELECT refusal(scenario, jsonb_build_object(option, 1))

@@ -19,6 +19,7 @@ typedef enum TargetKind
 	TARGET_SERVER,
 	TARGET_ROLE,
 	TARGET_POOL,				/* an application-style pool of the run's own */
+	TARGET_EACH,				/* of several scenarios, each one's own default */
 
 	/* Foreign servers, by their option "kind". */
 	TARGET_POSTGRES,			/* an endpoint that speaks the protocol */
@@ -243,7 +244,10 @@ typedef struct RunPlan
 	TargetKind	target;
 	char		target_name[NAMEDATALEN];	/* as it was asked for, and reports call it */
 	Oid			server;			/* a foreign one ... */
-	Oid			user;			/* ... to be used with the mapping of that user */
+	Oid			user;			/* ... to be used with the mapping of that user, who asked */
+	Oid			owner;			/* and the session user then */
+	uint64		parent;			/* ticket of the run that this one is a part of; 0 = none */
+	int			needed;			/* connections to this server that it is going to hold */
 	int			held_max;		/* connections it may hold; 0 = no limit */
 	Options		options;
 } RunPlan;

@@ -237,7 +237,8 @@ typedef enum StopCause
 	STOP_CALLER_CANCELED,
 	STOP_CALLER_LOST,
 	STOP_RELEASED,				/* pool_exhaust_release() */
-	STOP_OWNER_ENDED			/* the session that asked for a hold */
+	STOP_OWNER_ENDED,			/* the session that asked for a hold */
+	STOP_PARENT_ENDED			/* the run that it is a part of */
 } StopCause;
 
 /* An application-style pool of a run, as its runner last published it. */

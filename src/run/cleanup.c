@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 
 #include "aim.h"
+#include "child.h"
 #include "cleanup.h"
 #include "extension.h"
 #include "identity.h"
@@ -173,12 +174,14 @@ clean_up(Run *run)
 {
 	volatile int left = 0;
 	volatile int stalled = 0;
+	volatile int children = 0;
 
 	PG_TRY();
 	{
 		chaos_end(&run->chaos);
 		run_tell_chaos(run);
 		phase(run, "clean up");
+		children = children_end(run);
 		close_sessions(run, &stalled);
 		left = sessions_left(run, NULL, 0);
 		if (left > 0)
@@ -201,6 +204,8 @@ clean_up(Run *run)
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d stalled logins of the hold are still there: pool_exhaust_slots counts them",
 					 stalled);
+		else if (children > 0)
+			snprintf(run->reason, sizeof(run->reason), "%d runs that it has started are still under way", children);
 		if (run->pool != NULL)
 			check_count(run, "sessions left at the end", 0, left,
 						"end them with pg_terminate_backend: the reason above has their pids");
@@ -217,6 +222,6 @@ clean_up(Run *run)
 				 roles_text(run));
 	}
 	PG_END_TRY();
-	if (left > 0 || stalled > 0)
+	if (left > 0 || stalled > 0 || children > 0)
 		run->verdict = VERDICT_FAIL;
 }

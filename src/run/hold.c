@@ -208,6 +208,7 @@ plan_from_args(FunctionCallInfo fcinfo, bool leaks, RunPlan *plan)
 	HoldPlan   *hold = &plan->hold;
 
 	memset(plan, 0, sizeof(*plan));
+	plan->owner = GetSessionUserId();
 	strlcpy(plan->scenario, scenario_hold.name, NAMEDATALEN);
 	hold->leaked = leaks;
 	hold->state = kind_arg(fcinfo, kind, leaks);

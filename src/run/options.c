@@ -128,15 +128,34 @@ scenario_subject(const Scenario *scenario)
 	return scenario->bare ? psprintf("a %s", scenario->name) : psprintf("scenario \"%s\"", scenario->name);
 }
 
-/* From the end of a scenario's own options to the common ones, then to NULL. */
+/* Is it one of the scenario's own, or has the scenario a default of its own for it? */
+static bool
+option_is_own(const Scenario *scenario, const char *name)
+{
+	for (const OptionDefault *option = scenario->options; option->name != NULL; option++)
+		if (strcmp(option->name, name) == 0)
+			return true;
+	return false;
+}
+
+static bool
+option_is_common(const OptionDefault *option)
+{
+	return option >= common_options && option < common_options + lengthof(common_options);
+}
+
+/*
+ * From the end of a scenario's own options to the common ones, but for those
+ * that it has itself, then to NULL.
+ */
 static const OptionDefault *
 option_next(const Scenario *scenario, const OptionDefault *option)
 {
-	if (option->name != NULL)
-		return option;
-	if (scenario->bare || option == &common_options[lengthof(common_options) - 1])
-		return NULL;
-	return common_options;
+	if (option->name == NULL && !scenario->bare && !option_is_common(option))
+		option = common_options;
+	while (option->name != NULL && option_is_common(option) && option_is_own(scenario, option->name))
+		option++;
+	return option->name != NULL ? option : NULL;
 }
 
 #define foreach_option(option, scenario) \
@@ -279,6 +298,38 @@ options_json(const Scenario *scenario, const Options *options)
 		spec->type->write(spec, option_field(options, spec), &json);
 	}
 	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+/*
+ * Returns the text of a JSON object, palloc'd, with the options that another
+ * scenario is to be given beside this one: those that are not as they would be by
+ * themselves, if it has them.  The time is for this one alone.
+ */
+char *
+options_given(const Scenario *scenario, const Options *options, const Scenario *other)
+{
+	Options		defaults;
+	StringInfoData json;
+
+	options_reset(&defaults, scenario, (Profile) options->profile);
+	defaults.profile = PROFILE_QUICK;
+	initStringInfo(&json);
+	foreach_option(option, scenario)
+	{
+		const OptionSpec *spec = spec_of(option->name);
+		StringInfoData value;
+		StringInfoData unset;
+
+		initStringInfo(&value);
+		initStringInfo(&unset);
+		spec->type->write(spec, option_field(options, spec), &value);
+		spec->type->write(spec, option_field(&defaults, spec), &unset);
+		if (strcmp(value.data, unset.data) != 0 && strcmp(spec->name, "timeout_ms") != 0 &&
+			(option_is_own(other, spec->name) || option_is_common(option)))
+			appendStringInfo(&json, "%s\"%s\": %s", json.len > 0 ? ", " : "{", spec->name, value.data);
+	}
+	appendStringInfoString(&json, json.len > 0 ? "}" : "{}");
 	return json.data;
 }
 

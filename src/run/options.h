@@ -14,6 +14,7 @@ extern char *scenario_subject(const Scenario *scenario);
 extern void options_parse(Jsonb *jsonb, const Scenario *scenario, TargetKind target,
 						  Options *options);
 extern char *options_json(const Scenario *scenario, const Options *options);
+extern char *options_given(const Scenario *scenario, const Options *options, const Scenario *other);
 extern char *options_describe(const Scenario *scenario);
 
 #endif							/* POOL_EXHAUST_OPTIONS_H */

@@ -44,6 +44,8 @@ place_is_busy(const RunSlot *slot)
 static bool
 plans_collide(const RunPlan *a, const RunPlan *b)
 {
+	if (!scenario_has_pools(scenario_find(a->scenario)) || !scenario_has_pools(scenario_find(b->scenario)))
+		return false;			/* it holds nothing itself */
 	if (target_is_foreign(a->target) || target_is_foreign(b->target))
 		return a->server == b->server;
 	return a->target == TARGET_SERVER || b->target == TARGET_SERVER;
@@ -103,7 +105,7 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 	slot->ticket = ++shared->tickets;
 	slot->claimed = true;
 	slot->database = MyDatabaseId;
-	slot->owner = GetSessionUserId();
+	slot->owner = plan->owner;
 	slot->plan = *plan;
 	slot->hold_id = plan_is_hold(plan) ? ++shared->holds : 0;
 	slot->runner_pid = 0;
@@ -209,6 +211,29 @@ place_look(const Claim *claim, RunView *view, uint64 *lines_seen, char *line)
 	}
 	LWLockRelease(shared->lock);
 	return more;
+}
+
+/* Returns what there is to know of the run at this moment. */
+RunView
+place_view(const Claim *claim)
+{
+	RunView		view = {RUN_FREE};
+
+	(void) place_look(claim, &view, NULL, NULL);
+	return view;
+}
+
+/* Is the run under way that this ticket was given to? */
+bool
+place_ticket_is_busy(uint64 ticket)
+{
+	bool		found = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX && !found; i++)
+		found = shared->runs[i].ticket == ticket && place_is_busy(&shared->runs[i]);
+	LWLockRelease(shared->lock);
+	return found;
 }
 
 static void

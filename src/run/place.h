@@ -31,6 +31,8 @@ extern Claim place_claim(const RunPlan *plan);
 extern void place_release(const Claim *claim);
 extern bool place_free(const Claim *claim);
 extern RunView place_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay);
+extern RunView place_view(const Claim *claim);
+extern bool place_ticket_is_busy(uint64 ticket);
 extern void place_stop(const Claim *claim, StopCause cause);
 extern void place_abandon(int code, Datum claim);
 extern bool place_is_busy(const RunSlot *slot);

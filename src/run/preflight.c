@@ -122,14 +122,17 @@ static int
 connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *census)
 {
 	const Options *options = &plan->options;
-	int			pools = scenario->pools > 0 ? scenario->pools : Max(scenario->services, 1);
+	int			pools = scenario->pools > 0 ? scenario->pools : scenario_services(scenario);
 	int			others = scenario->spare_sessions +
 		(scenario->grows ? leak_growth_min(MaxConnections) : 0);
 	int			needed = 0;
 	char	   *asked = NULL;
 
+	if (!scenario_has_pools(scenario))
+		return 0;				/* those that it starts see to it */
 	switch (plan->target)
 	{
+		case TARGET_EACH:
 		case TARGET_POSTGRES:
 		case TARGET_PGBOUNCER:
 		case TARGET_HTTP:
@@ -137,8 +140,8 @@ connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *
 		case TARGET_SERVER:
 			return Max(census->capacity - census->in_use, 0);
 		case TARGET_ROLE:
-			needed = (int) options->role_limit;
-			asked = psprintf("option \"role_limit\" is %d", needed);
+			needed = (int) options->role_limit + others;
+			asked = psprintf("option \"role_limit\" is " INT64_FORMAT, options->role_limit);
 			break;
 		case TARGET_POOL:
 			needed = pools * (int) (options->pool_size + options->max_overflow) + others;
@@ -199,7 +202,7 @@ hold_roles(Oid *roles)
 static void
 require_no_bystanders(const RunPlan *plan)
 {
-	Oid			ours[1 + RUNS_MAX] = {GetSessionUserId()};
+	Oid			ours[1 + RUNS_MAX] = {plan->owner};
 	Oid			somebody;
 	int			n;
 
@@ -247,7 +250,7 @@ require_foreign(const RunPlan *plan, const Scenario *scenario)
 
 /*
  * ERROR, with the numbers, if this plan cannot be carried out here and now.
- * Brings timeout_ms down to pool_exhaust.max_run_time, and sets held_max.
+ * Brings timeout_ms down to pool_exhaust.max_run_time, and sets held_max and needed.
  */
 void
 preflight_plan(RunPlan *plan)
@@ -267,8 +270,10 @@ preflight_plan(RunPlan *plan)
 	require_workload(&plan->options);
 	require_cap("run", limiting_options[plan->target], needed);
 	plan->held_max = max_connections_per_run;
+	plan->needed = needed;
 	require_descriptors("run", needed + (int) plan->options.handshakes);
-	require_no_bystanders(plan);
+	if (scenario_has_pools(scenario))
+		require_no_bystanders(plan);
 }
 
 /* "5 connections", or "5 connections and 2 beside them"; palloc'd. */

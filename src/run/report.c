@@ -211,6 +211,8 @@ text_checks(Reader *reader, ReturnSetInfo *rsinfo, int64 run_id)
 		}
 		else if (strcmp(outcome, "skip") == 0)
 			put_format(rsinfo, "skip  %-*s %s", NAME_WIDTH, spi_text(i, 2), detail);
+		else if (detail[0] != '\0')
+			put_format(rsinfo, "ok    %-*s %s   %s", NAME_WIDTH, spi_text(i, 2), observed, detail);
 		else if (strcmp(expected, observed) != 0)
 			put_format(rsinfo, "ok    %-*s %s   (%s)", NAME_WIDTH, spi_text(i, 2), observed, expected);
 		else if (strlen(expected) > SAME_WIDTH)

@@ -108,6 +108,8 @@ plan_from_args(FunctionCallInfo fcinfo, RunPlan *plan)
 	const Scenario *scenario;
 
 	memset(plan, 0, sizeof(*plan));
+	plan->user = GetUserId();
+	plan->owner = GetSessionUserId();
 	scenario = scenario_arg(fcinfo, 0);
 	strlcpy(plan->scenario, scenario->name, NAMEDATALEN);
 	if (PG_ARGISNULL(1))

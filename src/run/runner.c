@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "aim.h"
+#include "child.h"
 #include "cleanup.h"
 #include "extension.h"
 #include "hold.h"
@@ -37,6 +38,7 @@
 #include "observe/census.h"
 #include "load/endpoint.h"
 #include "observe/refusal.h"
+#include "place.h"
 #include "results.h"
 #include "run_pool.h"
 #include "runner.h"
@@ -86,6 +88,7 @@ runner_exit(int code, Datum arg)
 
 	LWLockReleaseAll();
 	LockReleaseAll(DEFAULT_LOCKMETHOD, true);	/* the session lock on the extension */
+	children_forget(the_run);
 	if (!published)
 		runner_publish(slot, VERDICT_ABORTED, ERRCODE_INTERNAL_ERROR,
 					   "the runner ended early; the server log says why");
@@ -135,6 +138,8 @@ runner_look_out(Run *run)
 	}
 	if (plan_is_hold(&run->plan) && !hold_owner_is_there(&run->plan.hold))
 		return "the session that asked for the hold has ended";
+	if (run->plan.parent != 0 && !place_ticket_is_busy(run->plan.parent))
+		return PARENT_ENDED;
 	if (LockHasWaiters(&extension_lock, AccessShareLock, true))
 		return "the extension is being altered or dropped";
 	return NULL;
@@ -168,6 +173,7 @@ runner_make_run(RunSlot *slot)
 	run->plan = slot->plan;
 	run->scenario = plan_is_hold(&run->plan) ? &scenario_hold : scenario_find(run->plan.scenario);
 	run->look_out = runner_look_out;
+	run->child_runs = &child_runs;
 	run->started_us = loop_now_us();
 	run->deadline_us = run->started_us + run->plan.options.timeout_ms * 1000;
 	run->refused_before = refusal_count_slots();
@@ -277,14 +283,14 @@ runner_open_pools(Run *run)
 {
 	const Options *options = &run->plan.options;
 
-	if (run->plan.target == TARGET_POOL)
+	if (run->plan.target == TARGET_POOL || run->scenario->embedded != 0)
 		runner_raise_descriptors((options->pool_size + options->max_overflow) * run->nservices);
 	for (int i = 0; i < run->nservices; i++)
 	{
 		RunService *service = &run->services[i];
 
 		service->pool = !run_is_local(run) ? aim_pool(run, service)
-			: run->plan.target == TARGET_POOL
+			: run->plan.target == TARGET_POOL || (run->scenario->embedded & (1 << i))
 			? runner_embedded_pool(run, service) : runner_server_pool(run, service);
 		releases_begin(&service->releases, loop_now_us());
 		strlcpy(service->published.kind, service->pool->driver->kind, sizeof(service->published.kind));
@@ -302,12 +308,12 @@ runner_open(Run *run, int place)
 {
 	loop_open(&run->loop, "PoolExhaustRunner");
 	alarm_clock_open(&run->clock, &run->loop);
-	if (run->plan.target == TARGET_HTTP)
+	if (run->plan.target == TARGET_HTTP && scenario_has_pools(run->scenario))
 	{
 		aim_open_service(run);
 		return;
 	}
-	run->nservices = Max(run->scenario->services, 1);
+	run->nservices = scenario_services(run->scenario);
 	for (int i = 0; i < run->nservices; i++)
 	{
 		RunService *service = &run->services[i];

@@ -14,6 +14,7 @@ const char *const target_names[TARGET_KINDS] = {
 	[TARGET_SERVER] = "server",
 	[TARGET_ROLE] = "role",
 	[TARGET_POOL] = "pool",
+	[TARGET_EACH] = "each",
 	[TARGET_POSTGRES] = "postgres",
 	[TARGET_PGBOUNCER] = "pgbouncer",
 	[TARGET_HTTP] = "http",
@@ -50,6 +51,7 @@ target_set(RunPlan *plan, TargetKind kind)
 	strlcpy(plan->target_name, target_names[kind], NAMEDATALEN);
 }
 
+/* Sets the target that the scenario aims at when it is not told. */
 void
 target_default(const Scenario *scenario, RunPlan *plan)
 {

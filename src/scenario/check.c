@@ -100,6 +100,14 @@ check_text(Run *run, const char *name, const char *expected, const char *observe
 			  expected, observed, "", detail);
 }
 
+/* Another run came to the verdict that it was to come to; "detail" is told either way. */
+void
+check_verdict(Run *run, const char *name, Verdict expected, Verdict observed, const char *detail)
+{
+	check_text(run, name, verdict_names[expected], verdict_names[observed], detail);
+	run->checks[run->nchecks - 1].detail = MemoryContextStrdup(run->context, detail);
+}
+
 /* The claim could not be tried, and that is no failure; "why" is the reason. */
 void
 check_skip(Run *run, const char *name, const char *why)

@@ -38,6 +38,7 @@ const Scenario *const scenarios[] = {
 	&scenario_recovery,
 	&scenario_latency,
 	&scenario_accuracy,
+	&scenario_all,
 };
 
 const int	nscenarios = lengthof(scenarios);
@@ -325,6 +326,7 @@ why_end(Run *run)
 		[STOP_CALLER_LOST] = "the session that asked for the run has ended",
 		[STOP_RELEASED] = "released by pool_exhaust_release()",
 		[STOP_OWNER_ENDED] = "the session that asked for the hold has ended",
+		[STOP_PARENT_ENDED] = PARENT_ENDED,
 	};
 	uint32		stop = pg_atomic_read_u32(&run->slot->stop);
 	uint64		now_us = loop_now_us();

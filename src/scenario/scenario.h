@@ -78,6 +78,9 @@ typedef struct RunService
 	double		in_use_s;		/* connection seconds, by what was published */
 } RunService;
 
+/* Why a run that another one has started ends with that. */
+#define PARENT_ENDED	"the run that it is a part of has ended"
+
 #define LOOSE_MAX	24
 #define PHASES_MAX	32
 #define CHECKS_MAX	128
@@ -111,6 +114,11 @@ typedef struct Run
 
 	const int  *done;			/* of the phase, for pool_exhaust_progress */
 
+	/* Runs that this one has started; see children.h. */
+	const struct ChildRuns *child_runs;
+	struct Child *children;
+	int			nchildren;
+
 	/* The runner's own look-out, called now and then: why to end the story, or NULL. */
 	const char *(*look_out) (struct Run *run);
 	uint64		look_out_us;	/* when it is due again */
@@ -134,6 +142,9 @@ typedef struct Run
 	{"max_waiting"}, {"idle_order", {IDLE_LIFO}}, {"max_lifetime_ms"}, \
 	{"connect_timeout_ms", {5000, 5000, 5000}}, {"workload"}
 
+/* Scenario.services of one that is made of others. */
+#define SERVICES_NONE	(-1)
+
 /* What there is to run.  Each scenario is defined in the file that tells it. */
 typedef struct Scenario
 {
@@ -142,9 +153,11 @@ typedef struct Scenario
 	const char *effect;			/* what it does to the server */
 	TargetKind	default_target;
 	int			targets;		/* all that it can aim at: a set of 1 << TargetKind */
-	int			services;		/* roles and pools of its own, 0 counts as 1 */
+	int			services;		/* roles and pools of its own, 0 counts as 1; or SERVICES_NONE */
 	int			limited;		/* the one of these whose role option role_limit is for */
 	int			pools;			/* of its pools that are used up; 0: all of them */
+	int			embedded;		/* services with an application-style pool, whatever the
+								 * target: a set of 1 << number */
 	bool		logins;			/* of PgBouncer it uses up the clients, not the pool behind them */
 	int			spare_sessions; /* that it opens beside those of its pools ... */
 	bool		grows;			/* ... and as many more as are a growth here */
@@ -160,6 +173,20 @@ extern const Scenario *const scenarios[];
 extern const int nscenarios;
 
 extern const Scenario *scenario_find(const char *name);
+
+/* Or else it is made of runs of others, and holds nothing itself. */
+static inline bool
+scenario_has_pools(const Scenario *scenario)
+{
+	return scenario->services != SERVICES_NONE;
+}
+
+/* How many roles and pools a run of it has. */
+static inline int
+scenario_services(const Scenario *scenario)
+{
+	return scenario_has_pools(scenario) ? Max(scenario->services, 1) : 0;
+}
 
 /* Does the run aim at a pool of this server? */
 #define run_is_local(run)	(!target_is_foreign((run)->plan.target))
@@ -260,6 +287,8 @@ extern void check_near(Run *run, const char *name, double expected, double toler
 extern void check_text(Run *run, const char *name, const char *expected,
 					   const char *observed, const char *detail);
 extern bool check_failed(const Run *run);
+extern void check_verdict(Run *run, const char *name, Verdict expected, Verdict observed,
+						  const char *detail);
 extern void check_skip(Run *run, const char *name, const char *why);
 
 /* The stories. */
@@ -272,5 +301,6 @@ extern const Scenario scenario_recovery;
 extern const Scenario scenario_latency;
 extern const Scenario scenario_accuracy;
 extern const Scenario scenario_backpressure;
+extern const Scenario scenario_all;
 
 #endif							/* POOL_EXHAUST_SCENARIO_H */

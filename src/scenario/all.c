@@ -1,0 +1,239 @@
+/*
+ * all.c
+ *		All other scenarios, each as a run of its own, and what they came to.
+ *
+ * What they run on decides who may run beside whom: a run on the server or on a
+ * foreign one must be alone; those on pools of their own go on two lanes, one
+ * for those that measure how fast things are, one for those that mostly wait.
+ */
+#include "postgres.h"
+
+#include "children.h"
+
+#define RETRY_US	(100 * 1000)
+
+typedef enum Lane
+{
+	LANE_ALONE,					/* before the others, one after the other */
+	LANE_TIMED,
+	LANE_PATIENT
+} Lane;
+
+#define LANES (LANE_PATIENT + 1)
+
+/* The others are timed: they are disturbed as little as can be. */
+static const char *const patient[] = {
+	"leak", "recovery", "backpressure",
+};
+
+/* Targets that each run has one of, of its own. */
+#define OWN_TARGETS	(1 << TARGET_ROLE | 1 << TARGET_POOL)
+
+/* Others may be in the way of a run for so long, by profile. */
+static const int patience_ms[PROFILES] = {30 * 1000, 600 * 1000, 4 * 3600 * 1000};
+
+typedef struct Job
+{
+	char	   *name;			/* "leak on pool" */
+	const char *skip;			/* why it is not run at all, or NULL */
+	Lane		lane;
+	bool		done;			/* its check is made */
+	uint64		wanted_us;		/* since when it is its turn; 0 = it is not */
+	uint64		retry_us;		/* when it is tried again */
+} Job;
+
+typedef struct All
+{
+	Run		   *run;
+	Job		   *jobs;			/* those that are run beside run->children, one each */
+	int			njobs;
+	int			ndone;
+} All;
+
+static Lane
+lane_of(const Child *child)
+{
+	if ((OWN_TARGETS & (1 << child->target)) == 0)
+		return LANE_ALONE;
+	for (int i = 0; i < lengthof(patient); i++)
+		if (strcmp(patient[i], child->scenario->name) == 0)
+			return LANE_PATIENT;
+	return LANE_TIMED;
+}
+
+/* Why a scenario that can aim at the target is not run on it; NULL: it is. */
+static const char *
+why_skip(const Run *run, const Scenario *scenario)
+{
+	if (!run_is_local(run) && scenario->services > 1 && run->plan.options.second[0] == '\0')
+		return "it needs a second foreign server: see option second";
+	return NULL;
+}
+
+static void
+job_add(All *all, const Scenario *scenario)
+{
+	Run		   *run = all->run;
+	Job		   *job = &all->jobs[all->njobs];
+	Child	   *child = &run->children[all->njobs++];
+	bool		each = run->plan.target == TARGET_EACH;
+
+	child->scenario = scenario;
+	child->target = each ? scenario->default_target : run->plan.target;
+	job->lane = lane_of(child);
+	job->skip = why_skip(run, scenario);
+	job->name = psprintf("%s on %s", scenario->name,
+						 each ? run->child_runs->target_names[child->target] : run->plan.target_name);
+}
+
+/* All scenarios that can aim at the target, but for those that are made of others. */
+static All *
+all_cast(Run *run)
+{
+	All		   *all = palloc0(sizeof(All));
+
+	all->run = run;
+	all->jobs = palloc0(sizeof(Job) * nscenarios);
+	run->children = palloc0(sizeof(Child) * nscenarios);
+	for (int i = 0; i < nscenarios; i++)
+	{
+		const Scenario *scenario = scenarios[i];
+
+		if (scenario_has_pools(scenario) &&
+			(run->plan.target == TARGET_EACH || (scenario->targets & (1 << run->plan.target))))
+			job_add(all, scenario);
+	}
+	run->nchildren = all->njobs;
+	return all;
+}
+
+/* "16 of  16 checks   0.84 s   run 13"; or, of one that did not pass, why and what to look at. */
+static char *
+child_text(Run *run, const Child *child)
+{
+	double		elapsed_s = (child->ended_us - child->started_us) / 1e6;
+	char	   *checks;
+
+	if (child->run_id == 0)
+		return pstrdup(child->reason);
+	if (child->verdict != VERDICT_PASS)
+		return psprintf("run " INT64_FORMAT ", %.2f s: %s; SELECT pool_exhaust_report(" INT64_FORMAT ")",
+						child->run_id, elapsed_s, child->reason, child->run_id);
+	checks = query_text(run, psprintf("SELECT pg_catalog.format('%%3s of %%3s checks', "
+									  "pg_catalog.count(*) FILTER (WHERE outcome = 'pass'), "
+									  "pg_catalog.count(*) FILTER (WHERE outcome <> 'skip')) "
+									  "FROM %s.pool_exhaust_checks WHERE run_id = " INT64_FORMAT,
+									  run->schema, child->run_id));
+	return psprintf("%s %6.2f s   run " INT64_FORMAT, checks, elapsed_s, child->run_id);
+}
+
+/* It is over, or has never begun: says so. */
+static void
+job_done(All *all, int n)
+{
+	Run		   *run = all->run;
+	Job		   *job = &all->jobs[n];
+	const Child *child = &run->children[n];
+	char	   *text;
+
+	job->done = true;
+	all->ndone++;
+	if (job->skip != NULL)
+	{
+		check_skip(run, job->name, job->skip);
+		return;
+	}
+	text = child_text(run, child);
+	check_verdict(run, job->name, VERDICT_PASS, child->verdict, text);
+	run_say(run, "%-30s %-8s %s", job->name, verdict_names[child->verdict], text);
+}
+
+/* Starts it, if it can be started now, or in the end not at all. */
+static void
+job_start(All *all, int n)
+{
+	Run		   *run = all->run;
+	Job		   *job = &all->jobs[n];
+	uint64		now_us = loop_now_us();
+	ChildStart	start;
+
+	if (job->wanted_us == 0)
+		job->wanted_us = now_us;
+	if (now_us < job->retry_us)
+		return;
+	job->retry_us = now_us + RETRY_US;
+	start = run->child_runs->start(run, &run->children[n]);
+	if (start == CHILD_STARTED || (start == CHILD_NOT_NOW && now_us - job->wanted_us <
+								   (uint64) patience_ms[run->plan.options.profile] * 1000))
+		return;
+	run->children[n].verdict = VERDICT_INVALID; /* it has shown nothing */
+	job_done(all, n);
+}
+
+/* Sees to the first of the lane that is not done yet; true when all of them are. */
+static bool
+lane_step(All *all, Lane lane)
+{
+	Run		   *run = all->run;
+
+	for (int i = 0; i < all->njobs; i++)
+	{
+		Job		   *job = &all->jobs[i];
+		Child	   *child = &run->children[i];
+
+		if (job->lane != lane || job->done)
+			continue;
+		if (job->skip == NULL && child->state == CHILD_NEW)
+			job_start(all, i);
+		run->child_runs->look(run, child);
+		if (job->skip != NULL || child->state == CHILD_OVER)
+			job_done(all, i);
+		if (!job->done)
+			return false;
+	}
+	return true;
+}
+
+/* One phase: these lanes, from their beginnings to their ends. */
+static void
+lanes_run(All *all, const char *name, Lane first, Lane last)
+{
+	Run		   *run = all->run;
+	bool		over = false;
+
+	phase(run, name);
+	run_progress(run, &all->ndone, all->njobs);
+	while (!over)
+	{
+		over = true;
+		for (Lane lane = first; lane <= last; lane++)
+			over &= lane_step(all, lane);
+		if (!over)
+			wait_turn(run, run->deadline_us, EVENT_TURN_MS);
+	}
+	phase_end(run);
+}
+
+static void
+all_play(Run *run)
+{
+	All		   *all = all_cast(run);
+
+	lanes_run(all, "alone", LANE_ALONE, LANE_ALONE);
+	lanes_run(all, "side by side", LANE_TIMED, LANE_PATIENT);
+}
+
+const Scenario scenario_all = {
+	.name = "all",
+	.summary = "all other scenarios, each as a run of its own",
+	.effect = "what they do: fills the server, one run at a time, and opens pools",
+	.default_target = TARGET_EACH,
+	.targets = (1 << TARGET_KINDS) - 1,
+	.services = SERVICES_NONE,
+	.options = (const OptionDefault[]) {
+		{"timeout_ms", {120 * 1000, 3600 * 1000, 24 * 3600 * 1000}},
+		{"second"},
+		{NULL}
+	},
+	.play = all_play,
+};
