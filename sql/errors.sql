@@ -25,7 +25,7 @@ SELECT pool_exhaust_run('saturation', 'role', '{"knocks": -1}');
 SELECT pool_exhaust_run('saturation', 'role', '{"knocks": 10001}');
 SELECT pool_exhaust_run('saturation', 'role', '{"knocks": 1e30}');
 SELECT pool_exhaust_run('saturation', 'role', '{"role_limit": 0}');
-SELECT pool_exhaust_run('saturation', 'role', '{"handshakes": 65}');
+SELECT pool_exhaust_run('saturation', 'role', '{"handshakes": 241}');
 SELECT pool_exhaust_run('saturation', 'role', '{"chaos": -1}');
 SELECT pool_exhaust_run('saturation', 'role', '{"chaos": 101}');
 SELECT pool_exhaust_run('saturation', 'role', '{"chaos": 0.5}');

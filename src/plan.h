@@ -193,6 +193,7 @@ typedef struct Options
 	int64		recovery_limit_ms;
 	int64		latency_limit_ms;
 	int64		latency_limit_percent;	/* up to this level */
+	int64		keep_percent;	/* of its throughput, at least */
 } Options;
 
 /*

@@ -15,7 +15,8 @@ typedef enum RandomStream
 	RANDOM_ARRIVALS = 1,
 	RANDOM_HOLDS,
 	RANDOM_FAILURES,
-	RANDOM_CHAOS
+	RANDOM_CHAOS,
+	RANDOM_RETRIES
 } RandomStream;
 
 #define RANDOM_STREAMS	16		/* a seed has room for so many */

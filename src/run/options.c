@@ -50,7 +50,7 @@ static const OptionSpec option_specs[] = {
 	NUMBER(timeout_ms, 100, DAY_MS),
 	WORD(on_fail),
 	WORD(bystanders),
-	NUMBER(handshakes, 1, 64),
+	NUMBER(handshakes, 1, 240),
 	MEASURE(chaos, 0, 100, "so many disturbances a second, 0 for none"),
 	WORD(fault),
 	TEXT(database, "the name of a database", "the caller's"),
@@ -105,6 +105,7 @@ static const OptionSpec option_specs[] = {
 	NUMBER(recovery_limit_ms, 1, 3600 * 1000),
 	NUMBER(latency_limit_ms, 1, 3600 * 1000),
 	NUMBER(latency_limit_percent, 0, 1000),
+	NUMBER(keep_percent, 0, 100),
 };
 
 /* What every scenario has beside its own options. */

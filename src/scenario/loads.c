@@ -152,3 +152,21 @@ latency_text(const Histogram *h)
 {
 	return psprintf("p50 %.1f ms   p99 %.1f ms", histogram_ms(h, 0.50), histogram_ms(h, 0.99));
 }
+
+/*
+ * "53300 reserved_slots 10", causes in the order of the table; poolers have
+ * SQLSTATEs of their own for theirs.  palloc'd.
+ */
+char *
+causes_text(const uint64 *refused_by)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < CAUSES; i++)
+		if (refused_by[i] > 0)
+			appendStringInfo(&text, "%s%s%s " UINT64_FORMAT, text.len > 0 ? ", " : "",
+							 i < LEDGER_CAUSES ? psprintf("%s ", cause_kinds[i].sqlstate) : "",
+							 cause_kinds[i].name, refused_by[i]);
+	return text.len > 0 ? text.data : "none";
+}

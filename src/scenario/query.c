@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -113,4 +115,18 @@ run_headroom(const Run *run, Oid role)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	return headroom;
+}
+
+/*
+ * The server ends every session of the role, whatever it does.  Returns how many
+ * there are; their pids go to "pids", which has room for MaxConnections.
+ */
+int
+sessions_terminate(Oid role, int *pids)
+{
+	int			n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
+
+	for (int i = 0; i < n; i++)
+		kill(pids[i], SIGTERM);
+	return n;
 }

@@ -7,7 +7,6 @@
 #include "postgres.h"
 
 #include <math.h>
-#include <signal.h>
 
 #include "miscadmin.h"
 
@@ -267,9 +266,7 @@ kill_all(Recovery *recovery)
 	recovery_begin(recovery, "kill");
 	wait_until(run, run->pool->stats.held == CLIENTS, SETTLE_TIMEOUT_MS);
 	begun_us = loop_now_us();
-	n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
-	for (int i = 0; i < n; i++)
-		kill(pids[i], SIGTERM);
+	n = sessions_terminate(role, pids);
 	poll_until(run, !any_is_there(role, pids, n) && run->pool->stats.lost > lost, SETTLE_TIMEOUT_MS);
 	lost = run->pool->stats.lost - lost;
 	recovery->succeeded = load_succeeded(recovery);

@@ -38,6 +38,7 @@ const Scenario *const scenarios[] = {
 	&scenario_recovery,
 	&scenario_latency,
 	&scenario_accuracy,
+	&scenario_storm,
 	&scenario_all,
 };
 

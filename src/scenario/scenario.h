@@ -219,6 +219,7 @@ extern int	sessions_seen(Run *run, RunService *service);
 extern int	sessions_in_activity(Run *run, Oid role);
 extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
+extern int	sessions_terminate(Oid role, int *pids);
 
 /* What comes before the story: see loads.c and trial.c. */
 pg_noreturn extern void options_contradict(const char *hint, const char *fmt,...)
@@ -249,6 +250,7 @@ extern void require_held(Run *run, int n);
 extern const char *failure_text(const Pool *pool);
 extern double percent_of(uint64 part, uint64 whole);
 extern char *latency_text(const Histogram *h);
+extern char *causes_text(const uint64 *refused_by);
 
 /*
  * Turn the loop until the condition holds or timeout_ms have passed; the check
@@ -301,6 +303,7 @@ extern const Scenario scenario_recovery;
 extern const Scenario scenario_latency;
 extern const Scenario scenario_accuracy;
 extern const Scenario scenario_backpressure;
+extern const Scenario scenario_storm;
 extern const Scenario scenario_all;
 
 #endif							/* POOL_EXHAUST_SCENARIO_H */
