@@ -66,6 +66,7 @@ postgres_read(Probe *probe, const PGresult *rows)
 		coming->full_cause = limits[i].cause;
 	}
 	coming->ours = row_number(rows, 0, "ours");
+	coming->beside = row_number(rows, 0, "beside");
 	coming->probes = row_number(rows, 0, "probes");
 	coming->superuser = row_value(rows, 0, "superuser")[0] == 't';
 	coming->blind = row_value(rows, 0, "sees")[0] != 't' && coming->full_cause != CAUSE_ROLE_LIMIT;
@@ -83,6 +84,8 @@ const Question postgres_questions[] = {
 		" datconnlimit AS database_limit, (SELECT count(*) FROM s WHERE s.datname = d.datname) AS database_used,"
 		" (SELECT count(*) FROM s WHERE usename = rolname"
 		"  AND application_name || '" PROBE_SUFFIX "' = pg_catalog.current_setting('application_name')) AS ours,"
+		" (SELECT count(*) FROM s WHERE usename = rolname AND application_name ="
+		"  replace(pg_catalog.current_setting('application_name'), '" PROBE_SUFFIX "', '" BESIDE_SUFFIX "')) AS beside,"
 		" (SELECT count(*) FROM s WHERE application_name = pg_catalog.current_setting('application_name')) AS probes,"
 		" rolsuper AS superuser, pg_catalog.pg_has_role(rolname, 'pg_read_all_stats', 'USAGE') AS sees"
 		" FROM pg_catalog.pg_roles, pg_catalog.pg_database d"
@@ -161,6 +164,15 @@ pools_read(Probe *probe, const PGresult *rows)
 	}
 }
 
+/* Is it that of the run's sessions, with this behind it? */
+static bool
+is_named(const Probe *probe, const char *name, const char *suffix)
+{
+	size_t		len = strlen(probe->application_name);
+
+	return strncmp(name, probe->application_name, len) == 0 && strcmp(name + len, suffix) == 0;
+}
+
 /* Also those that are on the console count as clients, this one too. */
 static void
 clients_read(Probe *probe, const PGresult *rows)
@@ -168,16 +180,15 @@ clients_read(Probe *probe, const PGresult *rows)
 	Figures    *coming = &probe->coming;
 
 	coming->in_use = PQntuples(rows);
-	coming->ours = coming->probes = 0;
+	coming->ours = coming->beside = coming->probes = 0;
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
 		const char *name = row_value(rows, i, "application_name");
 
-		coming->ours += strcmp(name, probe->application_name) == 0 &&
-			strcmp(row_value(rows, i, "user"), probe->user) == 0 &&
+		coming->ours += is_named(probe, name, "") &&
 			strcmp(row_value(rows, i, "database"), probe->database) == 0;
-		coming->probes += strncmp(name, probe->application_name, strlen(probe->application_name)) == 0 &&
-			strcmp(name + strlen(probe->application_name), PROBE_SUFFIX) == 0;
+		coming->beside += is_named(probe, name, BESIDE_SUFFIX);
+		coming->probes += is_named(probe, name, PROBE_SUFFIX);
 	}
 }
 

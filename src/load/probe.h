@@ -13,6 +13,9 @@
 /* The name of a session that asks is that of those it asks for, and this. */
 #define PROBE_SUFFIX	" asks"
 
+/* Of others that the run has, and does not count among those. */
+#define BESIDE_SUFFIX	" beside"
+
 /* As of the last round of questions; what is not known is 0. */
 typedef struct Figures
 {
@@ -20,7 +23,8 @@ typedef struct Figures
 	int			capacity;
 	int			in_use;
 	int			ours;			/* of those, sessions of this run ... */
-	int			probes;			/* ... and of those who ask for it */
+	int			beside;			/* ... others that it has ... */
+	int			probes;			/* ... and those who ask for it */
 	Cause		full_cause;		/* the limit that is nearest */
 	bool		superuser;		/* the run's user there is one ... */
 	bool		blind;			/* ... or may not see of what kind the sessions of others are */

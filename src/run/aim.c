@@ -216,6 +216,17 @@ aim_require_alone(Run *run, RunService *service)
 				others, run->plan.target_name);
 }
 
+/* A pool of the run's own beside the first service: the same server, sessions of another name. */
+static void
+aim_beside(Run *run, RunService *service)
+{
+	service->endpoint = run->services[0].endpoint;
+	service->login = palloc(sizeof(Login));
+	*service->login = service->endpoint->login;
+	login_add(service->login, "application_name",
+			  psprintf("%s" BESIDE_SUFFIX, login_value(service->login, "application_name")));
+}
+
 /*
  * Finds the foreign server of the run's n-th service, logs in to try it, and
  * asks it what there is to know.  Ends the run as invalid, with the cause, if
@@ -226,6 +237,11 @@ aim_open(Run *run, int n)
 {
 	RunService *service = &run->services[n];
 
+	if (n > 0 && service_is_embedded(run, n))
+	{
+		aim_beside(run, service);
+		return;
+	}
 	aim_read(run, service, n);
 	aim_name_sessions(run, service->endpoint);
 	aim_try_login(run, service);

@@ -52,7 +52,7 @@ service_left(Run *run, RunService *service)
 	{
 		if (probe_refresh(probe, since_us))
 		{
-			left = probe->figures.ours;
+			left = probe->figures.ours + probe->figures.beside;
 			since_us = loop_now_us();
 		}
 		else

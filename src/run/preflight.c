@@ -235,7 +235,7 @@ require_foreign(const RunPlan *plan, const Scenario *scenario)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"database\" is for databases of this server"),
 				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", plan->target_name)));
-	if (scenario->services < 2 || plan->target == TARGET_HTTP)
+	if (!scenario_needs_second(scenario, plan->target))
 		return;
 	if (plan->options.second[0] == '\0')
 		ereport(ERROR,

@@ -289,12 +289,12 @@ runner_open_pools(Run *run)
 	{
 		RunService *service = &run->services[i];
 
-		service->pool = !run_is_local(run) ? aim_pool(run, service)
-			: run->plan.target == TARGET_POOL || (run->scenario->embedded & (1 << i))
-			? runner_embedded_pool(run, service) : runner_server_pool(run, service);
+		service->pool = run->plan.target == TARGET_POOL || service_is_embedded(run, i)
+			? runner_embedded_pool(run, service)
+			: run_is_local(run) ? runner_server_pool(run, service) : aim_pool(run, service);
 		releases_begin(&service->releases, loop_now_us());
 		strlcpy(service->published.kind, service->pool->driver->kind, sizeof(service->published.kind));
-		if (service->endpoint != NULL)
+		if (service->endpoint != NULL && !service_is_embedded(run, i))
 			strlcpy(service->published.name, service->endpoint->name, NAMEDATALEN);
 		else
 			snprintf(service->published.name, NAMEDATALEN, "run " INT64_FORMAT "%s", run->slot->run_id,

@@ -65,8 +65,10 @@ lane_of(const Child *child)
 static const char *
 why_skip(const Run *run, const Scenario *scenario)
 {
-	if (!run_is_local(run) && scenario->services > 1 && run->plan.options.second[0] == '\0')
+	if (scenario_needs_second(scenario, run->plan.target) && run->plan.options.second[0] == '\0')
 		return "it needs a second foreign server: see option second";
+	if (!run_is_local(run) && scenario == &scenario_recovery)
+		return "it waits for somebody to restart the target: run it by itself";
 	return NULL;
 }
 

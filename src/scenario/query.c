@@ -12,8 +12,9 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
-#include "observe/limit.h"
 #include "load/probe.h"
+#include "observe/census.h"
+#include "observe/limit.h"
 #include "scenario.h"
 
 #define LOOK_TIMEOUT_MS	(10 * 1000)

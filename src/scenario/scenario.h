@@ -293,6 +293,17 @@ extern void check_verdict(Run *run, const char *name, Verdict expected, Verdict 
 						  const char *detail);
 extern void check_skip(Run *run, const char *name, const char *why);
 
+/* Has the run's n-th service an application-style pool, whatever the target is? */
+#define service_is_embedded(run, n) (((run)->scenario->embedded & (1 << (n))) != 0)
+
+/* Does a foreign server of that kind need another one beside it, for the second service? */
+static inline bool
+scenario_needs_second(const Scenario *scenario, TargetKind target)
+{
+	return target_is_foreign(target) && target != TARGET_HTTP &&
+		scenario->services > 1 && (scenario->embedded & (1 << 1)) == 0;
+}
+
 /* The stories. */
 extern const Scenario scenario_saturation;
 extern const Scenario scenario_queue;
