@@ -317,6 +317,7 @@ probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms)
 	probe->timeout_ms = timeout_ms;
 	probe->state = PROBE_CONNECTING;
 	probe->asking = false;
+	probe->session.spared = true;
 	session_open(&probe->session, loop, login, timeout_ms, &probe_events, probe);
 }
 

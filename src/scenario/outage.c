@@ -148,6 +148,7 @@ outage_play(Run *run)
 	Outage	   *outage = palloc0(sizeof(Outage));
 
 	outage->run = run;
+	run_disturb(run, CHAOS_NONE);	/* whatever breaks is the outage's doing */
 	run->services[0].probe->returns = true;
 	baseline(outage);
 	wait_for_outage(outage);
