@@ -471,7 +471,13 @@ sub _read_until_ready
 		if ($type eq 'E')
 		{
 			$self->{error} = { map { substr($_, 0, 1) => substr($_, 1) } grep { length } split /\0/, $body };
-			return if $self->{error}{V} =~ /FATAL|PANIC/;
+			# PgBouncer has only the old field for the severity.
+			return if ($self->{error}{V} // $self->{error}{S}) =~ /FATAL|PANIC/;
+		}
+		elsif ($type eq 'T')
+		{
+			my ($columns, @columns) = unpack 'n(Z*x18)*', $body;
+			$self->{columns} = \@columns;
 		}
 		elsif ($type eq 'D')
 		{
