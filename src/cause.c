@@ -99,6 +99,8 @@ static const struct
 	/* Pgpool-II, which begins as PostgreSQL does not: in capitals */
 	{"53300", "Sorry, too many clients already", CAUSE_POOLER_CLIENTS},
 
+	{"XX000", "failed to create a backend", CAUSE_POOLER_SERVER_DOWN},
+
 	/* pgagroal */
 	{"53300", "connection pool is full", CAUSE_POOLER_FULL},
 	{"53300", "connection refused", CAUSE_POOLER_SERVER_DOWN},

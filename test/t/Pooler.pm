@@ -8,10 +8,12 @@ use warnings FATAL => 'all';
 
 use File::Basename qw(basename);
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use IPC::Run ();
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils ();
+use Socket qw(SOCK_STREAM);
 use Time::HiRes qw(time);
 
 # "version" finds the version in what the program says of itself; "configure"
@@ -100,7 +102,7 @@ sub start
 		{ no warnings; exec @command; }
 		POSIX::_exit(127);
 	}
-	$running{ $self->{pid} } = 1;
+	$running{ $self->{pid} } = $self;
 	$self->_wait(
 		sub {
 			die "the $self->{kind} of $self->{log} has ended" if $self->_ended;
@@ -117,6 +119,16 @@ sub stop
 
 	$self->signal($kinds{ $self->{kind} }{stop}->($self));
 	$self->gone;
+}
+
+# The same whatever state it is in, without ceremony.
+sub end
+{
+	my ($self) = @_;
+
+	return if $self->_ended;
+	# Only Pgpool-II would leave something behind, in shared memory.
+	$self->{kind} eq 'pgpool' ? $self->stop : do { $self->signal('KILL'); $self->gone };
 }
 
 # Returns when it has ended by itself.
@@ -214,12 +226,13 @@ sub _wait
 	}
 }
 
-# Its port takes a connection.  None of them listens before it can serve.
+# Its port takes a connection, and the socket of PgBouncer's console another.
 sub _answers
 {
 	my ($self) = @_;
 
-	return IO::Socket::INET->new(Proto => 'tcp', PeerAddr => '127.0.0.1', PeerPort => $self->{port});
+	return 0 if !IO::Socket::INET->new(Proto => 'tcp', PeerAddr => '127.0.0.1', PeerPort => $self->{port});
+	return $self->{kind} ne 'pgbouncer' || IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$self->{dir}/.s.PGSQL.$self->{port}");
 }
 
 sub _write
@@ -361,7 +374,11 @@ sub _short_port
 # However the test ends.
 END
 {
+	my $status = $?;
+
+	eval { $_->end } foreach values %running;
 	kill 'KILL', map { -$_ } keys %running;
+	$? = $status;
 }
 
 1;
