@@ -329,13 +329,15 @@ sub left_nothing
 # A client that speaks the frontend/backend protocol, version 3.0.
 package PoolExhaust::Client;
 
+use Digest::MD5 qw(md5_hex);
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 
 # Parameters: user, database, application_name, replication, as in a startup
-# packet; silent => 1 sends none, tcp => 1 comes over TCP.  A login that the server asks for a password
-# stalls there: "stalled" is true.
+# packet; silent => 1 sends none, tcp => 1 comes over TCP.  A login that is asked
+# for a password stalls there: "stalled" is true; with password => '...' it gives
+# that, if it is asked for by md5 or in clear text.
 sub new
 {
 	my ($class, $node, %params) = @_;
@@ -348,6 +350,8 @@ sub new
 
 	return $self if delete $params{silent};
 	$params{user}     //= getpwuid($>);
+	$self->{user} = $params{user};
+	$self->{password} = delete $params{password};
 	$params{database} //= 'postgres';
 	my $packet = pack('N', 196608) . join('', map { "$_\0$params{$_}\0" } sort keys %params) . "\0";
 	$self->_write(pack('N', 4 + length $packet) . $packet);
@@ -427,6 +431,19 @@ sub _write
 	syswrite $self->{socket}, $bytes;
 }
 
+# The answer to an authentication request; false if it is none that can be answered.
+sub _give_password
+{
+	my ($self, $body) = @_;
+	my ($how, $salt) = unpack 'Na*', $body;
+	my $password = $self->{password} // return 0;
+
+	return 0 if $how != 3 && $how != 5;
+	$password = 'md5' . md5_hex(md5_hex("$password$self->{user}") . $salt) if $how == 5;
+	$self->_write('p' . pack('N', 5 + length $password) . "$password\0");
+	return 1;
+}
+
 sub _read
 {
 	my ($self, $length) = @_;
@@ -492,7 +509,7 @@ sub _read_until_ready
 		elsif ($type eq 'R')
 		{
 			$self->{stalled} = unpack('N', $body) != 0;
-			return if $self->{stalled};
+			return if $self->{stalled} && !$self->_give_password($body);
 		}
 		elsif ($type eq 'Z')
 		{

@@ -1,0 +1,257 @@
+# A real PgBouncer as target: with a correct configuration the scenarios pass in
+# each pool mode, with a wrong one they fail, and say why.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PoolExhaust;
+use Pooler;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+plan skip_all => 'there is no PgBouncer here' if !Pooler::version('pgbouncer');
+
+# Runs come from one server, PgBouncer stands before another.
+my $node = new_server('runs');
+my $behind = PostgreSQL::Test::Cluster->new('behind');
+$behind->init;
+$behind->append_conf('postgresql.conf', "max_connections = 40\n");
+$behind->start;
+$behind->safe_psql('postgres', "CREATE ROLE $_ LOGIN PASSWORD 'secret'") foreach 'app', 'other';
+
+my $watcher = client($node);
+
+# What the scenarios are right to pass on; machines that are busy are slow.
+my %good = (
+	auth_type            => 'md5',
+	default_pool_size    => 5,
+	max_client_conn      => 60,
+	query_wait_timeout   => 2,
+	server_login_retry   => 1,
+	client_login_timeout => 5,
+	stats_users          => 'app');
+my %options = (
+	saturation  => {},
+	queue       => { tolerance_ms => 5000 },
+	degradation => {},
+	isolation   => { second => 'beside', tolerance_ms => 10_000 },
+	latency     => {},
+	recovery    => {});
+
+my $bouncer = Pooler->new('pgbouncer', node => $behind, users => { app => 'secret', other => 'secret' }, settings => {%good});
+my $where = "host '127.0.0.1', port '" . $bouncer->port . "'";
+ok(defined $watcher->query($_), $_) || diag $watcher->message
+  foreach "CREATE SERVER bouncer FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'pgbouncer', $where, dbname 'postgres')",
+  q(CREATE USER MAPPING FOR CURRENT_USER SERVER bouncer OPTIONS (user 'app', password 'secret')),
+  "CREATE SERVER beside FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'pgbouncer', $where, dbname 'postgres')",
+  q(CREATE USER MAPPING FOR CURRENT_USER SERVER beside OPTIONS (user 'other', password 'secret', console_user 'app', console_password 'secret'));
+
+# PgBouncer with these settings in place of the good ones
+sub bouncer_with
+{
+	my (%settings) = @_;
+
+	$bouncer->{settings} = { %good, %settings };
+	$bouncer->restart;
+}
+
+sub sql
+{
+	my ($function, $scenario, %more) = @_;
+
+	return "SELECT $function('$scenario', 'bouncer', '" . JSON::PP->new->canonical->encode({ %{ $options{$scenario} }, %more }) . "')";
+}
+
+sub failed_checks
+{
+	my ($run_id) = @_;
+
+	return $watcher->query("SELECT coalesce(string_agg(name, ', ' ORDER BY seq), '') FROM pool_exhaust_checks WHERE run_id = $run_id AND outcome = 'fail'");
+}
+
+# Runs it, with "meanwhile" once it has come to a phase, and returns its id.
+sub run_it
+{
+	my ($scenario, %params) = @_;
+	my ($phase, $meanwhile) = @{ delete $params{meanwhile} // [] };
+	my $run_id = $watcher->query(sql('pool_exhaust_start', $scenario, %params)) // die $watcher->message;
+
+	if ($phase)
+	{
+		wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id AND phase = '$phase'", 1);
+		$meanwhile->();
+	}
+	$watcher->query("SELECT pool_exhaust_wait($run_id)");
+	return $run_id;
+}
+
+# It ends with this verdict; "why" are the checks that fail, or a pattern of the
+# reason if it is invalid.
+sub run_is
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name, $verdict, $why, $scenario, %params) = @_;
+	my $run_id = run_it($scenario, %params);
+	my ($is, $reason) = split /\|/, $watcher->query("SELECT verdict, reason FROM pool_exhaust_runs WHERE id = $run_id"), 2;
+
+	my $ok = is($is, $verdict, "$name: verdict");
+	$ok &= is(failed_checks($run_id), $why, "$name: the checks that fail") if !ref $why;
+	$ok &= like($reason, $why, "$name: reason") if ref $why;
+	diag $watcher->query("SELECT pool_exhaust_report($run_id)") if !$ok;
+	ok(nobody_left(), "$name: nobody is left in PgBouncer");
+	return $run_id;
+}
+
+sub report_has
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($run_id, $pattern, $name) = @_;
+
+	like($watcher->query("SELECT pool_exhaust_report($run_id)"), $pattern, $name);
+}
+
+# Only whoever asks is left in PgBouncer, while there is one.
+sub nobody_left
+{
+	return 1 if !$bouncer->{pid};
+	return wait_until(sub { scalar grep { $_->{user} =~ /^(?:app|other)$/ } $bouncer->show('CLIENTS') }, 0, 'clients of PgBouncer');
+}
+
+# ---------- As it should be ----------
+
+foreach my $mode (qw(session transaction statement))
+{
+	bouncer_with(pool_mode => $mode);
+	run_is("$mode mode, $_", 'pass', '', $_) foreach qw(saturation queue degradation isolation latency);
+	my $run_id = run_is("$mode mode, recovery of PgBouncer", 'pass', '', 'recovery',
+		meanwhile => [ 'outage', sub { $bouncer->restart } ]);
+	report_has($run_id, qr/^recover +\d+ operations broke/m, "$mode mode: the outage was felt");
+	run_is("$mode mode, recovery of the server behind", 'pass', '', 'recovery',
+		meanwhile => [ 'outage', sub { $behind->restart } ]);
+}
+
+# What it says of what it found
+bouncer_with();
+{
+	my $run_id = run_is('full', 'pass', '', 'saturation', knocks => 7);
+	report_has($run_id, qr/^knock +7 refused +pooler_clients 7 +08P01 no more connections allowed \(max_client_conn\)/m, 'full: in its own words');
+	is($watcher->query("SELECT count(*) FROM pool_exhaust_refusals WHERE refusals > 0"), 0, 'full: no refusal of this server');
+}
+
+# The reserve is overflow, once query_wait_timeout and reserve_pool_timeout are fit for it.
+bouncer_with(reserve_pool_size => 2, reserve_pool_timeout => 1);
+run_is('claims that hold', 'pass', '', 'queue', pool_size => 5, max_overflow => 2, pool_timeout_ms => 2000);
+
+# ---------- As it should not be ----------
+
+bouncer_with(query_wait_timeout => 0);
+run_is('query_wait_timeout = 0', 'invalid', qr/lets clients wait for ever \(query_wait_timeout = 0\)/, 'queue');
+run_is('query_wait_timeout = 0, against a claim', 'fail', 'timed out', 'queue', pool_timeout_ms => 1000);
+
+bouncer_with(query_wait_timeout => 120);
+run_is('query_wait_timeout = 120 s', 'invalid', qr/wait for 120 s \(query_wait_timeout\), longer than this run may take/, 'queue', timeout_ms => 60_000);
+run_is('query_wait_timeout = 120 s, against a claim', 'fail', 'timed out', 'queue', pool_timeout_ms => 1000);
+
+bouncer_with(query_wait_timeout => 1);
+run_is('query_wait_timeout = 1 s, against a claim of 3 s', 'fail', 'earliest timeout', 'queue', pool_timeout_ms => 3000);
+
+bouncer_with();
+run_is('another pool_size than was claimed', 'fail', 'pool_size', 'queue', pool_size => 10);
+
+bouncer_with(max_client_conn => 8);
+{
+	my $run_id = run_is('max_client_conn too small for those who are to wait', 'fail', qr/refused at once/, 'queue');
+	report_has($run_id, qr/pooler_clients/, 'max_client_conn too small: the report names the limit');
+}
+
+bouncer_with();
+$behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT 3');
+run_is('the server gives less than pool_size', 'fail', 'in use while others waited', 'queue');
+$behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT -1');
+
+bouncer_with(max_db_connections => 5);
+{
+	my $run_id = run_is('a limit that the services share', 'fail', qr/success of the second service/, 'isolation');
+	report_has($run_id, qr/do they share a pool or a limit/, 'a limit that the services share: what to look at');
+}
+
+SKIP:
+{
+	skip 'this PgBouncer has no limits of clients but max_client_conn', 6 if !$bouncer->at_least(1, 24);
+	foreach ([ 'max_user_client_connections', 'pooler_user_limit' ], [ 'max_db_client_connections', 'pooler_database_limit' ])
+	{
+		my ($limit, $cause) = @$_;
+
+		bouncer_with($limit => 20);
+		my $run_id = run_is("$limit below max_client_conn", 'fail', qr/held connections/, 'saturation');
+		report_has($run_id, qr/$cause/, "$limit: the report names the cause");
+	}
+}
+
+# ---------- Where nothing can be found out ----------
+
+bouncer_with(stats_users => 'other');
+run_is('no right to the console', 'invalid', qr/could not ask the console of bouncer: 08P01 not allowed/, $_) foreach qw(saturation queue);
+
+bouncer_with();
+$watcher->query(q(ALTER USER MAPPING FOR CURRENT_USER SERVER bouncer OPTIONS (SET password 'Wrong-as-can-be')));
+{
+	my $run_id = run_is('wrong password', 'invalid', qr/could not log in to bouncer: 08P01 password authentication failed/, 'queue');
+	unlike($watcher->query("SELECT string_agg(r::text, '') FROM pool_exhaust_report($run_id, 'json') r"), qr/Wrong-as/, 'wrong password: it is in no report');
+	unlike(slurp_file($node->logfile) =~ s/statement: .*//gr, qr/Wrong-as/, 'wrong password: nor in a message of the log');
+}
+$watcher->query(q(ALTER USER MAPPING FOR CURRENT_USER SERVER bouncer OPTIONS (SET password 'secret')));
+
+$watcher->query(q(ALTER SERVER bouncer OPTIONS (SET dbname 'missing')));
+run_is('no such database', 'invalid', qr/could not log in to bouncer: .*database "missing" does not exist/, 'queue');
+$watcher->query(q(ALTER SERVER bouncer OPTIONS (SET dbname 'postgres')));
+
+bouncer_with();
+$bouncer->console('PAUSE');
+run_is('paused', 'invalid', qr/could not log in to bouncer: 08P01 pooler_queue_timeout, query_wait_timeout/, 'queue');
+$bouncer->console('RESUME');
+
+{
+	my $bystander = client($bouncer, tcp => 1, user => 'other', password => 'secret', database => 'postgres');
+	my $run_id = run_it('saturation');
+	is($watcher->query("SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id"), 'invalid', 'a bystander: verdict');
+	like($watcher->query("SELECT reason FROM pool_exhaust_runs WHERE id = $run_id"), qr/1 connections of others are open on bouncer/, 'a bystander: reason');
+	is($bystander->query('SELECT 42'), 42, 'a bystander: it goes on');
+	$bystander->close;
+}
+
+bouncer_with();
+$behind->stop;
+run_is("the server behind is down, $_", 'invalid', qr/could not log in to bouncer: 08P01 pooler_(?:queue_timeout|server_down), /, $_) foreach qw(saturation queue);
+$behind->start;
+
+$bouncer->stop;
+run_is("PgBouncer is down, $_", 'invalid', qr/could not log in to bouncer: .*Connection refused/, $_) foreach qw(saturation queue isolation);
+$bouncer->start;
+
+# ---------- However it ends ----------
+
+# Stopped, or PgBouncer killed, in the middle of a run: nothing is left.
+bouncer_with(query_wait_timeout => 100);
+{
+	my $run_id = $watcher->query(sql('pool_exhaust_start', 'queue', timeout_ms => 500_000));
+	ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id AND connections > 0", 1), 'stop: it is under way');
+	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'stop: one is stopped');
+	run_ends($watcher, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'stop');
+	ok(nobody_left(), 'stop: nobody is left in PgBouncer');
+}
+{
+	my $run_id = $watcher->query(sql('pool_exhaust_start', 'queue', timeout_ms => 500_000));
+	ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id AND connections > 0", 1), 'kill: it is under way');
+	$bouncer->end;
+	like($watcher->query("SELECT pool_exhaust_wait($run_id)"), qr/^(?:fail|invalid)$/, 'kill: it ends, and does not pass');
+	is($watcher->query('SELECT count(*) FROM pool_exhaust_progress'), 0, 'kill: nothing of it is left');
+}
+
+$watcher->close;
+left_nothing($node);
+$behind->stop;
+done_testing();
