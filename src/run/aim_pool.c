@@ -115,7 +115,8 @@ aim_pool(Run *run, const RunService *service)
 			.probe = service->probe,
 			.handshakes = (int) options->handshakes,
 			.timeout_ms = timeout_ms,
-			.clients_max = Max(aim_sessions(run, service, 0), 1),
+			/* It is PgBouncer that says who is too many. */
+			.clients_max = aim_sessions(run, service, spare),
 		};
 
 		runner_raise_descriptors(config.clients_max);

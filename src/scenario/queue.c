@@ -127,7 +127,7 @@ line_up(Run *run)
 	check_at_most(run, "connections in use at the most", run_capacity(run),
 				  run_peak(run), "", "the pool handed out more than its capacity");
 	if (!run_is_local(run) && line->longest > 0)
-		check_at_least(run, "in use while others waited", run_capacity(run), run->pool->stats.peak_held, "",
+		check_at_least(run, "in use while others waited", options->pool_size, run->pool->stats.peak_held, "",
 					   "clients wait although the pool is not used up: the server refuses the pooler (see the pooler's log, and CONNECTION LIMIT there)");
 	else if (run->pool->stats.peak_held < run_capacity(run))
 		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once",
@@ -138,7 +138,9 @@ line_up(Run *run)
 				"the pool and its clients disagree on how many wait: do not trust its metrics");
 	check_all_ended(run, "requests without an end", tally);
 	check_count(run, "refused at once", expected_refusals(run, n, run_capacity(run)), tally->refused,
-				"see option max_waiting, and pool_exhaust_refused_services for logins that the server refused");
+				run_is_local(run)
+				? "see option max_waiting, and pool_exhaust_refused_services for logins that the server refused"
+				: failure_text(run->pool));
 	check_chaos(run, "operations that failed", 0, toll_ended(toll) + toll->done[CHAOS_DELAY], tally->failed + tally->unserved,
 				failure_text(run->pool));
 	return tally;
