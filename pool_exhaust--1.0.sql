@@ -433,7 +433,7 @@ CREATE VIEW pool_exhaust_pools AS
 	WITH pools AS MATERIALIZED (SELECT * FROM pool_exhaust_pools_rows())
 	SELECT * FROM pools
 	UNION ALL
-	SELECT srvname, option_value, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+	SELECT srvname::text COLLATE "default", option_value, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
 		   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 	FROM pg_catalog.pg_foreign_server s
 	JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'pool_exhaust'
