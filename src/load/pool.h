@@ -51,7 +51,7 @@ struct Request
 	uint64		asked_us;
 	uint64		connect_us;		/* of the wait, spent on opening a connection */
 	bool		queued;			/* it found the pool full and had to wait for a release */
-	const char *sql;			/* what it will run first: see PoolDriver.begins_work */
+	const char *sql;			/* what it will run first, NULL: nothing; it may be under way when granted */
 	dlist_node	node;			/* the pool's until the end, then the user's */
 };
 
@@ -79,7 +79,6 @@ typedef struct PoolDriver
 	const char *kind;
 	bool		exclusive;		/* what it exhausts belongs to everybody */
 	bool		queues;			/* a request that finds it full waits */
-	bool		begins_work;	/* a grant may come with request->sql under way */
 	void		(*look) (Pool *pool, PoolTruth *truth);
 
 	/*

@@ -52,7 +52,6 @@ typedef struct BouncerClient
 	Session		session;		/* must be first; its node is in unused or idle */
 	ClientState state;
 	Request    *request;		/* while connecting for it, waiting, granted */
-	char	   *sql;			/* of statement mode, to be freed */
 } BouncerClient;
 
 typedef struct BouncerPool
@@ -77,13 +76,6 @@ client_pool(BouncerClient *client)
 }
 
 static void
-client_forget_sql(BouncerClient *client)
-{
-	free(client->sql);
-	client->sql = NULL;
-}
-
-static void
 client_close(BouncerClient *client)
 {
 	if (client->state == CLIENT_IDLE)
@@ -93,7 +85,6 @@ client_close(BouncerClient *client)
 	}
 	client->state = CLIENT_CLOSED;
 	client->request = NULL;
-	client_forget_sql(client);
 	session_close(&client->session);
 }
 
@@ -181,14 +172,30 @@ hold_is_over(void *arg, const QueryResult *result)
 {
 }
 
+/* What it is to run says itself when it begins; nothing to run: it holds. */
+static void
+client_begin_statement(BouncerClient *client)
+{
+	const char *sql = client->request->sql;
+	char	   *text;
+
+	if (sql == NULL)
+	{
+		session_query(&client->session, ENDLESS_SQL, 0, hold_is_over, client);
+		return;
+	}
+	text = malloc(strlen(START_SQL "; ") + strlen(sql) + 1);
+	if (text != NULL)
+		sprintf(text, START_SQL "; %s", sql);
+	session_query(&client->session, text != NULL ? text : sql, 0, client_began, client);
+	free(text);
+}
+
 static void
 client_begin(BouncerClient *client)
 {
-	BouncerPool *bp = client_pool(client);
-	const char *sql = client->request->sql;
-
 	client->state = CLIENT_WAITING;
-	switch (bp->mode)
+	switch (client_pool(client)->mode)
 	{
 		case MODE_SESSION:
 			session_query(&client->session, "SELECT 1", 0, client_began, client);
@@ -197,11 +204,7 @@ client_begin(BouncerClient *client)
 			session_query(&client->session, "BEGIN", 0, client_began, client);
 			break;
 		case MODE_STATEMENT:
-			client->sql = sql == NULL ? NULL : malloc(strlen(START_SQL "; ") + strlen(sql) + 1);
-			if (client->sql != NULL)
-				sprintf(client->sql, START_SQL "; %s", sql);
-			session_query(&client->session, client->sql != NULL ? client->sql : ENDLESS_SQL, 0,
-						  sql != NULL ? client_began : hold_is_over, client);
+			client_begin_statement(client);
 			break;
 	}
 }
@@ -331,7 +334,6 @@ client_rest(BouncerClient *client)
 {
 	BouncerPool *bp = client_pool(client);
 
-	client_forget_sql(client);
 	client->state = CLIENT_IDLE;
 	client->request = NULL;
 	dlist_push_head(&bp->idle, &client->session.node);
@@ -441,7 +443,6 @@ bouncer_refresh(Pool *pool, uint64 since_us)
 static const PoolDriver pool_pgbouncer = {
 	.kind = "pgbouncer",
 	.queues = true,
-	.begins_work = true,
 	.look = bouncer_look,
 	.refresh = bouncer_refresh,
 	.ask = bouncer_ask,
