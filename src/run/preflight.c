@@ -125,7 +125,7 @@ connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *
 	int			pools = scenario->pools > 0 ? scenario->pools : scenario_services(scenario);
 	int			others = scenario->spare_sessions +
 		(scenario->grows ? leak_growth_min(MaxConnections) : 0) +
-		(scenario->embedded != 0 ? (int) (options->pool_size + options->max_overflow) : 0);
+		(scenario->embedded != 0 && plan->target != TARGET_POOL ? (int) (options->pool_size + options->max_overflow) : 0);
 	int			needed = 0;
 	char	   *asked = NULL;
 

@@ -336,7 +336,8 @@ runner_play(Run *run, int place)
 	PG_TRY();
 	{
 		runner_open(run, place);
-		run_begin_chaos(run);
+		if (scenario_has_pools(run->scenario))
+			run_begin_chaos(run);
 		run->scenario->play(run);
 		phase_end(run);
 	}

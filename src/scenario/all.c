@@ -23,7 +23,7 @@ typedef enum Lane
 
 /* The others are timed: they are disturbed as little as can be. */
 static const char *const patient[] = {
-	"leak", "recovery", "backpressure",
+	"leak", "recovery",
 };
 
 /* Targets that each run has one of, of its own. */

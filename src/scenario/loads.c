@@ -170,3 +170,14 @@ causes_text(const uint64 *refused_by)
 							 cause_kinds[i].name, refused_by[i]);
 	return text.len > 0 ? text.data : "none";
 }
+
+/* Returns how many logins of this pool the server has refused, for whatever limit. */
+uint64
+logins_refused(const Pool *pool)
+{
+	uint64		n = 0;
+
+	for (int i = 0; i < LEDGER_CAUSES; i++)
+		n += pool->stats.refused_by[i];
+	return n;
+}

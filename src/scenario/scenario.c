@@ -39,6 +39,7 @@ const Scenario *const scenarios[] = {
 	&scenario_latency,
 	&scenario_accuracy,
 	&scenario_storm,
+	&scenario_endtoend,
 	&scenario_all,
 };
 
@@ -361,12 +362,21 @@ run_end_if_must(Run *run)
 		run_end(run, VERDICT_ABORTED, "%s", why);
 }
 
+/* Does it use up what belongs to everybody? */
+static bool
+run_is_exclusive(const Run *run)
+{
+	for (int i = 0; i < run->nservices; i++)
+		if (run->services[i].pool != NULL && run->services[i].pool->driver->exclusive)
+			return true;
+	return false;
+}
+
 /* Filling the server must not hurt others, unless that was asked for. */
 static void
 protect_bystanders(Run *run)
 {
-	if (run->pool != NULL && run->pool->driver->exclusive &&
-		run->plan.options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
+	if (run_is_exclusive(run) && run->plan.options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
 		run_end(run, VERDICT_ABORTED, "another client was refused a slot (option bystanders = %s)",
 				run->plan.options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
 }

@@ -251,6 +251,7 @@ extern const char *failure_text(const Pool *pool);
 extern double percent_of(uint64 part, uint64 whole);
 extern char *latency_text(const Histogram *h);
 extern char *causes_text(const uint64 *refused_by);
+extern uint64 logins_refused(const Pool *pool);
 
 /*
  * Turn the loop until the condition holds or timeout_ms have passed; the check
@@ -315,6 +316,7 @@ extern const Scenario scenario_latency;
 extern const Scenario scenario_accuracy;
 extern const Scenario scenario_backpressure;
 extern const Scenario scenario_storm;
+extern const Scenario scenario_endtoend;
 extern const Scenario scenario_all;
 
 #endif							/* POOL_EXHAUST_SCENARIO_H */

@@ -206,6 +206,7 @@ calm(Storm *storm)
 	Tally	   *tally;
 
 	phase(run, "calm");
+	run_disturb(run, CHAOS_GENTLE);
 	truth = run_look(run);
 	application_begin(storm);
 	wait_until(run, run->services[1].pool->stats.peak_held >= sessions, SETTLE_TIMEOUT_MS);
@@ -331,7 +332,7 @@ wave_check_guests(Storm *storm, const Wave *wave, const Phase *p, double in_ms, 
 	check_count(run, wave->failed, 0, stats->failed - p->before.failed, failure_text(run->pool));
 	check_count(run, wave->unanswered, 0, storm->untold + storm->asking,
 				"somebody waits for ever: its login hangs");
-	check_at_most(run, wave->slowest, options->response_limit_ms, storm->slowest_us / 1000.0, "ms",
+	check_at_most(run, wave->slowest, options->response_limit_ms + run_chaos_ms(run), storm->slowest_us / 1000.0, "ms",
 				  "logins take too long while many come at once: a pooler in front of the server spares them that");
 	if (run_is_local(run))
 		check_rise(run, wave->ledger, p->refused, ledger,
@@ -342,19 +343,21 @@ wave_check_guests(Storm *storm, const Wave *wave, const Phase *p, double in_ms, 
 
 /* What it cost those who were connected already. */
 static void
-wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, double rate, double lasted_s,
-					   uint64 lost)
+wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, double rate, double lasted_s)
 {
 	const Options *options = &storm->run->plan.options;
+	uint64		failed = tally->failed + tally_sent_away(tally);
+	bool		disturbed = toll_ended(&storm->run->services[1].toll) > 0;	/* and had to come in again */
 	double		kept = storm->calm_rate > 0 ? 100 * rate / storm->calm_rate : 0;
 
 	phase(storm->run, "cost");
 	phase_figure(storm->run, "operations_per_s", rate);
 	phase_note(storm->run, "the application: %.0f/s, %.0f %% of before   %s", rate, kept,
 			   latency_text(&tally->response));
-	check_count(storm->run, wave->application_failed, 0, tally->failed + tally_sent_away(tally) + lost,
+	check_chaos(storm->run, wave->application_failed, 0,
+				disturbed ? failed : 0, failed,
 				"those who were connected before the storm were hurt by it: see the server log");
-	check_at_most(storm->run, wave->application_slowest, options->response_limit_ms,
+	check_at_most(storm->run, wave->application_slowest, options->response_limit_ms + run_chaos_ms(storm->run),
 				  histogram_max_ms(&tally->response), "ms",
 				  "those who were connected before the storm wait for those who come: fewer logins at once would spare them");
 	if (storm->calm_rate * lasted_s < OPERATIONS_MIN)
@@ -362,6 +365,13 @@ wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, doubl
 	else
 		check_at_least(storm->run, wave->application_rate, options->keep_percent, kept, "%",
 					   "logins and refusals take the processors from those who are connected: limit how many come at once");
+}
+
+/* Refusals in the ledger but for those of the application, if it had to come in again. */
+static int64
+guests_in_ledger(const Run *run)
+{
+	return run_refusals_in_ledger(run) - (int64) logins_refused(run->services[1].pool);
 }
 
 /* One refusal is counted twice. */
@@ -377,8 +387,7 @@ static void
 wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
 {
 	Run		   *run = storm->run;
-	int64		ledger = run_refusals_in_ledger(run);
-	uint64		lost = run->services[1].pool->stats.lost;
+	int64		ledger = guests_in_ledger(run);
 	uint64		refused_by[CAUSES];
 	double		in_ms;
 	double		rate;
@@ -389,8 +398,11 @@ wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
 	run_progress(run, &storm->inside, storm->fit);
 	wave_begin(storm);
 	break_loose(storm);
+	run_disturb(run, CHAOS_ALL);
 	wait_until(run, storm->in_us != 0 && storm->untold == 0,
 			   run->plan.options.recovery_limit_ms + storm->n * REFUSAL_MS);
+	run_disturb(run, CHAOS_GENTLE); /* who was ended comes again, and all stay from now on */
+	wait_until(run, storm->inside >= storm->fit || run->plan.options.chaos == 0, run->plan.options.recovery_limit_ms);
 	in_ms = ((storm->in_us != 0 ? storm->in_us : loop_now_us()) - storm->begun_us) / 1000.0;
 	lasted_s = (loop_now_us() - storm->application_us) / 1e6;
 	tally = application_end(storm, &rate);
@@ -409,8 +421,8 @@ wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
 	if (p->refused == 0)
 		run_end(run, VERDICT_INVALID, "nobody was refused: %d clients, and all of them fit; raise option clients", storm->n);
 
-	wave_check_guests(storm, wave, p, in_ms, run_refusals_in_ledger(run) - ledger);
-	wave_check_application(storm, wave, tally, rate, lasted_s, run->services[1].pool->stats.lost - lost);
+	wave_check_guests(storm, wave, p, in_ms, guests_in_ledger(run) - ledger);
+	wave_check_application(storm, wave, tally, rate, lasted_s);
 }
 
 /* ---------- The story ---------- */

@@ -1,0 +1,515 @@
+/*
+ * endtoend.c
+ *		The life of an application and its pool in one run: calm, a rising load, a
+ *		server that is full, a queue, overload, leaks, the healer, and calm again.
+ *
+ * The first service is the application with its pool; the second takes the
+ * server's slots while that is full.  Each phase makes its own claims, and what
+ * one leaves behind the next ones have to live with.
+ */
+#include "postgres.h"
+
+#include "actor.h"
+#include "observe/heal.h"
+#include "observe/strategy.h"
+#include "observe/suspect.h"
+#include "witness.h"
+
+#define SETTLE_TIMEOUT_MS	(10 * 1000)
+#define STRATEGIES_NEEDED	((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))
+
+/* Clients while all is calm. */
+#define CLIENTS				2
+
+/* As many times the connections wait for one in the queue. */
+#define CROWD				3
+
+/* Others come and go; this often the run makes up for those who went. */
+#define TRIES				5
+
+/* An operation is as fast as before if it takes no longer than so many times as long. */
+#define AS_BEFORE_FACTOR	3
+#define AS_BEFORE_MS		20
+
+typedef struct Story
+{
+	Run		   *run;
+	Witness    *witness;
+	double		calm_ms;		/* an operation takes that long when all is well */
+	Actor	   *leaks;			/* as many as the pool has connections */
+	int			nleaks;
+	Suspect    *suspects;
+} Story;
+
+/* ---------- Loads ---------- */
+
+/* Clients who do so many operations of that length each. */
+static Load *
+load_some(Story *story, int clients, int64 operations, int64 ms, GrantOrder *order)
+{
+	LoadConfig	config = load_of(story->run, &story->run->services[0]);
+	Load	   *load;
+
+	load_work(story->run, &config, ms);
+	config.clients = clients;
+	config.operations = (int) operations;
+	config.order = order;
+	load = load_create(&config);
+	run_progress(story->run, &load->ended, (int) (clients * operations));
+	load_begin(load);
+	return load;
+}
+
+/* Clients who come at these times, each for one operation. */
+static Tally *
+load_by(Story *story, Arrival *arrival)
+{
+	Run		   *run = story->run;
+	const Options *options = &run->plan.options;
+	LoadConfig	config = load_of(run, &run->services[0]);
+	Tally	   *tally = palloc(sizeof(Tally));
+	Load	   *load;
+
+	load_work(run, &config, options->work_ms);
+	config.arrival = arrival;
+	load = load_create(&config);
+	run_progress(run, &load->ended, arrival_expected(arrival));
+	load_begin(load);
+	wait_until(run, !load->coming, (int64) (arrival->duration_us / 1000) + SETTLE_TIMEOUT_MS);
+	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
+	load_tally(load, tally);
+	return tally;
+}
+
+/* What the pool can do at best, operations a second. */
+static double
+capacity_rate(const Story *story)
+{
+	return run_capacity(story->run) * 1000.0 / Max(story->calm_ms, 1);
+}
+
+/* ---------- Calm ---------- */
+
+/* A few clients do what they do; returns how long an operation takes, in ms. */
+static double
+calm(Story *story, const char *name, const char *claim)
+{
+	Run		   *run = story->run;
+	int64		operations = run->plan.options.operations;
+	Tally	   *tally = palloc(sizeof(Tally));
+	Load	   *load;
+
+	phase(run, name);
+	load = load_some(story, CLIENTS, operations, run->plan.options.work_ms, NULL);
+	wait_until(run, load_is_over(load), SETTLE_TIMEOUT_MS + CLIENTS * operations * run->plan.options.work_ms);
+	load_tally(load, tally);
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
+	check_count(run, claim, CLIENTS * operations, tally->succeeded, failure_text(run->pool));
+	return histogram_ms(&tally->response, 0.50);
+}
+
+/* ---------- Ramp ---------- */
+
+/* The load rises to what the pool can just bear. */
+static void
+ramp(Story *story)
+{
+	Run		   *run = story->run;
+	const Options *options = &run->plan.options;
+	Arrival		arrival = {
+		.kind = ARRIVAL_RAMP,
+		.rate = capacity_rate(story) * options->load_percent / 100,
+		.duration_us = options->level_ms * 1000,
+	};
+	Tally	   *tally;
+
+	phase(run, "ramp");
+	tally = load_by(story, &arrival);
+	phase_end(run);
+	phase_note(run, "up to %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, up to %d of %d in use   %s",
+			   arrival.rate, tally->succeeded, tally->asked, run->pool->stats.peak_held, run_capacity(run),
+			   latency_text(&tally->response));
+	check_at_least(run, "ramp: in use, at the least", Min(CLIENTS + 1, run_capacity(run)), run->pool->stats.peak_held, "",
+				   "the load did not reach the pool: raise load_percent or level_ms");
+	check_at_most(run, "ramp: in use at the most", run_capacity(run), run->pool->stats.peak_held, "",
+				  "the pool handed out more than its capacity");
+	check_all_ended(run, "ramp: requests without an end", tally);
+	check_count(run, "ramp: sent away", 0, tally_sent_away(tally),
+				"a load below the capacity of the pool is too much for it: raise pool_timeout_ms");
+}
+
+/* ---------- Saturated ---------- */
+
+static PoolTruth
+server_look(Story *story)
+{
+	PoolTruth	truth;
+
+	pool_look(story->run->services[1].pool, &truth);
+	return truth;
+}
+
+/* Takes every slot that is left, but for those that are reserved. */
+static void
+server_fill(Story *story)
+{
+	Run		   *run = story->run;
+	Pool	   *server = run->services[1].pool;
+	int			keep = run_fault(run, FAULT_KEEP_SLOT);
+
+	for (int i = 0; i < TRIES; i++)
+	{
+		PoolTruth	truth = server_look(story);
+
+		pool_acquire(server, Max(truth.capacity - keep - truth.in_use, 0));
+		wait_until(run, server->stats.opening == 0 && server->stats.wanted == 0, SETTLE_TIMEOUT_MS);
+		poll_until(run, server_look(story).ours <= server->stats.held, SETTLE_TIMEOUT_MS);
+	}
+}
+
+/* The slots are given back. */
+static void
+server_empty(Story *story)
+{
+	Run		   *run = story->run;
+	Pool	   *server = run->services[1].pool;
+
+	pool_release(server, server->stats.held - run_fault(run, FAULT_LEAVE_SESSION));
+	poll_until(run, server_look(story).ours <= server->stats.held, SETTLE_TIMEOUT_MS);
+	check_count(run, "saturated: sessions left", 0, server_look(story).ours,
+				"sessions of the run are still there: pool_exhaust_backends shows their pids");
+}
+
+/* The server is full when the pool wants to grow. */
+static void
+saturate_server(Story *story)
+{
+	Run		   *run = story->run;
+	int			more = (int) run->plan.options.max_overflow;
+	int64		ledger = run_refusals_in_ledger(run);
+	uint64		refused = logins_refused(run->pool) + logins_refused(run->services[1].pool);
+	Tally	   *tally = palloc(sizeof(Tally));
+	PoolTruth	truth;
+	Load	   *load;
+
+	server_fill(story);
+	truth = server_look(story);
+	load = load_some(story, more, 1, 0, NULL);
+	wait_until(run, load_is_over(load), run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	load_stop(load);
+	load_tally(load, tally);
+	if (run_fault(run, FAULT_MISCOUNT))
+		refused--;
+	poll_until(run, run->services[1].judge.health == HEALTH_EXHAUSTED, SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	phase_note(run, "%d of %d slots in use, %s; %d in use by the pool, " UINT64_FORMAT " more refused: %s",
+			   truth.in_use, truth.capacity, health_names[run->services[1].judge.health],
+			   run->pool->stats.held, tally->refused, causes_text(run->pool->stats.refused_by));
+	check_count(run, "saturated: slots in use", truth.capacity, Min(truth.in_use, truth.capacity),
+				"the server is not full: see pool_exhaust_slots");
+	check_count(run, "saturated: told no", more, tally->refused,
+				"a pool that cannot grow must say so to those whom it has nothing for, or let them wait no longer than pool_timeout_ms");
+	check_rise(run, "saturated: refusals in the ledger", logins_refused(run->pool) + logins_refused(run->services[1].pool) - refused,
+			   run_refusals_in_ledger(run) - ledger,
+			   "the ledger missed or invented refusals: log_min_messages must not be panic");
+	server_empty(story);
+}
+
+/* The pool has all that it keeps in use, and then there is no more to be had. */
+static void
+saturate(Story *story)
+{
+	Run		   *run = story->run;
+	int			keeps = (int) run->plan.options.pool_size;
+
+	phase(run, "saturated");
+	pool_acquire(run->pool, keeps);
+	wait_until(run, run->pool->stats.held == keeps, SETTLE_TIMEOUT_MS);
+	require_held(run, keeps);
+	if (run->services[1].pool->driver->exclusive)
+		saturate_server(story);
+	else
+		check_skip(run, "saturated: slots in use", "on a pool of its own the run leaves the server's slots alone");
+	pool_release(run->pool, run->pool->stats.held);
+	wait_until(run, run->pool->stats.held == 0 && run->pool->stats.wanted == 0, SETTLE_TIMEOUT_MS);
+}
+
+/* ---------- Queue ---------- */
+
+/* More clients than connections, each served in its turn. */
+static Tally *
+queue_up(Story *story)
+{
+	Run		   *run = story->run;
+	const Options *options = &run->plan.options;
+	GrantOrder *order = palloc0(sizeof(GrantOrder));
+	Tally	   *tally = palloc(sizeof(Tally));
+	Load	   *load = load_some(story, CROWD * run_capacity(run), 1, options->long_ms, order);
+
+	wait_until(run, load_is_over(load), CROWD * options->long_ms + options->pool_timeout_ms + options->tolerance_ms);
+	load_stop(load);
+	load_tally(load, tally);
+	check_at_most(run, "queue: in use at the most", run_capacity(run), run->pool->stats.peak_held, "",
+				  "the pool handed out more than its capacity");
+	check_count(run, "queue: granted out of turn", 0, order->overtaken,
+				"somebody who asked later was served first: the queue is not first in, first out");
+	check_all_ended(run, "queue: requests without an end", tally);
+	return tally;
+}
+
+/* Nothing comes back, and those who wait are sent away in time. */
+static Tally *
+queue_time_out(Story *story)
+{
+	Run		   *run = story->run;
+	const Options *options = &run->plan.options;
+	Tally	   *tally = palloc(sizeof(Tally));
+	Load	   *load;
+
+	pool_acquire(run->pool, run_capacity(run));
+	wait_until(run, run->pool->stats.held == run_capacity(run), SETTLE_TIMEOUT_MS);
+	require_held(run, run_capacity(run));
+	load = load_some(story, run_capacity(run), 1, 0, NULL);
+	wait_until(run, load_is_over(load), options->pool_timeout_ms + options->tolerance_ms);
+	load_stop(load);
+	load_tally(load, tally);
+	check_count(run, "queue: timed out", run_capacity(run), tally->timed_out,
+				"somebody waits longer than pool_timeout_ms, or was served by a pool that is full");
+	if (tally->timed_out > 0)
+	{
+		check_at_least(run, "queue: earliest timeout", options->pool_timeout_ms,
+					   tally->shortest_timeout_us / 1000.0, "ms", "a request was sent away before its time");
+		check_at_most(run, "queue: latest timeout", options->pool_timeout_ms + options->tolerance_ms,
+					  tally->longest_timeout_us / 1000.0, "ms",
+					  "a request waited longer than it was promised, or the machine is overloaded");
+	}
+	pool_release(run->pool, run->pool->stats.held);
+	wait_until(run, load_is_over(load) && run->pool->stats.held == 0, SETTLE_TIMEOUT_MS);
+	return tally;
+}
+
+static void
+queue(Story *story)
+{
+	Run		   *run = story->run;
+	Tally	   *served;
+	Tally	   *away;
+
+	phase(run, "queue");
+	served = queue_up(story);
+	if (check_failed(run))
+		return;					/* who has no end would be in the way of all that follows */
+	away = queue_time_out(story);
+	phase_end(run);
+	phase_note(run, UINT64_FORMAT " served in their turn, after %.0f ms at most; " UINT64_FORMAT " sent away after %.0f to %.0f ms",
+			   served->granted, histogram_max_ms(&served->wait), away->timed_out,
+			   away->shortest_timeout_us / 1000.0, away->longest_timeout_us / 1000.0);
+}
+
+/* ---------- Degraded ---------- */
+
+/* More than the pool can bear, at times. */
+static void
+degrade(Story *story)
+{
+	Run		   *run = story->run;
+	const Options *options = &run->plan.options;
+	Arrival		arrival = {
+		.kind = ARRIVAL_BURST,
+		.rate = capacity_rate(story) * options->load_percent / 200,
+		.burst_rate = capacity_rate(story) * options->burst_percent / 100,
+		.duration_us = options->sustained_ms * 1000,
+		.burst_us = options->burst_ms * 1000,
+		.burst_every_us = options->burst_every_ms * 1000,
+	};
+	Tally	   *tally;
+
+	phase(run, "degraded");
+	run_disturb(run, CHAOS_ALL);
+	tally = load_by(story, &arrival);
+	run_disturb(run, CHAOS_DELAYS);
+	phase_end(run);
+	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, " UINT64_FORMAT " had to wait   %s",
+			   arrival.rate, arrival.burst_rate, tally->succeeded, tally->asked, tally->queued,
+			   latency_text(&tally->response));
+	if (tally->queued == 0 && tally_sent_away(tally) == 0 && !check_failed(run))
+		run_end(run, VERDICT_INVALID, "the bursts made nobody wait: raise burst_percent or burst_ms");
+	check_all_ended(run, "degraded: requests without an end", tally);
+	check_at_least(run, "degraded: success", options->success_percent,
+				   percent_of(tally->succeeded, tally->asked - operations_excused(&run->services[0], tally->failed)), "%",
+				   "requests were sent away or failed: see timed_out and refused in pool_exhaust_samples");
+	check_at_most(run, "degraded: slowest response", options->response_limit_ms + toll_wait_ms(&run->services[0].toll),
+				  histogram_max_ms(&tally->response), "ms",
+				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");
+}
+
+/* ---------- Leak and heal ---------- */
+
+static int
+suspected(Story *story)
+{
+	Oid			roles[RUN_SERVICES_MAX];
+	int			n = suspects_of(roles, run_roles(story->run, roles), story->suspects, story->nleaks);
+
+	for (int i = 0; i < Min(n, story->nleaks); i++)
+		n -= story->suspects[i].rule != LEAK_IDLE_IN_TRANSACTION;
+	return n;
+}
+
+/* Transactions that nobody will end take all connections. */
+static void
+leak(Story *story)
+{
+	static const Actor open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	static const Actor aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	Run		   *run = story->run;
+	int			found = 0;
+	uint64		begun_us;
+
+	phase(run, "leak");
+	run_watch_leaks(run);
+	story->nleaks = run_capacity(run);
+	story->leaks = palloc(sizeof(Actor) * story->nleaks);
+	story->suspects = palloc(sizeof(Suspect) * story->nleaks);
+	for (int i = 0; i < story->nleaks; i++)
+		story->leaks[i] = i % 2 == 0 ? open : aborted;
+	for (int i = 0; i < story->nleaks; i++)
+		actor_take(&story->leaks[i], run->pool);
+	wait_until(run, actors_at_work(story->leaks, story->nleaks) || actor_failed(story->leaks, story->nleaks), SETTLE_TIMEOUT_MS);
+	if (!actors_at_work(story->leaks, story->nleaks) || actor_failed(story->leaks, story->nleaks))
+		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
+	begun_us = loop_now_us();
+	run_progress(run, &found, story->nleaks);
+	poll_until(run, (found = suspected(story)) >= story->nleaks, run->plan.options.leak_threshold_ms + SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	phase_note(run, "%d transactions left open, %d found after %.2f s; %s", story->nleaks, found,
+			   (loop_now_us() - begun_us) / 1e6, health_names[run->services[0].judge.health]);
+	check_count(run, "leak: found idle in transaction", story->nleaks, found,
+				"a leak of the run was not found, or another session looks like one: see docs/leaks.md");
+	check_text(run, "leak: health of the pool", health_names[HEALTH_EXHAUSTED], health_names[run->services[0].judge.health],
+			   "a pool that has nothing left does not say so: see pool_exhaust_pools");
+}
+
+static int
+leaks_ended(const Story *story)
+{
+	int			n = 0;
+
+	for (int i = 0; i < story->nleaks; i++)
+		n += story->leaks[i].lost;
+	return n;
+}
+
+/* The healer takes back what was leaked. */
+static void
+heal(Story *story)
+{
+	Run		   *run = story->run;
+	Oid			roles[RUN_SERVICES_MAX];
+	int			nroles = run_roles(run, roles);
+	int64		limit_ms = run->plan.options.recovery_limit_ms;
+	uint64		since = heals_now();
+	char	   *strategies;
+	int			acts;
+	Phase	   *p = phase(run, "heal");
+
+	run_heal(run, STRATEGIES_NEEDED);
+	wait_until(run, leaks_ended(story) == story->nleaks && run->services[0].judge.health == HEALTH_HEALTHY, limit_ms);
+	strategies = heals_text(roles, nroles, since, &acts);
+	phase_end(run);
+	phase_note(run, "%d ended: %s; %s after %.2f s", acts, acts > 0 ? strategies : "-",
+			   health_names[run->services[0].judge.health], p->elapsed_us / 1e6);
+	check_count(run, "heal: sessions ended", story->nleaks, acts,
+				"the healer ended more or fewer than the leaks: see pool_exhaust_heals");
+	check_count(run, "heal: leaks that are left", 0, story->nleaks - leaks_ended(story),
+				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
+	check_text(run, "heal: health of the pool", health_names[HEALTH_HEALTHY], health_names[run->services[0].judge.health],
+			   "the pool stays ill: see pool_exhaust_pools");
+}
+
+/* ---------- The story ---------- */
+
+/* All is as it was. */
+static void
+calm_again(Story *story)
+{
+	Run		   *run = story->run;
+	double		ms = calm(story, "calm again", "calm again: operations");
+	PoolTruth	truth;
+
+	pool_look(run->pool, &truth);
+	check_at_most(run, "calm again: an operation takes", story->calm_ms * AS_BEFORE_FACTOR + AS_BEFORE_MS, ms, "ms",
+				  "operations are slower than at the beginning: see waiting in pool_exhaust_pools");
+	check_count(run, "calm again: connections in use", 0, truth.in_use,
+				"an operation kept its connection: look for ways out of it that do not release");
+	witness_check(run, story->witness, run->plan.options.response_limit_ms);
+}
+
+/* What a phase leaves behind if its claims do not hold would tell nothing more. */
+static void
+endtoend_play(Run *run)
+{
+	static void (*const acts[]) (Story *story) = {
+		ramp, saturate, queue, degrade, leak, heal, calm_again
+	};
+	Story	   *story = palloc0(sizeof(Story));
+
+	story->run = run;
+	run_disturb(run, CHAOS_DELAYS);
+	story->witness = witness_open(run);
+	story->calm_ms = calm(story, "calm", "calm: operations");
+	for (int i = 0; i < lengthof(acts) && !check_failed(run); i++)
+		acts[i] (story);
+}
+
+static void
+endtoend_require(const Options *options)
+{
+	require_time_for(options, options->level_ms + options->sustained_ms + options->leak_threshold_ms);
+	if (options->max_overflow < 1)
+		options_contradict("Raise max_overflow.", "a pool without max_overflow never wants more of the server than it has");
+	if (options->burst_ms >= options->burst_every_ms || options->burst_every_ms > options->sustained_ms)
+		options_contradict("Lower burst_ms or burst_every_ms, or raise sustained_ms.",
+						   "no burst of " INT64_FORMAT " ms every " INT64_FORMAT " ms ends within " INT64_FORMAT " ms",
+						   options->burst_ms, options->burst_every_ms, options->sustained_ms);
+	if ((CROWD - 1) * options->long_ms >= options->pool_timeout_ms)
+		options_contradict("Lower long_ms, or raise pool_timeout_ms.",
+						   "the last of %d in a queue waits %d times " INT64_FORMAT " ms, longer than pool_timeout_ms",
+						   CROWD, CROWD - 1, options->long_ms);
+}
+
+const Scenario scenario_endtoend = {
+	.name = "endtoend",
+	.summary = "calm, a rising load, a full server, a queue, overload, leaks, the healer, and calm again",
+	.effect = "opens pool_size + max_overflow + 2 connections; target server: takes every slot that is not reserved, for a moment",
+	.default_target = TARGET_SERVER,
+	.targets = 1 << TARGET_SERVER | 1 << TARGET_POOL,
+	.services = 2,
+	.pools = 1,
+	.embedded = 1 << 0,
+	.spare_sessions = WITNESS_SESSIONS,
+	.options = (const OptionDefault[]) {
+		{"pool_size", {4, 10, 10}},
+		{"max_overflow", {2, 5, 5}},
+		{"pool_timeout_ms", {500, 5000, 5000}},
+		POOL_OPTIONS,
+		{"operations", {20, 200, 2000}},
+		{"work_ms", {10, 20, 20}},
+		{"long_ms", {100, 1000, 1000}},
+		{"load_percent", {80, 80, 80}},
+		{"burst_percent", {150, 120, 120}},
+		{"level_ms", {500, 10 * 1000, 600 * 1000}},
+		{"sustained_ms", {800, 120 * 1000, 3600 * 1000}},
+		{"burst_ms", {150, 10 * 1000, 10 * 1000}},
+		{"burst_every_ms", {400, 40 * 1000, 60 * 1000}},
+		{"success_percent", {80, 80, 80}},
+		{"response_limit_ms", {5000, 5000, 5000}},
+		{"leak_threshold_ms", {500, 5000, 30 * 1000}},
+		{"recovery_limit_ms", {20 * 1000, 60 * 1000, 120 * 1000}},
+		{"tolerance_ms", {300, 300, 300}},
+		{NULL}
+	},
+	.require = endtoend_require,
+	.play = endtoend_play,
+};
