@@ -140,13 +140,22 @@ server_has_surplus(const Slot *slots)
 	return server->in_use - healing(slots) >= health_level(HEALTH_CRITICAL, server->capacity);
 }
 
+/* The run whose own affair it is what becomes of the session; NULL: the settings decide. */
+static RunSlot *
+slot_judge(const Slot *slot)
+{
+	RunSlot    *run = slot_run(slot);
+
+	return run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING ? run : NULL;
+}
+
 /* Is there a need to end sessions like this one, by the settings or by its run? */
 static bool
 heal_is_wanted(const Sight *sight, const Slot *slot)
 {
-	RunSlot    *run = slot_run(slot);
+	RunSlot    *run = slot_judge(slot);
 
-	if (run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING)
+	if (run != NULL)
 		return pg_atomic_read_u32(&run->heal) != 0;
 	return heal_mode == HEAL_ALWAYS || (heal_mode == HEAL_CRITICAL && server_has_surplus(sight->slots));
 }
@@ -167,34 +176,85 @@ strategy_acted(int number, uint64 now_us)
 	allowed_us[number] = Max(from_us, now_us - Min(now_us, SECOND_US)) + SECOND_US / strategies[number].per_second;
 }
 
-/*
- * Lets one strategy end whom it may, no more than the rate allows.  Returns
- * whether there is anybody for it, now or when his time of grace is over.
- */
-static bool
-strategy_run(int number, const Sight *sight, uint64 now_us)
+/* Those whose sessions the settings judge, and each run that does so itself. */
+typedef struct HealTurns
 {
-	bool		found = false;
+	bool		taken[RUNS_MAX + 1];	/* a strategy before this one has somebody there */
+} HealTurns;
+
+static int
+heal_turn(const Slot *slot)
+{
+	const RunSlot *run = slot_judge(slot);
+
+	return run != NULL ? (int) (run - shared->runs) : RUNS_MAX;
+}
+
+/* The order of places decides between two who have been suspected since the same look. */
+static bool
+suspected_before(int a, int b)
+{
+	uint64		a_us = leak_tracks[a].suspected_us;
+	uint64		b_us = leak_tracks[b].suspected_us;
+
+	return a_us != b_us ? a_us < b_us : a < b;
+}
+
+/* May the strategy end that one: is he its affair, and is it its turn there? */
+static bool
+strategy_is_due(int number, const Sight *sight, int i, uint64 now_us, const HealTurns *before)
+{
+	const Slot *slot = &sight->slots[i];
+	const LeakTrack *track = &leak_tracks[i];
+
+	return suspect_rule(i, slot) != LEAK_NONE && !was_told(track, now_us) &&
+		strategy_is_for(number, track) && strategy_why_spared(track, slot) == NULL &&
+		heal_is_wanted(sight, slot) && !before->taken[heal_turn(slot)];
+}
+
+/*
+ * Returns whom the strategy ends next: of those whose time of grace is over the
+ * one who has been suspected for longest, after "last", who was the one before
+ * him, or -1; -1 if there is nobody.  Notes where there is somebody for it.
+ */
+static int
+strategy_pick(int number, const Sight *sight, int last, uint64 now_us, const HealTurns *before,
+			  HealTurns *turns)
+{
+	int			next = -1;
 
 	for (int i = 0; i < MaxConnections; i++)
 	{
-		const Slot *slot = &sight->slots[i];
 		const LeakTrack *track = &leak_tracks[i];
 		uint64		grace_us = (uint64) track->threshold_ms * 10 * strategies[number].grace_percent;
+
+		if (!strategy_is_due(number, sight, i, now_us, before))
+			continue;
+		turns->taken[heal_turn(&sight->slots[i])] = true;
+		if (now_us >= track->suspected_us + grace_us && (last < 0 || suspected_before(last, i)) &&
+			(next < 0 || suspected_before(i, next)))
+			next = i;
+	}
+	return next;
+}
+
+/* Lets one strategy end whom it may, no more than the rate allows, where it is its turn. */
+static void
+strategy_run(int number, const Sight *sight, uint64 now_us, HealTurns *turns)
+{
+	HealTurns	before = *turns;
+	int			i = -1;
+
+	while ((i = strategy_pick(number, sight, i, now_us, &before, turns)) >= 0 &&
+		   strategy_may_act(number, now_us))
+	{
+		const Slot *slot = &sight->slots[i];
 		char		service[SERVICE_LEN];
 
-		if (suspect_rule(i, slot) == LEAK_NONE || was_told(track, now_us) ||
-			!strategy_is_for(number, track) || strategy_why_spared(track, slot) != NULL ||
-			!heal_is_wanted(sight, slot))
-			continue;
-		found = true;
-		if (!strategy_may_act(number, now_us) || now_us < track->suspected_us + grace_us)
-			continue;
 		service_name(slot->role, slot->application_name, service);
 		if (heal_act(i, service, number, now_us))
 			strategy_acted(number, now_us);
 	}
-	return found;
 }
 
 /*
@@ -206,12 +266,12 @@ void
 heal_look(const Sight *sight)
 {
 	uint64		now_us = loop_now_us();
+	HealTurns	turns = {{false}};
 
 	/* Names of roles must not be waited for. */
 	if (sight->readable && !ProcDiePending)
 		for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
-			if (strategy_run(*s, sight, now_us))
-				break;
+			strategy_run(*s, sight, now_us, &turns);
 	looked_us = now_us;
 }
 
