@@ -182,6 +182,7 @@ typedef struct BouncerPoolConfig
 	int			clients_max;	/* of PgBouncer, at the most */
 } BouncerPoolConfig;
 
+extern bool pgbouncer_mode_is_known(const char *name);
 extern Pool *pool_open_pgbouncer(const BouncerPoolConfig *config);
 
 extern void pool_init(Pool *pool, const PoolDriver *driver, int holds_max);

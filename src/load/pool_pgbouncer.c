@@ -451,6 +451,16 @@ static const PoolDriver pool_pgbouncer = {
 	.close = bouncer_close,
 };
 
+/* Is there a pool mode of that name? */
+bool
+pgbouncer_mode_is_known(const char *name)
+{
+	for (int mode = 0; mode < lengthof(mode_names); mode++)
+		if (strcmp(name, mode_names[mode]) == 0)
+			return true;
+	return false;
+}
+
 /*
  * Makes such a pool, of the mode that the probe has heard of.  Opens no
  * connection.  The pool and its clients live in the current memory context,

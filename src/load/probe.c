@@ -14,6 +14,8 @@
 #define QUESTION_TIMEOUT_MS (5 * 1000)
 #define RETURN_PAUSE_US		(100 * 1000)
 
+#define FIGURE_MAX			(10 * 1000 * 1000)
+
 /* The console shows each client: not to be asked all the time where there are many. */
 #define ROUND_PAUSE_US		(5 * 1000)
 
@@ -27,10 +29,25 @@ row_value(const PGresult *rows, int row, const char *column)
 	return field >= 0 ? PQgetvalue(rows, row, field) : "";
 }
 
+/* Whoever says more than that, or less than -1, is not to be counted with. */
+static int
+number_of(const char *value)
+{
+	return (int) Min(Max(strtol(value, NULL, 10), -1), FIGURE_MAX);
+}
+
+/* A limit, where -1 may be none. */
+static int
+row_limit(const PGresult *rows, int row, const char *column)
+{
+	return number_of(row_value(rows, row, column));
+}
+
+/* A count. */
 static int
 row_number(const PGresult *rows, int row, const char *column)
 {
-	return atoi(row_value(rows, row, column));
+	return Max(row_limit(rows, row, column), 0);
 }
 
 /*
@@ -56,7 +73,7 @@ postgres_read(Probe *probe, const PGresult *rows)
 		return;
 	for (int i = 0; i < lengthof(limits); i++)
 	{
-		int			limit = row_number(rows, 0, limits[i].limit);
+		int			limit = row_limit(rows, 0, limits[i].limit);
 		int			in_use = row_number(rows, 0, limits[i].in_use);
 
 		if (limit < 0 || (i > 0 && limit - in_use >= coming->capacity - coming->in_use))
@@ -90,6 +107,7 @@ const Question postgres_questions[] = {
 		" rolsuper AS superuser, pg_catalog.pg_has_role(rolname, 'pg_read_all_stats', 'USAGE') AS sees"
 		" FROM pg_catalog.pg_roles, pg_catalog.pg_database d"
 		" WHERE rolname = session_user AND d.datname = pg_catalog.current_database()",
+		.name = "",
 		.read = postgres_read
 	},
 	{NULL}
@@ -106,13 +124,13 @@ config_read(Probe *probe, const PGresult *rows)
 		const char *value = row_value(rows, i, "value");
 
 		if (strcmp(key, "max_client_conn") == 0)
-			coming->capacity = atoi(value);
+			coming->capacity = number_of(value);
 		else if (strcmp(key, "default_pool_size") == 0)
-			coming->pool_size = atoi(value);
+			coming->pool_size = number_of(value);
 		else if (strcmp(key, "reserve_pool_size") == 0)
-			coming->reserve = atoi(value);
+			coming->reserve = Max(number_of(value), 0);
 		else if (strcmp(key, "query_wait_timeout") == 0)
-			coming->wait_timeout_ms = (int64) (strtod(value, NULL) * 1000);
+			coming->wait_timeout_ms = (int64) (Min(Max(strtod(value, NULL), 0), FIGURE_MAX) * 1000);
 		else if (strcmp(key, "pool_mode") == 0)
 			strlcpy(coming->mode, value, POOL_MODE_LEN);
 	}
@@ -193,10 +211,10 @@ clients_read(Probe *probe, const PGresult *rows)
 }
 
 const Question pgbouncer_questions[] = {
-	{"SHOW CONFIG", true, config_read},
-	{"SHOW DATABASES", true, databases_read},
-	{"SHOW POOLS", false, pools_read},
-	{"SHOW CLIENTS", false, clients_read},
+	{"SHOW CONFIG", "SHOW CONFIG: ", true, config_read},
+	{"SHOW DATABASES", "SHOW DATABASES: ", true, databases_read},
+	{"SHOW POOLS", "SHOW POOLS: ", false, pools_read},
+	{"SHOW CLIENTS", "SHOW CLIENTS: ", false, clients_read},
 	{NULL}
 };
 
@@ -223,8 +241,9 @@ probe_answered(void *arg, const QueryResult *result)
 		ConnectResult failure = {CONNECT_DENIED, CAUSE_NONE};
 
 		strlcpy(failure.sqlstate, result->sqlstate, sizeof(failure.sqlstate));
-		snprintf(failure.message, MESSAGE_LEN, "%s: %s", probe->questions[probe->next].sql, result->message);
+		snprintf(failure.message, MESSAGE_LEN, "%s%s", probe->questions[probe->next].name, result->message);
 		probe_fail(probe, &failure);
+		session_close(&probe->session);
 		return;
 	}
 	probe->questions[probe->next++].read(probe, result->rows);
@@ -278,6 +297,7 @@ probe_connected(Session *session, const ConnectResult *result)
 {
 	Probe	   *probe = (Probe *) session;
 
+	probe->used_password = result->used_password;
 	if (result->end == CONNECT_GRANTED)
 		probe->state = PROBE_READY;
 	else

@@ -52,6 +52,7 @@ typedef struct Probe Probe;
 typedef struct Question
 {
 	const char *sql;
+	const char *name;			/* stands before why there was no answer */
 	bool		once;			/* the answer does not change */
 	void		(*read) (Probe *probe, const PGresult *rows);
 } Question;
@@ -68,6 +69,7 @@ struct Probe
 	ProbeState	state;
 	bool		returns;		/* if it is lost it logs in again, until it is let in */
 	int			timeout_ms;		/* of a login */
+	bool		used_password;	/* it was let in for one */
 	uint64		lost_us;
 	ConnectResult failure;
 	int			next;			/* question of the round under way */

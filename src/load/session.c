@@ -190,6 +190,15 @@ session_lost_in_time(uv_timer_t *timer)
 	session_lost(timer->data);
 }
 
+static void
+session_is_late(uv_timer_t *timer)
+{
+	Session    *session = timer->data;
+
+	session->late = true;
+	session_lost(session);
+}
+
 /* libpq has given the connection up: events->lost comes from the loop. */
 static void
 session_given_up(Session *session)
@@ -221,23 +230,38 @@ session_tell_begin(Session *session)
 	session->events->began(session);
 }
 
+/*
+ * What an error says: the other side's message, or libpq's where that made none
+ * of it.  One line, in the server's encoding.
+ */
+static void
+result_message(const PGresult *result, char *text)
+{
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	strlcpy(text, message != NULL ? message : PQresultErrorMessage(result), MESSAGE_LEN);
+	text[strcspn(text, "\n")] = '\0';
+	text_make_valid(text, GetDatabaseEncoding());
+}
+
 /* The query is over: tells so, and the callback may begin the next one. */
 static void
 session_answer(Session *session)
 {
+	char		text[MESSAGE_LEN];
 	PGresult   *result = session->result;
 	QueryDone	done;
 	ExecStatusType status = PQresultStatus(result);
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 	QueryResult answer = {
 		.ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY,
 		.sqlstate = sqlstate != NULL ? sqlstate : "",
-		.message = message != NULL ? message : "",
+		.message = text,
 		.value = PQntuples(result) > 0 && PQnfields(result) > 0 ? PQgetvalue(result, 0, 0) : NULL,
 		.rows = result,
 	};
 
+	result_message(result, text);
 	session_tell_begin(session);
 	if (uv_is_active((uv_handle_t *) &session->timer))
 		uv_timer_stop(&session->timer);
@@ -272,9 +296,11 @@ session_read(Session *session)
 		session_lost(session);
 		return;
 	}
-	while (session->events->notified != NULL && (notify = PQnotifies(conn)) != NULL)
+	/* Also what nobody wants to know is taken from libpq, which would keep all of it. */
+	while ((notify = PQnotifies(conn)) != NULL)
 	{
-		session->events->notified(session, notify->extra);
+		if (session->events->notified != NULL)
+			session->events->notified(session, notify->extra);
 		PQfreemem(notify);
 	}
 	while (session->done != NULL && !PQisBusy(conn))
@@ -333,7 +359,7 @@ session_query(Session *session, const char *sql, int timeout_ms, QueryDone done,
 	if (timeout_ms > 0)
 	{
 		uv_update_time(session->timer.loop);
-		uv_timer_start(&session->timer, session_lost_in_time, timeout_ms, 0);
+		uv_timer_start(&session->timer, session_is_late, timeout_ms, 0);
 	}
 	session_flush(session);
 }
@@ -358,16 +384,16 @@ session_failure(const Session *session, ConnectResult *failure)
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *routine = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
 
-	*failure = (ConnectResult) {CONNECT_BROKEN, CAUSE_NONE};
+	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
 	if (sqlstate == NULL)
 	{
-		strlcpy(failure->message, "the connection was closed without a word", MESSAGE_LEN);
+		strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a word",
+				MESSAGE_LEN);
 		return;
 	}
 	strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
 	strlcpy(failure->routine, routine != NULL ? routine : "", ROUTINE_LEN);
-	strlcpy(failure->message, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), MESSAGE_LEN);
-	text_make_valid(failure->message, GetDatabaseEncoding());
+	result_message(result, failure->message);
 	failure->cause = cause_of_answer(failure->sqlstate, failure->routine, failure->message);
 	failure->end = failure->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
 }
@@ -575,6 +601,7 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->polled = false;
 	session->stalls = login->stalls;
 	session->begins = false;
+	session->late = false;
 	session->login = login;
 	session->chaos = session->spared ? NULL : login->chaos;
 	session->exposed = false;

@@ -112,6 +112,7 @@ struct Session
 	PGconn	   *conn;
 	bool		stalls;			/* its login is to */
 	bool		begins;			/* its query has said so, and nobody was told yet */
+	bool		late;			/* it was lost because it did not answer in time */
 	const Login *login;
 	bool		spared;			/* set by the owner before it is opened: chaos keeps off */
 	struct Chaos *chaos;		/* NULL: it is not disturbed */

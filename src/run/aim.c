@@ -135,23 +135,39 @@ aim_try_addresses(Run *run, Endpoint *endpoint)
 
 /* Whoever is let in there without their password is let in as somebody else. */
 static void
+aim_require_password(Run *run, const Endpoint *endpoint, bool used, const char *where)
+{
+	if (used || !endpoint->password_required)
+		return;
+	run->error_code = ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED;
+	run_end(run, VERDICT_INVALID,
+			"%s%s does not ask for a password, and non-superusers may only aim where theirs is asked for",
+			where, run->plan.target_name);
+}
+
+static void
 aim_try_login(Run *run, RunService *service)
 {
 	ConnectResult result = aim_try_addresses(run, service->endpoint);
 
 	if (result.end != CONNECT_GRANTED)
 		aim_missed(run, "could not log in to", &result);
-	if (service->endpoint->password_required && !result.used_password)
-	{
-		run->error_code = ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED;
-		run_end(run, VERDICT_INVALID,
-				"%s does not ask for a password, and non-superusers may only aim where theirs is asked for",
-				run->plan.target_name);
-	}
+	aim_require_password(run, service->endpoint, result.used_password, "");
 	run->way_in = run->plan.target_name;
 }
 
 /* ---------- Asking it ---------- */
+
+/* What says something else on the console is no PgBouncer, or one that nobody knows yet. */
+static void
+aim_require_figures(Run *run, const Figures *figures)
+{
+	if (figures->capacity > 0 && figures->pool_size > 0 && pgbouncer_mode_is_known(figures->mode))
+		return;
+	run_end(run, VERDICT_INVALID,
+			"the console of %s does not tell what PgBouncer tells: max_client_conn %d, pool_size %d, pool_mode \"%s\"",
+			run->plan.target_name, figures->capacity, figures->pool_size, figures->mode);
+}
 
 static void
 aim_ask(Run *run, RunService *service)
@@ -180,11 +196,16 @@ aim_ask(Run *run, RunService *service)
 		probe->database = probe->user;
 	service->probe = probe;
 	probe_open(probe, &run->loop, &endpoint->console, LOGIN_WAIT_MS);
+	wait_until(run, probe->state != PROBE_CONNECTING, LOGIN_WAIT_MS);
+	if (probe->state == PROBE_READY)
+		aim_require_password(run, endpoint, probe->used_password, bouncer ? "the console of " : "");
 	wait_until(run, probe_refresh(probe, 1) || probe->state == PROBE_LOST, 2 * LOGIN_WAIT_MS);
 	if (plan_is_hold(&run->plan))
 		return;					/* of use for the proof, if it may ask */
 	if (probe->heard_us == 0)
 		aim_missed(run, bouncer ? "could not ask the console of" : "could not ask", &probe->failure);
+	if (bouncer)
+		aim_require_figures(run, &probe->figures);
 	if (probe->figures.superuser)
 		run_end(run, VERDICT_INVALID,
 				"the user of the mapping is a superuser on %s, and would take the slots that are reserved for those",

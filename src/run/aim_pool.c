@@ -10,6 +10,9 @@
 #include "option_type.h"
 #include "runner.h"
 
+/* Clients of a pooler that a run may have at the most. */
+#define CLIENTS_MAX		20000
+
 /* PgBouncer looks for clients that have waited too long three times a second. */
 #define JANITOR_MS		334
 
@@ -76,6 +79,9 @@ aim_require(Run *run)
 void
 aim_fit(Run *run, const Figures *figures)
 {
+	if (figures->pool_size + figures->reserve > CLIENTS_MAX / 2)
+		run_end(run, VERDICT_INVALID, "PgBouncer's pool has %d connections, and this run can use up to %d",
+				figures->pool_size + figures->reserve, CLIENTS_MAX / 2);
 	aim_check_options(run, figures);
 	aim_fit_options(run, figures);
 	if (run->plan.options.pool_timeout_ms == 0 || run->plan.options.pool_timeout_ms >= run->plan.options.timeout_ms)
@@ -85,9 +91,6 @@ aim_fit(Run *run, const Figures *figures)
 				figures->wait_timeout_ms / 1000.0);
 	aim_require(run);
 }
-
-/* Clients of a pooler that a run may have at the most. */
-#define CLIENTS_MAX		20000
 
 static int
 aim_sessions(const Run *run, const RunService *service, int spare)

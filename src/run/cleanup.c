@@ -159,8 +159,9 @@ foreign_left(Run *run)
 	aim_close(run);
 	if (left >= 0)
 		return left;
-	snprintf(run->reason, sizeof(run->reason), "%s does not say whether sessions of the run are left",
-			 run->plan.target_name);
+	snprintf(run->reason, sizeof(run->reason), "%s does not say whether sessions of the run are left%s%s",
+			 run->plan.target_name, run->reason[0] != '\0' ? "; " : "",
+			 pstrdup(run->reason));
 	run->verdict = VERDICT_FAIL;
 	return 0;
 }

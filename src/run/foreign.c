@@ -346,6 +346,12 @@ foreign_require_mapping(Oid server, Oid user, TargetKind kind)
 				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
 				 errmsg("password is required"),
 				 errdetail("Non-superusers must provide a password in the user mapping.")));
+	if (option_value(options, "console_user") != NULL &&
+		(option_value(options, "console_password") == NULL || option_value(options, "console_password")[0] == '\0'))
+		ereport(ERROR,
+				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
+				 errmsg("password is required"),
+				 errdetail("Non-superusers must provide a console_password for their console_user in the user mapping.")));
 }
 
 /* ---------- What the runner reads ---------- */
@@ -415,6 +421,19 @@ http_from(HttpTarget *http, List *server, List *mapping)
 	};
 }
 
+/* What the caller was shown, and allowed, need not be what is committed, nor what is so by now. */
+static void
+foreign_require_unchanged(const ForeignServer *server, Oid user, TargetKind kind)
+{
+	if (require_kind(server->options) != kind)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("foreign server \"%s\" is not of kind %s for others: it is being altered",
+						server->servername, target_names[kind])));
+	if (compat_foreign_server_aclcheck(server->serverid, user, ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
+}
+
 /*
  * Reads where the server is and who the user is there; the strings live in the
  * current memory context.  Needs a transaction; ERROR if it is gone.
@@ -431,6 +450,7 @@ foreign_read(Oid server_id, Oid user, TargetKind kind, Endpoint *endpoint)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the foreign server is not there for others: it was dropped, or made in a transaction that has not been committed")));
+	foreign_require_unchanged(server, user, kind);
 	capacity = option_value(server->options, "capacity");
 	port = option_value(server->options, "port");
 	foreign_require_mapping(server_id, user, kind);

@@ -248,7 +248,7 @@ text_sparkline(Reader *reader, ReturnSetInfo *rsinfo, int64 run_id)
 		double		utilization = strtod(spi_text(i, 1), NULL);
 
 		peak = Max(peak, utilization);
-		appendStringInfoString(&line, ramp[Min((int) (utilization * lengthof(blocks)),
+		appendStringInfoString(&line, ramp[Min((int) (Min(utilization, 1.0) * lengthof(blocks)),
 											   (int) lengthof(blocks) - 1)]);
 	}
 	put_format(rsinfo, "utilization %s  peak %.0f %%", line.data, 100 * peak);
