@@ -20,6 +20,7 @@
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define STRATEGIES_NEEDED ((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))
 #define CLIENTS		2			/* of the load that goes on all the time */
+#define TRIES		5			/* of each leak to get a connection */
 #define VANISHING	4			/* clients that vanish, with sessions of their own */
 
 /* An operation is as fast as before if it takes no longer than so many times as long. */
@@ -112,6 +113,18 @@ actors_count(const Recovery *recovery, bool leaks)
 	return n;
 }
 
+/* On a busy machine it may wait in vain for the load beside it, and then asks again. */
+static void
+leak_take(Recovery *recovery, Actor *leak)
+{
+	for (int i = 0; i < TRIES && !leak->at_work; i++)
+	{
+		leak->failed = false;
+		actor_take(leak, recovery->run->pool);
+		wait_until(recovery->run, leak->at_work || actor_failed(leak, 1), SETTLE_TIMEOUT_MS);
+	}
+}
+
 /* Everything is leaked or stuck, so that others wait in vain. */
 static void
 exhaust(Recovery *recovery)
@@ -122,10 +135,7 @@ exhaust(Recovery *recovery)
 
 	phase(run, "exhaust");
 	for (int i = 0; i < recovery->nleaks; i++)
-	{
-		actor_take(&recovery->leaks[i], run->pool);
-		wait_until(run, actors_at_work(recovery->leaks, i + 1) || actor_failed(recovery->leaks, i + 1), SETTLE_TIMEOUT_MS);
-	}
+		leak_take(recovery, &recovery->leaks[i]);
 	timed_out = stats->timed_out;
 	wait_until(run, run->services[0].judge.health == HEALTH_EXHAUSTED && stats->timed_out >= timed_out + CLIENTS,
 			   2 * run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
