@@ -262,8 +262,17 @@ static const Wave again = WAVE("again", "again");
 static int
 storm_fit(Storm *storm)
 {
-	PoolTruth	truth = run_look(storm->run);
+	Run		   *run = storm->run;
+	PoolTruth	truth = run_look(run);
 
+	/* A target that cannot be asked does not count the application's. */
+	if (run->services[0].endpoint != NULL && run->services[0].probe == NULL)
+	{
+		PoolTruth	application;
+
+		pool_look(run->services[1].pool, &application);
+		truth.in_use += application.in_use + application.idle;
+	}
 	return Min(truth.ours + Max(truth.capacity - truth.in_use, 0), storm->n);
 }
 
