@@ -10,18 +10,14 @@ use PoolExhaust;
 use Pooler;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Target;
 use Test::More;
 
 plan skip_all => 'there is no PgBouncer here' if !Pooler::version('pgbouncer');
 
 # Runs come from one server, PgBouncer stands before another.
 my $node = new_server('runs');
-my $behind = PostgreSQL::Test::Cluster->new('behind');
-$behind->init;
-$behind->append_conf('postgresql.conf', "max_connections = 40\n");
-$behind->start;
-$behind->safe_psql('postgres', "CREATE ROLE $_ LOGIN PASSWORD 'secret'") foreach 'app', 'other';
-
+my $behind = Target::server_behind('behind');
 my $watcher = client($node);
 
 # What the scenarios are right to pass on; machines that are busy are slow.
@@ -39,15 +35,13 @@ my %options = (
 	degradation => {},
 	isolation   => { second => 'beside', tolerance_ms => 10_000 },
 	latency     => {},
-	recovery    => {});
+	recovery    => {},
+	storm       => {});
 
 my $bouncer = Pooler->new('pgbouncer', node => $behind, users => { app => 'secret', other => 'secret' }, settings => {%good});
-my $where = "host '127.0.0.1', port '" . $bouncer->port . "'";
-ok(defined $watcher->query($_), $_) || diag $watcher->message
-  foreach "CREATE SERVER bouncer FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'pgbouncer', $where, dbname 'postgres')",
-  q(CREATE USER MAPPING FOR CURRENT_USER SERVER bouncer OPTIONS (user 'app', password 'secret')),
-  "CREATE SERVER beside FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'pgbouncer', $where, dbname 'postgres')",
-  q(CREATE USER MAPPING FOR CURRENT_USER SERVER beside OPTIONS (user 'other', password 'secret', console_user 'app', console_password 'secret'));
+my %where = (kind => 'pgbouncer', host => '127.0.0.1', port => $bouncer->port, dbname => 'postgres');
+Target::make($watcher, 'bouncer', \%where, { user => 'app', password => 'secret' });
+Target::make($watcher, 'beside', \%where, { user => 'other', password => 'secret', console_user => 'app', console_password => 'secret' });
 
 # PgBouncer with these settings in place of the good ones
 sub bouncer_with
@@ -58,49 +52,13 @@ sub bouncer_with
 	$bouncer->restart;
 }
 
-sub sql
-{
-	my ($function, $scenario, %more) = @_;
-
-	return "SELECT $function('$scenario', 'bouncer', '" . JSON::PP->new->canonical->encode({ %{ $options{$scenario} }, %more }) . "')";
-}
-
-sub failed_checks
-{
-	my ($run_id) = @_;
-
-	return $watcher->query("SELECT coalesce(string_agg(name, ', ' ORDER BY seq), '') FROM pool_exhaust_checks WHERE run_id = $run_id AND outcome = 'fail'");
-}
-
-# Runs it, with "meanwhile" once it has come to a phase, and returns its id.
-sub run_it
-{
-	my ($scenario, %params) = @_;
-	my ($phase, $meanwhile) = @{ delete $params{meanwhile} // [] };
-	my $run_id = $watcher->query(sql('pool_exhaust_start', $scenario, %params)) // die $watcher->message;
-
-	if ($phase)
-	{
-		wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id AND phase = '$phase'", 1);
-		$meanwhile->();
-	}
-	$watcher->query("SELECT pool_exhaust_wait($run_id)");
-	return $run_id;
-}
-
-# It ends with this verdict; "why" are the checks that fail, or a pattern of the
-# reason if it is invalid.
+# A run at PgBouncer; see Target.pm.
 sub run_is
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($name, $verdict, $why, $scenario, %params) = @_;
-	my $run_id = run_it($scenario, %params);
-	my ($is, $reason) = split /\|/, $watcher->query("SELECT verdict, reason FROM pool_exhaust_runs WHERE id = $run_id"), 2;
+	my ($name, $verdict, $why, $scenario, %more) = @_;
+	my $run_id = Target::run_is($watcher, $name, $verdict, $why, $scenario, 'bouncer', %{ $options{$scenario} }, %more);
 
-	my $ok = is($is, $verdict, "$name: verdict");
-	$ok &= is(failed_checks($run_id), $why, "$name: the checks that fail") if !ref $why;
-	$ok &= like($reason, $why, "$name: reason") if ref $why;
-	diag $watcher->query("SELECT pool_exhaust_report($run_id)") if !$ok;
 	ok(nobody_left(), "$name: nobody is left in PgBouncer");
 	return $run_id;
 }
@@ -108,9 +66,8 @@ sub run_is
 sub report_has
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($run_id, $pattern, $name) = @_;
 
-	like($watcher->query("SELECT pool_exhaust_report($run_id)"), $pattern, $name);
+	Target::report_has($watcher, @_);
 }
 
 # Only whoever asks is left in PgBouncer, while there is one.
@@ -125,7 +82,7 @@ sub nobody_left
 foreach my $mode (qw(session transaction statement))
 {
 	bouncer_with(pool_mode => $mode);
-	run_is("$mode mode, $_", 'pass', '', $_) foreach qw(saturation queue degradation isolation latency);
+	run_is("$mode mode, $_", 'pass', '', $_) foreach qw(saturation queue degradation isolation latency storm);
 	my $run_id = run_is("$mode mode, recovery of PgBouncer", 'pass', '', 'recovery',
 		meanwhile => [ 'outage', sub { $bouncer->restart } ]);
 	report_has($run_id, qr/^recover +\d+ operations broke/m, "$mode mode: the outage was felt");
@@ -219,7 +176,7 @@ $bouncer->console('RESUME');
 
 {
 	my $bystander = client($bouncer, tcp => 1, user => 'other', password => 'secret', database => 'postgres');
-	my $run_id = run_it('saturation');
+	my $run_id = Target::run_it($watcher, 'saturation', 'bouncer');
 	is($watcher->query("SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id"), 'invalid', 'a bystander: verdict');
 	like($watcher->query("SELECT reason FROM pool_exhaust_runs WHERE id = $run_id"), qr/1 connections of others are open on bouncer/, 'a bystander: reason');
 	is($bystander->query('SELECT 42'), 42, 'a bystander: it goes on');
@@ -240,14 +197,14 @@ $bouncer->start;
 # Stopped, or PgBouncer killed, in the middle of a run: nothing is left.
 bouncer_with(query_wait_timeout => 100);
 {
-	my $run_id = $watcher->query(sql('pool_exhaust_start', 'queue', timeout_ms => 500_000));
+	my $run_id = $watcher->query(Target::sql('pool_exhaust_start', 'queue', 'bouncer', timeout_ms => 500_000));
 	ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id AND connections > 0", 1), 'stop: it is under way');
 	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'stop: one is stopped');
 	run_ends($watcher, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'stop');
 	ok(nobody_left(), 'stop: nobody is left in PgBouncer');
 }
 {
-	my $run_id = $watcher->query(sql('pool_exhaust_start', 'queue', timeout_ms => 500_000));
+	my $run_id = $watcher->query(Target::sql('pool_exhaust_start', 'queue', 'bouncer', timeout_ms => 500_000));
 	ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id AND connections > 0", 1), 'kill: it is under way');
 	$bouncer->end;
 	like($watcher->query("SELECT pool_exhaust_wait($run_id)"), qr/^(?:fail|invalid)$/, 'kill: it ends, and does not pass');
