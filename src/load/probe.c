@@ -129,12 +129,24 @@ config_read(Probe *probe, const PGresult *rows)
 			coming->pool_size = number_of(value);
 		else if (strcmp(key, "reserve_pool_size") == 0)
 			coming->reserve = Max(number_of(value), 0);
+		else if (strcmp(key, "max_user_connections") == 0)
+			probe->user_most = number_of(value);
 		else if (strcmp(key, "query_wait_timeout") == 0)
 			coming->wait_timeout_ms = (int64) (Min(Max(strtod(value, NULL), 0), FIGURE_MAX) * 1000);
 		else if (strcmp(key, "pool_mode") == 0)
 			strlcpy(coming->mode, value, POOL_MODE_LEN);
 	}
 	coming->full_cause = CAUSE_POOLER_CLIENTS;
+}
+
+/* No more than that are to be had; 0 is no limit. */
+static void
+pool_cut(Figures *figures, int most)
+{
+	if (most <= 0 || most >= figures->pool_size + figures->reserve)
+		return;
+	figures->pool_size = Min(figures->pool_size, most);
+	figures->reserve = most - figures->pool_size;
 }
 
 /* What the database has of its own goes before the defaults. */
@@ -146,21 +158,17 @@ databases_read(Probe *probe, const PGresult *rows)
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
 		const char *reserve = PQfnumber(rows, "reserve_pool_size") >= 0 ? "reserve_pool_size" : "reserve_pool";
-		int			most = row_number(rows, i, "max_connections");
 
 		if (strcmp(row_value(rows, i, "name"), probe->database) != 0)
 			continue;
 		if (row_number(rows, i, "pool_size") > 0)
 			coming->pool_size = row_number(rows, i, "pool_size");
 		coming->reserve = row_number(rows, i, reserve);
-		if (most > 0 && most < coming->pool_size + coming->reserve)
-		{
-			coming->pool_size = Min(coming->pool_size, most);
-			coming->reserve = most - coming->pool_size;
-		}
+		pool_cut(coming, row_number(rows, i, "max_connections"));
 		if (row_value(rows, i, "pool_mode")[0] != '\0')
 			strlcpy(coming->mode, row_value(rows, i, "pool_mode"), POOL_MODE_LEN);
 	}
+	pool_cut(coming, probe->user_most);
 }
 
 static void

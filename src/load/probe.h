@@ -77,6 +77,7 @@ struct Probe
 	uint64		began_us;		/* the round under way */
 	uint64		heard_us;		/* the begin of the last one that has ended; 0 = none has */
 	Figures		figures;		/* of that */
+	int			user_most;		/* connections of one user that PgBouncer makes; 0 = no limit */
 	int			peak_active;	/* of all that have ended */
 	Figures		coming;			/* of the round under way */
 };

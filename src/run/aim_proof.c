@@ -11,15 +11,6 @@
 #define PROOF_WAIT_MS	(10 * 1000)
 #define TURN_MS			5
 
-/* The loop turns until the time is over or the probe has come to that state. */
-static bool
-probe_comes_to(Run *run, Probe *probe, ProbeState state, uint64 end_us)
-{
-	while (probe->state != state && loop_now_us() < end_us)
-		loop_turn(&run->loop, TURN_MS);
-	return probe->state == state;
-}
-
 /* A probe that was lost logs in again. */
 static bool
 probe_returns(Run *run, RunService *service, uint64 end_us)
@@ -33,7 +24,9 @@ probe_returns(Run *run, RunService *service, uint64 end_us)
 	if (probe->session.state != SESSION_UNUSED)
 		return false;
 	probe_open(probe, &run->loop, &service->endpoint->console, LOGIN_WAIT_MS);
-	return probe_comes_to(run, probe, PROBE_READY, Min(end_us, loop_now_us() + LOGIN_WAIT_MS * 1000));
+	while (probe->state == PROBE_CONNECTING && loop_now_us() < end_us)
+		loop_turn(&run->loop, TURN_MS);
+	return probe->state == PROBE_READY;
 }
 
 /* How many sessions of the run the service's target shows in the end; -1: it does not say. */

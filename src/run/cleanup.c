@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "extension.h"
 #include "identity.h"
+#include "load/endpoint.h"
 #include "load/http_client.h"
 #include "load/reference_api.h"
 #include "observe/census.h"
@@ -150,12 +151,33 @@ roles_text(const Run *run)
 	return text.data;
 }
 
+/* Whatever went wrong in a story that has lost its target came of that. */
+static void
+reason_add_lost(Run *run)
+{
+	for (int i = 0; i < run->nservices; i++)
+	{
+		const RunService *service = &run->services[i];
+		const Probe *probe = service->probe;
+		size_t		len = strlen(run->reason);
+
+		if (probe == NULL || probe->heard_us == 0 || probe->state != PROBE_LOST || probe->returns ||
+			strstr(run->reason, probe->failure.message) != NULL)
+			continue;
+		snprintf(run->reason + len, sizeof(run->reason) - len, "%s%s was lost on the way: %s%s%s",
+				 len > 0 ? "; " : "", service->endpoint->name, probe->failure.sqlstate,
+				 probe->failure.sqlstate[0] ? " " : "", probe->failure.message);
+	}
+}
+
 /* The same where the sessions were on a foreign server. */
 static int
 foreign_left(Run *run)
 {
-	int			left = aim_left(run);
+	int			left;
 
+	reason_add_lost(run);
+	left = aim_left(run);
 	aim_close(run);
 	if (left >= 0)
 		return left;

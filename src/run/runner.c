@@ -375,6 +375,8 @@ runner_judge(Run *run)
 				sizeof(run->reason));
 		return;
 	}
+	if (failed.len > 0 && run->reason[0] != '\0')
+		appendStringInfo(&failed, "; %s", run->reason);
 	run->verdict = failed.len > 0 ? VERDICT_FAIL : VERDICT_PASS;
 	strlcpy(run->reason, failed.data, sizeof(run->reason));
 }
