@@ -12,15 +12,12 @@
  */
 #include "postgres.h"
 
-#include <errno.h>
 #include <sys/socket.h>
 
-#include "mb/pg_wchar.h"
-
 #include "chaos.h"
+#include "failure.h"
 #include "session.h"
 #include "stall.h"
-#include "text.h"
 
 /* Adds one parameter.  Keyword and value must live as long as the login. */
 void
@@ -32,68 +29,6 @@ login_add(Login *login, const char *keyword, const char *value)
 	login->params++;
 	login->keywords[login->params] = NULL;
 	login->values[login->params] = NULL;
-}
-
-/*
- * Finds the SQLSTATE in libpq's verbose text, "FATAL:  53300: message".  The
- * severity is translated, so look for the shape of what follows it.
- */
-static const char *
-find_sqlstate(const char *text)
-{
-	for (const char *p = strstr(text, ":  "); p != NULL; p = strstr(p + 1, ":  "))
-	{
-		if (strspn(p + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 &&
-			p[8] == ':' && p[9] == ' ')
-			return p + 3;
-	}
-	return NULL;
-}
-
-/* The routine stands in the last line, "LOCATION:  routine, file:line". */
-static void
-find_routine(const char *text, char *routine)
-{
-	const char *line = NULL;
-	const char *end;
-
-	for (const char *p = strchr(text, '\n'); p != NULL && p[1] != '\0'; p = strchr(p + 1, '\n'))
-		line = p + 1;
-	if (line == NULL || (line = strstr(line, ":  ")) == NULL)
-		return;
-	line += 3;
-	end = strchr(line, ',');
-	if (end != NULL)
-		strlcpy(routine, line, Min(end - line + 1, ROUTINE_LEN));
-}
-
-/*
- * Describes why a connect failed.  libpq gives a failed connect no SQLSTATE
- * field; verbose text has it.  A listen queue that is full (EAGAIN from a unix
- * socket) is the kernel's doing and no refusal; libpq quotes strerror() for it.
- */
-static void
-result_from_error(ConnectResult *result, const PGconn *conn)
-{
-	const char *text = PQerrorMessage(conn);
-	const char *sqlstate = find_sqlstate(text);
-
-	if (sqlstate != NULL)
-	{
-		const char *message = sqlstate + 7;
-
-		strlcpy(result->sqlstate, sqlstate, 6);
-		find_routine(text, result->routine);
-		strlcpy(result->message, message, Min(strcspn(message, "\n") + 1, MESSAGE_LEN));
-		text_make_valid(result->message, GetDatabaseEncoding());
-		result->cause = cause_of_answer(result->sqlstate, result->routine, result->message);
-		result->end = result->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
-		return;
-	}
-	strlcpy(result->message, text, MESSAGE_LEN);
-	result->message[strcspn(result->message, "\n")] = '\0';
-	text_make_valid(result->message, GetDatabaseEncoding());
-	result->end = strstr(text, strerror(EAGAIN)) != NULL ? CONNECT_BACKLOG : CONNECT_BROKEN;
 }
 
 static void
@@ -230,20 +165,6 @@ session_tell_begin(Session *session)
 	session->events->began(session);
 }
 
-/*
- * What an error says: the other side's message, or libpq's where that made none
- * of it.  One line, in the server's encoding.
- */
-static void
-result_message(const PGresult *result, char *text)
-{
-	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-
-	strlcpy(text, message != NULL ? message : PQresultErrorMessage(result), MESSAGE_LEN);
-	text[strcspn(text, "\n")] = '\0';
-	text_make_valid(text, GetDatabaseEncoding());
-}
-
 /* The query is over: tells so, and the callback may begin the next one. */
 static void
 session_answer(Session *session)
@@ -261,7 +182,7 @@ session_answer(Session *session)
 		.rows = result,
 	};
 
-	result_message(result, text);
+	failure_message(result, text);
 	session_tell_begin(session);
 	if (uv_is_active((uv_handle_t *) &session->timer))
 		uv_timer_stop(&session->timer);
@@ -373,31 +294,6 @@ session_take_over(Session *session, QueryDone done, void *arg)
 	session->done_arg = arg;
 }
 
-/*
- * Says why a session was lost, as far as the other side has told; for
- * events->lost, before it closes the session.
- */
-void
-session_failure(const Session *session, ConnectResult *failure)
-{
-	const PGresult *result = session->result;
-	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *routine = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
-
-	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
-	if (sqlstate == NULL)
-	{
-		strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a word",
-				MESSAGE_LEN);
-		return;
-	}
-	strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
-	strlcpy(failure->routine, routine != NULL ? routine : "", ROUTINE_LEN);
-	result_message(result, failure->message);
-	failure->cause = cause_of_answer(failure->sqlstate, failure->routine, failure->message);
-	failure->end = failure->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
-}
-
 static void
 session_finish(Session *session, ConnectResult *result)
 {
@@ -463,7 +359,7 @@ session_ready(uv_poll_t *handle, int status, int events)
 				session_let_in(session, &result);
 			break;
 		default:
-			result_from_error(&result, session->conn);
+			failure_from_connect(&result, session->conn);
 			break;
 	}
 	session_finish(session, &result);
@@ -489,7 +385,7 @@ session_failed_at_once(uv_timer_t *timer)
 	if (session->conn == NULL)
 		strlcpy(result.message, "out of memory", MESSAGE_LEN);
 	else
-		result_from_error(&result, session->conn);
+		failure_from_connect(&result, session->conn);
 	session_finish(session, &result);
 }
 

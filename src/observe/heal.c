@@ -56,12 +56,10 @@ static const struct config_enum_entry heal_modes[] = {
 
 static int	heal_mode = HEAL_OFF;
 
-static uint64 told;				/* acts that this process has logged */
 static uint64 looked_us;
 static uint64 allowed_us[STRATEGIES];	/* when each may act again */
 
 PG_FUNCTION_INFO_V1(pool_exhaust_heal);
-PG_FUNCTION_INFO_V1(pool_exhaust_heals_rows);
 
 void
 heal_init(void)
@@ -275,87 +273,6 @@ heal_look(const Sight *sight)
 	looked_us = now_us;
 }
 
-static bool
-heal_read(uint64 *seen, HealRecord *record)
-{
-	Observed   *observed = &shared->observed;
-	bool		found;
-
-	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	if (observed->heals_written > HEALS_MAX)
-		*seen = Max(*seen, observed->heals_written - HEALS_MAX);
-	found = *seen < observed->heals_written;
-	if (found)
-		*record = observed->heals[(*seen)++ % HEALS_MAX];
-	LWLockRelease(shared->observe_lock);
-	return found;
-}
-
-/*
- * Logs what healers did and this process has not told yet.  To be called by the
- * monitor now and then.
- */
-void
-heals_tell(void)
-{
-	HealRecord	record;
-
-	while (heal_read(&told, &record))
-		ereport(LOG,
-				(errmsg("pool_exhaust: told session %d of \"%s\" to end, by strategy %s",
-						record.pid, record.service, strategies[record.strategy].name),
-				 errdetail("Rule \"%s\": %s.", leak_rule_names[record.rule], record.evidence)));
-}
-
-/* How many acts there were. */
-uint64
-heals_now(void)
-{
-	uint64		now;
-
-	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	now = shared->observed.heals_written;
-	LWLockRelease(shared->observe_lock);
-	return now;
-}
-
-/* A new monitor does not tell again what the one before it has told. */
-void
-heals_skip(void)
-{
-	told = heals_now();
-}
-
-/*
- * Returns by which strategies sessions of these roles were ended after the first
- * "since" acts, in their order and each named once, palloc'd; "n" is how many
- * acts that were.
- */
-char *
-heals_text(const Oid *roles, int nroles, uint64 since, int *n)
-{
-	StringInfoData text;
-	HealRecord	record;
-	int			last = NO_STRATEGY;
-
-	*n = 0;
-	initStringInfo(&text);
-	while (heal_read(&since, &record))
-	{
-		bool		ours = false;
-
-		for (int i = 0; i < nroles; i++)
-			ours |= record.role == roles[i];
-		if (!ours)
-			continue;
-		(*n)++;
-		if (record.strategy != last)
-			appendStringInfo(&text, "%s%s", text.len > 0 ? " > " : "", strategies[record.strategy].name);
-		last = record.strategy;
-	}
-	return text.data;
-}
-
 /* May the caller end sessions of this role?  The rule of pg_terminate_backend(). */
 static bool
 may_end(Oid role)
@@ -431,33 +348,5 @@ pool_exhaust_heal(PG_FUNCTION_ARGS)
 			break;
 	}
 	pfree(tracks);
-	return (Datum) 0;
-}
-
-/* The rows of view pool_exhaust_heals. */
-Datum
-pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	HealRecord	record;
-	uint64		seen = 0;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	while (heal_read(&seen, &record))
-	{
-		bool		nulls[6] = {false};
-		Datum		values[6] = {
-			TimestampTzGetDatum(record.at),
-			Int32GetDatum(record.pid),
-			CStringGetTextDatum(record.service),
-			CStringGetTextDatum(leak_rule_names[record.rule]),
-			CStringGetTextDatum(strategies[record.strategy].name),
-			CStringGetTextDatum(record.evidence),
-		};
-
-		if (service_may_see(record.role))
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
 	return (Datum) 0;
 }

@@ -1,0 +1,13 @@
+/*
+ * failure.h
+ *		What libpq says of a failure, taken apart.
+ */
+#ifndef POOL_EXHAUST_FAILURE_H
+#define POOL_EXHAUST_FAILURE_H
+
+#include "session.h"
+
+extern void failure_from_connect(ConnectResult *result, const PGconn *conn);
+extern void failure_message(const PGresult *result, char *text);
+
+#endif							/* POOL_EXHAUST_FAILURE_H */
