@@ -66,9 +66,13 @@ child_plan(const Run *run, const Child *child, RunPlan *plan)
 							  (int64) (run->deadline_us - loop_now_us()) / 1000);
 }
 
-/* Checks what is checked when somebody asks for a run; ERROR says what is wrong. */
+/*
+ * Checks what is checked when somebody asks for a run; ERROR says what is wrong.
+ * "sound" tells whether that may be different in a moment: who is in the way of
+ * it may also have taken what it needs.
+ */
 static void
-child_preflight(const Run *run, const Child *child, RunPlan *plan)
+child_preflight(const Run *run, const Child *child, RunPlan *plan, volatile bool *sound)
 {
 	Oid			user;
 	int			sec_context;
@@ -77,7 +81,11 @@ child_preflight(const Run *run, const Child *child, RunPlan *plan)
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(run->plan.user, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	child_plan(run, child, plan);
+	*sound = true;
+	place_require(plan);
+	*sound = false;
 	preflight_plan(plan);
+	*sound = true;
 	SetUserIdAndSecContext(user, sec_context);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(run->context);
@@ -142,8 +150,7 @@ child_begin(Run *run, Child *child, volatile bool *sound)
 	bool		alone = siblings_under_way(run, &needed) == 0;
 	RunPlan		plan;
 
-	child_preflight(run, child, &plan);
-	*sound = true;
+	child_preflight(run, child, &plan, sound);
 	if (alone || room_beside(needed, &plan))
 		return child_launch(run, child, &plan) ? CHILD_STARTED : CHILD_NOT_NOW;
 	strlcpy(child->reason, "there is no room for it beside the others", RUN_REASON_LEN);

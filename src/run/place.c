@@ -131,6 +131,15 @@ slot_fill(RunSlot *slot, const RunPlan *plan)
 		pg_atomic_write_u64(&slot->refused[cause], 0);
 }
 
+/* ERROR, as place_claim() would, if another run is in the way of this one now. */
+void
+place_require(const RunPlan *plan)
+{
+	LWLockAcquire(shared->lock, LW_SHARED);
+	require_exclusive(plan);
+	LWLockRelease(shared->lock);
+}
+
 Claim
 place_claim(const RunPlan *plan)
 {

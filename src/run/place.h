@@ -27,6 +27,7 @@ typedef struct RunView
 	char		reason[RUN_REASON_LEN];
 } RunView;
 
+extern void place_require(const RunPlan *plan);
 extern Claim place_claim(const RunPlan *plan);
 extern void place_release(const Claim *claim);
 extern bool place_free(const Claim *claim);

@@ -24,9 +24,6 @@
 /* As many times the connections wait for one in the queue. */
 #define CROWD				3
 
-/* Others come and go; this often the run makes up for those who went. */
-#define TRIES				5
-
 /* An operation is as fast as before if it takes no longer than so many times as long. */
 #define AS_BEFORE_FACTOR	3
 #define AS_BEFORE_MS		20
@@ -150,22 +147,19 @@ server_look(Story *story)
 	return truth;
 }
 
-/* Takes every slot that is left, but for those that are reserved. */
-static void
-server_fill(Story *story)
+/* Asks for every slot that is left, but for those that are reserved; true when none is. */
+static bool
+server_full(Story *story)
 {
-	Run		   *run = story->run;
-	Pool	   *server = run->services[1].pool;
-	int			keep = run_fault(run, FAULT_KEEP_SLOT);
+	Pool	   *server = story->run->services[1].pool;
+	PoolTruth	truth = server_look(story);
+	int			left = truth.capacity - run_fault(story->run, FAULT_KEEP_SLOT) - truth.in_use;
 
-	for (int i = 0; i < TRIES; i++)
-	{
-		PoolTruth	truth = server_look(story);
-
-		pool_acquire(server, Max(truth.capacity - keep - truth.in_use, 0));
-		wait_until(run, server->stats.opening == 0 && server->stats.wanted == 0, SETTLE_TIMEOUT_MS);
-		poll_until(run, server_look(story).ours <= server->stats.held, SETTLE_TIMEOUT_MS);
-	}
+	if (server->stats.opening > 0 || server->stats.wanted > 0)
+		return false;
+	if (left > 0)
+		pool_acquire(server, left);
+	return left <= 0 && truth.ours <= server->stats.held;
 }
 
 /* The slots are given back. */
@@ -193,10 +187,10 @@ saturate_server(Story *story)
 	PoolTruth	truth;
 	Load	   *load;
 
-	server_fill(story);
+	poll_until(run, server_full(story), SETTLE_TIMEOUT_MS);
 	truth = server_look(story);
 	load = load_some(story, more, 1, 0, NULL);
-	wait_until(run, load_is_over(load), run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	wait_until(run, (server_full(story), load_is_over(load)), run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	load_stop(load);
 	load_tally(load, tally);
 	if (run_fault(run, FAULT_MISCOUNT))
@@ -208,8 +202,11 @@ saturate_server(Story *story)
 			   run->pool->stats.held, tally->refused, causes_text(run->pool->stats.refused_by));
 	check_count(run, "saturated: slots in use", truth.capacity, Min(truth.in_use, truth.capacity),
 				"the server is not full: see pool_exhaust_slots");
-	check_count(run, "saturated: told no", more, tally->refused,
-				"a pool that cannot grow must say so to those whom it has nothing for, or let them wait no longer than pool_timeout_ms");
+	if (tally->refused < more && run->plan.options.bystanders != BYSTANDERS_REFUSE)
+		check_skip(run, "saturated: told no", "others came and went, and left slots to the pool");
+	else
+		check_count(run, "saturated: told no", more, tally->refused,
+					"a pool that cannot grow must say so to those whom it has nothing for, or let them wait no longer than pool_timeout_ms");
 	check_rise(run, "saturated: refusals in the ledger", logins_refused(run->pool) + logins_refused(run->services[1].pool) - refused,
 			   run_refusals_in_ledger(run) - ledger,
 			   "the ledger missed or invented refusals: log_min_messages must not be panic");
@@ -224,8 +221,9 @@ saturate(Story *story)
 	int			keeps = (int) run->plan.options.pool_size;
 
 	phase(run, "saturated");
+	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* what came too late is closed */
 	pool_acquire(run->pool, keeps);
-	wait_until(run, run->pool->stats.held == keeps, SETTLE_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.held == keeps && run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);
 	require_held(run, keeps);
 	if (run->services[1].pool->driver->exclusive)
 		saturate_server(story);

@@ -1,0 +1,113 @@
+# Everybody connects at once, and again when all are cut off: who fits is let in,
+# who does not is told so, and the ledger, the application that was connected
+# before and the clean-up agree; each claim can be broken.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use JSON::PP ();
+use PoolExhaust;
+use Test::More;
+
+my $node = new_server('storm', conf => q(
+max_connections = 60
+autovacuum = off
+));
+my $watcher = client($node);
+my $json = JSON::PP->new->canonical;
+
+# Runs it; the id, or dies.
+sub storm
+{
+	my ($target, %options) = @_;
+	my $options = $json->encode(\%options);
+
+	$watcher->query('SET pool_exhaust.progress = off');
+	return $watcher->query("SELECT pool_exhaust_run('storm', '$target', '$options', 'json')::jsonb->'run_id'")
+	  // die $watcher->message;
+}
+
+sub verdict
+{
+	my ($run_id) = @_;
+
+	return $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
+}
+
+# What a check of the run has seen.
+sub observed
+{
+	my ($run_id, $name) = @_;
+
+	return $watcher->query("SELECT observed FROM pool_exhaust_checks WHERE run_id = $run_id AND name = '$name'");
+}
+
+# ---------- It passes, and its figures are those of the server ----------
+
+my $refused = "SELECT sum(refusals) FROM pool_exhaust_refusals";
+
+foreach ([ server => {} ], [ role => {} ], [ server => { handshakes => 1 } ], [ server => { clients => 400 } ], [ server => { chaos => 20 } ])
+{
+	my ($target, $options) = @$_;
+	my $name = "storm on $target " . $json->encode($options);
+	my $before = $watcher->query($refused);
+	my $run_id = storm($target, %$options);
+
+	is(verdict($run_id), 'pass', $name) or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	is($watcher->query($refused) - $before, observed($run_id, 'storm: refusals in the ledger') + observed($run_id, 'again: refusals in the ledger'),
+		"$name: nobody else was refused, and the ledger of the server knows of all");
+	is( $watcher->query("SELECT count(*) FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') AS p
+			WHERE id = $run_id AND (p->'figures'->'peak_per_s')::float8 > 0 AND (p->'figures'->'in_ms')::float8 > 0"),
+		2, "$name: both waves have their figures");
+	is($watcher->query('SELECT in_use FROM pool_exhaust_slots'), 1, "$name: nothing is left");
+}
+is($watcher->query('SELECT pool_exhaust_health()'), 'healthy', 'and the server is healthy') if samples($watcher, 3);
+
+# ---------- It fails ----------
+
+my %broken = (
+	'server keep_slot' => 'fail: failed: storm: let in',
+	'server miscount' => 'fail: failed: storm: refusals in the ledger',
+	'role miscount' => 'fail: failed: storm: refusals in the ledger',
+	'server leave_session' => 'fail: failed: sessions left when all have gone',
+	'role leave_session' => 'fail: failed: sessions left when all have gone',
+	'server lifo' => 'invalid: the deliberate fault broke nothing: this scenario does not try what it concerns');
+
+foreach (sort keys %broken)
+{
+	my ($target, $fault) = split / /;
+
+	is(verdict(storm($target, fault => $fault)), $broken{$_}, "$fault on $target");
+}
+like(verdict(storm($_, fault => 'no_limit')), qr/^invalid: nobody was refused: \d+ clients, and all of them fit/, "no_limit on $_") foreach 'server', 'role';
+like(verdict(storm('server', clients => 5)), qr/^invalid: nobody was refused: 5 clients/, 'too few clients');
+like(verdict(storm('role', keep_percent => 100, work_ms => 0, clients => 200)), qr/^fail: failed: storm: application, throughput/,
+	'the application suffers');
+like(verdict(storm('role', response_limit_ms => 1)), qr/^fail: failed: storm: slowest answer, storm: application, slowest/, 'answers take too long');
+like(verdict(storm('server', recovery_limit_ms => 1)), qr/^fail: failed: .*storm: time until all were in/, 'it takes too long until all are in');
+
+# ---------- It is cut off ----------
+
+my $run = $watcher->query("SELECT pool_exhaust_start('storm', options => '{\"baseline_ms\": 50000}')") // die $watcher->message;
+in_progress($watcher, 'calm', 'before the storm');
+is($watcher->query("SELECT pool_exhaust_stop($run)"), 1, 'it is stopped');
+run_ends($watcher, $run, 'aborted: stopped by pool_exhaust_stop()', 'stopped before the storm');
+
+# The more clients, the longer they come again.
+$run = $watcher->query("SELECT pool_exhaust_start('storm', 'role', '{\"clients\": 20000}')") // die $watcher->message;
+in_progress($watcher, 'storm', 'in the storm');
+is($watcher->query("SELECT pool_exhaust_stop($run)"), 1, 'it is stopped');
+run_ends($watcher, $run, 'aborted: stopped by pool_exhaust_stop()', 'stopped in the storm');
+
+# ---------- Others come first ----------
+
+$watcher->query('CREATE ROLE somebody LOGIN');
+my $bystander = client($node, user => 'somebody');
+fails_with($watcher, "SELECT pool_exhaust_run('storm')", '55006', [qr/1 client sessions of other roles/], 'beside a bystander');
+is(verdict(storm('role')), 'pass', 'on target role it leaves them alone');
+is($bystander->query('SELECT 1'), 1, 'who notice nothing');
+
+$_->close foreach $bystander, $watcher;
+left_nothing($node);
+done_testing();

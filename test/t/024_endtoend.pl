@@ -1,0 +1,137 @@
+# The life of an application and its pool in one run: it passes on a clean server,
+# each phase finds the fault that concerns it, and whatever cuts it off leaves
+# nothing behind.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use JSON::PP ();
+use PoolExhaust;
+use Test::More;
+
+my $node = new_server('endtoend', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf => q(
+max_connections = 60
+max_worker_processes = 20
+autovacuum = off
+));
+my $watcher = client($node);
+my $json = JSON::PP->new->canonical;
+
+# Runs it; the id, or dies.
+sub endtoend
+{
+	my ($target, %options) = @_;
+	my $options = $json->encode(\%options);
+
+	$watcher->query('SET pool_exhaust.progress = off');
+	return $watcher->query("SELECT pool_exhaust_run('endtoend', '$target', '$options', 'json')::jsonb->'run_id'")
+	  // die $watcher->message;
+}
+
+sub verdict
+{
+	my ($run_id) = @_;
+
+	return $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
+}
+
+# ---------- It passes ----------
+
+my @phases = ('calm', 'ramp', 'saturated', 'queue', 'degraded', 'leak', 'heal', 'calm again', 'clean up');
+
+foreach (
+	[ server => {}, 0 ], [ pool => {}, 1 ],
+	[ server => { pool_size => 6, max_overflow => 3, operations => 40 }, 0 ], [ server => { chaos => 20, tolerance_ms => 3000 }, 0 ])
+{
+	my ($target, $options, $skipped) = @$_;
+	my $name = "endtoend on $target " . $json->encode($options);
+	my $run_id = endtoend($target, %$options);
+
+	is(verdict($run_id), 'pass', $name) or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	is($watcher->query("SELECT string_agg(p->>'phase', ', ' ORDER BY n) FROM pool_exhaust_runs,
+			jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n) WHERE id = $run_id AND p->>'phase' <> 'chaos'"),
+		join(', ', @phases), "$name: all phases");
+	is($watcher->query("SELECT string_agg(DISTINCT split_part(name, ':', 1), ', ') FROM pool_exhaust_checks
+			WHERE run_id = $run_id AND name LIKE '%:%'"),
+		'calm, calm again, degraded, heal, leak, queue, ramp, saturated', "$name: each makes its claims");
+	is($watcher->query("SELECT count(*) FROM pool_exhaust_checks WHERE run_id = $run_id AND outcome = 'skip'"), $skipped,
+		"$name: nothing is skipped that can be tried");
+}
+
+# ---------- It fails ----------
+
+my %broken = (
+	'server keep_slot' => qr/^fail: failed: saturated: slots in use/,
+	'server miscount' => qr/^fail: failed: saturated: refusals in the ledger/,
+	'pool miscount' => qr/^fail: failed: calm again: connections in use/,
+	'server leave_session' => qr/^fail: failed: saturated: sessions left/,
+	'pool lifo' => qr/^fail: failed: queue: granted out of turn/,
+	'pool ignore_timeout' => qr/^fail: failed: queue: timed out/,
+	'pool early_timeout' => qr/^fail: failed: queue: earliest timeout/,
+	'pool lost_wakeup' => qr/^fail: failed: (?:ramp|queue): requests without an end/,
+	'pool no_limit' => qr/^fail: failed: (?:ramp|queue): in use at the most/,
+	'pool never_heal' => qr/^fail: failed: heal: sessions ended, heal: leaks that are left, heal: health of the pool$/,
+	'pool accuse' => qr/^invalid: the deliberate fault broke nothing/);
+
+foreach (sort keys %broken)
+{
+	my ($target, $fault) = split / /;
+	my $run_id = endtoend($target, fault => $fault, tolerance_ms => 3000, $fault eq 'never_heal' ? (recovery_limit_ms => 2000) : ());
+
+	like(verdict($run_id), $broken{$_}, "$fault on $target") or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+}
+
+# ---------- What cannot be, and what cannot be proved ----------
+
+fails_with($watcher, qq(SELECT pool_exhaust_run('endtoend', options => '{"max_overflow": 0}')), '22023',
+	[qr/options contradict each other/, qr/Raise max_overflow/], 'a pool that never grows');
+fails_with($watcher, qq(SELECT pool_exhaust_run('endtoend', options => '{"long_ms": 1000}')), '22023',
+	[qr/options contradict each other/, qr/Lower long_ms/], 'a queue that nobody can be patient with');
+fails_with($watcher, q(SELECT pool_exhaust_run('endtoend', 'role')), '22023', [qr/cannot aim at target "role"/], 'another target');
+ok(change_setting($watcher, 'pool_exhaust.monitor' => 'off'), 'the monitor is off');
+is(verdict(endtoend('pool')), 'invalid: the monitor does not watch, so no leak can be found: see pool_exhaust.monitor', 'without a monitor');
+ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
+ok(samples($watcher, 2), 'and looks');
+
+# ---------- It is cut off ----------
+
+foreach (
+	[ ramp => { level_ms => 30000 } ],
+	[ queue => { long_ms => 5000, pool_timeout_ms => 30000 } ],
+	[ degraded => { sustained_ms => 30000 } ],
+	[ leak => { leak_threshold_ms => 30000 } ],
+	[ heal => { fault => 'never_heal' } ])
+{
+	my ($phase, $options) = @$_;
+	my $run_id = $watcher->query("SELECT pool_exhaust_start('endtoend', options => '" . $json->encode($options) . "')")
+	  // die $watcher->message;
+
+	in_progress($watcher, $phase, "$phase: the run is there");
+	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, "$phase: it is stopped");
+	run_ends($watcher, $run_id, 'aborted: stopped by pool_exhaust_stop()', $phase);
+}
+
+# ---------- Others come first ----------
+
+$watcher->query('CREATE ROLE somebody LOGIN');
+my $bystander = client($node, user => 'somebody');
+fails_with($watcher, "SELECT pool_exhaust_run('endtoend')", '55006', [qr/1 client sessions of other roles/], 'beside a bystander');
+is(verdict(endtoend('pool')), 'pass', 'on target pool it leaves them alone');
+
+# One login at a time keeps the server full for longer; whoever is refused then ends it.
+my $run_id = $watcher->query(q(SELECT pool_exhaust_start('endtoend', options => '{"bystanders": "abort", "level_ms": 2000, "handshakes": 1, "max_overflow": 20}')))
+  // die $watcher->message;
+my $knocking = wait_until(
+	sub {
+		my $login = login($node, user => 'somebody');
+		$login->close;
+		$watcher->query("SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id");
+	},
+	'aborted', 'a bystander is refused');
+ok($knocking, 'a bystander who is refused ends it');
+run_ends($watcher, $run_id, 'aborted: another client was refused a slot (option bystanders = abort)', 'refused');
+
+$_->close foreach $bystander, $watcher;
+left_nothing($node);
+done_testing();
