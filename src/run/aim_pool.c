@@ -122,7 +122,7 @@ aim_pool(Run *run, const RunService *service)
 			.clients_max = aim_sessions(run, service, spare),
 		};
 
-		runner_raise_descriptors(config.clients_max);
+		config.clients_max = runner_raise_descriptors(config.clients_max);
 		return pool_open_pgbouncer(&config);
 	}
 	else
@@ -140,7 +140,9 @@ aim_pool(Run *run, const RunService *service)
 
 		if (plan_is_hold(&run->plan))
 			config.sessions_max = run->plan.hold.connections + (int) options->handshakes;
-		runner_raise_descriptors(config.sessions_max);
+		if (runner_raise_descriptors(config.sessions_max) < config.sessions_max)
+			run_end(run, VERDICT_INVALID, "the run may need %d open files for %s, and the server was started with too low a limit for that (ulimit -Hn, LimitNOFILE=)",
+					config.sessions_max + SPARE_DESCRIPTORS, run->plan.target_name);
 		return pool_open_server(&config);
 	}
 }

@@ -106,25 +106,22 @@ runner_clean_environment(void)
 	PQconninfoFree(options);
 }
 
-/* Makes room for that many; ERROR if the server was started with too low a limit. */
-void
+/* Makes room for that many sessions, and returns for how many there is. */
+int
 runner_raise_descriptors(int sessions)
 {
+	rlim_t		beside = SPARE_DESCRIPTORS + (rlim_t) max_files_per_process;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		elog(ERROR, "could not read the limit of open files: %m");
-	if (limit.rlim_max < (rlim_t) sessions + SPARE_DESCRIPTORS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("the run needs %d open files, but the server's hard limit is %llu",
-						sessions + SPARE_DESCRIPTORS, (unsigned long long) limit.rlim_max)));
-	if (limit.rlim_cur >= sessions + SPARE_DESCRIPTORS + (rlim_t) max_files_per_process)
-		return;
-	limit.rlim_cur = Min(limit.rlim_max,
-						 sessions + SPARE_DESCRIPTORS + (rlim_t) max_files_per_process);
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		elog(ERROR, "could not raise the limit of open files: %m");
+	if (limit.rlim_cur < sessions + beside)
+	{
+		limit.rlim_cur = Min(limit.rlim_max, sessions + beside);
+		if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+			elog(ERROR, "could not raise the limit of open files: %m");
+	}
+	return (int) Min(sessions, limit.rlim_cur - Min(limit.rlim_cur, SPARE_DESCRIPTORS));
 }
 
 /* Run.look_out: looks at what no event tells. */

@@ -8,7 +8,7 @@
 #include "postmaster/bgworker.h"
 
 extern BackgroundWorkerHandle *runner_launch(int place);
-extern void runner_raise_descriptors(int sessions);
+extern int	runner_raise_descriptors(int sessions);
 
 extern PGDLLEXPORT void runner_main(Datum arg);
 

@@ -427,7 +427,7 @@ wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
 	phase_figure(run, "in_ms", in_ms);
 	phase_figure(run, "peak_per_s", storm->peak_granted * 1e6 / WINDOW_US);
 	phase_figure(run, "stalled", run->pool->stats.stalled - p->before.stalled);
-	if (p->refused == 0)
+	if (p->refused == 0 && (storm->n > storm->fit || run_fault(run, FAULT_NO_LIMIT)))
 		run_end(run, VERDICT_INVALID, "nobody was refused: %d clients, and all of them fit; raise option clients", storm->n);
 
 	wave_check_guests(storm, wave, p, in_ms, guests_in_ledger(run) - ledger);
