@@ -152,10 +152,15 @@ fill_by_levels(Run *run, int full)
 static void
 top_up(Run *run, int full)
 {
+	const PoolStats *stats = &run->pool->stats;
 	PoolTruth	truth = run_look(run);
 
 	if (truth.in_use >= full)
 		return;
+	if (!run_is_local(run) && stats->held == 0 && stats->lost > 0)
+		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run: %s%s%s", run->plan.target_name,
+				run->pool->last_failure.sqlstate, run->pool->last_failure.sqlstate[0] ? " " : "",
+				run->pool->last_failure.message);
 	ask_for(run, full - (truth.in_use - truth.ours));
 	wait_for_held(run, full - (truth.in_use - truth.ours));
 	pool_cancel(run->pool);

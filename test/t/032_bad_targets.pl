@@ -110,7 +110,7 @@ sub ends
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($name, $scenario, $verdict, $reason) = @_;
-	my $id = $watcher->query("SELECT pool_exhaust_start('$scenario', 'bad', '{\"timeout_ms\": 30000}')") // die $watcher->message;
+	my $id = $watcher->query("SELECT pool_exhaust_start('$scenario', 'bad', '{\"timeout_ms\": 30000, \"bystanders\": \"ignore\"}')") // die $watcher->message;
 
 	is($watcher->query("SELECT pool_exhaust_wait($id)"), $verdict, "$name: verdict");
 	my $said = $watcher->query("SELECT reason FROM pool_exhaust_runs WHERE id = $id");
