@@ -541,7 +541,6 @@ storm_play(Run *run)
 {
 	Storm	   *storm = storm_cast(run);
 
-	run_disturb(run, CHAOS_DELAYS); /* who is in stays so, and those at work are measured */
 	calm(storm);
 	storm->fit = storm_fit(storm);
 	wave_ride(storm, &at_once, come);

@@ -66,6 +66,7 @@ my %broken = (
 	'server miscount' => qr/^fail: failed: saturated: refusals in the ledger/,
 	'pool miscount' => qr/^fail: failed: calm again: connections in use/,
 	'server leave_session' => qr/^fail: failed: saturated: sessions left/,
+	'pool slow_grant' => qr/^fail: failed: calm: operations$/,
 	'pool lifo' => qr/^fail: failed: queue: granted out of turn/,
 	'pool ignore_timeout' => qr/^fail: failed: queue: timed out/,
 	'pool early_timeout' => qr/^fail: failed: queue: earliest timeout/,
