@@ -117,12 +117,14 @@ actors_count(const Recovery *recovery, bool leaks)
 static void
 leak_take(Recovery *recovery, Actor *leak)
 {
-	for (int i = 0; i < TRIES && !leak->at_work; i++)
+	int			tries = 0;
+
+	do
 	{
 		leak->failed = false;
 		actor_take(leak, recovery->run->pool);
 		wait_until(recovery->run, leak->at_work || actor_failed(leak, 1), SETTLE_TIMEOUT_MS);
-	}
+	} while (leak->failed && ++tries < TRIES);
 }
 
 /* Everything is leaked or stuck, so that others wait in vain. */

@@ -134,9 +134,11 @@ sub one_by_one
 			my ($listener) = @_;
 
 			$SIG{CHLD} = 'IGNORE';
-			while (my $socket = $listener->accept)
+			while (1)
 			{
-				next if fork;
+				# Who has gone again before he was accepted is no reason to close.
+				my $socket = $listener->accept or next;
+				next if fork // die "could not fork: $!";
 				close $listener;
 				$SIG{PIPE} = 'IGNORE';
 				alarm $PostgreSQL::Test::Utils::timeout_default;
