@@ -511,8 +511,10 @@ sub table
 	foreach (@lines)
 	{
 		my ($cells) = /^\| ((?:PgBouncer|Pgpool-II|pgagroal|Odyssey) \| .*) \|$/ or next;
+		my @cells = map { s/^\s+|\s+$//gr } split /\|/, $cells, -1;
 		my %row;
-		@row{@columns} = map { s/^\s+|\s+$//gr } split /\|/, $cells, -1;
+		next if @cells != @columns;
+		@row{@columns} = @cells;
 		push @rows, \%row;
 	}
 	return @rows;
