@@ -33,11 +33,11 @@ sub stranger
 	{
 		my @kept;
 		$SIG{PIPE} = 'IGNORE';
-		while (my $client = $listener->accept)
+		while (1)
 		{
+			my $client = $listener->accept or next;
 			push @kept, $client if $act->($client);
 		}
-		POSIX::_exit(0);
 	}
 	push @strangers, $pid;
 	return $listener->sockport;

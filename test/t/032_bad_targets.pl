@@ -82,13 +82,13 @@ my $fake = fork // die "could not fork: $!";
 if (!$fake)
 {
 	$SIG{CHLD} = 'IGNORE';
-	while (my $socket = $listener->accept)
+	while (1)
 	{
-		next if fork;
+		my $socket = $listener->accept or next;
+		next if fork // die "could not fork: $!";
 		eval { serve($socket) };
 		POSIX::_exit(0);
 	}
-	POSIX::_exit(0);
 }
 END { kill 'KILL', $fake if $fake }
 
