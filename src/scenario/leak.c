@@ -15,6 +15,7 @@
 #include "observe/suspect.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
+#define ROUNDS				5
 
 /* Those who share the first service; its pool has work beside them. */
 typedef enum Part
@@ -54,27 +55,42 @@ typedef struct Story
 	int			nsuspects;
 } Story;
 
-/* Operations, some of which fail: each gives its connection back. */
+/* One round of operations, and what became of them. */
 static void
-operate(Run *run)
+operate_once(Run *run, int64 seed, Tally *tally)
 {
 	const Options *options = &run->plan.options;
 	LoadConfig	config = load_of(run, &run->services[0]);
-	Oid			role = run->services[0].role;
-	PoolTruth	truth;
-	Tally		tally;
 	Load	   *load;
 
-	phase(run, "operate");
 	load_work(run, &config, options->work_ms);
+	config.seed = seed;
 	config.clients = (int) Min(options->operations, POOL_PARTS);	/* opens a connection for each leak */
 	config.operations = (int) ((options->operations + config.clients - 1) / config.clients);
 	load = load_create(&config);
 	run_progress(run, &load->ended, config.clients * config.operations);
 	load_begin(load);
 	wait_until(run, load_is_over(load), options->pool_timeout_ms * config.operations + SETTLE_TIMEOUT_MS);
+	load_tally(load, tally);
+}
+
+/*
+ * Operations, some of which fail: each gives its connection back.  Of twenty
+ * none may be drawn to fail; then there is another round.
+ */
+static void
+operate(Run *run)
+{
+	const Options *options = &run->plan.options;
+	Oid			role = run->services[0].role;
+	PoolTruth	truth;
+	Tally		tally;
+
+	phase(run, "operate");
+	operate_once(run, options->seed, &tally);
+	for (int i = 1; i < ROUNDS && tally.failing == 0 && options->failing_percent > 0; i++)
+		operate_once(run, options->seed + i, &tally);
 	run_disturb(run, CHAOS_DELAYS); /* who is ended, or hears nothing, is no leak */
-	load_tally(load, &tally);
 	pool_look(run->pool, &truth);
 	poll_until(run, sessions_in_activity(run, role) <= truth.idle + truth.in_use, SETTLE_TIMEOUT_MS);
 	phase_end(run);
