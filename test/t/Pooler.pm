@@ -317,6 +317,8 @@ sub _configure_pgagroal
 		max_connections => 2,
 		validation      => 'off',
 		update_process_title => 'never');
+	# With io_uring the port would stay for a while when the process has ended.
+	$settings{ev_backend} = 'epoll' if $self->at_least(2);
 	# 2.1 looks for the server's socket under a name of its own.
 	my $socket = '.s.PGSQL.' . $node->port;
 	symlink $node->host . "/$socket", "$self->{dir}/$_" foreach $socket, "$socket.$self->{port}";
