@@ -131,12 +131,12 @@ sub end
 	$self->{kind} eq 'pgpool' ? $self->stop : do { $self->signal('KILL'); $self->gone };
 }
 
-# Returns when it has ended by itself.
+# Returns when it has ended by itself, and its processes have let go of the port.
 sub gone
 {
 	my ($self) = @_;
 
-	$self->_wait(sub { $self->_ended }, 'end');
+	$self->_wait(sub { $self->_ended && !$self->_listens }, 'end');
 }
 
 # Has its first process ended?  Then what that has left behind ends too.
@@ -231,8 +231,15 @@ sub _answers
 {
 	my ($self) = @_;
 
-	return 0 if !IO::Socket::INET->new(Proto => 'tcp', PeerAddr => '127.0.0.1', PeerPort => $self->{port});
+	return 0 if !$self->_listens;
 	return $self->{kind} ne 'pgbouncer' || IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$self->{dir}/.s.PGSQL.$self->{port}");
+}
+
+sub _listens
+{
+	my ($self) = @_;
+
+	return IO::Socket::INET->new(Proto => 'tcp', PeerAddr => '127.0.0.1', PeerPort => $self->{port});
 }
 
 sub _write
