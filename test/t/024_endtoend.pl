@@ -120,17 +120,24 @@ my $bystander = client($node, user => 'somebody');
 fails_with($watcher, "SELECT pool_exhaust_run('endtoend')", '55006', [qr/1 client sessions of other roles/], 'beside a bystander');
 is(verdict(endtoend('pool')), 'pass', 'on target pool it leaves them alone');
 
-# One login at a time keeps the server full for longer; whoever is refused then ends it.
-my $run_id = $watcher->query(q(SELECT pool_exhaust_start('endtoend', options => '{"bystanders": "abort", "level_ms": 2000, "handshakes": 1, "max_overflow": 20}')))
-  // die $watcher->message;
-my $knocking = wait_until(
-	sub {
-		my $login = login($node, user => 'somebody');
-		$login->close;
-		$watcher->query("SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id");
-	},
-	'aborted', 'a bystander is refused');
-ok($knocking, 'a bystander who is refused ends it');
+# One login at a time keeps the server full for longer; whoever is refused then
+# ends it.  It is full for a moment, which may be missed.
+my $run_id;
+my $end = '';
+foreach (1 .. 10)
+{
+	$run_id = $watcher->query(q(SELECT pool_exhaust_start('endtoend', options => '{"bystanders": "abort", "handshakes": 1, "max_overflow": 20}')))
+	  // die $watcher->message;
+	my $over = wait_until(
+		sub {
+			login($node, user => 'somebody')->close;
+			$end = $watcher->query("SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id");
+			$end ne '' ? 'over' : 'on';
+		},
+		'over', 'a run beside somebody who knocks');
+	last if !$over || $end eq 'aborted';
+}
+is($end, 'aborted', 'a bystander who is refused ends it');
 run_ends($watcher, $run_id, 'aborted: another client was refused a slot (option bystanders = abort)', 'refused');
 
 $_->close foreach $bystander, $watcher;
