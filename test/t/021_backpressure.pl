@@ -175,8 +175,11 @@ sub say_to
 	syswrite $socket, $_ or last foreach @text;
 }
 
+# Its port is nobody else's, and nobody listens there.
+my $down = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'tcp') // die "could not bind: $!";
+
 my %bad = (
-	'is down' => [ 'http://127.0.0.1:' . do { my $l = listener(); $l->sockport }, qr/connection refused/ ],
+	'is down' => [ 'http://127.0.0.1:' . $down->sockport, qr/connection refused/ ],
 	'cuts off' => [
 		one_by_one(sub { setsockopt $_[0], SOL_SOCKET, SO_LINGER, pack('ii', 1, 0); close $_[0] }),
 		qr/closed before the answer was complete/ ],
