@@ -168,7 +168,7 @@ SKIP:
 	ok($runs =~ s/"on_fail": "error"/$&, "fault": "miscount"/, 'run.sh has options');
 	ok($runs =~ s/^run .*\n//mg, 'and runs');
 	$runs =~ s/^failed=0\n\K/run saturation role\nrun saturation role\n/m;
-	$reports = output($file{'run.sh'}, 'sh', '-s');
+	$reports = output($runs, 'sh', '-s');
 	is($? >> 8, 1, 'a run that fails fails the job');
 	is(scalar(() = $reports =~ /^ERROR: .*: fail$/mg), 2, 'with an error each') or diag $reports;
 	is(scalar(() = $reports =~ /^not ok .*refusals in the ledger/mg), 2, 'and their reports');
