@@ -34,7 +34,7 @@ EXTENSION  = pool_exhaust
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pool_exhaust.control)
 DATA       = $(wildcard pool_exhaust--*.sql)
 MODULE_big = pool_exhaust
-OBJS       = $(patsubst %.c,%.o,$(wildcard pool_exhaust.c src/*.c src/*/*.c))
+OBJS       = $(patsubst %.c,%.o,$(wildcard pool_exhaust.c $(foreach depth,/* /*/* /*/*/* /*/*/*/*,src$(depth).c)))
 REGRESS    = surface errors see pool target hold leak run
 
 PG_CPPFLAGS = -Isrc -I$(libpq_srcdir) $(shell pkg-config --cflags $(LIBRARIES)) -DEXTVERSION='"$(EXTVERSION)"'
@@ -51,7 +51,7 @@ NO_INSTALLCHECK = 1
 include $(PGXS)
 
 # PGXS does not track headers. There are few, and a full build takes seconds.
-$(OBJS): $(wildcard src/*.h src/*/*.h) Makefile pool_exhaust.control
+$(OBJS): $(wildcard $(foreach depth,/* /*/* /*/*/* /*/*/*/*,src$(depth).h)) Makefile pool_exhaust.control
 
 # Against the running server of the PG* variables. TESTS may name the suites to
 # run; their database stays for a look, like that of pg_regress.

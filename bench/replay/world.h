@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "../../src/observe/leak.h"
+#include "../../src/base/leak/leak.h"
 
 #define MS			UINT64CONST(1000)
 #define SECOND		(1000 * MS)

@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-#include "arrival.h"
+#include "load/arrival.h"
 
 #define US 1e6
 

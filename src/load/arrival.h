@@ -2,12 +2,12 @@
  * arrival.h
  *		When the clients of an open-loop load come: a schedule from a seed.
  */
-#ifndef POOL_EXHAUST_ARRIVAL_H
-#define POOL_EXHAUST_ARRIVAL_H
+#ifndef POOL_EXHAUST_LOAD_ARRIVAL_H
+#define POOL_EXHAUST_LOAD_ARRIVAL_H
 
 #include "common/pg_prng.h"
 
-#include "plan.h"
+#include "base/plan.h"
 
 /* The streams of random numbers of a run, so that one does not shift another. */
 typedef enum RandomStream
@@ -44,4 +44,4 @@ extern bool arrival_next(Arrival *arrival, uint64 *offset_us);
 extern int	arrival_expected(const Arrival *arrival);
 extern bool arrival_in_burst(const Arrival *arrival, uint64 offset_us);
 
-#endif							/* POOL_EXHAUST_ARRIVAL_H */
+#endif							/* POOL_EXHAUST_LOAD_ARRIVAL_H */

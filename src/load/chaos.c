@@ -15,9 +15,9 @@
 
 #include <signal.h>
 
-#include "arrival.h"
-#include "chaos.h"
-#include "observe/census.h"
+#include "load/arrival.h"
+#include "load/chaos.h"
+#include "observe/slots/census.h"
 
 const char *const chaos_kind_names[CHAOS_KINDS] = {
 	[CHAOS_TERMINATE] = "terminate",

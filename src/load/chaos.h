@@ -5,13 +5,13 @@
  * A session learns of its chaos from the login that it is opened with.  Where
  * there is none, all of it costs the test of one pointer.
  */
-#ifndef POOL_EXHAUST_CHAOS_H
-#define POOL_EXHAUST_CHAOS_H
+#ifndef POOL_EXHAUST_LOAD_CHAOS_H
+#define POOL_EXHAUST_LOAD_CHAOS_H
 
 #include "common/pg_prng.h"
 
-#include "alarm.h"
-#include "session.h"
+#include "event/alarm.h"
+#include "load/session.h"
 
 typedef enum ChaosKind
 {
@@ -104,4 +104,4 @@ chaos_unnoticed(const Chaos *chaos)
 	return chaos->clock != NULL && !dlist_is_empty((dlist_head *) &chaos->doomed);
 }
 
-#endif							/* POOL_EXHAUST_CHAOS_H */
+#endif							/* POOL_EXHAUST_LOAD_CHAOS_H */

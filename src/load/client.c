@@ -13,7 +13,7 @@
 
 #include "utils/memutils.h"
 
-#include "client.h"
+#include "load/client.h"
 
 /* A closed-loop client that was sent away at once comes again after that. */
 #define SENT_AWAY_US	(10 * 1000)

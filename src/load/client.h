@@ -6,11 +6,11 @@
  * In a closed loop a fixed number of clients begin again when they are done; in
  * an open loop each client comes at its time, whatever became of the others.
  */
-#ifndef POOL_EXHAUST_CLIENT_H
-#define POOL_EXHAUST_CLIENT_H
+#ifndef POOL_EXHAUST_LOAD_CLIENT_H
+#define POOL_EXHAUST_LOAD_CLIENT_H
 
-#include "arrival.h"
-#include "pool.h"
+#include "load/arrival.h"
+#include "load/pool/pool.h"
 
 #define BATCHES		20			/* of arrivals, to tell how sure a mean is */
 
@@ -114,4 +114,4 @@ tally_sent_away(const Tally *tally)
 	return tally->refused + tally->timed_out + tally->unserved;
 }
 
-#endif							/* POOL_EXHAUST_CLIENT_H */
+#endif							/* POOL_EXHAUST_LOAD_CLIENT_H */

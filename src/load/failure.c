@@ -8,8 +8,8 @@
 
 #include "mb/pg_wchar.h"
 
-#include "failure.h"
-#include "text.h"
+#include "base/text.h"
+#include "load/failure.h"
 
 /*
  * Finds the SQLSTATE in libpq's verbose text, "FATAL:  53300: message".  The

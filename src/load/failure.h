@@ -2,12 +2,12 @@
  * failure.h
  *		What libpq says of a failure, taken apart.
  */
-#ifndef POOL_EXHAUST_FAILURE_H
-#define POOL_EXHAUST_FAILURE_H
+#ifndef POOL_EXHAUST_LOAD_FAILURE_H
+#define POOL_EXHAUST_LOAD_FAILURE_H
 
-#include "session.h"
+#include "load/session.h"
 
 extern void failure_from_connect(ConnectResult *result, const PGconn *conn);
 extern void failure_message(const PGresult *result, char *text);
 
-#endif							/* POOL_EXHAUST_FAILURE_H */
+#endif							/* POOL_EXHAUST_LOAD_FAILURE_H */

@@ -19,7 +19,7 @@
 
 #include "port/atomics.h"
 
-#include "resolve.h"
+#include "load/resolve.h"
 
 /* Made by malloc(): palloc() is not for threads. */
 typedef struct ResolveJob

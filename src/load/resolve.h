@@ -2,10 +2,10 @@
  * resolve.h
  *		Host name -> addresses, without blocking the loop.
  */
-#ifndef POOL_EXHAUST_RESOLVE_H
-#define POOL_EXHAUST_RESOLVE_H
+#ifndef POOL_EXHAUST_LOAD_RESOLVE_H
+#define POOL_EXHAUST_LOAD_RESOLVE_H
 
-#include "loop.h"
+#include "event/loop.h"
 
 #define RESOLVE_ADDRESSES	8	/* of a host, at the most */
 #define ADDRESS_LEN			64	/* IPv6 with its scope */
@@ -25,4 +25,4 @@ typedef struct Resolve
 extern void resolve_begin(Resolve *resolve, Loop *loop, const char *host);
 extern void resolve_give_up(Resolve *resolve);
 
-#endif							/* POOL_EXHAUST_RESOLVE_H */
+#endif							/* POOL_EXHAUST_LOAD_RESOLVE_H */

@@ -14,10 +14,10 @@
 
 #include <sys/socket.h>
 
-#include "chaos.h"
-#include "failure.h"
-#include "session.h"
-#include "stall.h"
+#include "load/chaos.h"
+#include "load/failure.h"
+#include "load/session.h"
+#include "load/stall.h"
 
 /* Adds one parameter.  Keyword and value must live as long as the login. */
 void

@@ -2,16 +2,16 @@
  * session.h
  *		One libpq connection as an asynchronous state machine.
  */
-#ifndef POOL_EXHAUST_SESSION_H
-#define POOL_EXHAUST_SESSION_H
+#ifndef POOL_EXHAUST_LOAD_SESSION_H
+#define POOL_EXHAUST_LOAD_SESSION_H
 
 #include "libpq-fe.h"
 
 #include "lib/ilist.h"
 
-#include "alarm.h"
-#include "cause.h"
-#include "loop.h"
+#include "base/cause.h"
+#include "event/alarm.h"
+#include "event/loop.h"
 
 #define ROUTINE_LEN		64
 #define MESSAGE_LEN		256
@@ -145,4 +145,4 @@ extern void session_drop(Session *session);
 extern void session_stall(Session *session, uint64 us);
 extern void session_go_on(Session *session);
 
-#endif							/* POOL_EXHAUST_SESSION_H */
+#endif							/* POOL_EXHAUST_LOAD_SESSION_H */

@@ -15,7 +15,7 @@
 
 #include "port/pg_bswap.h"
 
-#include "stall.h"
+#include "load/stall.h"
 
 /* An authentication request: 'R', length, kind; kind 0 is "you are in". */
 #define QUESTION_LEN	9

@@ -2,10 +2,10 @@
  * stall.h
  *		Sessions that do not behave: logins that stall, clients that vanish.
  */
-#ifndef POOL_EXHAUST_STALL_H
-#define POOL_EXHAUST_STALL_H
+#ifndef POOL_EXHAUST_LOAD_STALL_H
+#define POOL_EXHAUST_LOAD_STALL_H
 
-#include "session.h"
+#include "load/session.h"
 
 typedef enum StallStep
 {
@@ -18,4 +18,4 @@ extern StallStep stall_look(PGconn *conn);
 extern bool stall_is_over(PGconn *conn);
 extern void session_hang_up(Session *session);
 
-#endif							/* POOL_EXHAUST_STALL_H */
+#endif							/* POOL_EXHAUST_LOAD_STALL_H */

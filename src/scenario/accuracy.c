@@ -9,10 +9,10 @@
 
 #include "utils/builtins.h"
 
-#include "observe/census.h"
-#include "observe/pulse.h"
-#include "run_pool.h"
-#include "scenario.h"
+#include "observe/slots/census.h"
+#include "shmem/monitor_status.h"
+#include "shmem/run_pool.h"
+#include "story/story.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 

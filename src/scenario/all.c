@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "children.h"
+#include "story/sub_runs.h"
 
 #define RETRY_US	(100 * 1000)
 

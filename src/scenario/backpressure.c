@@ -10,9 +10,9 @@
 
 #include <sys/resource.h>
 
-#include "backpressure.h"
-#include "load/endpoint.h"
-#include "load/reference_api.h"
+#include "load/http/reference_api.h"
+#include "load/target/endpoint.h"
+#include "scenario/backpressure.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define RESOLVE_TIMEOUT_MS	(5 * 1000)

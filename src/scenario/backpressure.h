@@ -2,10 +2,10 @@
  * backpressure.h
  *		What scenario backpressure has, and what it claims of it.
  */
-#ifndef POOL_EXHAUST_BACKPRESSURE_H
-#define POOL_EXHAUST_BACKPRESSURE_H
+#ifndef POOL_EXHAUST_SCENARIO_BACKPRESSURE_H
+#define POOL_EXHAUST_SCENARIO_BACKPRESSURE_H
 
-#include "http_load.h"
+#include "story/http_load.h"
 
 /* No answer within so many times the limit, and there will be none. */
 #define DEADLINE_FACTOR		2
@@ -31,4 +31,4 @@ deadline_ms(const Backpressure *bp)
 
 extern void backpressure_check(const Backpressure *bp);
 
-#endif							/* POOL_EXHAUST_BACKPRESSURE_H */
+#endif							/* POOL_EXHAUST_SCENARIO_BACKPRESSURE_H */

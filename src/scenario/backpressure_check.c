@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "backpressure.h"
+#include "scenario/backpressure.h"
 
 static const char *
 or_none(const char *text)

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "witness.h"
+#include "story/canary.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 

@@ -9,11 +9,11 @@
  */
 #include "postgres.h"
 
-#include "actor.h"
-#include "observe/heal.h"
-#include "observe/strategy.h"
-#include "observe/suspect.h"
-#include "witness.h"
+#include "observe/monitor/healer.h"
+#include "observe/monitor/leak_detector.h"
+#include "observe/monitor/strategy.h"
+#include "story/canary.h"
+#include "story/scripted_session.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define STRATEGIES_NEEDED	((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))

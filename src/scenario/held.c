@@ -11,7 +11,7 @@
 
 #include "common/pg_prng.h"
 
-#include "held.h"
+#include "scenario/held.h"
 
 /* A companion is used again after 70 to 130 ms. */
 #define PACE_MIN_US		(70 * 1000)

@@ -2,10 +2,10 @@
  * held.h
  *		One session of a hold.
  */
-#ifndef POOL_EXHAUST_HELD_H
-#define POOL_EXHAUST_HELD_H
+#ifndef POOL_EXHAUST_SCENARIO_HELD_H
+#define POOL_EXHAUST_SCENARIO_HELD_H
 
-#include "hold.h"
+#include "scenario/hold.h"
 
 #define USED_ONCE	"SELECT 1"
 
@@ -41,4 +41,4 @@ extern void held_init(Held *held, Hold *hold);
 extern void hold_count(Hold *hold, int alive);
 extern void companion_rest(Held *held);
 
-#endif							/* POOL_EXHAUST_HELD_H */
+#endif							/* POOL_EXHAUST_SCENARIO_HELD_H */

@@ -12,9 +12,9 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "held.h"
 #include "load/stall.h"
-#include "observe/census.h"
+#include "observe/slots/census.h"
+#include "scenario/held.h"
 
 #define KEEP_TURN_MS	100		/* between two looks while nothing happens */
 #define APART_MS		350		/* from the last use of the abandoned to their companions */

@@ -3,10 +3,10 @@
  *		Connections held by hand: what they can be held in, and the run that
  *		holds them.
  */
-#ifndef POOL_EXHAUST_HOLD_H
-#define POOL_EXHAUST_HOLD_H
+#ifndef POOL_EXHAUST_SCENARIO_HOLD_H
+#define POOL_EXHAUST_SCENARIO_HOLD_H
 
-#include "scenario.h"
+#include "story/story.h"
 
 typedef struct HoldKind
 {
@@ -47,4 +47,4 @@ pg_noreturn extern void hold_refused(Run *run, Cause cause, const char *sqlstate
 extern bool hold_is_busy(const struct Hold *hold);
 extern int	hold_hang_up(Run *run);
 
-#endif							/* POOL_EXHAUST_HOLD_H */
+#endif							/* POOL_EXHAUST_SCENARIO_HOLD_H */

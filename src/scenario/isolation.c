@@ -5,8 +5,8 @@
  */
 #include "postgres.h"
 
-#include "observe/census.h"
-#include "scenario.h"
+#include "observe/slots/census.h"
+#include "story/story.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "scenario.h"
+#include "story/story.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 

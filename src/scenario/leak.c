@@ -7,12 +7,12 @@
 
 #include "miscadmin.h"
 
-#include "actor.h"
-#include "observe/census.h"
-#include "observe/heal.h"
-#include "observe/pulse.h"
-#include "observe/strategy.h"
-#include "observe/suspect.h"
+#include "observe/monitor/healer.h"
+#include "observe/monitor/leak_detector.h"
+#include "observe/monitor/strategy.h"
+#include "observe/slots/census.h"
+#include "shmem/monitor_status.h"
+#include "story/scripted_session.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define ROUNDS				5

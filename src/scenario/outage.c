@@ -8,8 +8,8 @@
  */
 #include "postgres.h"
 
-#include "load/probe.h"
-#include "outage.h"
+#include "load/target/probe.h"
+#include "scenario/outage.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define CLIENTS				2

@@ -2,11 +2,11 @@
  * outage.h
  *		Scenario recovery on a foreign server.
  */
-#ifndef POOL_EXHAUST_OUTAGE_H
-#define POOL_EXHAUST_OUTAGE_H
+#ifndef POOL_EXHAUST_SCENARIO_OUTAGE_H
+#define POOL_EXHAUST_SCENARIO_OUTAGE_H
 
-#include "scenario.h"
+#include "story/story.h"
 
 extern void outage_play(Run *run);
 
-#endif							/* POOL_EXHAUST_OUTAGE_H */
+#endif							/* POOL_EXHAUST_SCENARIO_OUTAGE_H */

@@ -5,7 +5,7 @@
  */
 #include "postgres.h"
 
-#include "scenario.h"
+#include "story/story.h"
 
 /* Of two who come to a pooler within that, either may be the first. */
 #define SAME_TIME_US		(20 * 1000)

@@ -10,12 +10,12 @@
 
 #include "miscadmin.h"
 
-#include "actor.h"
-#include "observe/census.h"
-#include "observe/heal.h"
-#include "observe/pulse.h"
-#include "observe/strategy.h"
-#include "outage.h"
+#include "observe/monitor/healer.h"
+#include "observe/monitor/strategy.h"
+#include "observe/slots/census.h"
+#include "scenario/outage.h"
+#include "shmem/monitor_status.h"
+#include "story/scripted_session.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define STRATEGIES_NEEDED ((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))

@@ -5,8 +5,8 @@
  */
 #include "postgres.h"
 
-#include "load/way.h"
-#include "scenario.h"
+#include "load/target/local_endpoint.h"
+#include "story/story.h"
 
 #define FILL_TIMEOUT_MS		(60 * 1000)
 #define KNOCK_TIMEOUT_MS	(5 * 1000)

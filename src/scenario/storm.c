@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "scenario.h"
+#include "story/story.h"
 
 #define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define RELEASE_TIMEOUT_MS	(30 * 1000)

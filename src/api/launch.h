@@ -1,0 +1,16 @@
+/*
+ * launch.h
+ *		What the SQL functions of runs and of holds have in common.
+ */
+#ifndef POOL_EXHAUST_API_LAUNCH_H
+#define POOL_EXHAUST_API_LAUNCH_H
+
+#include "fmgr.h"
+#include "postmaster/bgworker.h"
+
+#include "request/run_table.h"
+
+extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name, const char *hint);
+extern BackgroundWorkerHandle *call_launch(const Claim *claim);
+
+#endif							/* POOL_EXHAUST_API_LAUNCH_H */

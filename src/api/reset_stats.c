@@ -1,0 +1,49 @@
+/*
+ * reset_stats.c
+ *		pool_exhaust_reset_stats(): everything counted and remembered starts anew.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/timestamp.h"
+
+#include "event/loop.h"
+#include "observe/hooks/login_count.h"
+#include "observe/hooks/refusal.h"
+#include "observe/monitor/leak_detector.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_reset_stats);
+
+/* What a pool hands out now is the peak so far. */
+static void
+pool_reset(PoolHistory *history, TimestampTz now, uint64 now_us)
+{
+	history->peak_in_use = history->in_use;
+	history->peak_at = now;
+	history->refused = 0;
+	releases_begin(&history->releases, now_us);
+}
+
+/* Health stands: that is what the pools are, and not what was counted. */
+Datum
+pool_exhaust_reset_stats(PG_FUNCTION_ARGS)
+{
+	Observed   *observed;
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		now_us = loop_now_us();
+
+	shared_require();
+	observed = &shared->observed;
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	refusal_reset();
+	grant_reset();
+	for (int i = 0; i < observed->npools; i++)
+		pool_reset(&observed->pools[i], now, now_us);
+	suspects_reset();
+	observed->counted_since = now;
+	observed->history_refused = refusal_count_slots();
+	observed->history_opened = grant_total();
+	observed->history_first = observed->history_written;
+	LWLockRelease(shared->observe_lock);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,260 @@
+/*
+ * run.c
+ *		Run control as SQL sees it: run, start, wait, stop, report.
+ *
+ * A run belongs to its runner.  The caller's backend checks what can be
+ * checked, claims a place in shared memory, launches the runner and then only
+ * waits on the place's condition variable.
+ */
+#include "postgres.h"
+
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "api/launch.h"
+#include "api/run.h"
+#include "load/target/local_endpoint.h"
+#include "report/report.h"
+#include "request/options.h"
+#include "request/preflight.h"
+#include "request/run_table.h"
+#include "request/target.h"
+#include "runner/results.h"
+#include "story/story.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_run);
+PG_FUNCTION_INFO_V1(pool_exhaust_start);
+PG_FUNCTION_INFO_V1(pool_exhaust_wait);
+PG_FUNCTION_INFO_V1(pool_exhaust_stop);
+PG_FUNCTION_INFO_V1(pool_exhaust_report);
+
+static bool progress = true;
+
+void
+run_init(void)
+{
+	DefineCustomBoolVariable("pool_exhaust.progress",
+							 "Shows the progress of pool_exhaust_run() as notices.",
+							 NULL,
+							 &progress, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	way_init();
+	preflight_init();
+	results_init();
+}
+
+/* Launches the runner and returns when the run has an id. */
+static RunView
+run_launch(const Claim *claim, BackgroundWorkerHandle **handle)
+{
+	RunView		view;
+
+	*handle = call_launch(claim);
+	view = place_wait(claim, RUN_RUNNING, DT_NOEND, false);
+	if (view.run_id == 0)
+		ereport(ERROR,
+				(errcode(view.error_code != 0 ? view.error_code : ERRCODE_INTERNAL_ERROR),
+				 errmsg("the run could not start: %s",
+						view.reason[0] != '\0' ? view.reason : "its runner is gone"),
+				 errhint("If the extension was created in this transaction, commit it first; otherwise see the server log.")));
+	return view;
+}
+
+static char *
+scenarios_hint(void)
+{
+	StringInfoData hint;
+
+	initStringInfo(&hint);
+	appendStringInfoString(&hint, "Scenarios are: ");
+	for (int i = 0; i < nscenarios; i++)
+		appendStringInfo(&hint, "%s%s", i > 0 ? ", " : "", scenarios[i]->name);
+	appendStringInfoString(&hint, ".  View pool_exhaust_scenarios describes them.");
+	return hint.data;
+}
+
+static const Scenario *
+scenario_arg(FunctionCallInfo fcinfo, int n)
+{
+	const Scenario *scenario;
+	char	   *name;
+
+	arg_require(fcinfo, n, "scenario", scenarios_hint());
+	name = text_to_cstring(PG_GETARG_TEXT_PP(n));
+	scenario = scenario_find(name);
+	if (scenario == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("scenario \"%s\" does not exist", name),
+				 errhint("%s", scenarios_hint())));
+	return scenario;
+}
+
+static ReportFormat
+format_arg(FunctionCallInfo fcinfo, int n)
+{
+	arg_require(fcinfo, n, "format", "Leave it out for text.");
+	return report_format_find(text_to_cstring(PG_GETARG_TEXT_PP(n)));
+}
+
+/* Arguments 0 to 2 of run and start: scenario, target, options. */
+static void
+plan_from_args(FunctionCallInfo fcinfo, RunPlan *plan)
+{
+	const Scenario *scenario;
+
+	memset(plan, 0, sizeof(*plan));
+	plan->user = GetUserId();
+	plan->owner = GetSessionUserId();
+	scenario = scenario_arg(fcinfo, 0);
+	strlcpy(plan->scenario, scenario->name, NAMEDATALEN);
+	if (PG_ARGISNULL(1))
+		target_default(scenario, plan);
+	else
+		target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)), plan);
+	target_require(scenario, plan);
+	arg_require(fcinfo, 2, "options", "Leave it out, or give an empty object.");
+	options_parse(PG_GETARG_JSONB_P(2), scenario, plan->target, &plan->options);
+}
+
+static void
+require_pass(const RunPlan *plan, const RunView *view)
+{
+	if (plan->options.on_fail != ON_FAIL_ERROR || view->verdict == VERDICT_PASS)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSERT_FAILURE),
+			 errmsg("run " INT64_FORMAT " of scenario \"%s\" on %s: %s", view->run_id,
+					plan->scenario, plan->target_name, verdict_names[view->verdict]),
+			 errdetail("%s", report_failures(view->run_id)),
+			 errhint("SELECT pool_exhaust_report(" INT64_FORMAT ") shows the whole report.", view->run_id)));
+}
+
+Datum
+pool_exhaust_run(PG_FUNCTION_ARGS)
+{
+	RunPlan		plan;
+	ReportFormat format;
+	Claim		claim;
+	RunView		view;
+	BackgroundWorkerHandle *handle;
+
+	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
+	plan_from_args(fcinfo, &plan);
+	format = format_arg(fcinfo, 3);
+	preflight_plan(&plan);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+
+	claim = place_claim(&plan);
+	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	{
+		run_launch(&claim, &handle);
+		view = place_wait(&claim, RUN_ENDED, DT_NOEND, progress);
+		(void) WaitForBackgroundWorkerShutdown(handle); /* the next may need it */
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	place_release(&claim);
+
+	require_pass(&plan, &view);
+	report_put((ReturnSetInfo *) fcinfo->resultinfo, view.run_id, format);
+	return (Datum) 0;
+}
+
+Datum
+pool_exhaust_start(PG_FUNCTION_ARGS)
+{
+	RunPlan		plan;
+	Claim		claim;
+	RunView		view;
+	BackgroundWorkerHandle *handle;
+
+	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
+	plan_from_args(fcinfo, &plan);
+	preflight_plan(&plan);
+
+	claim = place_claim(&plan);
+	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	{
+		view = run_launch(&claim, &handle);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	place_release(&claim);
+	PG_RETURN_INT64(view.run_id);
+}
+
+static TimestampTz
+end_after(const Interval *interval)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+															  TimestampTzGetDatum(now),
+															  PointerGetDatum(interval)));
+
+	if (end < now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout must not be negative"),
+				 errhint("NULL waits as long as the run takes.")));
+	return end;
+}
+
+Datum
+pool_exhaust_wait(PG_FUNCTION_ARGS)
+{
+	TimestampTz end = DT_NOEND;
+	int64		run_id;
+	Claim		claim;
+	char	   *verdict;
+
+	shared_require();
+	arg_require(fcinfo, 0, "run_id", "Table pool_exhaust_runs lists the runs.");
+	run_id = PG_GETARG_INT64(0);
+	if (!PG_ARGISNULL(1))
+		end = end_after(PG_GETARG_INTERVAL_P(1));
+
+	if (place_find_run(run_id, &claim))
+	{
+		RunView		view = place_wait(&claim, RUN_ENDED, end, false);
+
+		if (view.state == RUN_ENDED)
+			PG_RETURN_TEXT_P(cstring_to_text(verdict_names[view.verdict]));
+		if (view.state != RUN_FREE)
+			PG_RETURN_NULL();
+	}
+	if (!report_verdict(run_id, &verdict))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run " INT64_FORMAT " left no verdict", run_id),
+				 errhint("The server log says why its results could not be written.")));
+	PG_RETURN_TEXT_P(cstring_to_text(verdict));
+}
+
+Datum
+pool_exhaust_stop(PG_FUNCTION_ARGS)
+{
+	Claim		claims[RUNS_MAX];
+	int			n;
+
+	shared_require();
+	n = places_to_stop(PG_ARGISNULL(0), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), claims);
+	for (int i = 0; i < n; i++)
+		place_stop(&claims[i], STOP_REQUESTED);
+	for (int i = 0; i < n; i++)
+		place_wait(&claims[i], RUN_ENDED, DT_NOEND, false);
+	PG_RETURN_INT32(n);
+}
+
+Datum
+pool_exhaust_report(PG_FUNCTION_ARGS)
+{
+	ReportFormat format = format_arg(fcinfo, 1);
+	int64		run_id = PG_ARGISNULL(0) ? report_latest() : PG_GETARG_INT64(0);
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	report_put((ReturnSetInfo *) fcinfo->resultinfo, run_id, format);
+	return (Datum) 0;
+}

@@ -1,0 +1,178 @@
+/*
+ * leak.h
+ *		The leak rules: which sessions nobody will give back.
+ *
+ * Rules look at what sessions do, one look after the other, and at nothing else:
+ * no shared memory, no catalog, no allocation.  Whoever calls has the memory and
+ * sees to it that nobody else uses it meanwhile.
+ */
+#ifndef POOL_EXHAUST_BASE_LEAK_LEAK_H
+#define POOL_EXHAUST_BASE_LEAK_LEAK_H
+
+#include "observe/slots/slot.h"
+
+typedef enum LeakRule
+{
+	LEAK_NONE,
+	LEAK_IDLE_IN_TRANSACTION,
+	LEAK_ABANDONED,
+	LEAK_GROWTH,
+	LEAK_DEAD_CLIENT
+} LeakRule;
+
+#define LEAK_RULES (LEAK_DEAD_CLIENT + 1)
+
+extern const char *const leak_rule_names[LEAK_RULES];
+
+/* What one look says of the session in a slot. */
+typedef struct LeakLook
+{
+	int			pid;
+	TimestampTz started;		/* with pid: which session this is */
+	Oid			role;
+	TimestampTz state_since;
+	SlotState	state;
+	bool		aborted;		/* of a transaction that is idle */
+	bool		on_purpose;		/* it is idle because it waits for something, or holds it */
+	bool		client_gone;
+	uint64		service;		/* the same for those who could share a pool */
+	int			threshold_ms;	/* held for longer than that it may be a leak */
+} LeakLook;
+
+/* Why a session is suspected, in numbers. */
+typedef struct LeakEvidence
+{
+	int			threshold_ms;
+	int			sessions_then;	/* of its service, when it was used last */
+	int			sessions_now;
+	int			others;			/* newer ones kept in use; or forgotten like it */
+	int			span_ms;		/* in which those were opened */
+} LeakEvidence;
+
+/*
+ * What is remembered of the session in a slot.  Moments in microseconds are
+ * monotonic; those of the server's clock only tell one state from the next.
+ */
+typedef struct LeakTrack
+{
+	int			pid;			/* 0: none was seen there */
+	Oid			role;
+	TimestampTz started;
+	TimestampTz state_since;
+	SlotState	state;
+	bool		aborted;
+	bool		on_purpose;
+	bool		client_gone;
+	bool		needless;		/* opened while one lay idle that was used later */
+	int			threshold_ms;
+	uint64		service;
+	uint64		started_us;
+	uint64		since_us;		/* of the state */
+	uint64		active_us;		/* of its group, when it was used last */
+	int			uses;			/* times that it was used again after it was idle */
+	int			looks;			/* at it, and those that found it busy */
+	int			busy_looks;
+	int			sessions_then;	/* of its service, when it was used last */
+
+	/* Of the look that saw it last. */
+	uint64		looked_us;
+	bool		fresh;			/* seen for the first time */
+	bool		moved;			/* has done something since the look before */
+	int			group;
+	int			next;			/* of its group, -1 = the last one */
+	int			next_fresh;
+
+	/* The suspicion. */
+	LeakRule	rule;			/* LEAK_NONE: not suspected */
+	LeakRule	counted;		/* found by this rule, and not cleared yet */
+	uint64		suspected_us;
+	LeakEvidence evidence;
+	uint64		healed_us;		/* when it was told to end; 0 = it was not */
+} LeakTrack;
+
+/* Sessions that could share a pool: what is remembered, and what a look adds up. */
+typedef struct LeakGroup
+{
+	bool		taken;
+	uint64		service;
+	uint64		watched_us;		/* since then without a gap */
+	uint64		active_us;		/* time in which any of its sessions was in use */
+	uint64		reused_us;		/* the most of it that one lay idle, and was used again */
+	uint64		closed_us;		/* ... and was closed */
+	int			ended;			/* sessions that were kept in use, and have ended */
+	uint64		longest_us;		/* life of such a session */
+
+	uint64		looked_us;		/* the look that the rest is of */
+	int			first;			/* tracks, linked by next */
+	int			first_fresh;
+	int			fresh;			/* how many those are */
+	int			newest;			/* the track that was opened last */
+	uint64		was_idle_us;	/* the earliest since when one lay idle that was used now */
+	bool		active;
+	int			sessions;
+	int			closed;			/* since the look before */
+	uint64		closing_us;		/* the most active time for which one of those lay idle */
+	int			idle;			/* for half the threshold, and not suspected */
+	int			forgotten;		/* opened, used once, and not since */
+	int			lost;			/* others that are abandoned */
+	int			keepers;		/* sessions that it keeps in use */
+
+	/* Where it stands when these were opened, the newest first; -1 = not worked out yet. */
+	int			keepers_at;
+	int			forgotten_at;
+	int			grown;			/* of the forgotten ones, the last that came one after another ... */
+	int			growth;			/* ... and how many of those count */
+} LeakGroup;
+
+/* How many suspicions came to which end. */
+typedef struct LeakCounts
+{
+	uint64		found;
+	uint64		unleaked;		/* came back to life */
+	uint64		ended;			/* went by themselves */
+	uint64		healed;
+} LeakCounts;
+
+/* The memory that the rules need, and nothing in it that the caller must fill in. */
+typedef struct LeakWatch
+{
+	int			nslots;
+	int			growth_min;		/* forgotten sessions that are a growth */
+	LeakTrack  *tracks;			/* nslots of them */
+	LeakCounts *counts;			/* LEAK_RULES of them */
+	int			ngroups;		/* leak_groups_max() */
+	int			taken;			/* groups that are */
+	LeakGroup  *groups;
+	uint64	   *starts;			/* twice nslots of them */
+	int			nstarts;
+	uint64		looked_us;		/* this look; 0 = none yet */
+	uint64		before_us;		/* the look before; 0 = what happened since is not known */
+} LeakWatch;
+
+/* Those that were noted in this look: who is on his way out is not. */
+#define foreach_track(watch, number) \
+	for (int number = 0; number < (watch)->nslots; number++) \
+		if ((watch)->tracks[number].pid != 0 && (watch)->tracks[number].looked_us == (watch)->looked_us)
+
+/* One that was used again so often is one of a pool. */
+#define LEAK_USES_MIN	3
+
+/* Later than any moment, with some room to add. */
+#define LEAK_NEVER_US	(PG_UINT64_MAX / 2)
+
+/* What is remembered: see track.c. */
+extern uint64 leak_held_us(const LeakTrack *track, uint64 now_us);
+extern uint64 leak_rested_us(const LeakGroup *group, const LeakTrack *track);
+extern void leak_clear(LeakWatch *watch, LeakTrack *track, bool alive);
+
+/* One look: begin, note each slot, judge. */
+extern void leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind);
+extern void leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now);
+extern void leak_judge(LeakWatch *watch);
+
+extern void leak_forget(LeakWatch *watch);
+extern int	leak_groups_max(int nslots);
+extern int	leak_growth_min(int nslots);
+extern int	leak_growth_spacing_ms(int threshold_ms);
+
+#endif							/* POOL_EXHAUST_BASE_LEAK_LEAK_H */

@@ -1,0 +1,49 @@
+/*
+ * text.c
+ *		Text that comes from elsewhere: another server, another database.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+
+#include "base/text.h"
+
+/*
+ * Makes the text valid in that encoding, in place: if it is not, for it was cut
+ * or is in another one, every byte beyond ASCII becomes '?'.
+ */
+void
+text_make_valid(char *text, int encoding)
+{
+	int			len = strlen(text);
+
+	if (pg_encoding_verifymbstr(encoding, text, len) == len)
+		return;
+	for (char *p = text; *p != '\0'; p++)
+		if (IS_HIGHBIT_SET(*p))
+			*p = '?';
+}
+
+/*
+ * Returns a copy that is UTF-8, in the current memory context: if the text is
+ * not, every byte beyond ASCII becomes \xNN, so that different names stay so.
+ */
+char *
+text_as_utf8(const char *text)
+{
+	int			len = strlen(text);
+	StringInfoData copy;
+
+	if (pg_encoding_verifymbstr(PG_UTF8, text, len) == len)
+		return pstrdup(text);
+	initStringInfo(&copy);
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		if (IS_HIGHBIT_SET(*p))
+			appendStringInfo(&copy, "\\x%02x", (unsigned char) *p);
+		else
+			appendStringInfoChar(&copy, *p);
+	}
+	return copy.data;
+}

@@ -1,0 +1,48 @@
+/*
+ * http_server.h
+ *		libmicrohttpd on the loop.
+ */
+#ifndef POOL_EXHAUST_EVENT_HTTP_SERVER_H
+#define POOL_EXHAUST_EVENT_HTTP_SERVER_H
+
+#include <microhttpd.h>
+
+#include "lib/stringinfo.h"
+
+#include "event/loop.h"
+
+/* Why there is no server: "could not %s: %s". */
+typedef struct HttpServerError
+{
+	const char *what;
+	const char *why;
+} HttpServerError;
+
+/* All zero is one that does not run.  It must live as long as the loop. */
+typedef struct HttpServer
+{
+	struct MHD_Daemon *daemon;	/* NULL: it does not run */
+	uv_poll_t	poll;
+	uv_timer_t	timer;
+	bool		woken;			/* there is something to do at once */
+} HttpServer;
+
+/* What goes back to a client. */
+typedef struct Answer
+{
+	int			status;
+	const char *content_type;
+	int			retry_after_s;	/* header Retry-After; 0: none */
+	const char *allow;			/* header Allow, or NULL */
+	StringInfo	body;
+} Answer;
+
+extern int	http_server_listen(const char *host, int port, int backlog, HttpServerError *error);
+extern bool http_server_start(HttpServer *server, Loop *loop, int fd, unsigned int flags,
+							  MHD_AccessHandlerCallback handler, void *arg,
+							  const struct MHD_OptionItem *options, HttpServerError *error);
+extern void http_server_wake(HttpServer *server);
+extern void http_server_stop(HttpServer *server);
+extern enum MHD_Result http_server_answer(struct MHD_Connection *connection, const Answer *answer);
+
+#endif							/* POOL_EXHAUST_EVENT_HTTP_SERVER_H */

@@ -1,0 +1,24 @@
+/*
+ * endpoint.h
+ *		Where a run that aims at a foreign server goes: what stands in the
+ *		catalogs of the server and of the user's mapping, as logins.
+ */
+#ifndef POOL_EXHAUST_LOAD_TARGET_ENDPOINT_H
+#define POOL_EXHAUST_LOAD_TARGET_ENDPOINT_H
+
+#include "load/http/http_client.h"
+#include "load/session.h"
+
+typedef struct Endpoint
+{
+	char	   *name;			/* of the foreign server */
+	const char *host;			/* a name, an address, or the directory of a socket */
+	const char *port;
+	Login		login;			/* as the clients log in ... */
+	Login		console;		/* ... and where PgBouncer tells of itself */
+	int			capacity;		/* as the foreign server has it; 0 = who is there will tell */
+	bool		password_required;	/* the user must be let in for a password of their own */
+	HttpTarget	http;			/* of kind http, and then there is nothing of the above but the name */
+} Endpoint;
+
+#endif							/* POOL_EXHAUST_LOAD_TARGET_ENDPOINT_H */

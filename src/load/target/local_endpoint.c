@@ -1,0 +1,311 @@
+/*
+ * local_endpoint.c
+ *		The ways in, in the order in which they are tried: the setting
+ *		pool_exhaust.conninfo, the unix sockets, loopback TCP without and with
+ *		TLS.
+ */
+#include "postgres.h"
+
+#include <netdb.h>
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/varlena.h"
+
+#include "base/compat.h"
+#include "load/target/local_endpoint.h"
+#include "observe/slots/census.h"
+
+#define MUST_END_TURN_MS	100
+
+static char *way_conninfo = NULL;
+
+/*
+ * What pool_exhaust.conninfo may not say.  The run brings its own role and
+ * database, and session.c needs a login that keeps to one socket.
+ */
+static const struct
+{
+	const char *keyword;
+	const char *value;			/* NULL = any value */
+}			conninfo_forbidden[] = {
+	{"user", NULL},
+	{"password", NULL},
+	{"passfile", NULL},
+	{"service", NULL},
+	{"dbname", NULL},
+	{"gssencmode", NULL},
+	{"target_session_attrs", "prefer-standby"},	/* connects twice */
+	{"sslmode", "allow"},
+	{"sslmode", "prefer"},
+};
+
+static bool
+conninfo_is_forbidden(const PQconninfoOption *option)
+{
+	for (int i = 0; i < lengthof(conninfo_forbidden); i++)
+		if (strcmp(option->keyword, conninfo_forbidden[i].keyword) == 0 &&
+			(conninfo_forbidden[i].value == NULL ||
+			 strcmp(option->val, conninfo_forbidden[i].value) == 0))
+			return true;
+	return strncmp(option->keyword, "host", 4) == 0 && strchr(option->val, ',') != NULL;
+}
+
+/* The value may hold a secret by mistake, so no message repeats it. */
+static bool
+conninfo_check(char **newval, void **extra, GucSource source)
+{
+	char	   *error = NULL;
+	PQconninfoOption *options = PQconninfoParse(*newval, &error);
+	bool		good = true;
+
+	if (options == NULL)
+	{
+		GUC_check_errmsg("pool_exhaust.conninfo is not a connection string");
+		PQfreemem(error);
+		return false;
+	}
+	for (PQconninfoOption *o = options; o->keyword != NULL && good; o++)
+	{
+		if (o->val == NULL || !conninfo_is_forbidden(o))
+			continue;
+		GUC_check_errmsg("pool_exhaust.conninfo must not set \"%s\" like that", o->keyword);
+		GUC_check_errdetail("A run logs in with a role, password and database of its own, to one host, with sslmode disable, require, verify-ca or verify-full.");
+		good = false;
+	}
+	PQconninfoFree(options);
+	return good;
+}
+
+void
+way_init(void)
+{
+	DefineCustomStringVariable("pool_exhaust.conninfo",
+							   "How runs log in to this server.",
+							   "Host, port and TLS parameters; empty means: try the unix socket, then loopback TCP.",
+							   &way_conninfo, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   conninfo_check, NULL, NULL);
+}
+
+/*
+ * libpq resolves a host name without being asked to return, so resolve it
+ * before the loop turns.  Returns the addresses, a List of char *.
+ */
+static List *
+host_resolve(const char *host)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+	List	   *addresses = NIL;
+	char		address[NI_MAXHOST];
+	int			rc = getaddrinfo(host, NULL, &hints, &found);
+
+	if (rc != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+				 errmsg("could not resolve host \"%s\" of pool_exhaust.conninfo: %s",
+						host, gai_strerror(rc))));
+	for (struct addrinfo *a = found; a != NULL; a = a->ai_next)
+		if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof(address),
+						NULL, 0, NI_NUMERICHOST) == 0)
+			addresses = lappend(addresses, pstrdup(address));
+	freeaddrinfo(found);
+	return addresses;
+}
+
+/* What every way has in common; comes last, so that it overrides. */
+typedef struct Who
+{
+	const char *user;
+	const char *password;
+	const char *database;
+	const char *application_name;
+} Who;
+
+static void
+way_finish(Way *way, const Who *who)
+{
+	Login	   *login = &way->login;
+
+	login_add(login, "dbname", who->database);
+	login_add(login, "user", who->user);
+	if (who->password != NULL)
+		login_add(login, "password", who->password);
+	login_add(login, "passfile", NO_PASSFILE);
+	login_add(login, "gssencmode", "disable");
+	login_add(login, "application_name", who->application_name);
+}
+
+static Way *
+way_at(const char *name, const char *keyword, const char *address, const char *sslmode,
+	   const Who *who)
+{
+	Way		   *way = palloc0(sizeof(Way));
+
+	way->name = psprintf("%s %s", name, address);
+	login_add(&way->login, keyword, address);
+	login_add(&way->login, "port", psprintf("%d", PostPortNumber));
+	login_add(&way->login, "sslmode", sslmode);
+	way_finish(way, who);
+	return way;
+}
+
+static const char *
+conninfo_value(const PQconninfoOption *options, const char *keyword)
+{
+	for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
+		if (strcmp(o->keyword, keyword) == 0)
+			return o->val;
+	return NULL;
+}
+
+/* What the setting leaves open is as in the other ways. */
+static Way *
+way_from_conninfo(const PQconninfoOption *options, char *address, const Who *who)
+{
+	Way		   *way = palloc0(sizeof(Way));
+
+	way->name = "pool_exhaust.conninfo";
+	login_add(&way->login, "port", psprintf("%d", PostPortNumber));
+	login_add(&way->login, "sslmode", "disable");
+	for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
+	{
+		if (o->val == NULL)
+			continue;
+		if (way->login.params >= LOGIN_PARAMS - 8)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("pool_exhaust.conninfo sets too many parameters"),
+					 errhint("Host, port and TLS parameters are enough.")));
+		login_add(&way->login, pstrdup(o->keyword), pstrdup(o->val));
+	}
+	if (address != NULL)
+		login_add(&way->login, "hostaddr", address);
+	way_finish(way, who);
+	return way;
+}
+
+/* One way for each address that the host name leads to. */
+static List *
+ways_from_conninfo(List *ways, const Who *who)
+{
+	PQconninfoOption *options = PQconninfoParse(way_conninfo, NULL);
+	const char *host;
+	ListCell   *lc;
+
+	if (options == NULL)
+		elog(ERROR, "could not parse pool_exhaust.conninfo");
+	host = conninfo_value(options, "host");
+	if (host == NULL || host[0] == '/' || host[0] == '@' ||
+		conninfo_value(options, "hostaddr") != NULL)
+		ways = lappend(ways, way_from_conninfo(options, NULL, who));
+	else
+		foreach(lc, host_resolve(host))
+			ways = lappend(ways, way_from_conninfo(options, lfirst(lc), who));
+	PQconninfoFree(options);
+	return ways;
+}
+
+static List *
+ways_over_sockets(List *ways, const Who *who)
+{
+	List	   *directories;
+	ListCell   *lc;
+
+	if (!SplitDirectoriesString(pstrdup(Unix_socket_directories), ',', &directories))
+		return ways;
+	foreach(lc, directories)
+		ways = lappend(ways, way_at("unix socket", "host", lfirst(lc), "disable", who));
+	return ways;
+}
+
+static List *
+ways_over_tcp(List *ways, const Who *who)
+{
+	static const char *const loopback[] = {"127.0.0.1", "::1"};
+
+	if (ListenAddresses == NULL || ListenAddresses[0] == '\0')
+		return ways;
+	for (int i = 0; i < lengthof(loopback); i++)
+		ways = lappend(ways, way_at("tcp", "hostaddr", loopback[i], "disable", who));
+	if (EnableSSL)
+		for (int i = 0; i < lengthof(loopback); i++)
+			ways = lappend(ways, way_at("tcp with TLS", "hostaddr", loopback[i], "require", who));
+	return ways;
+}
+
+/*
+ * Returns the ways in for this role, a List of Way in the current memory
+ * context.  The strings passed in must live as long; "password" may be NULL.
+ */
+List *
+ways_list(const char *user, const char *password, const char *database,
+		  const char *application_name)
+{
+	Who			who = {user, password, database, application_name};
+	List	   *ways = NIL;
+
+	if (way_conninfo != NULL && way_conninfo[0] != '\0')
+		ways = ways_from_conninfo(ways, &who);
+	ways = ways_over_sockets(ways, &who);
+	return ways_over_tcp(ways, &who);
+}
+
+/* One attempt, alone in the loop. */
+typedef struct Attempt
+{
+	Session		session;
+	Oid			role;
+	ConnectResult result;
+	bool		answered;
+} Attempt;
+
+static void
+attempt_connected(Session *session, const ConnectResult *result)
+{
+	Attempt    *attempt = session->owner;
+
+	attempt->result = *result;
+	attempt->answered = true;
+	if (result->end == CONNECT_GRANTED && OidIsValid(attempt->role) &&
+		census_role_sessions(attempt->role, NULL, 0) == 0)
+	{
+		attempt->result.end = CONNECT_BROKEN;
+		strlcpy(attempt->result.message, "this address leads to another server", MESSAGE_LEN);
+	}
+}
+
+static void
+attempt_over(Session *session)
+{
+	/* Whether it was lost or let go of, way_try() looks at the state. */
+}
+
+/*
+ * Connects, disconnects and returns how that went.  Waits at most timeout_ms.
+ * If a role is given, its session must show up in this server.  must_end is
+ * asked now and then whether to give up, as timed out.  The slot may be taken a
+ * little longer than this function runs.
+ */
+ConnectResult
+way_try(Loop *loop, const Way *way, Oid role, int timeout_ms,
+		bool (*must_end) (void *arg), void *arg)
+{
+	static const SessionEvents events = {attempt_connected, session_close, attempt_over};
+	Attempt    *attempt = palloc0(sizeof(Attempt));
+	ConnectResult result;
+
+	attempt->role = role;
+	session_open(&attempt->session, loop, &way->login, timeout_ms, &events, attempt);
+	attempt->result.end = CONNECT_TIMED_OUT;
+	while (!attempt->answered && !must_end(arg))
+		loop_turn(loop, MUST_END_TURN_MS);
+	session_close(&attempt->session);
+	while (attempt->session.state != SESSION_UNUSED)
+		loop_turn(loop, 0);
+	result = attempt->result;
+	pfree(attempt);
+	return result;
+}

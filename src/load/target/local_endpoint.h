@@ -1,0 +1,28 @@
+/*
+ * local_endpoint.h
+ *		The ways in: how a client on this machine can log in to this server.
+ */
+#ifndef POOL_EXHAUST_LOAD_TARGET_LOCAL_ENDPOINT_H
+#define POOL_EXHAUST_LOAD_TARGET_LOCAL_ENDPOINT_H
+
+#include "nodes/pg_list.h"
+
+#include "load/session.h"
+
+/* Never exists, and libpq passes over a password file that does not. */
+#define NO_PASSFILE "/dev/null/none"
+
+/* One address of this server, as a login for one role. */
+typedef struct Way
+{
+	char	   *name;			/* for reports: no secret in it */
+	Login		login;
+} Way;
+
+extern void way_init(void);
+extern List *ways_list(const char *user, const char *password, const char *database,
+					   const char *application_name);
+extern ConnectResult way_try(Loop *loop, const Way *way, Oid role, int timeout_ms,
+							 bool (*must_end) (void *arg), void *arg);
+
+#endif							/* POOL_EXHAUST_LOAD_TARGET_LOCAL_ENDPOINT_H */

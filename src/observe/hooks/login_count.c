@@ -1,0 +1,84 @@
+/*
+ * login_count.c
+ *		Counts the sessions that are let in, all of them and by service.
+ *
+ * A session that lives for less than a sample would never be seen, so it counts
+ * itself.  Where a login succeeds there is no hook: ClientAuthentication_hook
+ * comes before the limits, the reserves and the privilege to connect.  But all
+ * of those are checked in one transaction, and its commit is the end of the
+ * login (InitPostgres).
+ */
+#include "postgres.h"
+
+#include "base/compat.h"				/* first: it knows how to include libpq-be.h */
+#include "access/xact.h"
+#include "libpq/auth.h"
+#include "miscadmin.h"
+#include "replication/walsender.h"
+#include "utils/timestamp.h"
+
+#include "observe/hooks/login_count.h"
+#include "shmem/names.h"
+
+static ClientAuthentication_hook_type prev_client_authentication_hook = NULL;
+
+/* This process is authenticated, and not through its login yet. */
+static bool logging_in = false;
+
+/* The first commit ends the login; the others are the session's own. */
+static void
+grant_count_commit(XactEvent event, void *arg)
+{
+	Names		names;
+
+	if (!logging_in || event != XACT_EVENT_COMMIT)
+		return;
+	logging_in = false;
+	names_fill(&names, CAUSE_NONE, MyProcPort->user_name, NULL, MyProcPort->application_name);
+	pg_atomic_fetch_add_u64(&shared->opened, 1);
+	names_count(&shared->services, &names, GetCurrentTimestamp());
+}
+
+/* Replication has slots of its own. */
+static void
+grant_observe(Port *port, int status)
+{
+	if (prev_client_authentication_hook)
+		prev_client_authentication_hook(port, status);
+
+	if (status == STATUS_OK && shared != NULL && !am_walsender)
+	{
+		logging_in = true;
+		RegisterXactCallback(grant_count_commit, NULL);
+	}
+}
+
+/* To be called from _PG_init while shared_preload_libraries is processed. */
+void
+grant_init(void)
+{
+	prev_client_authentication_hook = ClientAuthentication_hook;
+	ClientAuthentication_hook = grant_observe;
+}
+
+uint64
+grant_total(void)
+{
+	return pg_atomic_read_u64(&shared->opened);
+}
+
+uint64
+grant_count(void)
+{
+	uint64		reset = pg_atomic_read_u64(&shared->opened_reset);
+
+	pg_read_barrier();			/* so that it is not the later one */
+	return grant_total() - reset;
+}
+
+void
+grant_reset(void)
+{
+	pg_atomic_write_u64(&shared->opened_reset, grant_total());
+	names_empty(&shared->services);
+}

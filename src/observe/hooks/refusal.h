@@ -1,0 +1,24 @@
+/*
+ * refusal.h
+ *		The refusal ledger: who was refused, and why.
+ */
+#ifndef POOL_EXHAUST_OBSERVE_HOOKS_REFUSAL_H
+#define POOL_EXHAUST_OBSERVE_HOOKS_REFUSAL_H
+
+#include "base/cause.h"
+
+extern void refusal_init(void);
+
+/* Refusals of one cause since the last reset. */
+extern uint64 refusal_count(Cause cause);
+
+/*
+ * Refusals because the server's own slots ran out, all such causes together,
+ * since the server started: it never goes back.
+ */
+extern uint64 refusal_count_slots(void);
+extern Cause refusal_last_slots(void);
+
+extern void refusal_reset(void);
+
+#endif							/* POOL_EXHAUST_OBSERVE_HOOKS_REFUSAL_H */

@@ -1,0 +1,127 @@
+/*
+ * heal_log.c
+ *		What the healer did: the last acts, for the log, the view and runs.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "observe/monitor/healer.h"
+#include "observe/monitor/service.h"
+#include "observe/monitor/strategy.h"
+
+static uint64 told;				/* acts that this process has logged */
+
+PG_FUNCTION_INFO_V1(pool_exhaust_heals_rows);
+
+static bool
+heal_read(uint64 *seen, HealRecord *record)
+{
+	Observed   *observed = &shared->observed;
+	bool		found;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	if (observed->heals_written > HEALS_MAX)
+		*seen = Max(*seen, observed->heals_written - HEALS_MAX);
+	found = *seen < observed->heals_written;
+	if (found)
+		*record = observed->heals[(*seen)++ % HEALS_MAX];
+	LWLockRelease(shared->observe_lock);
+	return found;
+}
+
+/*
+ * Logs what healers did and this process has not told yet.  To be called by the
+ * monitor now and then.
+ */
+void
+heals_tell(void)
+{
+	HealRecord	record;
+
+	while (heal_read(&told, &record))
+		ereport(LOG,
+				(errmsg("pool_exhaust: told session %d of \"%s\" to end, by strategy %s",
+						record.pid, record.service, strategies[record.strategy].name),
+				 errdetail("Rule \"%s\": %s.", leak_rule_names[record.rule], record.evidence)));
+}
+
+/* How many acts there were. */
+uint64
+heals_now(void)
+{
+	uint64		now;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	now = shared->observed.heals_written;
+	LWLockRelease(shared->observe_lock);
+	return now;
+}
+
+/* A new monitor does not tell again what the one before it has told. */
+void
+heals_skip(void)
+{
+	told = heals_now();
+}
+
+/*
+ * Returns by which strategies sessions of these roles were ended after the first
+ * "since" acts, in their order and each named once, palloc'd; "n" is how many
+ * acts that were.
+ */
+char *
+heals_text(const Oid *roles, int nroles, uint64 since, int *n)
+{
+	StringInfoData text;
+	HealRecord	record;
+	int			last = NO_STRATEGY;
+
+	*n = 0;
+	initStringInfo(&text);
+	while (heal_read(&since, &record))
+	{
+		bool		ours = false;
+
+		for (int i = 0; i < nroles; i++)
+			ours |= record.role == roles[i];
+		if (!ours)
+			continue;
+		(*n)++;
+		if (record.strategy != last)
+			appendStringInfo(&text, "%s%s", text.len > 0 ? " > " : "", strategies[record.strategy].name);
+		last = record.strategy;
+	}
+	return text.data;
+}
+
+/* The rows of view pool_exhaust_heals. */
+Datum
+pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	HealRecord	record;
+	uint64		seen = 0;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	while (heal_read(&seen, &record))
+	{
+		bool		nulls[6] = {false};
+		Datum		values[6] = {
+			TimestampTzGetDatum(record.at),
+			Int32GetDatum(record.pid),
+			CStringGetTextDatum(record.service),
+			CStringGetTextDatum(leak_rule_names[record.rule]),
+			CStringGetTextDatum(strategies[record.strategy].name),
+			CStringGetTextDatum(record.evidence),
+		};
+
+		if (service_may_see(record.role))
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

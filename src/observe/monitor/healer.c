@@ -1,0 +1,352 @@
+/*
+ * healer.c
+ *		The healer: ends sessions that are suspected of a leak.
+ *
+ * Each strategy deals with the suspects of one rule.  They run in the order of
+ * pool_exhaust.heal_strategies, and a later one only when an earlier one has
+ * nobody left to deal with: in the monitor at a bounded rate, after a time of
+ * grace, and not one session more than it takes to get below critical; by
+ * pool_exhaust_heal() at once.
+ *
+ * Never a superuser, never a role of pool_exhaust.heal_exclude_roles, never a
+ * walsender, never a session that runs a statement.  That is why there is no
+ * strategy for clients that have gone: their sessions run one.  At the moment of
+ * the act the session is looked at again, and must be in the very state that it
+ * is suspected for.  Between that look and the signal lie some instructions; a
+ * statement that arrives in them is lost, as with pg_terminate_backend().
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "catalog/pg_authid.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "event/loop.h"
+#include "observe/monitor/healer.h"
+#include "observe/monitor/strategy.h"
+#include "shmem/monitor_status.h"
+
+/* A session that was told to end and has not is told again after that. */
+#define AGAIN_US		(10 * INT64CONST(1000000))
+
+#define SECOND_US		(1000 * 1000)
+
+/* Whether the healer acts by itself. */
+enum
+{
+	HEAL_OFF,
+	HEAL_CRITICAL,				/* while health is critical or worse */
+	HEAL_ALWAYS
+};
+
+static const struct config_enum_entry heal_modes[] = {
+	{"off", HEAL_OFF, false},
+	{"critical", HEAL_CRITICAL, false},
+	{"always", HEAL_ALWAYS, false},
+	{NULL, 0, false}
+};
+
+static int	heal_mode = HEAL_OFF;
+
+static uint64 looked_us;
+static uint64 allowed_us[STRATEGIES];	/* when each may act again */
+
+PG_FUNCTION_INFO_V1(pool_exhaust_heal);
+
+void
+heal_init(void)
+{
+	DefineCustomEnumVariable("pool_exhaust.heal",
+							 "When the monitor ends sessions that are suspected of a leak: off, while health is critical, or always.",
+							 NULL,
+							 &heal_mode, HEAL_OFF, heal_modes,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	strategy_init();
+}
+
+/* Is the session there, and still in the state that it is suspected for? */
+static bool
+slot_is_suspect(int number, Slot *slot)
+{
+	const LeakTrack *track = &leak_tracks[number];
+
+	return slot_look(number, slot) && suspect_rule(number, slot) != LEAK_NONE &&
+		slot->state == track->state && slot->state_since == track->state_since;
+}
+
+static bool
+was_told(const LeakTrack *track, uint64 now_us)
+{
+	return track->healed_us != 0 && now_us <= track->healed_us + AGAIN_US;
+}
+
+/*
+ * Ends the session, if it still is what it was when it was judged.  The lock also
+ * keeps two healers apart.  Returns whether it did.
+ */
+static bool
+heal_act(int number, const char *service, int strategy, uint64 now_us)
+{
+	Observed   *observed = &shared->observed;
+	LeakTrack  *track = &leak_tracks[number];
+	Slot		slot;
+	bool		acted;
+
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	acted = !was_told(track, now_us) &&
+		strategy_is_for(strategy, track) && slot_is_suspect(number, &slot) &&
+		slot.state != SLOT_ACTIVE && kill(slot.pid, SIGTERM) == 0;
+	if (acted)
+	{
+		HealRecord *record = &observed->heals[observed->heals_written++ % HEALS_MAX];
+
+		observed->leaks[track->counted].healed += track->healed_us == 0;
+		track->healed_us = now_us;
+		*record = (HealRecord) {GetCurrentTimestamp(), slot.pid, slot.role, track->rule, strategy};
+		strlcpy(record->service, service, SERVICE_LEN);
+		suspect_evidence(track, now_us, record->evidence);
+	}
+	LWLockRelease(shared->observe_lock);
+	return acted;
+}
+
+/* How many that were told to end are still on their way. */
+static int
+healing(const Slot *slots)
+{
+	int			n = 0;
+
+	for (int i = 0; i < MaxConnections; i++)
+		n += leak_tracks[i].healed_us != 0 && slots[i].pid == leak_tracks[i].pid;
+	return n;
+}
+
+/* Must the server lose more sessions to get below critical? */
+static bool
+server_has_surplus(const Slot *slots)
+{
+	const PoolHistory *server = &shared->observed.pools[0];
+
+	return server->in_use - healing(slots) >= health_level(HEALTH_CRITICAL, server->capacity);
+}
+
+/* The run whose own affair it is what becomes of the session; NULL: the settings decide. */
+static RunSlot *
+slot_judge(const Slot *slot)
+{
+	RunSlot    *run = slot_run(slot);
+
+	return run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING ? run : NULL;
+}
+
+/* Is there a need to end sessions like this one, by the settings or by its run? */
+static bool
+heal_is_wanted(const Sight *sight, const Slot *slot)
+{
+	RunSlot    *run = slot_judge(slot);
+
+	if (run != NULL)
+		return pg_atomic_read_u32(&run->heal) != 0;
+	return heal_mode == HEAL_ALWAYS || (heal_mode == HEAL_CRITICAL && server_has_surplus(sight->slots));
+}
+
+/* May the strategy act now, at its rate? */
+static bool
+strategy_may_act(int number, uint64 now_us)
+{
+	return allowed_us[number] <= now_us;
+}
+
+/* It has: what it did not use up before the last look it has lost. */
+static void
+strategy_acted(int number, uint64 now_us)
+{
+	uint64		from_us = Max(allowed_us[number], Min(looked_us, now_us));
+
+	allowed_us[number] = Max(from_us, now_us - Min(now_us, SECOND_US)) + SECOND_US / strategies[number].per_second;
+}
+
+/* Those whose sessions the settings judge, and each run that does so itself. */
+typedef struct HealTurns
+{
+	bool		taken[RUNS_MAX + 1];	/* a strategy before this one has somebody there */
+} HealTurns;
+
+static int
+heal_turn(const Slot *slot)
+{
+	const RunSlot *run = slot_judge(slot);
+
+	return run != NULL ? (int) (run - shared->runs) : RUNS_MAX;
+}
+
+/* The order of places decides between two who have been suspected since the same look. */
+static bool
+suspected_before(int a, int b)
+{
+	uint64		a_us = leak_tracks[a].suspected_us;
+	uint64		b_us = leak_tracks[b].suspected_us;
+
+	return a_us != b_us ? a_us < b_us : a < b;
+}
+
+/* May the strategy end that one: is he its affair, and is it its turn there? */
+static bool
+strategy_is_due(int number, const Sight *sight, int i, uint64 now_us, const HealTurns *before)
+{
+	const Slot *slot = &sight->slots[i];
+	const LeakTrack *track = &leak_tracks[i];
+
+	return suspect_rule(i, slot) != LEAK_NONE && !was_told(track, now_us) &&
+		strategy_is_for(number, track) && strategy_why_spared(track, slot) == NULL &&
+		heal_is_wanted(sight, slot) && !before->taken[heal_turn(slot)];
+}
+
+/*
+ * Returns whom the strategy ends next: of those whose time of grace is over the
+ * one who has been suspected for longest, after "last", who was the one before
+ * him, or -1; -1 if there is nobody.  Notes where there is somebody for it.
+ */
+static int
+strategy_pick(int number, const Sight *sight, int last, uint64 now_us, const HealTurns *before,
+			  HealTurns *turns)
+{
+	int			next = -1;
+
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		const LeakTrack *track = &leak_tracks[i];
+		uint64		grace_us = (uint64) track->threshold_ms * 10 * strategies[number].grace_percent;
+
+		if (!strategy_is_due(number, sight, i, now_us, before))
+			continue;
+		turns->taken[heal_turn(&sight->slots[i])] = true;
+		if (now_us >= track->suspected_us + grace_us && (last < 0 || suspected_before(last, i)) &&
+			(next < 0 || suspected_before(i, next)))
+			next = i;
+	}
+	return next;
+}
+
+/* Lets one strategy end whom it may, no more than the rate allows, where it is its turn. */
+static void
+strategy_run(int number, const Sight *sight, uint64 now_us, HealTurns *turns)
+{
+	HealTurns	before = *turns;
+	int			i = -1;
+
+	while ((i = strategy_pick(number, sight, i, now_us, &before, turns)) >= 0 &&
+		   strategy_may_act(number, now_us))
+	{
+		const Slot *slot = &sight->slots[i];
+		char		service[SERVICE_LEN];
+
+		service_name(slot->role, slot->application_name, service);
+		if (heal_act(i, service, number, now_us))
+			strategy_acted(number, now_us);
+	}
+}
+
+/*
+ * The monitor's part, after it has judged: ends suspects if that is wanted.  It
+ * alone writes the tracks, so it needs no lock to read them.  Needs a
+ * transaction.
+ */
+void
+heal_look(const Sight *sight)
+{
+	uint64		now_us = loop_now_us();
+	HealTurns	turns = {{false}};
+
+	/* Names of roles must not be waited for. */
+	if (sight->readable && !ProcDiePending)
+		for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
+			strategy_run(*s, sight, now_us, &turns);
+	looked_us = now_us;
+}
+
+/* May the caller end sessions of this role?  The rule of pg_terminate_backend(). */
+static bool
+may_end(Oid role)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND) || has_privs_of_role(GetUserId(), role);
+}
+
+/* Deals with one suspect, and puts the row that says so. */
+static void
+heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakTrack *track, bool dry_run)
+{
+	uint64		now_us = loop_now_us();
+	int			strategy = strategy_of(track);
+	const char *action;
+	char		service[SERVICE_LEN];
+	char		evidence[EVIDENCE_LEN];
+	Slot		slot;
+	bool		nulls[6] = {[3] = strategy == NO_STRATEGY};
+	Datum		values[6];
+
+	if (!slot_look(number, &slot) || slot.pid != track->pid || slot.started != track->started ||
+		!service_may_see(slot.role))
+		return;
+	service_name(slot.role, slot.application_name, service);
+	suspect_evidence(track, now_us, evidence);
+	action = strategy_why_spared(track, &slot);
+	if (action == NULL && !may_end(slot.role))
+		action = "spared: permission denied";
+	if (action == NULL && dry_run)
+		action = "would terminate";
+	if (action == NULL)
+		action = heal_act(number, service, strategy, now_us) ? "terminated"
+			: "spared: it has changed since, or was told to end already";
+	values[0] = Int32GetDatum(slot.pid);
+	values[1] = CStringGetTextDatum(service);
+	values[2] = CStringGetTextDatum(leak_rule_names[track->rule]);
+	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(strategies[strategy].name);
+	values[4] = CStringGetTextDatum(action);
+	values[5] = CStringGetTextDatum(evidence);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* ERROR unless somebody watches: what was true a while ago is no reason to act. */
+static void
+require_watched(void)
+{
+	if (!pulse_is_fresh())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the monitor does not watch, so nobody knows which sessions have leaked"),
+				 errhint("Set pool_exhaust.monitor to on and reload; see the server log if it is.")));
+}
+
+/* SQL: a row for each suspect, in the order of the strategies; those without one last. */
+Datum
+pool_exhaust_heal(PG_FUNCTION_ARGS)
+{
+	LeakTrack  *tracks = palloc_extended(sizeof(LeakTrack) * MaxConnections, MCXT_ALLOC_HUGE);
+	const int  *order = strategies_in_order;
+
+	shared_require();
+	require_watched();
+	InitMaterializedSRF(fcinfo, 0);
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	memcpy(tracks, leak_tracks, sizeof(LeakTrack) * MaxConnections);
+	LWLockRelease(shared->observe_lock);
+	for (;; order++)
+	{
+		for (int i = 0; i < MaxConnections; i++)
+			if (tracks[i].rule != LEAK_NONE && strategy_of(&tracks[i]) == *order)
+				heal_suspect((ReturnSetInfo *) fcinfo->resultinfo, i, &tracks[i], PG_GETARG_BOOL(0));
+		if (*order == NO_STRATEGY)
+			break;
+	}
+	pfree(tracks);
+	return (Datum) 0;
+}

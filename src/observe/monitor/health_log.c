@@ -1,0 +1,239 @@
+/*
+ * health_log.c
+ *		Changes of health: remembered, logged, sent by NOTIFY.
+ *
+ * NOTIFY reaches the sessions of one database, and a process that connects to a
+ * database can neither leave it nor let it be dropped.  So the monitor does not
+ * connect to one; it sends a messenger, a worker that lives for one transaction.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "mb/pg_wchar.h"
+#include "utils/datetime.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/text.h"
+#include "event/worker.h"
+#include "observe/monitor/health_log.h"
+
+#define CHANNEL "pool_exhaust"
+
+/* What a messenger is told; it travels in bgw_extra. */
+typedef struct Errand
+{
+	uint64		from;			/* these two count transitions */
+	uint64		to;
+	char		database[NAMEDATALEN];
+} Errand;
+
+StaticAssertDecl(sizeof(Errand) <= BGW_EXTRALEN, "an errand must fit into bgw_extra");
+
+static char *notify_database;
+
+/* These two count transitions that this process has logged, and has sent. */
+static uint64 told;
+static uint64 sent;
+static BackgroundWorkerHandle *messenger;	/* the last one; it may have ended */
+
+void
+transition_init(void)
+{
+	DefineCustomStringVariable("pool_exhaust.notify_database",
+							   "Database in which changes of health are sent by NOTIFY, on channel pool_exhaust.",
+							   "Empty sends none.",
+							   &notify_database, "",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+/* Remembers a change of health.  Needs the lock. */
+void
+transition_add(const PoolHistory *history, Health was, uint64 refused, TimestampTz at,
+			   uint64 at_us)
+{
+	Observed   *observed = &shared->observed;
+	Transition *t = &observed->transitions[observed->transitions_written++ % TRANSITIONS_MAX];
+
+	t->at = at;
+	t->at_us = at_us;
+	t->kind = history->kind;
+	t->oid = history->oid;
+	strlcpy(t->name, history->name, NAMEDATALEN);
+	t->was = was;
+	t->health = history->judge.health;
+	t->in_use = history->in_use;
+	t->capacity = history->capacity;
+	t->refused = refused;
+}
+
+uint64
+transitions_now(void)
+{
+	uint64		now;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	now = shared->observed.transitions_written;
+	LWLockRelease(shared->observe_lock);
+	return now;
+}
+
+/* A new monitor does not tell again what the one before it has told. */
+void
+transitions_skip(void)
+{
+	told = sent = transitions_now();
+}
+
+/* Copies the next transition that is not "seen"; false if there is none. */
+static bool
+transition_read(uint64 *seen, Transition *transition)
+{
+	Observed   *observed = &shared->observed;
+	bool		found;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	if (observed->transitions_written > TRANSITIONS_MAX)
+		*seen = Max(*seen, observed->transitions_written - TRANSITIONS_MAX);
+	found = *seen < observed->transitions_written;
+	if (found)
+		*transition = observed->transitions[(*seen)++ % TRANSITIONS_MAX];
+	LWLockRelease(shared->observe_lock);
+	return found;
+}
+
+bool
+transition_next(PoolKind kind, Oid oid, uint64 *seen, Transition *transition)
+{
+	while (transition_read(seen, transition))
+		if (transition->kind == kind && transition->oid == oid)
+			return true;
+	return false;
+}
+
+/*
+ * The pools that runs make for themselves come and go, and a limit of 0 is a
+ * door that somebody has closed: neither alarms anybody.
+ */
+static bool
+is_no_alarm(const Transition *t)
+{
+	if (t->capacity == 0)
+		return true;
+	return t->kind == POOL_ROLE && strncmp(t->name, ROLE_PREFIX, strlen(ROLE_PREFIX)) == 0 &&
+		strspn(t->name + strlen(ROLE_PREFIX), "0123456789") == strlen(t->name + strlen(ROLE_PREFIX));
+}
+
+/*
+ * Sends a messenger with what was told and not sent, unless the one before is
+ * still under way: only so do all arrive in their order.  Its end wakes this
+ * process.
+ */
+static void
+messenger_send(void)
+{
+	MemoryContext old;
+	BackgroundWorker worker;
+	Errand		errand = {.from = sent, .to = told};
+	bool		launched;
+	pid_t		pid;
+
+	if (sent == told || notify_database[0] == '\0' || RecoveryInProgress())
+	{
+		sent = told;
+		return;
+	}
+	if (messenger != NULL && GetBackgroundWorkerPid(messenger, &pid) != BGWH_STOPPED)
+		return;
+	if (messenger != NULL)
+		pfree(messenger);
+	messenger = NULL;
+
+	strlcpy(errand.database, notify_database, NAMEDATALEN);
+	worker_describe(&worker, "messenger", "messenger_main");
+	worker.bgw_notify_pid = MyProcPid;
+	memcpy(worker.bgw_extra, &errand, sizeof(errand));
+	sent = told;
+	old = MemoryContextSwitchTo(TopMemoryContext);	/* for the handle */
+	launched = RegisterDynamicBackgroundWorker(&worker, &messenger);
+	MemoryContextSwitchTo(old);
+	if (!launched)
+		ereport(LOG,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("pool_exhaust cannot notify of a change of health: no background worker is free"),
+				 errhint("Raise max_worker_processes.")));
+}
+
+/*
+ * Logs the changes of health that this process has not told yet, and sends them
+ * by NOTIFY if there is a database to do so.  To be called now and then.
+ */
+void
+transitions_tell(void)
+{
+	Transition	t;
+
+	while (transition_read(&told, &t))
+	{
+		if (is_no_alarm(&t))
+		{
+			/* Nothing to send, if it is the only one. */
+			sent += sent == told - 1;
+			continue;
+		}
+		ereport(LOG,
+				(errmsg("pool_exhaust: health of %s \"%s\" is %s, was %s",
+						t.kind == POOL_SERVER ? "pool" : pool_kind_names[t.kind], t.name,
+						health_names[t.health], health_names[t.was]),
+				 errdetail("%d of %d connections are in use, " UINT64_FORMAT " were refused since the last sample.",
+						   t.in_use, t.capacity, t.refused)));
+	}
+	messenger_send();
+}
+
+static char *
+transition_json(Transition *t)
+{
+	StringInfoData json;
+	char		at[MAXDATELEN + 1];
+
+	initStringInfo(&json);
+	text_make_valid(t->name, GetDatabaseEncoding());
+	appendStringInfoString(&json, "{\"pool\": ");
+	escape_json(&json, t->name);
+	appendStringInfo(&json, ", \"kind\": \"%s\", \"health\": \"%s\", \"was\": \"%s\", "
+					 "\"in_use\": %d, \"capacity\": %d, \"utilization\": ",
+					 pool_kind_names[t->kind], health_names[t->health], health_names[t->was],
+					 t->in_use, t->capacity);
+	if (t->capacity > 0)
+		appendStringInfo(&json, "%.4g", (double) t->in_use / t->capacity);
+	else
+		appendStringInfoString(&json, "null");
+	JsonEncodeDateTime(at, TimestampTzGetDatum(t->at), TIMESTAMPTZOID, NULL);
+	appendStringInfo(&json, ", \"refused\": " UINT64_FORMAT ", \"at\": \"%s\"}", t->refused, at);
+	return json.data;
+}
+
+/* A messenger: sends the transitions of its errand, and ends. */
+void
+messenger_main(Datum arg)
+{
+	Errand		errand;
+	Transition	t;
+
+	memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof(errand));
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(errand.database, NULL, 0);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	while (errand.from < errand.to && transition_read(&errand.from, &t))
+		if (!is_no_alarm(&t))
+			Async_Notify(CHANNEL, transition_json(&t));
+	CommitTransactionCommand();
+}

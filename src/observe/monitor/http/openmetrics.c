@@ -1,0 +1,403 @@
+/*
+ * openmetrics.c
+ *		The page /metrics.
+ *
+ * OpenMetrics names a counter's family without the suffix "_total" that its
+ * samples carry; the older text format, which promtool and curl expect, with
+ * it.  Apart from that, and from what the latter takes for comments (UNIT,
+ * EOF), both are the same.  https://openmetrics.io, version 1.0.0.
+ */
+#include "postgres.h"
+
+#include <math.h>
+#include <sys/resource.h>
+
+#include "common/shortest_dec.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "base/text.h"
+#include "observe/hooks/login_count.h"
+#include "observe/hooks/refusal.h"
+#include "observe/monitor/http/openmetrics.h"
+#include "observe/monitor/leak_detector.h"
+#include "observe/monitor/snapshot.h"
+#include "observe/slots/census.h"
+#include "shmem/monitor_status.h"
+#include "shmem/names.h"
+
+/* Roles with sessions that get a series of their own; the rest are (others). */
+#define ROLES_MAX 32
+
+/* Answers given since this process started. */
+static struct
+{
+	int			status;
+	uint64		count;
+}			answers[] = {{200}, {404}, {405}, {429}, {503}};
+
+typedef struct Writer
+{
+	StringInfo	out;
+	bool		openmetrics;
+} Writer;
+
+/* A family; "unit" is the end of its name, or NULL. */
+static void
+family(const Writer *w, const char *name, const char *type, const char *unit, const char *help)
+{
+	const char *suffix = strcmp(type, "counter") == 0 && !w->openmetrics ? "_total" : "";
+
+	appendStringInfo(w->out, "# HELP pool_exhaust_%s%s %s\n# TYPE pool_exhaust_%s%s %s\n",
+					 name, suffix, help, name, suffix, type);
+	if (unit != NULL)
+		appendStringInfo(w->out, "# UNIT pool_exhaust_%s%s %s\n", name, suffix, unit);
+}
+
+/* The value of a label, quoted; names of roles may be in any encoding. */
+static void
+label(const Writer *w, const char *name, const char *value, char before)
+{
+	appendStringInfo(w->out, "%c%s=\"", before, name);
+	for (const char *p = text_as_utf8(value); *p != '\0'; p++)
+	{
+		if (*p == '\n')
+			appendStringInfoString(w->out, "\\n");
+		else
+		{
+			if (*p == '"' || *p == '\\')
+				appendStringInfoChar(w->out, '\\');
+			appendStringInfoChar(w->out, *p);
+		}
+	}
+	appendStringInfoChar(w->out, '"');
+}
+
+/* The end of a sample: its value, as short as it can be read back. */
+static void
+put_value(const Writer *w, double value)
+{
+	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	double_to_shortest_decimal_buf(value, text);
+	appendStringInfo(w->out, " %s\n", text);
+}
+
+/* A sample without labels. */
+static void
+plain(const Writer *w, const char *name, double value)
+{
+	appendStringInfo(w->out, "pool_exhaust_%s", name);
+	put_value(w, value);
+}
+
+static void
+labeled(const Writer *w, const char *name, const char *key, const char *text, double value)
+{
+	appendStringInfo(w->out, "pool_exhaust_%s", name);
+	label(w, key, text, '{');
+	appendStringInfoChar(w->out, '}');
+	put_value(w, value);
+}
+
+static void
+gauge(const Writer *w, const char *name, const char *unit, double value, const char *help)
+{
+	family(w, name, "gauge", unit, help);
+	plain(w, name, value);
+}
+
+static double
+to_epoch(TimestampTz at)
+{
+	return at / 1e6 + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY;
+}
+
+static void
+write_server(const Writer *w)
+{
+	Census		census;
+	const Sight *sight = sight_last();
+
+	family(w, "version_info", "gauge", NULL, "Versions of extension and server; always 1.");
+	appendStringInfoString(w->out, "pool_exhaust_version_info");
+	label(w, "extension", EXTVERSION, '{');
+	label(w, "server", GetConfigOption("server_version", false, false), ',');
+	appendStringInfoChar(w->out, '}');
+	put_value(w, 1);
+	census_take(&census);
+	gauge(w, "max_connections", "connections", census.max_connections, "Slots in all.");
+	gauge(w, "superuser_reserved_connections", "connections", census.superuser_reserved,
+		  "Slots reserved for superusers.");
+	gauge(w, "reserved_connections", "connections", census.reserved,
+		  "Slots reserved for roles with pg_use_reserved_connections.");
+	family(w, "slots", "gauge", NULL, "Slots in use, by what their sessions do.");
+	for (int i = 0; i < SLOT_STATES; i++)
+		labeled(w, "slots", "state", slot_state_names[i], sight->by_state[i]);
+	gauge(w, "walsenders", NULL, census.walsenders, "Walsenders; they have slots of their own.");
+	gauge(w, "workers", NULL, census.workers,
+		  "Background and autovacuum workers; they have slots of their own.");
+}
+
+/* One figure of each pool; NaN means that a pool does not have it. */
+static void
+write_pool_figure(const Writer *w, const PoolRow *rows, int n, const char *name,
+				  const char *unit, double (*figure) (const PoolRow *row), const char *help)
+{
+	family(w, name, "gauge", unit, help);
+	for (int i = 0; i < n; i++)
+	{
+		double		value = figure(&rows[i]);
+
+		if (isnan(value))
+			continue;
+		appendStringInfo(w->out, "pool_exhaust_%s", name);
+		label(w, "kind", pool_kind_names[rows[i].limit.kind], '{');
+		label(w, "pool", rows[i].limit.name, ',');
+		appendStringInfoChar(w->out, '}');
+		put_value(w, value);
+	}
+}
+
+static double
+figure_capacity(const PoolRow *row)
+{
+	return row->limit.capacity;
+}
+
+static double
+figure_in_use(const PoolRow *row)
+{
+	return row->in_use;
+}
+
+static double
+figure_peak(const PoolRow *row)
+{
+	return row->remembered ? row->peak_in_use : NAN;
+}
+
+static double
+figure_utilization(const PoolRow *row)
+{
+	return row->utilization;
+}
+
+static double
+figure_health(const PoolRow *row)
+{
+	return row->health;
+}
+
+static double
+figure_retry_after(const PoolRow *row)
+{
+	return row->retry_after_s > 0 ? row->retry_after_s : NAN;
+}
+
+static void
+write_pools(const Writer *w)
+{
+	const List *limits = sight_last()->limits;
+	PoolRow    *rows = pools_look(limits);
+	int			n = list_length(limits);
+
+	write_pool_figure(w, rows, n, "pool_capacity_connections", "connections", figure_capacity,
+					  "Connections that the pool can hand out at once.");
+	write_pool_figure(w, rows, n, "pool_in_use_connections", "connections", figure_in_use,
+					  "Connections handed out.");
+	write_pool_figure(w, rows, n, "pool_peak_in_use_connections", "connections", figure_peak,
+					  "Most connections in use since the start or the last reset.");
+	write_pool_figure(w, rows, n, "pool_utilization_ratio", "ratio", figure_utilization,
+					  "In use / capacity; more than 1 when reserved slots are in use.");
+	write_pool_figure(w, rows, n, "pool_health", NULL, figure_health,
+					  "0 healthy, 1 warning, 2 critical, 3 exhausted.");
+	write_pool_figure(w, rows, n, "pool_retry_after_seconds", "seconds", figure_retry_after,
+					  "When a connection should be free, by the releases of the last minute.");
+}
+
+typedef struct RoleCount
+{
+	Oid			role;
+	const char *name;
+	int			in_use;
+} RoleCount;
+
+static int
+compare_roles(const void *a, const void *b)
+{
+	Oid			x = ((const RoleCount *) a)->role;
+	Oid			y = ((const RoleCount *) b)->role;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Those with the most sessions first. */
+static int
+compare_counts(const void *a, const void *b)
+{
+	int			x = ((const RoleCount *) a)->in_use;
+	int			y = ((const RoleCount *) b)->in_use;
+
+	return x != y ? y - x : compare_roles(a, b);
+}
+
+/* Adds up the services of each role; returns how many roles there are. */
+static int
+count_roles(RoleCount *counts)
+{
+	HASH_SEQ_STATUS seq;
+	Service    *service;
+	int			services = 0;
+	int			n = 0;
+
+	hash_seq_init(&seq, sight_last()->services);
+	while ((service = hash_seq_search(&seq)) != NULL)
+		counts[services++] = (RoleCount) {service->key.role, service->usename, service->in_use};
+	qsort(counts, services, sizeof(RoleCount), compare_roles);
+	for (int i = 0; i < services; i++)
+	{
+		if (n > 0 && counts[n - 1].role == counts[i].role)
+			counts[n - 1].in_use += counts[i].in_use;
+		else
+			counts[n++] = counts[i];
+	}
+	return n;
+}
+
+static void
+write_roles(const Writer *w)
+{
+	RoleCount  *counts;
+	int			n;
+	int			others = 0;
+
+	family(w, "role_connections", "gauge", "connections",
+		   "Sessions, by role; the roles with the most of them, and all others together.");
+	counts = palloc(sizeof(RoleCount) * (hash_get_num_entries(sight_last()->services) + 1));
+	n = count_roles(counts);
+	qsort(counts, n, sizeof(RoleCount), compare_counts);
+	for (int i = 0; i < n; i++)
+	{
+		/* A role may have that very name. */
+		if (i >= ROLES_MAX || strcmp(counts[i].name, NAMES_OTHERS) == 0)
+			others += counts[i].in_use;
+		else
+			labeled(w, "role_connections", "role", counts[i].name, counts[i].in_use);
+	}
+	if (others > 0)
+		labeled(w, "role_connections", "role", NAMES_OTHERS, others);
+}
+
+static void
+write_counters(const Writer *w)
+{
+	family(w, "refusals", "counter", NULL, "Connections refused, by cause.");
+	for (int i = 0; i < LEDGER_CAUSES; i++)
+		labeled(w, "refusals_total", "cause", cause_kinds[i].name, refusal_count(i));
+	family(w, "opened_connections", "counter", "connections", "Sessions let in.");
+	plain(w, "opened_connections_total", grant_count());
+}
+
+/* How many sessions are suspected by each rule, as far as they are counted. */
+static void
+write_suspects(const Writer *w)
+{
+	int			suspects[LEAK_RULES] = {0};
+
+	for (int i = 0; i < MaxConnections; i++)
+		suspects[suspect_counted(&leak_tracks[i])]++;
+	family(w, "leak_suspects", "gauge", NULL, "Sessions suspected of a leak, by rule.");
+	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
+		labeled(w, "leak_suspects", "rule", leak_rule_names[rule], suspects[rule]);
+}
+
+/* What became of suspicions.  This process alone counts, but for healers by hand. */
+static void
+write_leaks(const Writer *w)
+{
+	static const struct
+	{
+		const char *name;
+		size_t		offset;
+		const char *help;
+	}			counters[] = {
+		{"leaks_found", offsetof(LeakCounts, found), "Suspicions that came up."},
+		{"leaks_unleaked", offsetof(LeakCounts, unleaked), "Suspects that came back to life, or that their service has spoken for."},
+		{"leaks_ended", offsetof(LeakCounts, ended), "Suspects that ended by themselves."},
+		{"leaks_healed", offsetof(LeakCounts, healed), "Suspects that the healer ended."},
+	};
+
+	write_suspects(w);
+	for (int i = 0; i < lengthof(counters); i++)
+	{
+		char	   *total = psprintf("%s_total", counters[i].name);
+
+		family(w, counters[i].name, "counter", NULL, counters[i].help);
+		for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
+			labeled(w, total, "rule", leak_rule_names[rule],
+					*(const uint64 *) ((const char *) &shared->observed.leaks[rule] + counters[i].offset));
+	}
+}
+
+static int
+runs_under_way(void)
+{
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+		n += !plan_is_hold(&shared->runs[i].plan) &&
+			(shared->runs[i].state == RUN_STARTING || shared->runs[i].state == RUN_RUNNING);
+	LWLockRelease(shared->lock);
+	return n;
+}
+
+static void
+write_monitor(const Writer *w)
+{
+	struct rusage usage;
+	char		code[16];
+
+	gauge(w, "runs", NULL, runs_under_way(), "Runs of pool_exhaust under way.");
+	gauge(w, "start_time_seconds", "seconds", to_epoch(shared->observed.counted_since),
+		  "When the counters were 0.");
+	gauge(w, "sample_interval_seconds", "seconds", sample_interval / 1000.0,
+		  "Time between two samples.");
+	gauge(w, "last_sample_time_seconds", "seconds", to_epoch(shared->observed.sampled_at),
+		  "When the monitor looked last.");
+	getrusage(RUSAGE_SELF, &usage);
+	family(w, "monitor_cpu_seconds", "counter", "seconds", "CPU time of the monitor.");
+	plain(w, "monitor_cpu_seconds_total",
+		  usage.ru_utime.tv_sec + usage.ru_stime.tv_sec +
+		  (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+	family(w, "http_requests", "counter", NULL, "Requests answered, by status code.");
+	for (int i = 0; i < lengthof(answers); i++)
+	{
+		snprintf(code, sizeof(code), "%d", answers[i].status);
+		labeled(w, "http_requests_total", "code", code, answers[i].count);
+	}
+}
+
+void
+openmetrics_count_answer(int status)
+{
+	for (int i = 0; i < lengthof(answers); i++)
+		answers[i].count += answers[i].status == status;
+}
+
+/* Writes the page, in OpenMetrics or in the older text format. */
+void
+openmetrics_write(StringInfo out, bool openmetrics)
+{
+	Writer		w = {out, openmetrics};
+
+	write_server(&w);
+	write_pools(&w);
+	write_roles(&w);
+	write_counters(&w);
+	write_leaks(&w);
+	write_monitor(&w);
+	appendStringInfoString(out, "# EOF\n");
+}

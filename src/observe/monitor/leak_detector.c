@@ -1,0 +1,472 @@
+/*
+ * leak_detector.c
+ *		The sessions that are suspected of a leak: what the monitor tells the
+ *		leak rules, and what the views tell of what these found.
+ *
+ * The tracks stand in shared memory, by number of slot, so a monitor that is
+ * started again knows what the one before it saw.  It suspects nobody by that: it
+ * looks, and judges what it sees.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "event/loop.h"
+#include "observe/hooks/idle_reason.h"
+#include "observe/monitor/leak_detector.h"
+#include "observe/monitor/peer.h"
+#include "observe/monitor/service.h"
+#include "shmem/monitor_status.h"
+
+/* A look that comes later than that knows nothing of what was in between. */
+#define BLIND_US(interval_ms)	(2 * INT64CONST(1000000) + 3 * (interval_ms) * INT64CONST(1000))
+
+/* Time to look after clients of sessions, in one look; the next one goes on. */
+#define PEERS_US	500
+
+/* How often the lives of sessions are compared with the threshold. */
+#define LIVES_US	(5 * INT64CONST(1000000))
+
+#define LIVES_MIN	5			/* that must have ended to speak of a service */
+
+int			leak_threshold = 30 * 1000;
+
+static LeakWatch watch;			/* of the monitor */
+static bool *gone;				/* by slot: its client has */
+static bool *lost;				/* by slot: the connection was in no table at the last look */
+static int	peer_next;			/* slot whose client is to be looked after next */
+static uint64 lives_us;
+
+PG_FUNCTION_INFO_V1(pool_exhaust_leaks_rows);
+PG_FUNCTION_INFO_V1(pool_exhaust_leak_rules_rows);
+
+void
+suspects_gucs_init(void)
+{
+	DefineCustomIntVariable("pool_exhaust.leak_threshold",
+							"A session that is held for longer than that may be suspected of a leak.",
+							NULL,
+							&leak_threshold, 30 * 1000, 100, 24 * 3600 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+/* To be called once in the monitor. */
+void
+suspects_init(void)
+{
+	watch.nslots = MaxConnections;
+	watch.growth_min = leak_growth_min(MaxConnections);
+	watch.tracks = leak_tracks;
+	watch.counts = shared->observed.leaks;
+	watch.ngroups = leak_groups_max(MaxConnections);
+	watch.groups = leak_groups;
+	gone = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
+	lost = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
+	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	watch.looked_us = shared->observed.leaks_looked_us;
+	leak_forget(&watch);
+	LWLockRelease(shared->observe_lock);
+}
+
+/* The run or hold whose session this is, or NULL.  Takes no lock. */
+RunSlot *
+slot_run(const Slot *slot)
+{
+	for (int i = 0; i < RUNS_MAX * RUN_SERVICES_MAX && OidIsValid(slot->role); i++)
+	{
+		RunSlot    *run = &shared->runs[i / RUN_SERVICES_MAX];
+
+		if (((volatile RunSlot *) run)->roles[i % RUN_SERVICES_MAX] == slot->role)
+			return run;
+	}
+	return NULL;
+}
+
+/* From when on the session may be suspected; 0: never. */
+static int
+slot_threshold_ms(const Slot *slot)
+{
+	const RunSlot *run = slot_run(slot);
+	uint32		threshold_ms = LEAK_THRESHOLD_SETTING;
+
+	if (run != NULL)
+		threshold_ms = pg_atomic_read_u32(unconstify(pg_atomic_uint32 *, &run->leak_threshold_ms));
+	return threshold_ms == LEAK_THRESHOLD_SETTING ? leak_threshold : (int) threshold_ms;
+}
+
+/* The same for all who could share a pool. */
+static uint64
+slot_service(const Slot *slot)
+{
+	uint64		name = hash_bytes_extended((const unsigned char *) slot->application_name,
+										   strlen(slot->application_name), slot->role);
+
+	return hash_combine64(name, ((uint64) slot->database << 32) | slot->client);
+}
+
+/* Who has gone does not come back. */
+static bool
+client_has_gone(const LeakTrack *track, const Slot *slot)
+{
+	return track->client_gone && track->pid == slot->pid && track->started == slot->started;
+}
+
+static bool
+runs_too_long(const Slot *slot, TimestampTz now)
+{
+	int			threshold_ms;
+
+	if (slot->pid == 0 || slot->state != SLOT_ACTIVE)
+		return false;
+	threshold_ms = slot_threshold_ms(slot);
+	return threshold_ms > 0 && now - slot->state_since >= threshold_ms * INT64CONST(1000);
+}
+
+/*
+ * Looks after the clients of sessions that have run a statement for too long, as
+ * many as there is time for; the next look goes on with the others.  Needs no
+ * lock, and is not to be called with one: it asks the kernel.
+ */
+void
+suspects_look_for_clients(const Slot *slots)
+{
+	uint64		end_us = loop_now_us() + PEERS_US;
+	TimestampTz now = GetCurrentTimestamp();
+	int			first = peer_next;
+	bool		late = false;
+
+	peers_begin();
+	for (int n = 0; n < MaxConnections; n++)
+	{
+		int			i = (first + n) % MaxConnections;
+		PeerState	peer;
+
+		gone[i] = client_has_gone(&leak_tracks[i], &slots[i]);
+		if (gone[i] || late || !runs_too_long(&slots[i], now))
+		{
+			lost[i] &= late;
+			continue;
+		}
+		peer = peer_look(slots[i].pid, slots[i].local);
+		gone[i] = peer == PEER_GONE || (peer == PEER_LOST && lost[i]);
+		lost[i] = peer == PEER_LOST || (peer == PEER_UNKNOWN && lost[i]);
+		peer_next = (i + 1) % MaxConnections;
+		late = loop_now_us() > end_us;
+	}
+}
+
+static void
+slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
+{
+	LeakLook	look = {
+		.pid = slot->pid,
+		.started = slot->started,
+		.role = slot->role,
+		.state_since = slot->state_since,
+		.state = slot->state,
+		.aborted = slot->aborted,
+		.on_purpose = slot->pid != 0 && slot_has_purpose(number, slot),
+		.client_gone = gone && slot->state == SLOT_ACTIVE,
+	};
+
+	/* That is how one shows whose entry could not be read: ask again next time. */
+	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_tracks[number].pid)
+		return;
+	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
+		look.threshold_ms = slot_threshold_ms(slot);
+	if (look.threshold_ms > 0)
+		look.service = slot_service(slot);
+	leak_note(&watch, number, look.threshold_ms > 0 ? &look : NULL, now);
+}
+
+/* Sessions of how many services are too short-lived to be suspected? */
+static void
+lives_note(uint64 now_us)
+{
+	LeakLimits *limits = &shared->observed.leak_limits;
+
+	if (now_us < lives_us + LIVES_US)
+		return;
+	lives_us = now_us;
+	limits->short_services = limits->short_life_ms = 0;
+	for (int i = 0; i < watch.ngroups; i++)
+	{
+		const LeakGroup *group = &watch.groups[i];
+		int			life_ms = (int) Min(group->longest_us / 1000, INT_MAX);
+
+		if (!group->taken || group->ended < LIVES_MIN || life_ms >= leak_threshold)
+			continue;
+		limits->short_services++;
+		limits->short_life_ms = Max(limits->short_life_ms, life_ms);
+	}
+}
+
+/*
+ * Takes a look into account, MaxConnections slots, and judges.  Needs the lock,
+ * and suspects_look_for_clients() before.
+ */
+void
+suspects_look(const Slot *slots)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		now_us = loop_now_us();
+
+	leak_look_begin(&watch, now_us, watch.looked_us == 0 || now_us > watch.looked_us + BLIND_US(sample_interval));
+	for (int i = 0; i < MaxConnections; i++)
+		slot_note(i, &slots[i], gone[i], now);
+	leak_judge(&watch);
+	shared->observed.leaks_looked_us = now_us;
+	shared->observed.leak_limits.client_errno = peer_errno();
+	lives_note(now_us);
+}
+
+/* Notes the settings of the server that keep leaks from getting old. */
+void
+suspects_note_limits(void)
+{
+	LeakLimits *limits = &shared->observed.leak_limits;
+
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	limits->idle_in_transaction_ms = IdleInTransactionSessionTimeout;
+	limits->transaction_ms = TransactionTimeout;
+	limits->idle_ms = IdleSessionTimeout;
+	limits->client_check_ms = client_connection_check_interval;
+	LWLockRelease(shared->observe_lock);
+}
+
+/*
+ * Returns by which rule the session was found and is suspected still; LEAK_NONE if
+ * it is not, or was told to end.
+ */
+LeakRule
+suspect_counted(const LeakTrack *track)
+{
+	return track->healed_us == 0 ? track->counted : LEAK_NONE;
+}
+
+/*
+ * Returns by which rule the session in the slot is suspected, or LEAK_NONE.  Takes
+ * no lock; who has to be sure does.
+ */
+LeakRule
+suspect_rule(int number, const Slot *slot)
+{
+	const LeakTrack *track = &leak_tracks[number];
+
+	return track->pid == slot->pid && track->started == slot->started ? track->rule : LEAK_NONE;
+}
+
+/*
+ * Finds the suspects among the sessions of these roles; returns how many there
+ * are, and the first "max" of them in "suspects".
+ */
+int
+suspects_of(const Oid *roles, int nroles, Suspect *suspects, int max)
+{
+	int			n = 0;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		const LeakTrack *track = &leak_tracks[i];
+		bool		ours = false;
+
+		for (int j = 0; j < nroles; j++)
+			ours |= track->role == roles[j];
+		if (track->rule == LEAK_NONE || !ours)
+			continue;
+		if (n < max)
+			suspects[n] = (Suspect) {track->pid, track->rule, track->suspected_us - track->since_us};
+		n++;
+	}
+	LWLockRelease(shared->observe_lock);
+	return n;
+}
+
+/* One sentence with the numbers; "text" has EVIDENCE_LEN bytes. */
+void
+suspect_evidence(const LeakTrack *track, uint64 now_us, char *text)
+{
+	const LeakEvidence *e = &track->evidence;
+	double		held_s = leak_held_us(track, now_us) / 1e6;
+	double		threshold_s = e->threshold_ms / 1000.0;
+
+	switch (track->rule)
+	{
+		case LEAK_NONE:
+			text[0] = '\0';
+			break;
+		case LEAK_IDLE_IN_TRANSACTION:
+			snprintf(text, EVIDENCE_LEN, "idle in %s transaction for %.1f s, longer than %.6g s",
+					 track->aborted ? "a failed" : "an open", held_s, threshold_s);
+			break;
+		case LEAK_ABANDONED:
+			snprintf(text, EVIDENCE_LEN,
+					 "idle for %.1f s; its service had %d sessions when it was used last and has %d now, and keeps %d newer ones in use",
+					 held_s, e->sessions_then, e->sessions_now, e->others);
+			break;
+		case LEAK_GROWTH:
+			snprintf(text, EVIDENCE_LEN,
+					 "idle for %.1f s; one of %d that its service opened one after another in %.1f s, came back to none of them",
+					 held_s, e->others, e->span_ms / 1000.0);
+			break;
+		case LEAK_DEAD_CLIENT:
+			snprintf(text, EVIDENCE_LEN,
+					 "its client has closed the connection, and its statement has run for %.1f s, longer than %.6g s",
+					 held_s, threshold_s);
+			break;
+	}
+}
+
+static void
+suspect_put(ReturnSetInfo *rsinfo, const Slot *slot, const LeakTrack *track, uint64 now_us)
+{
+	char		service[SERVICE_LEN];
+	char		evidence[EVIDENCE_LEN];
+	bool		nulls[6] = {false};
+	Datum		values[6];
+
+	service_name(slot->role, slot->application_name, service);
+	suspect_evidence(track, now_us, evidence);
+	values[0] = Int32GetDatum(slot->pid);
+	values[1] = CStringGetTextDatum(service);
+	values[2] = CStringGetTextDatum(leak_rule_names[track->rule]);
+	values[3] = Int64GetDatum((int64) leak_held_us(track, now_us) / 1000);
+	values[4] = CStringGetTextDatum(evidence);
+	values[5] = TimestampTzGetDatum(slot->started);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* The rows of view pool_exhaust_leaks. */
+Datum
+pool_exhaust_leaks_rows(PG_FUNCTION_ARGS)
+{
+	LeakTrack  *tracks = palloc_extended(sizeof(LeakTrack) * MaxConnections, MCXT_ALLOC_HUGE);
+	uint64		now_us = loop_now_us();
+	bool		fresh;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	memcpy(tracks, leak_tracks, sizeof(LeakTrack) * MaxConnections);
+	fresh = pulse_is_fresh();
+	LWLockRelease(shared->observe_lock);
+	for (int i = 0; i < MaxConnections && fresh; i++)
+	{
+		Slot		slot;
+
+		if (tracks[i].rule == LEAK_NONE || !slot_look(i, &slot) || slot.pid != tracks[i].pid ||
+			slot.started != tracks[i].started || !service_may_see(slot.role))
+			continue;
+		suspect_put((ReturnSetInfo *) fcinfo->resultinfo, &slot, &tracks[i], now_us);
+	}
+	pfree(tracks);
+	return (Datum) 0;
+}
+
+/* A setting that ends such sessions before the rule is broken, or NULL. */
+static const char *
+limit_note(const char *setting, int limit_ms)
+{
+	if (limit_ms == 0 || limit_ms > leak_threshold)
+		return NULL;
+	return psprintf("can never fire: %s (%d ms) comes before pool_exhaust.leak_threshold (%d ms)",
+					setting, limit_ms, leak_threshold);
+}
+
+static const char *
+rule_note(LeakRule rule, const LeakLimits *limits)
+{
+	const char *note = NULL;
+
+	switch (rule)
+	{
+		case LEAK_NONE:
+			break;
+		case LEAK_IDLE_IN_TRANSACTION:
+			note = limit_note("idle_in_transaction_session_timeout", limits->idle_in_transaction_ms);
+			if (note == NULL)
+				note = limit_note("transaction_timeout", limits->transaction_ms);
+			break;
+		case LEAK_ABANDONED:
+		case LEAK_GROWTH:
+			note = limit_note("idle_session_timeout", limits->idle_ms);
+			if (note == NULL && rule == LEAK_ABANDONED && limits->short_services > 0)
+				note = psprintf("cannot fire for %d services: their pools close sessions after %.1f s at the most, and pool_exhaust.leak_threshold is %.1f s",
+								limits->short_services, limits->short_life_ms / 1000.0, leak_threshold / 1000.0);
+			break;
+		case LEAK_DEAD_CLIENT:
+			note = limit_note("client_connection_check_interval", limits->client_check_ms);
+			if (note == NULL && limits->client_errno != 0)
+				note = psprintf("could not look at the sockets of some sessions: %s", strerror(limits->client_errno));
+			break;
+	}
+	return note;
+}
+
+/* The rows of view pool_exhaust_leak_rules. */
+Datum
+pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	LeakCounts	counts[LEAK_RULES];
+	LeakLimits	limits;
+	int			suspects[LEAK_RULES] = {0};
+	bool		fresh;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	memcpy(counts, shared->observed.leaks, sizeof(counts));
+	limits = shared->observed.leak_limits;
+	for (int i = 0; i < MaxConnections; i++)
+		suspects[suspect_counted(&leak_tracks[i])]++;
+	fresh = pulse_is_fresh();
+	LWLockRelease(shared->observe_lock);
+	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
+	{
+		const char *note = rule_note(rule, &limits);
+		bool		nulls[8] = {[2] = !fresh, [7] = note == NULL};
+		Datum		values[8] = {
+			CStringGetTextDatum(leak_rule_names[rule]),
+			Int32GetDatum(leak_threshold),
+			Int32GetDatum(suspects[rule]),
+			Int64GetDatum((int64) counts[rule].found),
+			Int64GetDatum((int64) counts[rule].unleaked),
+			Int64GetDatum((int64) counts[rule].ended),
+			Int64GetDatum((int64) counts[rule].healed),
+			note != NULL ? CStringGetTextDatum(note) : (Datum) 0,
+		};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* Counters begin anew, with those who are suspected now.  Needs the lock. */
+void
+suspects_reset(void)
+{
+	LeakCounts *counts = shared->observed.leaks;
+
+	memset(counts, 0, sizeof(shared->observed.leaks));
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		leak_tracks[i].counted = suspect_counted(&leak_tracks[i]);
+		if (leak_tracks[i].counted != LEAK_NONE)
+			counts[leak_tracks[i].counted].found++;
+	}
+}

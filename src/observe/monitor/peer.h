@@ -1,0 +1,20 @@
+/*
+ * peer.h
+ *		Whether the client of a session is still there, by its socket.
+ */
+#ifndef POOL_EXHAUST_OBSERVE_MONITOR_PEER_H
+#define POOL_EXHAUST_OBSERVE_MONITOR_PEER_H
+
+typedef enum PeerState
+{
+	PEER_UNKNOWN,				/* peer_errno() says why */
+	PEER_THERE,
+	PEER_LOST,					/* in no table: it was reset, or the table was read while it changed */
+	PEER_GONE
+} PeerState;
+
+extern void peers_begin(void);
+extern PeerState peer_look(int pid, bool local);
+extern int	peer_errno(void);
+
+#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_PEER_H */

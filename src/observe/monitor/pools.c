@@ -1,0 +1,364 @@
+/*
+ * pools.c
+ *		The pools that this server is: its slots, and each role and database
+ *		with a CONNECTION LIMIT.
+ *
+ * What they hand out is counted when somebody looks; health with its memory,
+ * peaks and the rate of releases are the monitor's.  A look may find a pool
+ * worse than the monitor did, because health worsens at once; that it is better
+ * again only the monitor can tell.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/timestamp.h"
+
+#include "base/text.h"
+#include "event/loop.h"
+#include "observe/hooks/login_count.h"
+#include "observe/hooks/refusal.h"
+#include "observe/monitor/health_log.h"
+#include "observe/monitor/pools.h"
+#include "observe/slots/census.h"
+#include "shmem/monitor_status.h"
+#include "shmem/names.h"
+#include "shmem/run_pool.h"
+
+#define COLUMNS				20
+
+PG_FUNCTION_INFO_V1(pool_exhaust_pools_rows);
+PG_FUNCTION_INFO_V1(pool_exhaust_health);
+
+/* What was refused because this pool was full, since the last reset. */
+static uint64
+pool_refused(PoolKind kind, const char *name, const NameList *refused)
+{
+	uint64		sum = 0;
+
+	switch (kind)
+	{
+		case POOL_ROLE:
+			return names_sum(refused, CAUSE_ROLE_LIMIT, name, NULL);
+		case POOL_DATABASE:
+			return names_sum(refused, CAUSE_DATABASE_LIMIT, NULL, name);
+		default:
+			for (int i = 0; i < LEDGER_CAUSES; i++)
+				if (cause_kinds[i].takes_slots)
+					sum += refusal_count(i);
+			return sum;
+	}
+}
+
+static int64
+pool_granted(PoolKind kind, const char *name, const NameList *services)
+{
+	switch (kind)
+	{
+		case POOL_ROLE:
+			/* Some of those that found no place may have been its. */
+			if (pg_atomic_read_u64(&shared->services.others) > 0)
+				return -1;
+			return names_sum(services, CAUSE_NONE, name, NULL);
+		case POOL_DATABASE:
+			return -1;
+		default:
+			return grant_count();
+	}
+}
+
+static bool
+history_is_of(const PoolHistory *history, PoolKind kind, Oid oid)
+{
+	return history->kind == kind && history->oid == oid;
+}
+
+bool
+pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions)
+{
+	Observed   *observed = &shared->observed;
+	bool		found = false;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	for (int i = 0; i < observed->npools && pulse_is_fresh(); i++)
+		if (history_is_of(&observed->pools[i], kind, oid))
+		{
+			found = true;
+			*health = observed->pools[i].judge.health;
+			*transitions = observed->transitions_written;
+		}
+	LWLockRelease(shared->observe_lock);
+	return found;
+}
+
+/* Completes a row by what the monitor remembers; health if that is fresh. */
+static void
+pool_remember(PoolRow *row, PoolHistory *history, bool fresh, uint64 now_us)
+{
+	bool		higher = row->in_use > history->peak_in_use;
+
+	row->remembered = true;
+	row->peak_in_use = Max(history->peak_in_use, row->in_use);
+	row->peak_at = higher ? GetCurrentTimestamp() : history->peak_at;
+	row->retry_after_s = releases_retry_after_s(&history->releases, 0, now_us);	/* no queue */
+	if (fresh)
+		row->health = Max(history->judge.health,
+						  health_of(row->in_use, row->limit.capacity, row->refused > history->refused));
+}
+
+/*
+ * Returns the pools of the list (limits_read), an array as long as the list, in
+ * the current memory context.
+ */
+PoolRow *
+pools_look(const List *limits)
+{
+	Observed   *observed = palloc(sizeof(Observed));
+	PoolRow    *rows = palloc0(sizeof(PoolRow) * list_length(limits));
+	NameList	refused;
+	NameList	services;
+	uint64		now_us = loop_now_us();
+	bool		fresh;
+	ListCell   *lc;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	*observed = shared->observed;
+	fresh = pulse_is_fresh();
+	LWLockRelease(shared->observe_lock);
+	names_list(&shared->refused, &refused);
+	names_list(&shared->services, &services);
+	foreach(lc, limits)
+	{
+		const PoolLimit *limit = lfirst(lc);
+		PoolRow    *row = &rows[foreach_current_index(lc)];
+
+		row->limit = *limit;
+		row->in_use = limit_in_use(limit);
+		row->utilization = limit->capacity > 0 ? (double) row->in_use / limit->capacity : get_float8_nan();
+		row->health = health_of(row->in_use, limit->capacity, false);
+		row->granted = pool_granted(limit->kind, limit->name, &services);
+		row->refused = pool_refused(limit->kind, limit->name, &refused);
+		for (int i = 0; i < observed->npools; i++)
+			if (history_is_of(&observed->pools[i], limit->kind, limit->oid))
+				pool_remember(row, &observed->pools[i], fresh, now_us);
+	}
+	pfree(observed);
+	return rows;
+}
+
+/*
+ * The monitor's part: watches these pools from now on, as far as there is room,
+ * and keeps what it remembers of those that it watched before.
+ */
+void
+pools_watch(const List *limits)
+{
+	Observed   *observed = &shared->observed;
+	PoolHistory *before = palloc(sizeof(observed->pools));
+	uint64		now_us = loop_now_us();
+	NameList	refused;
+	int			n = 0;
+	ListCell   *lc;
+
+	names_list(&shared->refused, &refused);
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	memcpy(before, observed->pools, sizeof(observed->pools));
+	foreach(lc, limits)
+	{
+		const PoolLimit *limit = lfirst(lc);
+		PoolHistory *history = &observed->pools[n];
+
+		if (n == POOLS_MAX)
+			break;
+		memset(history, 0, sizeof(*history));
+		/* Another role of that name may have been refused before. */
+		history->refused = pool_refused(limit->kind, limit->name, &refused);
+		releases_begin(&history->releases, now_us);
+		history->kind = limit->kind;
+		history->oid = limit->oid;
+		for (int i = 0; i < observed->npools; i++)
+			if (history_is_of(&before[i], limit->kind, limit->oid))
+				*history = before[i];
+		strlcpy(history->name, limit->name, NAMEDATALEN);
+		history->capacity = limit->capacity;
+		n++;
+	}
+	observed->npools = n;
+	LWLockRelease(shared->observe_lock);
+	pfree(before);
+}
+
+static void
+pool_judge(PoolHistory *history, const PoolSight *sight, uint64 refused_total, bool regular,
+		   TimestampTz now, uint64 now_us)
+{
+	Health		was = history->judge.health;
+	uint64		refused = refused_total > history->refused ? refused_total - history->refused : 0;
+
+	/* What was released while nobody looked is not known. */
+	if (now_us >= shared->observed.sampled_us + RELEASES_US)
+		history->releases.since_us = now_us;
+	history->in_use = sight->in_use;
+	history->refused = refused_total;
+	releases_add(&history->releases, sight->released, now_us);
+	if (sight->in_use > history->peak_in_use)
+	{
+		history->peak_in_use = sight->in_use;
+		history->peak_at = now;
+	}
+	if (regular || health_of(sight->in_use, history->capacity, refused > 0) >= was)
+		health_judge(&history->judge, sight->in_use, history->capacity, refused > 0);
+	if (history->judge.health != was)
+		transition_add(history, was, refused, now, now_us);
+}
+
+/*
+ * The monitor's part: takes into account what it saw, a sight for each of the
+ * first n pools that are watched.  Only regular looks can find that a pool is
+ * better again, so that looks out of turn do not hasten that.  Needs the lock.
+ */
+void
+pools_judge(const PoolSight *sights, int n, bool regular)
+{
+	Observed   *observed = &shared->observed;
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		now_us = loop_now_us();
+	NameList	refused;
+
+	names_list(&shared->refused, &refused);
+	for (int i = 0; i < Min(n, observed->npools); i++)
+	{
+		PoolHistory *history = &observed->pools[i];
+
+		pool_judge(history, &sights[i], pool_refused(history->kind, history->name, &refused),
+				   regular, now, now_us);
+	}
+	observed->sampled_us = now_us;
+	observed->sampled_at = now;
+}
+
+static void
+pool_put(ReturnSetInfo *rsinfo, const PoolRow *row)
+{
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS] = {false};
+	int			n = 0;
+
+	values[n++] = CStringGetTextDatum(row->limit.name);
+	values[n++] = CStringGetTextDatum(pool_kind_names[row->limit.kind]);
+	values[n++] = Int32GetDatum(row->limit.capacity);
+	values[n++] = Int32GetDatum(row->in_use);
+	for (int i = 0; i < 3; i++)
+		values[n++] = Int32GetDatum(0); /* idle, overflow, waiting */
+	nulls[n] = isnan(row->utilization);
+	values[n++] = Float8GetDatum(row->utilization);
+	values[n++] = CStringGetTextDatum(health_names[row->health]);
+	nulls[n] = row->granted < 0;
+	values[n++] = Int64GetDatum(row->granted);
+	values[n++] = Int64GetDatum(row->refused);
+	values[n++] = Int64GetDatum(0); /* timed_out */
+	for (int i = 0; i < 5; i++)
+		nulls[n++] = true;		/* nobody waits here */
+	nulls[n] = !row->remembered;
+	values[n++] = Int32GetDatum(row->peak_in_use);
+	nulls[n] = row->peak_at == 0;
+	values[n++] = TimestampTzGetDatum(row->peak_at);
+	nulls[n] = row->retry_after_s == 0;
+	values[n++] = Int32GetDatum(row->retry_after_s);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/*
+ * Numbers of runs count in each database, so a run of another one is named
+ * with that.
+ */
+static char *
+run_pool_name(const RunPool *pool, Oid database)
+{
+	char	   *name;
+	char	   *text;
+
+	if (database == MyDatabaseId)
+		return pstrdup(pool->name);
+	name = get_database_name(database);
+	text = psprintf("%s of %s", pool->name, name != NULL ? name : "a database that is gone");
+	text_make_valid(text, GetDatabaseEncoding());
+	return text;
+}
+
+/* A pool of a run under way, as its runner published it. */
+static void
+run_pool_put(ReturnSetInfo *rsinfo, const RunPool *pool, Oid database)
+{
+	bool		waited = pool->granted > 0;
+	bool		waiting = pool->oldest_us != 0;
+	uint64		now_us = loop_now_us();
+	Datum		values[COLUMNS] = {
+		CStringGetTextDatum(run_pool_name(pool, database)),
+		CStringGetTextDatum(pool->kind),
+		Int32GetDatum(pool->capacity),
+		Int32GetDatum(pool->in_use),
+		Int32GetDatum(pool->idle),
+		Int32GetDatum(pool->overflow),
+		Int32GetDatum(pool->waiting),
+		Float8GetDatum((double) pool->in_use / Max(pool->capacity, 1)),
+		CStringGetTextDatum(health_names[pool->health]),
+		Int64GetDatum((int64) pool->granted),
+		Int64GetDatum((int64) pool->refused),
+		Int64GetDatum((int64) pool->timed_out),
+		Float8GetDatum(pool->wait_p50_ms),
+		Float8GetDatum(pool->wait_p95_ms),
+		Float8GetDatum(pool->wait_p99_ms),
+		Float8GetDatum(pool->wait_max_ms),
+		Float8GetDatum(now_us > pool->oldest_us ? (now_us - pool->oldest_us) / 1000.0 : 0),
+		Int32GetDatum(pool->peak_in_use),
+		TimestampTzGetDatum(pool->peak_at),
+		Int32GetDatum(pool->retry_after_s),
+	};
+	bool		nulls[COLUMNS] = {
+		[12] = !waited, [13] = !waited, [14] = !waited, [15] = !waited,
+		[16] = !waiting, [18] = pool->peak_at == 0, [19] = pool->retry_after_s == 0,
+	};
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* The rows of view pool_exhaust_pools: this server's, and those of runs. */
+Datum
+pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	List	   *limits;
+	PoolRow    *rows;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	limits = limits_read();
+	rows = pools_look(limits);
+	for (int i = 0; i < list_length(limits); i++)
+		pool_put(rsinfo, &rows[i]);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunPool		pools[RUN_SERVICES_MAX];
+		int			n = run_pools_read(&shared->runs[i], pools);
+
+		for (int j = 0; j < n; j++)
+			run_pool_put(rsinfo, &pools[j], shared->runs[i].database);
+	}
+	return (Datum) 0;
+}
+
+/* SQL: the health of the server. */
+Datum
+pool_exhaust_health(PG_FUNCTION_ARGS)
+{
+	shared_require();
+	PG_RETURN_TEXT_P(cstring_to_text(health_names[pools_look(limits_of_server())->health]));
+}

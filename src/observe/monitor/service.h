@@ -1,0 +1,39 @@
+/*
+ * service.h
+ *		Services: the sessions that share a role and an application_name.
+ */
+#ifndef POOL_EXHAUST_OBSERVE_MONITOR_SERVICE_H
+#define POOL_EXHAUST_OBSERVE_MONITOR_SERVICE_H
+
+#include "utils/hsearch.h"
+
+#include "observe/slots/slot.h"
+#include "shmem/shared.h"
+
+typedef struct ServiceKey
+{
+	Oid			role;
+	char		application_name[NAMEDATALEN];
+} ServiceKey;
+
+typedef struct Service
+{
+	ServiceKey	key;
+	char		usename[NAMEDATALEN];
+	int			in_use;
+	int			by_state[SLOT_STATES];
+	int			suspects;
+} Service;
+
+/* A table of services, keyed by ServiceKey, in the current memory context. */
+extern HTAB *services_create(void);
+extern Service *services_add(HTAB *services, const Slot *slot);
+extern void services_remember(HTAB *services);
+
+/* Those who may not read all statistics see the services of their own roles. */
+extern bool service_may_see(Oid role);
+
+/* ROLE/APPLICATION_NAME; "name" has SERVICE_LEN bytes.  Needs a transaction. */
+extern void service_name(Oid role, const char *application_name, char *name);
+
+#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_SERVICE_H */

@@ -1,0 +1,203 @@
+/*
+ * snapshot.c
+ *		What the monitor sees when it looks once: who holds the slots, what
+ *		each pool hands out, and whose sessions have ended since the last look.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "event/loop.h"
+#include "observe/monitor/snapshot.h"
+
+/* Which session a slot held when it was looked at last; started 0: none. */
+typedef struct Holder
+{
+	int			pid;
+	TimestampTz started;
+	Oid			role;
+	Oid			database;
+} Holder;
+
+static Sight sight;
+static Holder *holders;			/* by number of slot */
+static MemoryContext limits_context;
+static MemoryContext services_context;
+static bool limits_stale = true;
+
+static void
+limits_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	limits_stale = true;
+}
+
+/* To be called once in the monitor, when it can read catalogs. */
+void
+sight_init(void)
+{
+	MemoryContext old;
+
+	holders = MemoryContextAllocZero(TopMemoryContext, sizeof(Holder) * MaxConnections);
+	sight.slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MaxConnections);
+	limits_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust limits",
+										   ALLOCSET_SMALL_SIZES);
+	services_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust services",
+											 ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(limits_context);
+	sight.limits = limits_of_server();
+	MemoryContextSwitchTo(old);
+	if (shared->observed.npools == 0)
+		pools_watch(sight.limits);
+	CacheRegisterSyscacheCallback(AUTHOID, limits_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(DATABASEOID, limits_changed, (Datum) 0);
+}
+
+/*
+ * Locks the shared catalogs, and their indexes, until the end of the transaction,
+ * or returns false: the monitor must not wait for somebody who rewrites one.
+ */
+static bool
+catalogs_readable(void)
+{
+	static const Oid relations[] = {
+		AuthIdRelationId, AuthIdOidIndexId, AuthIdRolnameIndexId, DatabaseRelationId, DatabaseOidIndexId,
+	};
+
+	for (int i = 0; i < lengthof(relations); i++)
+		if (!ConditionalLockRelationOid(relations[i], AccessShareLock))
+			return false;
+	return true;
+}
+
+/* The server first, then the oldest: so it stays the same ones that are watched. */
+static int
+limits_compare(const ListCell *a, const ListCell *b)
+{
+	Oid			x = ((const PoolLimit *) lfirst(a))->oid;
+	Oid			y = ((const PoolLimit *) lfirst(b))->oid;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The catalogs are read again only when a role or a database has changed. */
+static void
+limits_refresh(void)
+{
+	MemoryContext old;
+
+	if (!limits_stale)
+		return;
+	limits_stale = false;
+	MemoryContextReset(limits_context);
+	old = MemoryContextSwitchTo(limits_context);
+	sight.limits = limits_read();
+	list_sort(sight.limits, limits_compare);
+	sight.limits = list_truncate(sight.limits, POOLS_MAX);
+	MemoryContextSwitchTo(old);
+	pools_watch(sight.limits);
+}
+
+static bool
+limit_is_of(const PoolLimit *limit, Oid role, Oid database)
+{
+	return (limit->kind == POOL_ROLE && limit->oid == role) ||
+		(limit->kind == POOL_DATABASE && limit->oid == database);
+}
+
+/* The session that was seen there has ended: every pool it was of has it back. */
+static void
+holder_released(const Holder *holder)
+{
+	ListCell   *lc;
+
+	foreach(lc, sight.limits)
+	{
+		const PoolLimit *limit = lfirst(lc);
+
+		if (limit->kind == POOL_SERVER || limit_is_of(limit, holder->role, holder->database))
+			sight.pools[foreach_current_index(lc)].released++;
+	}
+}
+
+/*
+ * A login that is about to be refused for a limit counts against that limit
+ * until it is gone; it was never handed out.
+ */
+static void
+login_seen(const Slot *slot)
+{
+	ListCell   *lc;
+
+	foreach(lc, sight.limits)
+		if (limit_is_of(lfirst(lc), slot->role, slot->database))
+			sight.pools[foreach_current_index(lc)].logins++;
+}
+
+static void
+slots_look(void)
+{
+	static uint64 before_us = 0;
+	uint64		now_us = loop_now_us();
+	bool		recent = now_us < before_us + RELEASES_US;
+
+	before_us = now_us;
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		Holder	   *holder = &holders[i];
+		Slot	   *slot = &sight.slots[i];
+
+		memset(slot, 0, sizeof(*slot));
+		if (slot_look(i, slot))
+		{
+			sight.by_state[slot->state]++;
+			if (slot->state == SLOT_AUTHENTICATING && OidIsValid(slot->role))
+				login_seen(slot);
+			if (sight.readable)
+				services_add(sight.services, slot);
+		}
+		/* When those who left long ago did so, nobody knows. */
+		if (recent && holder->started != 0 &&
+			(holder->pid != slot->pid || holder->started != slot->started))
+			holder_released(holder);
+		*holder = (Holder) {slot->pid, slot->started, slot->role, slot->database};
+	}
+}
+
+/* Looks.  Needs a transaction; what it returns stands until the next look. */
+const Sight *
+sight_take(void)
+{
+	MemoryContext old;
+	ListCell   *lc;
+
+	sight.readable = catalogs_readable();
+	if (sight.readable)
+		limits_refresh();
+	memset(sight.by_state, 0, sizeof(sight.by_state));
+	memset(sight.pools, 0, sizeof(sight.pools));
+	MemoryContextReset(services_context);
+	old = MemoryContextSwitchTo(services_context);
+	sight.services = services_create();
+	MemoryContextSwitchTo(old);
+
+	slots_look();
+	foreach(lc, sight.limits)
+	{
+		PoolSight  *pool = &sight.pools[foreach_current_index(lc)];
+
+		pool->in_use = Max(limit_in_use(lfirst(lc)) - pool->logins, 0);
+	}
+	return &sight;
+}
+
+const Sight *
+sight_last(void)
+{
+	return &sight;
+}

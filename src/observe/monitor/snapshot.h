@@ -1,0 +1,25 @@
+/*
+ * snapshot.h
+ *		What the monitor sees when it looks once.
+ */
+#ifndef POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H
+#define POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H
+
+#include "observe/monitor/pools.h"
+#include "observe/monitor/service.h"
+
+typedef struct Sight
+{
+	int			by_state[SLOT_STATES];	/* slots in use */
+	List	   *limits;			/* the pools that are watched, the server first */
+	PoolSight	pools[POOLS_MAX];	/* in the order of limits */
+	HTAB	   *services;
+	Slot	   *slots;			/* MaxConnections of them; pid 0: free */
+	bool		readable;		/* whether catalogs could be read without waiting */
+} Sight;
+
+extern void sight_init(void);
+extern const Sight *sight_take(void);
+extern const Sight *sight_last(void);
+
+#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H */

@@ -1,0 +1,237 @@
+/*
+ * strategy.c
+ *		What the healer does about leaks: the strategies, and whom they spare.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "base/compat.h"
+#include "observe/monitor/strategy.h"
+
+/* Those that cost least come first: an aborted transaction has nothing to lose. */
+const Strategy strategies[STRATEGIES] = {
+	[HEAL_ABORTED_TRANSACTION] = {"aborted_transaction", LEAK_IDLE_IN_TRANSACTION, true, 0, 10},
+	[HEAL_ABANDONED] = {"abandoned", LEAK_ABANDONED, false, 50, 5},
+	[HEAL_GROWTH] = {"growth", LEAK_GROWTH, false, 50, 10},
+	[HEAL_IDLE_IN_TRANSACTION] = {"idle_in_transaction", LEAK_IDLE_IN_TRANSACTION, false, 100, 2},
+};
+
+#define DEFAULT_STRATEGIES "aborted_transaction, abandoned, growth, idle_in_transaction"
+
+static char *heal_strategies;
+static char *heal_exclude_roles;
+
+const int  *strategies_in_order;
+
+/* The roles of heal_exclude_roles, as this process found them last. */
+static List *excluded = NIL;
+static bool excluded_stale = true;
+static bool excluded_told;		/* of names of nobody, for this value of the setting */
+
+static int
+strategy_find(const char *name)
+{
+	for (int i = 0; i < STRATEGIES; i++)
+		if (strcmp(strategies[i].name, name) == 0)
+			return i;
+	return NO_STRATEGY;
+}
+
+static bool
+heal_strategies_check(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *names;
+	int		   *order;
+	int			n = 0;
+	ListCell   *lc;
+
+	if (!SplitIdentifierString(copy, ',', &names))
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		return false;
+	}
+	order = compat_guc_malloc(sizeof(int) * (STRATEGIES + 1));
+	if (order == NULL)
+		return false;
+	foreach(lc, names)
+	{
+		int			strategy = strategy_find(lfirst(lc));
+		bool		again = false;
+
+		for (int i = 0; i < n; i++)
+			again |= order[i] == strategy;
+		if (strategy == NO_STRATEGY || again)
+		{
+			GUC_check_errdetail("\"%s\" %s.", (char *) lfirst(lc), again ? "is named twice" : "is no strategy");
+			GUC_check_errhint("Strategies are: %s.", DEFAULT_STRATEGIES);
+			compat_guc_free(order);
+			return false;
+		}
+		order[n++] = strategy;
+	}
+	order[n] = NO_STRATEGY;
+	*extra = order;
+	return true;
+}
+
+static void
+heal_strategies_assign(const char *newval, void *extra)
+{
+	strategies_in_order = extra;
+}
+
+static bool
+heal_exclude_roles_check(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *names;
+
+	if (SplitIdentifierString(copy, ',', &names))
+		return true;
+	GUC_check_errdetail("List syntax is invalid.");
+	return false;
+}
+
+static void
+heal_exclude_roles_assign(const char *newval, void *extra)
+{
+	excluded_stale = true;
+	excluded_told = false;
+}
+
+void
+strategy_init(void)
+{
+	DefineCustomStringVariable("pool_exhaust.heal_strategies",
+							   "What the healer does, in this order.",
+							   "Strategies are: " DEFAULT_STRATEGIES ".",
+							   &heal_strategies, DEFAULT_STRATEGIES,
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   heal_strategies_check, heal_strategies_assign, NULL);
+	DefineCustomStringVariable("pool_exhaust.heal_exclude_roles",
+							   "Roles whose sessions the healer never ends.",
+							   NULL,
+							   &heal_exclude_roles, "",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   heal_exclude_roles_check, heal_exclude_roles_assign, NULL);
+}
+
+/* Does the strategy deal with such a suspect? */
+bool
+strategy_is_for(int number, const LeakTrack *track)
+{
+	const Strategy *strategy = &strategies[number];
+
+	return strategy->rule == track->rule &&
+		(track->rule != LEAK_IDLE_IN_TRANSACTION || strategy->aborted == track->aborted);
+}
+
+/* The strategy in force that deals with such a suspect, or NO_STRATEGY. */
+int
+strategy_of(const LeakTrack *track)
+{
+	for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
+		if (strategy_is_for(*s, track))
+			return *s;
+	return NO_STRATEGY;
+}
+
+static void
+excluded_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	excluded_stale = true;
+}
+
+/*
+ * Finds the roles that heal_exclude_roles names, when the setting or a role has
+ * changed.  A name of nobody spares nobody, so that is said.
+ */
+static void
+excluded_refresh(void)
+{
+	static bool registered = false;
+	MemoryContext old;
+	List	   *names;
+	ListCell   *lc;
+
+	if (!registered)
+		CacheRegisterSyscacheCallback(AUTHOID, excluded_changed, (Datum) 0);
+	registered = true;
+	if (!excluded_stale)
+		return;
+	list_free(excluded);
+	excluded = NIL;
+	if (!SplitIdentifierString(pstrdup(heal_exclude_roles), ',', &names))
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	foreach(lc, names)
+	{
+		Oid			role = get_role_oid(lfirst(lc), true);
+
+		if (OidIsValid(role))
+			excluded = lappend_oid(excluded, role);
+		else if (!excluded_told)
+			ereport(WARNING,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("role \"%s\" of pool_exhaust.heal_exclude_roles does not exist", (char *) lfirst(lc)),
+					 errhint("Names with capitals need double quotes within the setting.")));
+	}
+	MemoryContextSwitchTo(old);
+	excluded_told = true;
+	excluded_stale = false;		/* only now: any of that may have ended in an ERROR */
+}
+
+static bool
+role_is_excluded(Oid role)
+{
+	excluded_refresh();
+	return list_member_oid(excluded, role);
+}
+
+/*
+ * Why the session in the slot must be let alone; NULL if it may be ended.  Needs
+ * a transaction.
+ */
+const char *
+strategy_why_spared(const LeakTrack *track, const Slot *slot)
+{
+	if (slot->state == SLOT_ACTIVE)
+		return "spared: it runs a statement";
+	if (strategy_of(track) == NO_STRATEGY)
+		return "spared: no strategy in pool_exhaust.heal_strategies";
+	if (superuser_arg(slot->role))
+		return "spared: a superuser";
+	if (role_is_excluded(slot->role))
+		return "spared: a role of pool_exhaust.heal_exclude_roles";
+	return NULL;
+}
+
+/* Returns the names of those in force among a set (1 << number), in their order, palloc'd. */
+char *
+strategies_text(int set)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
+		if (set & (1 << *s))
+			appendStringInfo(&text, "%s%s", text.len > 0 ? " > " : "", strategies[*s].name);
+	return text.data;
+}
+
+/* Returns whether all strategies of the set are in force. */
+bool
+strategies_in_force(int set)
+{
+	for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
+		set &= ~(1 << *s);
+	return set == 0;
+}

@@ -1,0 +1,43 @@
+/*
+ * strategy.h
+ *		What the healer does about leaks: the strategies, and whom they spare.
+ */
+#ifndef POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H
+#define POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H
+
+#include "observe/monitor/leak_detector.h"
+
+typedef struct Strategy
+{
+	const char *name;
+	LeakRule	rule;
+	bool		aborted;		/* of transactions that are idle: those that have failed */
+	int			grace_percent;	/* of the threshold, from suspicion to act */
+	int			per_second;
+} Strategy;
+
+enum
+{
+	NO_STRATEGY = -1,
+	HEAL_ABORTED_TRANSACTION,
+	HEAL_ABANDONED,
+	HEAL_GROWTH,
+	HEAL_IDLE_IN_TRANSACTION,
+	STRATEGIES
+};
+
+#define ALL_STRATEGIES	((1 << STRATEGIES) - 1)
+
+extern const Strategy strategies[STRATEGIES];
+
+/* Those in force: their numbers in their order, ended by NO_STRATEGY. */
+extern const int *strategies_in_order;
+
+extern void strategy_init(void);
+extern bool strategy_is_for(int strategy, const LeakTrack *track);
+extern int	strategy_of(const LeakTrack *track);
+extern char *strategies_text(int set);
+extern bool strategies_in_force(int set);
+extern const char *strategy_why_spared(const LeakTrack *track, const Slot *slot);
+
+#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H */

@@ -1,0 +1,128 @@
+/*
+ * timeline.c
+ *		The timeline: a ring of samples in shared memory.
+ *
+ * A row stands for one sample interval.  What the monitor sees out of turn, when
+ * somebody was refused, goes into the row of the interval: its peak is kept.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "observe/hooks/login_count.h"
+#include "observe/hooks/refusal.h"
+#include "observe/monitor/timeline.h"
+#include "shmem/shared.h"
+
+#define COLUMNS 9
+
+/* The row that is not complete yet, in the process of the monitor. */
+static HistorySample row;
+
+PG_FUNCTION_INFO_V1(pool_exhaust_timeline_rows);
+
+void
+history_init(void)
+{
+	DefineCustomIntVariable("pool_exhaust.timeline_length",
+							"Samples that pool_exhaust_timeline keeps.",
+							NULL,
+							&timeline_length, 18000, 10, 1000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
+/* Takes a look into account: the fullest moment stands for the interval. */
+void
+history_note(const int *by_state)
+{
+	const PoolHistory *server = &shared->observed.pools[0];
+
+	row.health = Max(row.health, server->judge.health);
+	if (row.at != 0 && server->in_use < row.in_use)
+		return;
+	row.at = shared->observed.sampled_at;
+	row.in_use = server->in_use;
+	row.capacity = server->capacity;
+	row.active = by_state[SLOT_ACTIVE];
+	row.idle = by_state[SLOT_IDLE];
+	row.idle_in_transaction = by_state[SLOT_IDLE_IN_TRANSACTION];
+}
+
+/* Ends the interval: its row joins the timeline. */
+void
+history_close_row(void)
+{
+	Observed   *observed = &shared->observed;
+	uint64		refused = refusal_count_slots();
+	uint64		opened = grant_total();
+
+	row.at = observed->sampled_at;
+	row.refused = refused - observed->history_refused;
+	row.opened = opened - observed->history_opened;
+	observed->history_refused = refused;
+	observed->history_opened = opened;
+	shared->history[observed->history_written++ % timeline_length] = row;
+	memset(&row, 0, sizeof(row));
+}
+
+/* Copies what stands in the timeline, oldest first; returns how many rows. */
+static int
+history_copy(HistorySample *rows)
+{
+	Observed   *observed = &shared->observed;
+	uint64		first;
+	int			n = 0;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	first = observed->history_first;
+	if (observed->history_written > timeline_length)
+		first = Max(first, observed->history_written - timeline_length);
+	for (uint64 i = first; i < observed->history_written; i++)
+		rows[n++] = shared->history[i % timeline_length];
+	LWLockRelease(shared->observe_lock);
+	return n;
+}
+
+static void
+history_put(ReturnSetInfo *rsinfo, const HistorySample *sample)
+{
+	bool		nulls[COLUMNS] = {false};
+	Datum		values[COLUMNS] = {
+		TimestampTzGetDatum(sample->at),
+		Int32GetDatum(sample->in_use),
+		Int32GetDatum(sample->active),
+		Int32GetDatum(sample->idle),
+		Int32GetDatum(sample->idle_in_transaction),
+		Float8GetDatum(sample->capacity > 0 ? (double) sample->in_use / sample->capacity : 0.0),
+		Int64GetDatum((int64) sample->refused),
+		Int64GetDatum((int64) sample->opened),
+		CStringGetTextDatum(health_names[sample->health]),
+	};
+
+	nulls[5] = sample->capacity == 0;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* The rows of view pool_exhaust_timeline. */
+Datum
+pool_exhaust_timeline_rows(PG_FUNCTION_ARGS)
+{
+	HistorySample *rows;
+	int			n;
+
+	shared_require();
+	InitMaterializedSRF(fcinfo, 0);
+	rows = palloc_extended(sizeof(HistorySample) * timeline_length, MCXT_ALLOC_HUGE);
+	n = history_copy(rows);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		history_put((ReturnSetInfo *) fcinfo->resultinfo, &rows[i]);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,16 @@
+/*
+ * timeline.h
+ *		The timeline: a ring of samples in shared memory.
+ */
+#ifndef POOL_EXHAUST_OBSERVE_MONITOR_TIMELINE_H
+#define POOL_EXHAUST_OBSERVE_MONITOR_TIMELINE_H
+
+#include "observe/slots/slot.h"
+
+extern void history_init(void);
+
+/* The monitor's part; both need the lock. */
+extern void history_note(const int *by_state);
+extern void history_close_row(void);
+
+#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_TIMELINE_H */

@@ -1,0 +1,201 @@
+/*
+ * census.c
+ *		Counts slots and sessions from the server's own shared memory.
+ *
+ * A slot is a PGPROC of the regular list, the first MaxConnections of all
+ * (InitProcGlobal), and it is taken while a process owns its latch: from
+ * InitProcess, which is before authentication, to the end of ProcKill.
+ * pg_stat_activity starts later (before 18, only after the login),
+ * and pg_stat_database.numbackends counts workers too, so neither can tell how
+ * many slots are left.
+ *
+ * The scan takes no lock: every field it reads is one word, and a census of a
+ * moving server is out of date when it arrives, whatever is done.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+
+#include "base/compat.h"
+#include "observe/slots/census.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_census);
+
+#define PROC_IN_USE(proc)	((proc)->procLatch.owner_pid != 0)
+#define PROC_OF_LIST(proc, list) \
+	((void *) (proc)->procgloballist == (void *) &ProcGlobal->list)
+
+/* Slots that every role can get. */
+int
+census_capacity(void)
+{
+	return Max(MaxConnections - SuperuserReservedConnections - ReservedConnections, 0);
+}
+
+/* Fills in "census".  Takes no lock and allocates nothing. */
+void
+census_take(Census *census)
+{
+	memset(census, 0, sizeof(*census));
+	census->max_connections = MaxConnections;
+	census->superuser_reserved = SuperuserReservedConnections;
+	census->reserved = ReservedConnections;
+	census->capacity = census_capacity();
+
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		if (!PROC_IN_USE(proc))
+			continue;
+		if (i < MaxConnections)
+		{
+			census->in_use++;
+			if (proc->roleId == InvalidOid)
+				census->authenticating++;
+		}
+		else if (PROC_OF_LIST(proc, walsenderFreeProcs))
+			census->walsenders++;
+		else if (PROC_OF_LIST(proc, bgworkerFreeProcs) ||
+				 PROC_OF_LIST(proc, autovacFreeProcs))
+			census->workers++;
+	}
+	census->free = MaxConnections - census->in_use;
+}
+
+int
+census_slots(Oid role, int *ours)
+{
+	int			in_use = 0;
+
+	*ours = 0;
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		if (!PROC_IN_USE(proc))
+			continue;
+		in_use++;
+		if (proc->roleId == role)
+			(*ours)++;
+	}
+	return in_use;
+}
+
+/*
+ * Returns how many slots hold an authenticated session of the role, and the
+ * first "max" of their pids.  A session counts until its slot is free again,
+ * which is later than the end that its client sees.
+ */
+int
+census_role_sessions(Oid role, int *pids, int max)
+{
+	int			found = 0;
+
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+		int			pid = proc->procLatch.owner_pid;
+
+		if (pid == 0 || proc->roleId != role)
+			continue;
+		if (found < max)
+			pids[found] = pid;
+		found++;
+	}
+	return found;
+}
+
+/* Returns whether the role has a session of that pid, its slot still taken. */
+bool
+census_has_session(Oid role, int pid)
+{
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		if (pid > 0 && proc->procLatch.owner_pid == pid && proc->roleId == role)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Returns how many of the role's sessions wait for this event, compared in the
+ * bits of the mask.  Unlike pg_stat_activity it needs no track_activities.
+ */
+int
+census_role_waiting(Oid role, uint32 wait_event, uint32 mask)
+{
+	int			found = 0;
+
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		found += PROC_IN_USE(proc) && proc->roleId == role &&
+			(proc->wait_event_info & mask) == wait_event;
+	}
+	return found;
+}
+
+static bool
+is_one_of(Oid role, const Oid *roles, int nroles)
+{
+	for (int i = 0; i < nroles; i++)
+		if (roles[i] == role)
+			return true;
+	return false;
+}
+
+/*
+ * Returns how many slots hold an authenticated session of another role than
+ * these; one of those roles goes to "somebody", InvalidOid if there is none.
+ */
+int
+census_other_sessions(const Oid *roles, int nroles, Oid *somebody)
+{
+	int			found = 0;
+
+	*somebody = InvalidOid;
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+		Oid			role = proc->roleId;
+
+		if (!PROC_IN_USE(proc) || !OidIsValid(role) || is_one_of(role, roles, nroles))
+			continue;
+		*somebody = role;
+		found++;
+	}
+	return found;
+}
+
+/* The one row of view pool_exhaust_slots. */
+Datum
+pool_exhaust_census(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Census		census;
+	Datum		values[9];
+	bool		nulls[9] = {false};
+	int			n = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	census_take(&census);
+	values[n++] = Int32GetDatum(census.max_connections);
+	values[n++] = Int32GetDatum(census.superuser_reserved);
+	values[n++] = Int32GetDatum(census.reserved);
+	values[n++] = Int32GetDatum(census.capacity);
+	values[n++] = Int32GetDatum(census.in_use);
+	values[n++] = Int32GetDatum(census.free);
+	values[n++] = Int32GetDatum(census.authenticating);
+	values[n++] = Int32GetDatum(census.walsenders);
+	values[n++] = Int32GetDatum(census.workers);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

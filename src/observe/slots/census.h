@@ -1,0 +1,40 @@
+/*
+ * census.h
+ *		Counts slots and sessions from the server's own shared memory.
+ */
+#ifndef POOL_EXHAUST_OBSERVE_SLOTS_CENSUS_H
+#define POOL_EXHAUST_OBSERVE_SLOTS_CENSUS_H
+
+typedef struct Census
+{
+	int			max_connections;	/* slots in all */
+	int			superuser_reserved;
+	int			reserved;		/* for pg_use_reserved_connections, 16 and later */
+	int			capacity;		/* what is left for everybody else */
+	int			in_use;			/* slots taken, logins under way included */
+	int			free;			/* slots not taken, reserved ones included */
+	int			authenticating; /* taken by logins that are not through yet */
+	int			walsenders;		/* these have slots of their own */
+	int			workers;		/* background and autovacuum workers: likewise */
+} Census;
+
+extern void census_take(Census *census);
+
+extern int	census_capacity(void);
+
+/* Slots taken, and how many of them by authenticated sessions of the role. */
+extern int	census_slots(Oid role, int *ours);
+
+/* Client sessions of a role; up to "max" of their pids go to "pids". */
+extern int	census_role_sessions(Oid role, int *pids, int max);
+
+/* Has the role a client session of that pid? */
+extern bool census_has_session(Oid role, int pid);
+
+/* Those of them that wait for this event, compared in the bits of the mask. */
+extern int	census_role_waiting(Oid role, uint32 wait_event, uint32 mask);
+
+/* Client sessions of other roles than these; "somebody" is one of those. */
+extern int	census_other_sessions(const Oid *roles, int nroles, Oid *somebody);
+
+#endif							/* POOL_EXHAUST_OBSERVE_SLOTS_CENSUS_H */

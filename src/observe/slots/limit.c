@@ -1,0 +1,217 @@
+/*
+ * limit.c
+ *		What limits connections: the slots, CONNECTION LIMITs of roles and of
+ *		databases; and what they leave to a role.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/procarray.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "observe/slots/census.h"
+#include "observe/slots/limit.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_headroom);
+
+static List *
+limits_add(List *limits, PoolKind kind, Oid oid, const char *name, int capacity)
+{
+	PoolLimit  *limit = palloc0(sizeof(PoolLimit));
+
+	limit->kind = kind;
+	limit->oid = oid;
+	strlcpy(limit->name, name, NAMEDATALEN);
+	limit->capacity = capacity;
+	return lappend(limits, limit);
+}
+
+/* Superusers are exempt, and who cannot log in has no connections. */
+static List *
+limits_add_role(List *limits, HeapTuple tuple)
+{
+	Form_pg_authid role = (Form_pg_authid) GETSTRUCT(tuple);
+
+	if (role->rolconnlimit < 0 || role->rolsuper || !role->rolcanlogin)
+		return limits;
+	return limits_add(limits, POOL_ROLE, role->oid, NameStr(role->rolname), role->rolconnlimit);
+}
+
+static List *
+limits_add_database(List *limits, HeapTuple tuple)
+{
+	Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+	if (database->datconnlimit < 0)
+		return limits;
+	return limits_add(limits, POOL_DATABASE, database->oid, NameStr(database->datname),
+					  database->datconnlimit);
+}
+
+static List *
+limits_scan(List *limits, Oid catalog, List *(*add) (List *limits, HeapTuple tuple))
+{
+	Relation	rel = table_open(catalog, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		limits = add(limits, tuple);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return limits;
+}
+
+/* Returns the one pool that can be known without a catalog, as a list. */
+List *
+limits_of_server(void)
+{
+	return limits_add(NIL, POOL_SERVER, InvalidOid, "server", census_capacity());
+}
+
+/*
+ * Returns the pools that this server is, as a list of PoolLimit in the current
+ * memory context, the server first.  Needs a transaction, but no database.
+ */
+List *
+limits_read(void)
+{
+	List	   *limits = limits_scan(limits_of_server(), AuthIdRelationId, limits_add_role);
+
+	return limits_scan(limits, DatabaseRelationId, limits_add_database);
+}
+
+/* How many connections count against it, by the server's own way of counting. */
+int
+limit_in_use(const PoolLimit *limit)
+{
+	int			ours;
+
+	switch (limit->kind)
+	{
+		case POOL_ROLE:
+			return CountUserBackends(limit->oid);
+		case POOL_DATABASE:
+			return CountDBConnections(limit->oid);
+		default:
+			return census_slots(InvalidOid, &ours);
+	}
+}
+
+/* What the slots leave to a role: the reserved ones are not for everybody. */
+static int
+headroom_slots(Oid role)
+{
+	Census		census;
+
+	census_take(&census);
+	if (superuser_arg(role))
+		return census.free;
+	if (compat_uses_reserved_connections(role))
+		return census.free - census.superuser_reserved;
+	return census.free - census.superuser_reserved - census.reserved;
+}
+
+/* What its CONNECTION LIMIT leaves to the role. */
+static int
+headroom_role(Oid role)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	Form_pg_authid form;
+	int			room = INT_MAX;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role with OID %u does not exist", role)));
+	form = (Form_pg_authid) GETSTRUCT(tuple);
+	if (!form->rolcanlogin)
+		room = 0;
+	else if (form->rolconnlimit >= 0 && !form->rolsuper)
+		room = form->rolconnlimit - CountUserBackends(role);
+	ReleaseSysCache(tuple);
+	return room;
+}
+
+/* What the database leaves to the role: its limit, and whether it lets it in. */
+static int
+headroom_database(Oid role, Oid database)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	Form_pg_database form;
+	int			room = INT_MAX;
+
+	if (!HeapTupleIsValid(tuple))
+		return 0;				/* dropped a moment ago */
+	form = (Form_pg_database) GETSTRUCT(tuple);
+	if (!form->datallowconn || form->datconnlimit < -1 ||
+		compat_database_aclcheck(database, role, ACL_CONNECT) != ACLCHECK_OK)
+		room = 0;
+	else if (form->datconnlimit >= 0 && !superuser_arg(role))
+		room = form->datconnlimit - CountDBConnections(database);
+	ReleaseSysCache(tuple);
+	return room;
+}
+
+/*
+ * Returns how many more connections the role can open to the database now,
+ * after every limit and reserve; 0 if it may not connect at all.  Needs a
+ * transaction.
+ */
+int
+limit_headroom(Oid role, Oid database)
+{
+	int			by_slots = headroom_slots(role);
+	int			by_role = headroom_role(role);
+	int			by_database = headroom_database(role, database);
+
+	return Max(Min(Min(by_slots, by_role), by_database), 0);
+}
+
+/*
+ * The same for a role that is yet to be made, without a limit and privileges;
+ * what would refuse one more goes to "cause".
+ */
+int
+limit_headroom_new(Oid database, Cause *cause)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	Census		census;
+	int			limit = -1;
+	int			room;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		limit = ((Form_pg_database) GETSTRUCT(tuple))->datconnlimit;
+		ReleaseSysCache(tuple);
+	}
+	census_take(&census);
+	room = census.free - census.superuser_reserved - census.reserved;
+	*cause = census.superuser_reserved + census.reserved > 0
+		? CAUSE_RESERVED_SLOTS : CAUSE_TOO_MANY_CLIENTS;
+	if (limit >= 0 && limit - CountDBConnections(database) < room)
+	{
+		room = limit - CountDBConnections(database);
+		*cause = CAUSE_DATABASE_LIMIT;
+	}
+	return Max(room, 0);
+}
+
+/* SQL: pool_exhaust_headroom(). */
+Datum
+pool_exhaust_headroom(PG_FUNCTION_ARGS)
+{
+	Oid			database = get_database_oid(text_to_cstring(PG_GETARG_TEXT_PP(1)), false);
+
+	PG_RETURN_INT32(limit_headroom(PG_GETARG_OID(0), database));
+}

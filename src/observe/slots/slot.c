@@ -1,0 +1,121 @@
+/*
+ * slot.c
+ *		What one slot holds at this moment, read without a lock.
+ *
+ * The PGPROC says whether the slot is taken and by whose session; the backend
+ * status entry of the same process says what that session does.  Reading the
+ * entry in place, under its change count (backend_status.h), copies a name and
+ * a few words; pgstat_read_current_status() copies every session's query too.
+ */
+#include "postgres.h"
+
+#include <netinet/in.h>
+
+#include "common/hashfn.h"
+#include "storage/proc.h"
+#include "utils/backend_status.h"
+
+#include "base/compat.h"
+#include "observe/slots/slot.h"
+
+/* A backend that dies while it writes leaves an entry that is never complete. */
+#define READS_MAX	100
+
+const char *const slot_state_names[SLOT_STATES] = {
+	[SLOT_AUTHENTICATING] = "authenticating",
+	[SLOT_ACTIVE] = "active",
+	[SLOT_IDLE] = "idle",
+	[SLOT_IDLE_IN_TRANSACTION] = "idle_in_transaction",
+	[SLOT_UNKNOWN] = "unknown",
+};
+
+static SlotState
+slot_state(BackendState state)
+{
+	switch (state)
+	{
+		case STATE_IDLE:
+			return SLOT_IDLE;
+		case STATE_IDLEINTRANSACTION:
+		case STATE_IDLEINTRANSACTION_ABORTED:
+			return SLOT_IDLE_IN_TRANSACTION;
+		case STATE_DISABLED:
+			return SLOT_UNKNOWN;
+		case STATE_RUNNING:
+		case STATE_FASTPATH:
+		case STATE_UNDEFINED:	/* let in a moment ago */
+			return SLOT_ACTIVE;
+		default:
+			return SLOT_AUTHENTICATING; /* 18: STATE_STARTING */
+	}
+}
+
+/* A hash of the client's address, without the port; unix sockets have none. */
+static uint32
+client_hash(const SockAddr *addr)
+{
+	switch (addr->addr.ss_family)
+	{
+		case AF_INET:
+			return hash_bytes((const unsigned char *) &((const struct sockaddr_in *) &addr->addr)->sin_addr,
+							  sizeof(struct in_addr));
+		case AF_INET6:
+			return hash_bytes((const unsigned char *) &((const struct sockaddr_in6 *) &addr->addr)->sin6_addr,
+							  sizeof(struct in6_addr));
+		default:
+			return 0;
+	}
+}
+
+/* Completes the slot from its status entry; false if that is not its own. */
+static bool
+slot_read_status(Slot *slot, volatile PgBackendStatus *status)
+{
+	for (int i = 0; i < READS_MAX; i++)
+	{
+		int			before;
+		int			after;
+		int			pid;
+
+		pgstat_begin_read_activity(status, before);
+		pid = status->st_procpid;
+		slot->state = slot_state(status->st_state);
+		slot->started = status->st_proc_start_timestamp;
+		slot->state_since = status->st_state_start_timestamp;
+		slot->aborted = status->st_state == STATE_IDLEINTRANSACTION_ABORTED;
+		if (pid == slot->pid)
+		{
+			const SockAddr *client = (const SockAddr *) &status->st_clientaddr;
+
+			slot->client = client_hash(client);
+			slot->local = client->addr.ss_family == AF_UNIX;
+			strlcpy(slot->application_name, status->st_appname, NAMEDATALEN);
+		}
+		pgstat_end_read_activity(status, after);
+		if (pgstat_read_activity_complete(before, after))
+			return pid == slot->pid && slot->state != SLOT_AUTHENTICATING;
+	}
+	return false;
+}
+
+/* Takes no lock and allocates nothing. */
+bool
+slot_look(int number, Slot *slot)
+{
+	PGPROC	   *proc = &ProcGlobal->allProcs[number];
+	PgBackendStatus *status;
+
+	slot->pid = ((volatile PGPROC *) proc)->procLatch.owner_pid;
+	if (slot->pid == 0)
+		return false;
+	slot->role = ((volatile PGPROC *) proc)->roleId;
+	slot->database = ((volatile PGPROC *) proc)->databaseId;
+	slot->application_name[0] = '\0';
+	status = compat_backend_status(proc);
+	if (status == NULL || !slot_read_status(slot, status))
+	{
+		slot->state = SLOT_AUTHENTICATING;
+		slot->started = 0;
+	}
+	return true;
+}

@@ -1,0 +1,41 @@
+/*
+ * slot.h
+ *		What one slot holds at this moment.
+ */
+#ifndef POOL_EXHAUST_OBSERVE_SLOTS_SLOT_H
+#define POOL_EXHAUST_OBSERVE_SLOTS_SLOT_H
+
+#include "datatype/timestamp.h"
+
+typedef enum SlotState
+{
+	SLOT_AUTHENTICATING,		/* the login is not through yet */
+	SLOT_ACTIVE,
+	SLOT_IDLE,
+	SLOT_IDLE_IN_TRANSACTION,	/* aborted ones too */
+	SLOT_UNKNOWN				/* track_activities is off there */
+} SlotState;
+
+#define SLOT_STATES (SLOT_UNKNOWN + 1)
+
+extern const char *const slot_state_names[SLOT_STATES];
+
+typedef struct Slot
+{
+	int			pid;
+	Oid			role;			/* these two are invalid early in a login */
+	Oid			database;
+	SlotState	state;
+	TimestampTz started;		/* with pid: which session this is; 0 while
+								 * authenticating */
+	TimestampTz state_since;
+	bool		aborted;		/* idle in a transaction that has failed */
+	bool		local;			/* its client came through a unix socket */
+	uint32		client;			/* hash of the address of its client's host */
+	char		application_name[NAMEDATALEN];
+} Slot;
+
+/* Slots are numbered from 0 to MaxConnections - 1; false if this one is free. */
+extern bool slot_look(int number, Slot *slot);
+
+#endif							/* POOL_EXHAUST_OBSERVE_SLOTS_SLOT_H */

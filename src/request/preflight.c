@@ -1,0 +1,381 @@
+/*
+ * preflight.c
+ *		Everything that can be refused before anything is touched.
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+
+#include "base/compat.h"
+#include "observe/slots/census.h"
+#include "observe/slots/limit.h"
+#include "request/extension.h"
+#include "request/foreign_server.h"
+#include "request/preflight.h"
+#include "request/target.h"
+#include "request/workload.h"
+#include "scenario/hold.h"
+#include "shmem/shared.h"
+
+static int	max_run_time = 600;
+static int	max_hold_time = 600;
+static int	max_connections_per_run = 0;
+
+void
+preflight_init(void)
+{
+	DefineCustomIntVariable("pool_exhaust.max_run_time",
+							"The longest that a run may take.",
+							NULL,
+							&max_run_time, 600, 1, 7 * SECS_PER_DAY,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("pool_exhaust.max_hold_time",
+							"The longest that connections are held by hand.",
+							NULL,
+							&max_hold_time, 600, 1, 7 * SECS_PER_DAY,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("pool_exhaust.max_connections_per_run",
+							"The most connections that a run or a hold may hold.",
+							"0 sets no limit.",
+							&max_connections_per_run, 0, 0, 262143,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+/* ERROR where no run is possible at all, or no hold: "what_cannot", and "why". */
+void
+preflight_server(const char *what_cannot, const char *why)
+{
+	Extension	extension;
+
+	shared_require();
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("%s while the server is in recovery", what_cannot),
+				 errdetail("%s", why),
+				 errhint("Run it on the primary; the views work here.")));
+	extension_require(&extension);
+}
+
+static void
+require_time(Options *options)
+{
+	int64		max_ms = (int64) max_run_time * 1000;
+
+	options->timeout_ms = Min(options->timeout_ms, max_ms);
+}
+
+static void
+require_database(const char *name)
+{
+	if (name[0] != '\0' &&
+		compat_database_aclcheck(get_database_oid(name, false), GetUserId(), ACL_CONNECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_DATABASE, name);
+}
+
+/* What to lower where a run asks for too many connections. */
+static const char *const limiting_options[TARGET_KINDS] = {
+	[TARGET_ROLE] = "role_limit",
+	[TARGET_POOL] = "pool_size or max_overflow",
+};
+
+/* ERROR if there is no room for that many connections; "asked" says by what. */
+static void
+require_room(TargetKind target, const Census *census, int needed, const char *asked)
+{
+	int			room = Max(census->capacity - census->in_use, 0);
+
+	if (needed > room)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s, but only %d connections are left", asked, room),
+				 errdetail("%d of %d slots that are not reserved are in use.",
+						   census->in_use, census->capacity),
+				 errhint("Lower %s, or wait until slots are free: see pool_exhaust_slots.",
+						 limiting_options[target])));
+}
+
+/* What a workload makes elsewhere could not be dropped with the run's role. */
+static void
+require_workload(const Options *options)
+{
+	if (options->workload[0] == '\0')
+		return;
+	workload_require(options->workload);
+	if (options->database[0] != '\0' && get_database_oid(options->database, false) != MyDatabaseId)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options contradict each other: a workload cannot run in another database than this one"),
+				 errdetail("What it makes there could not be dropped with the role of the run."),
+				 errhint("Connect to database \"%s\", create the extension there, and run the scenario without option \"database\".",
+						 options->database)));
+}
+
+/* How many connections the run would hold.  ERROR if there are not that many. */
+static int
+connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *census)
+{
+	const Options *options = &plan->options;
+	int			pools = scenario->pools > 0 ? scenario->pools : scenario_services(scenario);
+	int			others = scenario->spare_sessions +
+		(scenario->grows ? leak_growth_min(MaxConnections) : 0) +
+		(scenario->embedded != 0 && plan->target != TARGET_POOL ? (int) (options->pool_size + options->max_overflow) : 0);
+	int			needed = 0;
+	char	   *asked = NULL;
+
+	if (!scenario_has_pools(scenario))
+		return 0;				/* those that it starts see to it */
+	switch (plan->target)
+	{
+		case TARGET_EACH:
+		case TARGET_POSTGRES:
+		case TARGET_PGBOUNCER:
+		case TARGET_HTTP:
+			return 0;			/* none of this server's */
+		case TARGET_SERVER:
+			return Max(census->capacity - census->in_use, 0);
+		case TARGET_ROLE:
+			needed = (int) options->role_limit + others;
+			asked = psprintf("option \"role_limit\" is " INT64_FORMAT, options->role_limit);
+			break;
+		case TARGET_POOL:
+			needed = pools * (int) (options->pool_size + options->max_overflow) + others;
+			asked = psprintf("the run needs %d connections (pool_size " INT64_FORMAT
+							 ", max_overflow " INT64_FORMAT ", services %d, other sessions %d)",
+							 needed, options->pool_size, options->max_overflow,
+							 pools, others);
+			break;
+	}
+	require_room(plan->target, census, needed, asked);
+	return needed;
+}
+
+/* "what" would hold them, and what to lower, NULL if there is nothing to. */
+static void
+require_cap(const char *what, const char *limiting, int needed)
+{
+	if (max_connections_per_run > 0 && needed > max_connections_per_run)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("the %s would hold %d connections, more than the %d of pool_exhaust.max_connections_per_run",
+						what, needed, max_connections_per_run),
+				 limiting == NULL
+				 ? errhint("Raise pool_exhaust.max_connections_per_run, or aim at target role.")
+				 : errhint("Raise pool_exhaust.max_connections_per_run, or lower %s.",
+						   limiting)));
+}
+
+/* The runner inherits the hard limit of this process. */
+static void
+require_descriptors(const char *what, int needed)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < needed + SPARE_DESCRIPTORS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("the %s needs %d open files, but the server's hard limit is %llu",
+						what, needed + SPARE_DESCRIPTORS, (unsigned long long) limit.rlim_max),
+				 errhint("Raise the limit that the server is started with (ulimit -Hn, LimitNOFILE=).")));
+}
+
+/* The roles of holds: their sessions are nobody's to be hurt. */
+static int
+hold_roles(Oid *roles)
+{
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+		if (plan_is_hold(&shared->runs[i].plan) && OidIsValid(shared->runs[i].roles[0]))
+			roles[n++] = shared->runs[i].roles[0];
+	LWLockRelease(shared->lock);
+	return n;
+}
+
+/* Filling the server shuts everybody else out, so it needs to be alone or told. */
+static void
+require_no_bystanders(const RunPlan *plan)
+{
+	Oid			ours[1 + RUNS_MAX] = {plan->owner};
+	Oid			somebody;
+	int			n;
+
+	if (plan->target != TARGET_SERVER || plan->options.bystanders != BYSTANDERS_REFUSE)
+		return;
+	n = 1 + hold_roles(ours + 1);
+	n = census_other_sessions(ours, n, &somebody);
+	if (n > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("%d client sessions of other roles are connected, and filling the server would shut them out",
+						n),
+				 errdetail("One of them belongs to role \"%s\".",
+						   GetUserNameFromId(somebody, true) ? GetUserNameFromId(somebody, true) : "?"),
+				 errhint("Aim at target role, which leaves them alone, or set option bystanders to abort (let go at the first refusal of somebody else) or ignore.")));
+}
+
+/*
+ * Of a foreign server the caller can see little; the runner looks at the rest,
+ * and at what the options are worth there, before anything is touched.
+ */
+static void
+require_foreign(const RunPlan *plan, const Scenario *scenario)
+{
+	RunPlan		second = {.target = plan->target};
+
+	if (plan->options.database[0] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"database\" is for databases of this server"),
+				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", plan->target_name)));
+	if (!scenario_needs_second(scenario, plan->target))
+		return;
+	if (plan->options.second[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("scenario \"%s\" needs two services, and \"%s\" is one", scenario->name, plan->target_name),
+				 errhint("Name a foreign server for the second, with another database or user, in option \"second\".")));
+	if (!foreign_find(plan->options.second, &second) || second.target != plan->target || second.server == plan->server)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"second\" must name another foreign server of kind %s, not \"%s\"",
+						target_names[plan->target], plan->options.second)));
+}
+
+/*
+ * ERROR, with the numbers, if this plan cannot be carried out here and now.
+ * Brings timeout_ms down to pool_exhaust.max_run_time, and sets held_max and needed.
+ */
+void
+preflight_plan(RunPlan *plan)
+{
+	const Scenario *scenario = scenario_find(plan->scenario);
+	Census		census;
+	int			needed;
+
+	census_take(&census);
+	require_time(&plan->options);
+	require_database(plan->options.database);
+	if (target_is_foreign(plan->target))
+		require_foreign(plan, scenario);
+	needed = connections_needed(plan, scenario, &census);
+	if (scenario->require != NULL && (!target_is_foreign(plan->target) || plan->target == TARGET_HTTP))
+		scenario->require(&plan->options);
+	require_workload(&plan->options);
+	require_cap("run", limiting_options[plan->target], needed);
+	plan->held_max = max_connections_per_run;
+	plan->needed = needed;
+	require_descriptors("run", needed + (int) plan->options.handshakes);
+	if (scenario_has_pools(scenario))
+		require_no_bystanders(plan);
+}
+
+/* "5 connections", or "5 connections and 2 beside them"; palloc'd. */
+char *
+hold_sessions_text(const HoldPlan *plan)
+{
+	int			beside = hold_beside(plan);
+
+	return psprintf("%d connection%s%s", plan->connections, plan->connections == 1 ? "" : "s",
+					beside > 0 ? psprintf(" and %d beside", beside) : "");
+}
+
+/*
+ * How many sessions of the hold would come through, and what would refuse the
+ * next.  Of several limits the one that the server looks at first decides.
+ */
+static int
+hold_room(const RunPlan *plan, Cause *cause)
+{
+	const char *database = plan->options.database;
+	int			room;
+	Census		census;
+
+	if (hold_kinds[plan->hold.state].stalls)
+	{
+		census_take(&census);
+		*cause = CAUSE_TOO_MANY_CLIENTS;
+		return census.free;
+	}
+	room = limit_headroom_new(database[0] != '\0' ? get_database_oid(database, false) : MyDatabaseId,
+							  cause);
+	if (plan->target == TARGET_ROLE && plan->options.role_limit > 0 &&
+		plan->options.role_limit <= room)
+	{
+		room = (int) plan->options.role_limit;
+		*cause = CAUSE_ROLE_LIMIT;
+	}
+	return room;
+}
+
+/* ERROR, with the cause and the numbers, if not all of them would come through. */
+static void
+require_hold_room(const RunPlan *plan, int needed)
+{
+	Cause		cause;
+	int			room = hold_room(plan, &cause);
+
+	if (needed > room)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_CONNECTIONS),
+				 errmsg("could not hold %s: %s would refuse after %d",
+						hold_sessions_text(&plan->hold), cause_kinds[cause].name, room),
+				 errdetail("Nothing was opened."),
+				 errhint(HOLD_ROOM_HINT)));
+}
+
+/* What the settings leave of the times that were asked for. */
+static void
+hold_set_times(RunPlan *plan)
+{
+	int64		max_ms = (int64) max_hold_time * 1000;
+
+	plan->options.timeout_ms = Min(plan->options.timeout_ms, max_ms);
+	if (plan->options.hold_ms > 0)
+		max_ms = Min(max_ms, plan->options.hold_ms);
+	if (hold_kinds[plan->hold.state].stalls)
+		max_ms = Min(max_ms, (int64) AuthenticationTimeout * 1000);
+	plan->hold.hold_ms = max_ms;
+}
+
+/* What is there shows when it is tried; and only this server shows who waits for a lock. */
+static void
+require_foreign_hold(const RunPlan *plan)
+{
+	const HoldKind *kind = &hold_kinds[plan->hold.state];
+
+	require_foreign(plan, &scenario_hold);
+	if (!kind->anywhere)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("connections to foreign servers cannot be held in state \"%s\"", kind->name),
+				 errhint("States there are: idle, active, idle in transaction, idle in transaction (aborted).")));
+}
+
+/*
+ * ERROR, with the numbers, if these connections cannot be held here and now.
+ * Sets the times of the hold, and the limit of its role if it has one.
+ */
+void
+preflight_hold(RunPlan *plan)
+{
+	int			needed = hold_sessions(&plan->hold);
+
+	hold_set_times(plan);
+	require_database(plan->options.database);
+	require_cap("hold", "connections", needed);
+	if (target_is_foreign(plan->target))
+		require_foreign_hold(plan);
+	else
+		require_hold_room(plan, needed);
+	require_descriptors("hold", needed + (int) plan->options.handshakes);
+	if (plan->options.role_limit == 0)
+		plan->options.role_limit = needed;
+}

@@ -1,0 +1,448 @@
+/*
+ * run_table.c
+ *		The places of runs in shared memory, as a caller's backend sees them:
+ *		claim one, watch it, ask its run to stop.
+ *
+ * A place belongs to its runner from the launch to the verdict; its ticket
+ * tells a waiter whether it still is the run that it waits for.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/acl.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "request/options.h"
+#include "request/run_table.h"
+#include "shmem/run_pool.h"
+
+/* How often a waiter looks whether its own client is still there. */
+#define CLIENT_CHECK_MS		1000
+#define ABANDON_TIMEOUT_MS	(30 * 1000)
+
+static RunSlot *
+place_slot(const Claim *claim)
+{
+	return &shared->runs[claim->place];
+}
+
+bool
+place_is_busy(const RunSlot *slot)
+{
+	return slot->state == RUN_STARTING || slot->state == RUN_RUNNING;
+}
+
+/*
+ * A run on the server fills what all the others stand on, so it is alone; so is
+ * one on a foreign server there.
+ */
+static bool
+plans_collide(const RunPlan *a, const RunPlan *b)
+{
+	if (!scenario_has_pools(scenario_find(a->scenario)) || !scenario_has_pools(scenario_find(b->scenario)))
+		return false;			/* it holds nothing itself */
+	if (target_is_foreign(a->target) || target_is_foreign(b->target))
+		return a->server == b->server;
+	return a->target == TARGET_SERVER || b->target == TARGET_SERVER;
+}
+
+static const char *
+whom_alone(const RunPlan *plan)
+{
+	return target_is_foreign(plan->target) ? plan->target_name : "the server";
+}
+
+/*
+ * A hold takes no more than it was asked for, and minds nobody.  Needs the lock;
+ * ERROR releases it.
+ */
+static void
+require_exclusive(const RunPlan *plan)
+{
+	if (plan_is_hold(plan))
+		return;
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		const RunSlot *slot = &shared->runs[i];
+
+		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) || !plans_collide(plan, &slot->plan))
+			continue;
+		if (slot->run_id == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("a run on %s is about to begin, and a run on %s must be alone",
+							slot->plan.target_name, whom_alone(plan)),
+					 errhint("View pool_exhaust_progress shows it in a moment.")));
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("run " INT64_FORMAT " on %s is under way, and a run on %s must be alone",
+							slot->run_id, slot->plan.target_name, whom_alone(plan)),
+					 errhint("Wait for it with pool_exhaust_wait(" INT64_FORMAT "), or end it with pool_exhaust_stop(" INT64_FORMAT ").",
+							 slot->run_id, slot->run_id)));
+	}
+}
+
+/* The first place that nobody needs any more, -1 if there is none. */
+static int
+place_find_free(void)
+{
+	for (int i = 0; i < RUNS_MAX; i++)
+		if (!place_is_busy(&shared->runs[i]) && !shared->runs[i].claimed)
+			return i;
+	return -1;
+}
+
+static void
+slot_fill(RunSlot *slot, const RunPlan *plan)
+{
+	slot->state = RUN_STARTING;
+	slot->ticket = ++shared->tickets;
+	slot->claimed = true;
+	slot->database = MyDatabaseId;
+	slot->owner = plan->owner;
+	slot->plan = *plan;
+	slot->hold_id = plan_is_hold(plan) ? ++shared->holds : 0;
+	slot->runner_pid = 0;
+	slot->run_id = 0;
+	slot->held_at = slot->expires_at = 0;
+	slot->closed = 0;
+	memset(slot->roles, 0, sizeof(slot->roles));
+	run_pools_write(slot, NULL, 0);
+	slot->started_at = GetCurrentTimestamp();
+	slot->phase[0] = '\0';
+	slot->verdict = VERDICT_NONE;
+	slot->error_code = 0;
+	slot->reason[0] = '\0';
+	slot->lines_written = 0;
+	pg_atomic_write_u32(&slot->stop, STOP_NONE);
+	pg_atomic_write_u32(&slot->done, 0);
+	pg_atomic_write_u32(&slot->total, 0);
+	pg_atomic_write_u32(&slot->connections, 0);
+	/* Runs know what they hold; a hold is there to be found. */
+	pg_atomic_write_u32(&slot->leak_threshold_ms, plan_is_hold(plan) ? LEAK_THRESHOLD_SETTING : 0);
+	pg_atomic_write_u32(&slot->heal, 0);
+	for (int cause = 0; cause < LEDGER_CAUSES; cause++)
+		pg_atomic_write_u64(&slot->refused[cause], 0);
+}
+
+/* ERROR, as place_claim() would, if another run is in the way of this one now. */
+void
+place_require(const RunPlan *plan)
+{
+	LWLockAcquire(shared->lock, LW_SHARED);
+	require_exclusive(plan);
+	LWLockRelease(shared->lock);
+}
+
+Claim
+place_claim(const RunPlan *plan)
+{
+	Claim		claim;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	require_exclusive(plan);
+	claim.place = place_find_free();
+	if (claim.place < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("%d runs are under way, holds included, and that is the most there can be", RUNS_MAX),
+				 errhint("See pool_exhaust_progress and pool_exhaust_holds; end one with pool_exhaust_stop(run_id) or pool_exhaust_release(hold_id).")));
+	slot_fill(place_slot(&claim), plan);
+	claim.ticket = place_slot(&claim)->ticket;
+	LWLockRelease(shared->lock);
+	return claim;
+}
+
+/* The caller has learned what it wanted to know. */
+void
+place_release(const Claim *claim)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	place_slot(claim)->claimed = false;
+	LWLockRelease(shared->lock);
+}
+
+/*
+ * There is no runner, and there will be none.  False, and nothing done, if
+ * there was one, and it said already that the run began or ended.
+ */
+bool
+place_free(const Claim *claim)
+{
+	RunSlot    *slot = place_slot(claim);
+	bool		starting;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	starting = slot->state == RUN_STARTING;
+	if (starting)
+		slot->state = RUN_FREE;
+	LWLockRelease(shared->lock);
+	return starting;
+}
+
+/*
+ * Copies what the waiter wants to know, with the lines that it has not seen
+ * yet, one at a time: returns true while there are more.
+ */
+static bool
+place_look(const Claim *claim, RunView *view, uint64 *lines_seen, char *line)
+{
+	RunSlot    *slot = place_slot(claim);
+	bool		more = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	if (slot->ticket != claim->ticket)
+		view->state = RUN_FREE;
+	else
+	{
+		view->state = slot->state;
+		view->run_id = slot->run_id;
+		view->verdict = slot->verdict;
+		view->error_code = slot->error_code;
+		view->hold_id = slot->hold_id;
+		view->held_at = slot->held_at;
+		view->closed = slot->closed;
+		strlcpy(view->reason, slot->reason, RUN_REASON_LEN);
+		if (lines_seen != NULL && *lines_seen < slot->lines_written)
+		{
+			if (slot->lines_written > RUN_LINES)
+				*lines_seen = Max(*lines_seen, slot->lines_written - RUN_LINES);
+			strlcpy(line, slot->lines[*lines_seen % RUN_LINES], RUN_LINE_LEN);
+			(*lines_seen)++;
+			more = true;
+		}
+	}
+	LWLockRelease(shared->lock);
+	return more;
+}
+
+/* Returns what there is to know of the run at this moment. */
+RunView
+place_view(const Claim *claim)
+{
+	RunView		view = {RUN_FREE};
+
+	(void) place_look(claim, &view, NULL, NULL);
+	return view;
+}
+
+/* Is the run under way that this ticket was given to? */
+bool
+place_ticket_is_busy(uint64 ticket)
+{
+	bool		found = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX && !found; i++)
+		found = shared->runs[i].ticket == ticket && place_is_busy(&shared->runs[i]);
+	LWLockRelease(shared->lock);
+	return found;
+}
+
+static void
+require_client(void)
+{
+	if (MyProcPort != NULL && !pq_check_connection())
+		ereport(FATAL,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("connection to client lost")));
+}
+
+/*
+ * Waits until the run has reached "wanted" or ended, or until "end".  Relays
+ * the progress of the run as notices if "relay" says so.
+ */
+RunView
+place_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
+{
+	RunView		view = {RUN_STARTING};
+	char		line[RUN_LINE_LEN];
+	uint64		lines_seen = 0;
+	uint32		wait_event = compat_wait_event("PoolExhaustWait");
+
+	ConditionVariablePrepareToSleep(&place_slot(claim)->changed);
+	for (;;)
+	{
+		long		timeout = CLIENT_CHECK_MS;
+
+		while (place_look(claim, &view, relay ? &lines_seen : NULL, line))
+			ereport(NOTICE, (errmsg_internal("%s", line)));
+		if (view.state == RUN_FREE || view.state >= wanted)
+			break;
+		if (end != DT_NOEND)
+			timeout = Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end));
+		if (timeout <= 0)
+			break;
+		if (ConditionVariableTimedSleep(&place_slot(claim)->changed, timeout, wait_event))
+			require_client();
+	}
+	ConditionVariableCancelSleep();
+	return view;
+}
+
+void
+place_stop(const Claim *claim, StopCause cause)
+{
+	RunSlot    *slot = place_slot(claim);
+	uint32		none = STOP_NONE;
+	PGPROC	   *proc = NULL;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	if (slot->ticket == claim->ticket && place_is_busy(slot))
+	{
+		pg_atomic_compare_exchange_u32(&slot->stop, &none, cause);
+		proc = slot->runner_pid != 0 ? BackendPidGetProc(slot->runner_pid) : NULL;
+	}
+	LWLockRelease(shared->lock);
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
+}
+
+/*
+ * The caller is canceled or gone.  A session that ends only says so; one that
+ * lives on returns when the run holds nothing any more, and an impatient
+ * second cancel does not change that.
+ */
+void
+place_abandon(int code, Datum arg)
+{
+	const Claim *claim = (const Claim *) DatumGetPointer(arg);
+
+	LWLockReleaseAll();
+	ConditionVariableCancelSleep();
+	place_release(claim);
+	if (proc_exit_inprogress)
+	{
+		place_stop(claim, STOP_CALLER_LOST);
+		return;
+	}
+	place_stop(claim, STOP_CALLER_CANCELED);
+	HOLD_CANCEL_INTERRUPTS();
+	(void) place_wait(claim, RUN_ENDED,
+					  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABANDON_TIMEOUT_MS),
+					  false);
+	RESUME_CANCEL_INTERRUPTS();
+}
+
+/* Finds the place of a run of this database that is under way. */
+bool
+place_find_run(int64 run_id, Claim *claim)
+{
+	bool		found = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX && !found; i++)
+	{
+		RunSlot    *slot = &shared->runs[i];
+
+		found = place_is_busy(slot) && !plan_is_hold(&slot->plan) &&
+			slot->run_id == run_id && slot->database == MyDatabaseId;
+		if (found)
+			*claim = (Claim) {i, slot->ticket};
+	}
+	LWLockRelease(shared->lock);
+	return found;
+}
+
+/*
+ * A run may be stopped by whoever started it, and by those who may signal; to be
+ * asked before the lock is taken, for it reads catalogs.
+ */
+static bool
+may_stop_any(void)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
+}
+
+/*
+ * Finds the runs of this database that are to be stopped: all that the caller
+ * may stop, or the one named; ERROR if the caller may not stop that one.
+ * "claims" has room for RUNS_MAX; returns how many there are.
+ */
+int
+places_to_stop(bool all, int64 run_id, Claim *claims)
+{
+	bool		any = may_stop_any();
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunSlot    *slot = &shared->runs[i];
+
+		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) ||
+			slot->database != MyDatabaseId || !(all || slot->run_id == run_id))
+			continue;
+		if (any || slot->owner == GetSessionUserId())
+			claims[n++] = (Claim) {i, slot->ticket};
+		else if (!all)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to stop run " INT64_FORMAT, run_id),
+					 errhint("It belongs to another role; roles with privileges of pg_signal_backend may stop it.")));
+	}
+	LWLockRelease(shared->lock);
+	return n;
+}
+
+/*
+ * The same for holds: all of this database that the caller may release, also
+ * those that are not complete yet, or the one named, wherever it was made.
+ * "connections" has room for RUNS_MAX too: what each has at this moment.
+ */
+int
+places_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
+{
+	bool		any = may_stop_any();
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunSlot    *slot = &shared->runs[i];
+
+		if (!place_is_busy(slot) || !plan_is_hold(&slot->plan) ||
+			!(all ? slot->database == MyDatabaseId : slot->hold_id == hold_id))
+			continue;
+		if (any || slot->owner == GetSessionUserId())
+		{
+			connections[n] = (int) pg_atomic_read_u32(&slot->connections);
+			claims[n++] = (Claim) {i, slot->ticket};
+		}
+		else if (!all)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to release hold " INT64_FORMAT, hold_id),
+					 errhint("It belongs to another role; roles with privileges of pg_signal_backend may release it.")));
+	}
+	LWLockRelease(shared->lock);
+	return n;
+}
+
+/* This session ends, and the holds that it asked for with it; does not wait. */
+void
+places_stop_held_by_me(void)
+{
+	Claim		claims[RUNS_MAX];
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunSlot    *slot = &shared->runs[i];
+		const HoldPlan *hold = &slot->plan.hold;
+
+		if (place_is_busy(slot) && plan_is_hold(&slot->plan) && !hold->leaked &&
+			hold->owner_pid == MyProcPid && hold->owner_started == MyStartTimestamp)
+			claims[n++] = (Claim) {i, slot->ticket};
+	}
+	LWLockRelease(shared->lock);
+	for (int i = 0; i < n; i++)
+		place_stop(&claims[i], STOP_OWNER_ENDED);
+}

@@ -1,0 +1,94 @@
+/*
+ * target.c
+ *		What a run can aim at: the pools of this server by their kind, and
+ *		foreign servers by their name.
+ */
+#include "postgres.h"
+
+#include "request/foreign_server.h"
+#include "request/options.h"
+#include "request/target.h"
+
+/* Those of foreign servers are kinds, and nobody's names. */
+const char *const target_names[TARGET_KINDS] = {
+	[TARGET_SERVER] = "server",
+	[TARGET_ROLE] = "role",
+	[TARGET_POOL] = "pool",
+	[TARGET_EACH] = "each",
+	[TARGET_POSTGRES] = "postgres",
+	[TARGET_PGBOUNCER] = "pgbouncer",
+	[TARGET_HTTP] = "http",
+};
+
+#define ALL_TARGETS ((1 << TARGET_KINDS) - 1)
+
+/* "server, role, or a foreign server of kind pgbouncer": a set of 1 << TargetKind. */
+static char *
+targets_list(int targets)
+{
+	StringInfoData list;
+	bool		foreign = false;
+
+	initStringInfo(&list);
+	for (int i = 0; i < TARGET_KINDS; i++)
+	{
+		if ((targets & (1 << i)) == 0)
+			continue;
+		if (list.len > 0)
+			appendStringInfoString(&list, ", ");
+		if (target_is_foreign(i) && !foreign)
+			appendStringInfoString(&list, "foreign servers of kind ");
+		foreign |= target_is_foreign(i);
+		appendStringInfoString(&list, target_names[i]);
+	}
+	return list.data;
+}
+
+static void
+target_set(RunPlan *plan, TargetKind kind)
+{
+	plan->target = kind;
+	strlcpy(plan->target_name, target_names[kind], NAMEDATALEN);
+}
+
+/* Sets the target that the scenario aims at when it is not told. */
+void
+target_default(const Scenario *scenario, RunPlan *plan)
+{
+	target_set(plan, scenario->default_target);
+}
+
+/*
+ * Finds the target of that name: a pool of this server, or else a foreign
+ * server, which the caller must have USAGE on.  ERROR with the list if there is
+ * none.
+ */
+void
+target_find(const char *name, RunPlan *plan)
+{
+	for (int i = 0; i < TARGET_POSTGRES; i++)
+		if (strcmp(target_names[i], name) == 0)
+		{
+			target_set(plan, i);
+			return;
+		}
+	if (!foreign_find(name, plan))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("target \"%s\" does not exist", name),
+				 errhint("Targets are: %s, by their names.  View pool_exhaust_pools lists those.",
+						 targets_list(ALL_TARGETS))));
+}
+
+/* ERROR if the scenario cannot aim at the target of the plan. */
+void
+target_require(const Scenario *scenario, const RunPlan *plan)
+{
+	if ((scenario->targets & (1 << plan->target)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s cannot aim at target \"%s\"%s", scenario_subject(scenario), plan->target_name,
+						target_is_foreign(plan->target)
+						? psprintf(", a foreign server of kind %s", target_names[plan->target]) : ""),
+				 errhint("It can aim at: %s.", targets_list(scenario->targets))));
+}

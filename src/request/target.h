@@ -1,0 +1,18 @@
+/*
+ * target.h
+ *		What a run can aim at: the pools of this server by their kind, and
+ *		foreign servers by their name.
+ */
+#ifndef POOL_EXHAUST_REQUEST_TARGET_H
+#define POOL_EXHAUST_REQUEST_TARGET_H
+
+#include "base/plan.h"
+#include "story/story.h"
+
+extern const char *const target_names[];
+
+extern void target_find(const char *name, RunPlan *plan);
+extern void target_default(const Scenario *scenario, RunPlan *plan);
+extern void target_require(const Scenario *scenario, const RunPlan *plan);
+
+#endif							/* POOL_EXHAUST_REQUEST_TARGET_H */

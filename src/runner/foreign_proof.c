@@ -1,0 +1,88 @@
+/*
+ * foreign_proof.c
+ *		The proof that a run has left nothing on its foreign servers.
+ */
+#include "postgres.h"
+
+#include "load/target/endpoint.h"
+#include "runner/foreign_target.h"
+
+#define LOGIN_WAIT_MS	(5 * 1000)
+#define PROOF_WAIT_MS	(10 * 1000)
+#define TURN_MS			5
+
+/* A probe that was lost logs in again. */
+static bool
+probe_returns(Run *run, RunService *service, uint64 end_us)
+{
+	Probe	   *probe = service->probe;
+
+	if (probe->state == PROBE_READY)
+		return true;
+	while (probe->session.state != SESSION_UNUSED && loop_now_us() < end_us)
+		loop_turn(&run->loop, TURN_MS);
+	if (probe->session.state != SESSION_UNUSED)
+		return false;
+	probe_open(probe, &run->loop, &service->endpoint->console, LOGIN_WAIT_MS);
+	while (probe->state == PROBE_CONNECTING && loop_now_us() < end_us)
+		loop_turn(&run->loop, TURN_MS);
+	return probe->state == PROBE_READY;
+}
+
+/* How many sessions of the run the service's target shows in the end; -1: it does not say. */
+static int
+service_left(Run *run, RunService *service)
+{
+	Probe	   *probe = service->probe;
+	uint64		end_us = loop_now_us() + (uint64) PROOF_WAIT_MS * 1000;
+	uint64		since_us = loop_now_us();
+	int			left = -1;
+
+	/* Where nobody listens any more, nobody has a session. */
+	if (!probe_returns(run, service, end_us))
+		return probe->state == PROBE_LOST && probe->failure.end == CONNECT_BROKEN ? 0 : -1;
+	while (left != 0 && loop_now_us() < end_us && probe->state == PROBE_READY)
+	{
+		if (probe_refresh(probe, since_us))
+		{
+			left = probe->figures.ours + probe->figures.beside;
+			since_us = loop_now_us();
+		}
+		else
+			loop_turn(&run->loop, TURN_MS);
+	}
+	return left;
+}
+
+/*
+ * Returns how many sessions of the run its targets still show, after a wait for
+ * them to go; -1 if one does not say.  To be called when all are closed.
+ */
+int
+aim_left(Run *run)
+{
+	int			sum = 0;
+
+	for (int i = 0; i < run->nservices; i++)
+	{
+		RunService *service = &run->services[i];
+		int			left;
+
+		if (service->probe == NULL || service->probe->heard_us == 0)
+			continue;
+		left = service_left(run, service);
+		if (left < 0)
+			return left;
+		sum += left;
+	}
+	return sum;
+}
+
+/* The probes log out. */
+void
+aim_close(Run *run)
+{
+	for (int i = 0; i < run->nservices; i++)
+		if (run->services[i].probe != NULL)
+			probe_close(run->services[i].probe);
+}

@@ -1,0 +1,290 @@
+/*
+ * results.c
+ *		Writes runs, checks and samples, in the runner's own transactions.
+ *
+ * The row of a run is written when it begins, without a verdict, and completed
+ * when it ends; a row that never was is the trace of a crash.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/timestamp.h"
+
+#include "request/extension.h"
+#include "request/options.h"
+#include "runner/results.h"
+
+static int	history_retention = 30 * SECS_PER_DAY;
+
+void
+results_init(void)
+{
+	DefineCustomIntVariable("pool_exhaust.history_retention",
+							"How long the results of runs are kept.",
+							"0 keeps them for ever.",
+							&history_retention, 30 * SECS_PER_DAY, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+/* Records that the run has begun and returns its id. */
+int64
+results_begin(Run *run)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID};
+	Datum		values[] = {
+		CStringGetTextDatum(run->plan.scenario),
+		CStringGetTextDatum(run->plan.target_name),
+		CStringGetTextDatum(options_json(run->scenario, &run->plan.options)),
+		Int64GetDatum(run->plan.options.seed),
+		CStringGetTextDatum(EXTVERSION),
+	};
+	Extension	extension;
+	int64		id;
+
+	transaction_begin();
+	extension_require(&extension);
+	spi_run(psprintf("INSERT INTO %s.pool_exhaust_runs "
+					 "(scenario, target, options, seed, started_at, server_version, extension_version) "
+					 "VALUES ($1, $2, $3::jsonb, $4, pg_catalog.clock_timestamp(), "
+					 "pg_catalog.current_setting('server_version'), $5) RETURNING id",
+					 extension.schema),
+			SPI_OK_INSERT_RETURNING, lengthof(types), types, values, NULL);
+	id = pg_strtoint64(spi_text(0, 1));
+	transaction_commit();
+	return id;
+}
+
+static void
+json_phase(StringInfo json, const Phase *p)
+{
+	appendStringInfo(json, "{\"phase\": \"%s\", \"elapsed_ms\": %.3f, \"paused_ms\": %.3f, "
+					 "\"cpu_ms\": %.3f, \"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT ", "
+					 "\"timed_out\": " UINT64_FORMAT ", ",
+					 p->name, p->elapsed_us / 1000.0, p->paused_us / 1000.0, p->cpu_us / 1000.0,
+					 p->granted, p->refused, p->timed_out);
+	appendStringInfo(json, "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"note\": ",
+					 histogram_ms(&p->latency, 0.50), histogram_ms(&p->latency, 0.99),
+					 histogram_max_ms(&p->latency));
+	escape_json(json, p->note != NULL ? p->note : "");
+	if (p->figures.data != NULL)
+		appendStringInfo(json, ", \"figures\": {%s}", p->figures.data);
+	appendStringInfoChar(json, '}');
+}
+
+/* What became of the requests to a pool, and of its connections. */
+static void
+json_pool(StringInfo json, const Pool *pool)
+{
+	const PoolStats *stats = &pool->stats;
+	const ConnectResult *failure = &pool->last_failure;
+	bool		first = true;
+
+	appendStringInfo(json, "{\"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT
+					 ", \"timed_out\": " UINT64_FORMAT ", \"failed\": " UINT64_FORMAT
+					 ", \"lost\": " UINT64_FORMAT ", \"replaced\": " UINT64_FORMAT
+					 ", \"expired\": " UINT64_FORMAT ", \"stalled\": " UINT64_FORMAT
+					 ", \"refused_logins\": {",
+					 stats->granted, stats->refused, stats->timed_out, stats->failed, stats->lost,
+					 stats->replaced, stats->expired, stats->stalled);
+	for (int i = 0; i < CAUSES; i++)
+	{
+		if (stats->refused_by[i] == 0)
+			continue;
+		appendStringInfo(json, "%s\"%s\": " UINT64_FORMAT, first ? "" : ", ",
+						 cause_kinds[i].name, stats->refused_by[i]);
+		first = false;
+	}
+	appendStringInfoString(json, "}, \"last_failure\": ");
+	escape_json(json, psprintf("%s%s%s", failure->sqlstate, failure->sqlstate[0] ? " " : "",
+							   failure->message));
+	appendStringInfoChar(json, '}');
+}
+
+/* What chaos did, and the acts in their order, which are the same for the same seed. */
+static void
+json_chaos(StringInfo json, const Chaos *chaos)
+{
+	appendStringInfoString(json, ", \"chaos\": {");
+	for (int i = 0; i < CHAOS_KINDS; i++)
+		appendStringInfo(json, "\"%s\": " UINT64_FORMAT ", ", chaos_kind_names[i], chaos->toll.done[i]);
+	appendStringInfo(json, "\"drawn\": " UINT64_FORMAT ", \"acts\": [", chaos->drawn);
+	for (int i = 0; i < chaos->nacts; i++)
+	{
+		const ChaosAct *act = &chaos->acts[i];
+
+		appendStringInfo(json, "%s{\"at_ms\": %.3f, \"kind\": \"%s\", \"pick\": %.6f, \"extent\": %.6f, \"end\": \"%s\"}",
+						 i > 0 ? ", " : "", act->at_us / 1000.0, chaos_kind_names[act->kind],
+						 act->pick, act->extent, act_end_names[act->end]);
+	}
+	appendStringInfoString(json, "]}");
+}
+
+/* What the report needs beside checks and samples. */
+static char *
+summary_json(const Run *run)
+{
+	StringInfoData json;
+	int			peak = 0;
+
+	for (int i = 0; i < run->timeline.n; i++)
+		peak = Max(peak, run->timeline.samples[i].in_use);
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"capacity\": %d, \"peak_in_use\": %d, \"elapsed_ms\": %.3f, "
+					 "\"way_in\": ",
+					 run->timeline.capacity, peak, (loop_now_us() - run->started_us) / 1000.0);
+	escape_json(&json, run->way_in != NULL ? run->way_in : "");
+	appendStringInfoString(&json, ", \"phases\": [");
+	for (int i = 0; i < run->nphases; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(&json, ", ");
+		json_phase(&json, &run->phases[i]);
+	}
+	appendStringInfoString(&json, "], \"pools\": [");
+	for (int i = 0; i < run->nservices && run->services[i].pool != NULL; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(&json, ", ");
+		json_pool(&json, run->services[i].pool);
+	}
+	appendStringInfoChar(&json, ']');
+	if (run->chaos.clock != NULL)
+		json_chaos(&json, &run->chaos);
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+static void
+write_run(const Run *run, const Extension *extension)
+{
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[] = {
+		Int64GetDatum(run->slot->run_id),
+		CStringGetTextDatum(verdict_names[run->verdict]),
+		CStringGetTextDatum(run->reason),
+		CStringGetTextDatum(summary_json(run)),
+	};
+
+	spi_run(psprintf("UPDATE %s.pool_exhaust_runs SET verdict = $2, reason = NULLIF($3, ''), "
+					 "finished_at = pg_catalog.clock_timestamp(), summary = $4::jsonb WHERE id = $1",
+					 extension->schema),
+			SPI_OK_UPDATE, lengthof(types), types, values, NULL);
+}
+
+static void
+write_checks(const Run *run, const Extension *extension)
+{
+	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	char	   *sql = psprintf("INSERT INTO %s.pool_exhaust_checks "
+							   "(run_id, seq, phase, name, outcome, expected, observed, unit, detail) "
+							   "VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, ''), NULLIF($9, ''))",
+							   extension->schema);
+
+	for (int i = 0; i < run->nchecks; i++)
+	{
+		const Check *check = &run->checks[i];
+		Datum		values[] = {
+			Int64GetDatum(run->slot->run_id),
+			Int32GetDatum(i + 1),
+			CStringGetTextDatum(check->phase),
+			CStringGetTextDatum(check->name),
+			CStringGetTextDatum(outcome_names[check->outcome]),
+			CStringGetTextDatum(check->expected),
+			CStringGetTextDatum(check->observed),
+			CStringGetTextDatum(check->unit),
+			CStringGetTextDatum(check->detail),
+		};
+
+		spi_run(sql, SPI_OK_INSERT, lengthof(types), types, values, NULL);
+	}
+}
+
+static void
+write_samples(const Run *run, const Extension *extension)
+{
+	Oid			types[] = {INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID,
+	FLOAT8OID, FLOAT8OID, TEXTOID};
+	SPIPlanPtr	plan = SPI_prepare(psprintf("INSERT INTO %s.pool_exhaust_samples "
+											"(run_id, at, in_use, waiting, granted, refused, timed_out, p50_ms, p99_ms, health) "
+											"VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, 0), NULLIF($9, 0), $10)",
+											extension->schema),
+								   lengthof(types), types);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the insert of samples: %s",
+			 SPI_result_code_string(SPI_result));
+	for (int i = 0; i < run->timeline.n; i++)
+	{
+		const Sample *s = &run->timeline.samples[i];
+		Datum		values[] = {
+			Int64GetDatum(run->slot->run_id),
+			TimestampTzGetDatum(s->at),
+			Int32GetDatum(s->in_use),
+			Int32GetDatum(s->waiting),
+			Int64GetDatum(s->granted),
+			Int64GetDatum(s->refused),
+			Int64GetDatum(s->timed_out),
+			Float8GetDatum(s->p50_ms),
+			Float8GetDatum(s->p99_ms),
+			CStringGetTextDatum(health_names[s->health]),
+		};
+
+		if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_INSERT)
+			elog(ERROR, "could not insert a sample");
+	}
+}
+
+static void
+forget_old_runs(const Extension *extension)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(history_retention)};
+
+	if (history_retention > 0)
+		spi_run(psprintf("DELETE FROM %s.pool_exhaust_runs WHERE finished_at < "
+						 "pg_catalog.now() - pg_catalog.make_interval(secs => $1)",
+						 extension->schema),
+				SPI_OK_DELETE, 1, types, values, NULL);
+}
+
+/*
+ * Completes the row of the run and writes its checks and samples, all or
+ * nothing.  ERROR if the tables are gone or locked.
+ */
+void
+results_finish(Run *run)
+{
+	Extension	extension;
+
+	transaction_begin();
+	extension_require(&extension);
+	write_run(run, &extension);
+	write_checks(run, &extension);
+	write_samples(run, &extension);
+	forget_old_runs(&extension);
+	transaction_commit();
+}
+
+/*
+ * Marks the runs of this database that a crash ended: they began before this
+ * shared memory did.  Needs a transaction with SPI; does nothing where the
+ * extension is not installed.
+ */
+void
+results_sweep(void)
+{
+	Extension	extension;
+	Oid			types[] = {TIMESTAMPTZOID};
+	Datum		values[] = {TimestampTzGetDatum(shared->born_at)};
+
+	if (!extension_find(&extension))
+		return;
+	spi_run(psprintf("UPDATE %s.pool_exhaust_runs SET verdict = 'aborted', "
+					 "reason = 'the server stopped or crashed during the run', "
+					 "finished_at = pg_catalog.clock_timestamp() "
+					 "WHERE verdict IS NULL AND started_at < $1", extension.schema),
+			SPI_OK_UPDATE, 1, types, values, NULL);
+}

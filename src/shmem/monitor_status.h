@@ -1,0 +1,21 @@
+/*
+ * monitor_status.h
+ *		Whether the monitor is alive, how often it looks, how to wake it.
+ */
+#ifndef POOL_EXHAUST_SHMEM_MONITOR_STATUS_H
+#define POOL_EXHAUST_SHMEM_MONITOR_STATUS_H
+
+#include "shmem/shared.h"
+
+extern bool monitor_on;
+extern int	sample_interval;	/* ms */
+
+extern void pulse_init(void);
+
+/* Tells the monitor that somebody was refused.  Safe in any process. */
+extern void pulse_wake(void);
+
+/* What the monitor has seen is not older than it should be.  Needs the lock. */
+extern bool pulse_is_fresh(void);
+
+#endif							/* POOL_EXHAUST_SHMEM_MONITOR_STATUS_H */

@@ -1,0 +1,50 @@
+/*
+ * run_pool.c
+ *		The application-style pools of runs, as their runners publish them.
+ *
+ * A runner publishes at every turn of its loop, thousands of times a second,
+ * and is never to wait for somebody who looks; so there is a version instead of
+ * a lock, odd while it writes, as in PgBackendStatus.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "shmem/run_pool.h"
+
+/* The runner's part: so its pools look now; n may be 0.  Does not throw. */
+void
+run_pools_write(RunSlot *slot, const RunPool *pools, int n)
+{
+	uint32		version = pg_atomic_read_u32(&slot->pools_version);
+
+	pg_atomic_write_u32(&slot->pools_version, version + 1);
+	pg_write_barrier();
+	slot->npools = n;
+	if (n > 0)
+		memcpy(slot->pools, pools, sizeof(RunPool) * n);
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->pools_version, version + 2);
+}
+
+/*
+ * Copies the pools of a run to an array of RUN_SERVICES_MAX and returns how
+ * many there are; 0 if the run has none, or none yet.
+ */
+int
+run_pools_read(RunSlot *slot, RunPool *pools)
+{
+	for (;;)
+	{
+		uint32		before = pg_atomic_read_u32(&slot->pools_version);
+		int			n;
+
+		pg_read_barrier();
+		n = slot->npools;
+		memcpy(pools, slot->pools, sizeof(slot->pools));
+		pg_read_barrier();
+		if (before % 2 == 0 && pg_atomic_read_u32(&slot->pools_version) == before)
+			return Min(n, RUN_SERVICES_MAX);
+		CHECK_FOR_INTERRUPTS();
+	}
+}

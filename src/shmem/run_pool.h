@@ -1,0 +1,13 @@
+/*
+ * run_pool.h
+ *		The application-style pools of runs, as their runners publish them.
+ */
+#ifndef POOL_EXHAUST_SHMEM_RUN_POOL_H
+#define POOL_EXHAUST_SHMEM_RUN_POOL_H
+
+#include "shmem/shared.h"
+
+extern void run_pools_write(RunSlot *slot, const RunPool *pools, int n);
+extern int	run_pools_read(RunSlot *slot, RunPool *pools);
+
+#endif							/* POOL_EXHAUST_SHMEM_RUN_POOL_H */

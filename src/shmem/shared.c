@@ -1,0 +1,162 @@
+/*
+ * shared.c
+ *		Asks for the shared memory of pool_exhaust and sets it up.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "shmem/shared.h"
+
+#define TRANCHE "pool_exhaust"
+
+PoolExhaustShared *shared = NULL;
+LeakTrack  *leak_tracks = NULL;
+LeakGroup  *leak_groups = NULL;
+SessionSlot *session_slots = NULL;
+int			timeline_length = 18000;
+
+const char *const verdict_names[] = {
+	[VERDICT_NONE] = NULL,
+	[VERDICT_PASS] = "pass",
+	[VERDICT_FAIL] = "fail",
+	[VERDICT_INVALID] = "invalid",
+	[VERDICT_ABORTED] = "aborted",
+};
+
+const char *const pool_kind_names[] = {
+	[POOL_SERVER] = "server",
+	[POOL_ROLE] = "role",
+	[POOL_DATABASE] = "database",
+};
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(PoolExhaustShared, history),
+					mul_size(timeline_length, sizeof(HistorySample)));
+}
+
+/* What there is of each slot: the leak tracks, and what its session says of itself. */
+static Size
+slots_size(void)
+{
+	return add_size(mul_size(MaxConnections, sizeof(LeakTrack) + sizeof(SessionSlot)),
+					mul_size(leak_groups_max(MaxConnections), sizeof(LeakGroup)));
+}
+
+static void
+shared_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(shared_size()));
+	RequestAddinShmemSpace(MAXALIGN(slots_size()));
+	RequestNamedLWLockTranche(TRANCHE, 2);
+}
+
+static void
+names_init(NameTable *table)
+{
+	for (int i = 0; i < NAMES_MAX; i++)
+	{
+		NameEntry  *entry = &table->entries[i];
+
+		pg_atomic_init_u32(&entry->state, NAME_EMPTY);
+		pg_atomic_init_u32(&entry->peak, 0);
+		pg_atomic_init_u64(&entry->count, 0);
+		pg_atomic_init_u64(&entry->last_at, 0);
+	}
+	pg_atomic_init_u64(&table->others, 0);
+	pg_atomic_init_u64(&table->others_at, 0);
+}
+
+static void
+shared_reset(PoolExhaustShared *s)
+{
+	memset(s, 0, shared_size());
+	s->born_at = s->observed.counted_since = GetCurrentTimestamp();
+	s->lock = &GetNamedLWLockTranche(TRANCHE)[0].lock;
+	s->observe_lock = &GetNamedLWLockTranche(TRANCHE)[1].lock;
+	for (int i = 0; i < LEDGER_CAUSES; i++)
+	{
+		pg_atomic_init_u64(&s->refusals[i].refusals, 0);
+		pg_atomic_init_u64(&s->refusals[i].reset, 0);
+		pg_atomic_init_u64(&s->refusals[i].first_at, 0);
+		pg_atomic_init_u64(&s->refusals[i].last_at, 0);
+	}
+	names_init(&s->refused);
+	pg_atomic_init_u64(&s->opened, 0);
+	pg_atomic_init_u64(&s->opened_reset, 0);
+	names_init(&s->services);
+	pg_atomic_init_u32(&s->monitor, 0);
+	pg_atomic_init_u32(&s->attention, 0);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		pg_atomic_init_u32(&s->runs[i].stop, STOP_NONE);
+		pg_atomic_init_u32(&s->runs[i].done, 0);
+		pg_atomic_init_u32(&s->runs[i].total, 0);
+		pg_atomic_init_u32(&s->runs[i].connections, 0);
+		for (int cause = 0; cause < LEDGER_CAUSES; cause++)
+			pg_atomic_init_u64(&s->runs[i].refused[cause], 0);
+		pg_atomic_init_u32(&s->runs[i].leak_threshold_ms, 0);
+		pg_atomic_init_u32(&s->runs[i].heal, 0);
+		pg_atomic_init_u32(&s->runs[i].pools_version, 0);
+		ConditionVariableInit(&s->runs[i].changed);
+	}
+}
+
+static void
+slots_reset(void)
+{
+	memset(leak_tracks, 0, slots_size());
+	for (int i = 0; i < MaxConnections; i++)
+		pg_atomic_init_u32(&session_slots[i].listener, 0);
+}
+
+static void
+shared_startup(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct(TRANCHE, shared_size(), &found);
+	if (!found)
+		shared_reset(shared);
+	leak_tracks = ShmemInitStruct(TRANCHE " slots", slots_size(), &found);
+	leak_groups = (LeakGroup *) (leak_tracks + MaxConnections);
+	session_slots = (SessionSlot *) (leak_groups + leak_groups_max(MaxConnections));
+	if (!found)
+		slots_reset();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* To be called from _PG_init while shared_preload_libraries is processed. */
+void
+shared_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = shared_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = shared_startup;
+}
+
+/* ERROR unless the library was preloaded, so that shared memory is there. */
+void
+shared_require(void)
+{
+	if (shared == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pool_exhaust is not in shared_preload_libraries"),
+				 errhint("Add pool_exhaust to shared_preload_libraries in postgresql.conf and restart the server.")));
+}

@@ -1,0 +1,368 @@
+/*
+ * shared.h
+ *		The one shared-memory struct of pool_exhaust.
+ *
+ * Who writes what, and what guards it:
+ *
+ * refusals, refused, runs[].refused
+ *		Written by emit_log_hook in processes that are about to be refused,
+ *		many of which never get a PGPROC and so may not take an LWLock.
+ *		Atomics only.  Read by anybody at any time.
+ *
+ * opened, services
+ *		Written by the sessions that are let in, and the peaks by the monitor.
+ *		Atomics only.
+ *
+ * monitor, attention
+ *		How those processes wake the monitor.  Atomics.
+ *
+ * observed
+ *		What the monitor has seen.  It alone writes there, but for
+ *		pool_exhaust_reset_stats() and pool_exhaust_heal(); "observe_lock" guards
+ *		all of it, and leak_tracks as well.
+ *
+ * runs[]
+ *		One place for each run under way; the place outlives the run until its
+ *		caller has read the verdict, and then until another run claims it.
+ *		"lock" guards every field that is not an atomic.  The caller's backend
+ *		fills in the plan between claim and launch; from then on only the
+ *		runner writes, except for stop_by, which anybody with the right may
+ *		set.  "changed" is broadcast after each change that a waiter could be
+ *		waiting for.  A hold is a run too, one that only holds.
+ *
+ * Pointers, descriptors and PGconns are local to a process and never stand
+ * here.
+ */
+#ifndef POOL_EXHAUST_SHMEM_SHARED_H
+#define POOL_EXHAUST_SHMEM_SHARED_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+
+#include "base/cause.h"
+#include "base/health.h"
+#include "base/leak/leak.h"
+#include "base/plan.h"
+#include "base/releases.h"
+
+#define RUNS_MAX			8	/* runs under way at once, holds included */
+#define NAMES_MAX			256 /* services in each of the two tables of names */
+#define POOLS_MAX			64	/* pools that the monitor remembers */
+#define TRANSITIONS_MAX		64	/* changes of health that it remembers */
+#define HEALS_MAX			256	/* acts of the healer that are remembered */
+#define SERVICE_LEN			(2 * NAMEDATALEN)	/* role/application_name */
+#define EVIDENCE_LEN		256
+#define RUN_LINES			32	/* progress lines kept for the caller */
+#define RUN_LINE_LEN		160
+#define RUN_REASON_LEN		1024
+#define RUN_SERVICES_MAX	2	/* services of a run: a login role and a pool each */
+
+/* One cause of refusal, counted since the server started. */
+typedef struct RefusalCounter
+{
+	pg_atomic_uint64 refusals;	/* never goes back */
+	pg_atomic_uint64 reset;		/* what it was at the last reset */
+	pg_atomic_uint64 first_at;	/* TimestampTz, 0 = never */
+	pg_atomic_uint64 last_at;
+} RefusalCounter;
+
+/*
+ * A bounded table of names, with a counter each: of the refused services, and
+ * of the services that were let in.  The process that moves "state" from empty
+ * to writing fills in the names and then publishes them by moving it to ready;
+ * they stay as they are until pool_exhaust_reset_stats() empties the table.
+ */
+typedef enum NameState
+{
+	NAME_EMPTY,
+	NAME_WRITING,
+	NAME_READY
+} NameState;
+
+typedef struct Names
+{
+	Cause		cause;			/* CAUSE_NONE in the table of services */
+	char		usename[NAMEDATALEN];
+	char		datname[NAMEDATALEN];	/* empty in the table of services */
+	char		application_name[NAMEDATALEN];
+} Names;
+
+typedef struct NameEntry
+{
+	pg_atomic_uint32 state;
+	pg_atomic_uint32 peak;		/* most sessions in use at a sample */
+	pg_atomic_uint64 count;
+	pg_atomic_uint64 last_at;	/* TimestampTz */
+	uint32		hash;			/* of the names */
+	Names		names;
+} NameEntry;
+
+typedef struct NameTable
+{
+	NameEntry	entries[NAMES_MAX];
+	pg_atomic_uint64 others;	/* counted for names that found no place */
+	pg_atomic_uint64 others_at;
+} NameTable;
+
+/* The pools that this server itself is. */
+typedef enum PoolKind
+{
+	POOL_SERVER,				/* its slots */
+	POOL_ROLE,					/* a role with a CONNECTION LIMIT */
+	POOL_DATABASE				/* a database with one */
+} PoolKind;
+
+extern const char *const pool_kind_names[];
+
+/* What the monitor remembers of a pool. */
+typedef struct PoolHistory
+{
+	PoolKind	kind;
+	Oid			oid;			/* of the role or database */
+	char		name[NAMEDATALEN];
+	int			capacity;		/* these two as of the last sample */
+	int			in_use;
+	HealthJudge judge;
+	int			peak_in_use;
+	TimestampTz peak_at;
+	uint64		refused;		/* taken into account so far */
+	Releases	releases;
+} PoolHistory;
+
+/* A change of health, as the monitor saw it. */
+typedef struct Transition
+{
+	TimestampTz at;
+	uint64		at_us;			/* the same moment, monotonic */
+	PoolKind	kind;
+	Oid			oid;
+	char		name[NAMEDATALEN];
+	Health		was;
+	Health		health;
+	int			in_use;
+	int			capacity;
+	uint64		refused;		/* since the sample before */
+} Transition;
+
+/* One row of view pool_exhaust_timeline. */
+typedef struct HistorySample
+{
+	TimestampTz at;
+	int			in_use;
+	int			active;
+	int			idle;
+	int			idle_in_transaction;
+	int			capacity;
+	Health		health;
+	uint64		refused;		/* these two since the sample before */
+	uint64		opened;
+} HistorySample;
+
+/* What keeps leak rules from ever being broken, as the monitor knows it. */
+typedef struct LeakLimits
+{
+	int			idle_in_transaction_ms; /* settings of the server; 0 = none */
+	int			transaction_ms;
+	int			idle_ms;
+	int			client_check_ms;
+	int			client_errno;	/* why it cannot be seen whose client has gone */
+	int			short_services; /* whose sessions never live as long as the threshold */
+	int			short_life_ms;	/* and how long they live at the most */
+} LeakLimits;
+
+/* What the healer did. */
+typedef struct HealRecord
+{
+	TimestampTz at;
+	int			pid;
+	Oid			role;
+	LeakRule	rule;
+	int			strategy;		/* see heal.c */
+	char		service[SERVICE_LEN];
+	char		evidence[EVIDENCE_LEN];
+} HealRecord;
+
+typedef struct Observed
+{
+	uint64		sampled_us;		/* the last look, monotonic; 0 = none yet */
+	TimestampTz sampled_at;
+	TimestampTz counted_since;	/* server start, or the last reset */
+
+	int			npools;			/* the first is the server */
+	PoolHistory pools[POOLS_MAX];
+
+	uint64		transitions_written;
+	Transition	transitions[TRANSITIONS_MAX];
+
+	uint64		history_refused;	/* counters as of the last row */
+	uint64		history_opened;
+	uint64		history_first;	/* rows before this one were reset */
+	uint64		history_written;
+
+	uint64		leaks_looked_us;	/* the last look of the leak rules, monotonic; 0 = none */
+	LeakCounts	leaks[LEAK_RULES];
+	LeakLimits	leak_limits;
+	uint64		heals_written;
+	HealRecord	heals[HEALS_MAX];
+} Observed;
+
+typedef enum RunState
+{
+	RUN_FREE,					/* nobody's */
+	RUN_STARTING,				/* claimed; the runner is on its way; a hold is not
+								 * complete yet */
+	RUN_RUNNING,				/* has a run_id, holds roles and connections; a hold
+								 * has all of them */
+	RUN_ENDED					/* holds nothing; verdict and reason stand */
+} RunState;
+
+typedef enum Verdict
+{
+	VERDICT_NONE,				/* not judged yet */
+	VERDICT_PASS,
+	VERDICT_FAIL,
+	VERDICT_INVALID,
+	VERDICT_ABORTED
+} Verdict;
+
+extern const char *const verdict_names[];
+
+/* Why a run is asked to stop. */
+typedef enum StopCause
+{
+	STOP_NONE,
+	STOP_REQUESTED,				/* pool_exhaust_stop() */
+	STOP_CALLER_CANCELED,
+	STOP_CALLER_LOST,
+	STOP_RELEASED,				/* pool_exhaust_release() */
+	STOP_OWNER_ENDED,			/* the session that asked for a hold */
+	STOP_PARENT_ENDED			/* the run that it is a part of */
+} StopCause;
+
+/* An application-style pool of a run, as its runner last published it. */
+typedef struct RunPool
+{
+	char		name[NAMEDATALEN];
+	char		kind[16];
+	int			capacity;
+	int			in_use;
+	int			idle;
+	int			overflow;
+	int			waiting;
+	Health		health;
+	uint64		granted;
+	uint64		refused;
+	uint64		timed_out;
+	double		wait_p50_ms;
+	double		wait_p95_ms;
+	double		wait_p99_ms;
+	double		wait_max_ms;
+	uint64		oldest_us;		/* the oldest waiter asked then, monotonic; 0 = nobody waits */
+	int			peak_in_use;
+	TimestampTz peak_at;
+	int			retry_after_s;	/* 0 = no release was seen */
+} RunPool;
+
+typedef struct RunSlot
+{
+	/* Set by the caller under the lock, then fixed until the next claim. */
+	RunState	state;
+	uint64		ticket;			/* tells this use of the place from others */
+	bool		claimed;		/* the caller has not read the end of it yet */
+	Oid			database;
+	Oid			owner;			/* session user who asked */
+	RunPlan		plan;
+	int64		hold_id;		/* 0: no hold */
+
+	/* Written by the runner under the lock. */
+	int			runner_pid;
+	int64		run_id;			/* 0 until the run is recorded */
+	Oid			roles[RUN_SERVICES_MAX];	/* its own login roles, or InvalidOid */
+	TimestampTz started_at;
+	TimestampTz held_at;		/* a hold: when all were held, 0 = not yet */
+	TimestampTz expires_at;		/* a hold: when it ends by itself */
+	int			closed;			/* a hold: connections that its end has closed */
+	char		phase[NAMEDATALEN];
+	Verdict		verdict;
+	int			error_code;		/* SQLSTATE of a run that could not start */
+	char		reason[RUN_REASON_LEN];
+	uint64		lines_written;
+	char		lines[RUN_LINES][RUN_LINE_LEN];
+
+	/* Atomics. */
+	pg_atomic_uint32 stop;		/* a StopCause; set once */
+	pg_atomic_uint32 done;		/* of the phase */
+	pg_atomic_uint32 total;
+	pg_atomic_uint32 connections;
+	pg_atomic_uint64 refused[LEDGER_CAUSES];	/* the ledger's count of the run's own roles */
+	pg_atomic_uint32 leak_threshold_ms; /* of its sessions; 0 = they are not judged */
+	pg_atomic_uint32 heal;		/* 1: the healer may end them */
+
+	/*
+	 * Written by whoever the place belongs to, its runner as a rule, without a
+	 * lock: odd while that is under way.  See run_pool.c.
+	 */
+	pg_atomic_uint32 pools_version;
+	int			npools;
+	RunPool		pools[RUN_SERVICES_MAX];
+
+	ConditionVariable changed;
+} RunSlot;
+
+typedef struct PoolExhaustShared
+{
+	LWLock	   *lock;
+	TimestampTz born_at;		/* immutable: server start, or restart after a crash */
+	uint64		tickets;		/* protected by lock */
+	int64		holds;			/* ids given to holds so far, protected by lock */
+	RefusalCounter refusals[LEDGER_CAUSES];
+	NameTable	refused;
+	pg_atomic_uint64 opened;	/* sessions let in */
+	pg_atomic_uint64 opened_reset;	/* what it was at the last reset */
+	NameTable	services;
+	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
+	pg_atomic_uint32 attention; /* the monitor wants to know of the next refusal */
+	RunSlot		runs[RUNS_MAX];
+	LWLock	   *observe_lock;
+	Observed	observed;
+	HistorySample history[FLEXIBLE_ARRAY_MEMBER];	/* timeline_length, a ring */
+} PoolExhaustShared;
+
+/*
+ * The login role of a run is named so, with the number of its place behind it,
+ * and that of its second service with the number of places more.
+ */
+#define ROLE_PREFIX "pool_exhaust_"
+#define ROLE_NUMBER(place, service) ((service) * RUNS_MAX + (place) + 1)
+#define ROLE_PLACE(number) (((number) - 1) % RUNS_MAX)
+
+/* leak_threshold_ms of those who want to be judged like everybody else. */
+#define LEAK_THRESHOLD_SETTING	PG_UINT32_MAX
+
+/* What is remembered of the session in a slot; MaxConnections of them. */
+typedef struct SessionSlot
+{
+	pg_atomic_uint32 listener;	/* pid of the session that LISTENs; its own to write */
+} SessionSlot;
+
+extern SessionSlot *session_slots;
+
+/*
+ * The monitor's own, guarded by observe_lock: MaxConnections of the former, and
+ * leak_groups_max() of the latter.
+ */
+extern LeakTrack *leak_tracks;
+extern LeakGroup *leak_groups;
+
+/* Rows of the timeline; a setting, fixed when the server starts. */
+extern int	timeline_length;
+
+/* NULL unless the library was preloaded. */
+extern PoolExhaustShared *shared;
+
+extern void shared_init(void);
+extern void shared_require(void);
+
+#endif							/* POOL_EXHAUST_SHMEM_SHARED_H */

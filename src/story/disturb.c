@@ -1,0 +1,68 @@
+/*
+ * disturb.c
+ *		Chaos in stories: when it may do what, what it excuses, and what it did.
+ *
+ * A claim that must hold whatever happens is checked as ever.  One that chaos
+ * breaks by itself allows for as much as chaos has done, and not for more.
+ */
+#include "postgres.h"
+
+#include "story/story.h"
+
+#define NOTICE_TIMEOUT_MS	(10 * 1000)
+
+/* Lets chaos loose on the run's sessions, if option "chaos" asks for it. */
+void
+run_begin_chaos(Run *run)
+{
+	const Options *options = &run->plan.options;
+
+	if (options->chaos > 0)
+		chaos_begin(&run->chaos, &run->clock, options->chaos, options->seed);
+}
+
+/*
+ * From here on only these kinds of acts happen, a set of 1 << ChaosKind: a part
+ * of the story that claims something exact cannot bear the others.  What chaos
+ * did before has been noticed by those whom it concerns when this returns.
+ */
+void
+run_disturb(Run *run, int kinds)
+{
+	chaos_allow(&run->chaos, kinds);
+	wait_until(run, !chaos_unnoticed(&run->chaos), NOTICE_TIMEOUT_MS);
+}
+
+/* Returns how much longer than usual, in ms, the story must have patience under chaos. */
+int
+run_chaos_ms(const Run *run)
+{
+	return run->plan.options.chaos > 0 ? STALL_MAX_MS + DELAY_MAX_MS : 0;
+}
+
+/* Returns how many of the operations that failed may have done so because chaos ended their session. */
+uint64
+operations_excused(const RunService *service, uint64 failed)
+{
+	return Min(failed, toll_ended(&service->toll));
+}
+
+/* One line of what it did, beside the phases of the story. */
+void
+run_tell_chaos(Run *run)
+{
+	const uint64 *done = run->chaos.toll.done;
+
+	if (run->chaos.clock == NULL || run->nphases >= PHASES_MAX - 1)
+		return;
+	phase(run, "chaos");
+	phase_end(run);
+	if (toll_acts(&run->chaos.toll) == 0)
+		phase_note(run, "disturbed nobody: the run was too short, or let nothing happen   seed " INT64_FORMAT,
+				   run->plan.options.seed);
+	else
+		phase_note(run, UINT64_FORMAT " terminated, " UINT64_FORMAT " dropped, " UINT64_FORMAT " stalled, "
+				   UINT64_FORMAT " delayed   seed " INT64_FORMAT,
+				   done[CHAOS_TERMINATE], done[CHAOS_DROP], done[CHAOS_STALL], done[CHAOS_DELAY],
+				   run->plan.options.seed);
+}

@@ -1,0 +1,61 @@
+/*
+ * leaks.c
+ *		What a run asks of the monitor: to judge the run's own sessions by a
+ *		threshold of their own, and to heal them.
+ *
+ * No setting is changed for that, and nobody else's session is touched: both
+ * stand at the run's place in shared memory, for the sessions of its roles.
+ */
+#include "postgres.h"
+
+#include "observe/monitor/strategy.h"
+#include "shmem/monitor_status.h"
+#include "story/story.h"
+
+/*
+ * From now on the monitor judges the run's sessions by option leak_threshold_ms.
+ * Ends the run as invalid if there is no monitor to do so.
+ */
+void
+run_watch_leaks(Run *run)
+{
+	if (!pulse_is_fresh())
+		run_end(run, VERDICT_INVALID, "the monitor does not watch, so no leak can be found: see pool_exhaust.monitor");
+	pg_atomic_write_u32(&run->slot->leak_threshold_ms, (uint32) run->plan.options.leak_threshold_ms);
+}
+
+static char *
+strategies_list(int set)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < STRATEGIES; i++)
+		if (set & (1 << i))
+			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", strategies[i].name);
+	return list.data;
+}
+
+/*
+ * From now on the healer ends those of the run's sessions that are suspected of a
+ * leak.  Ends the run as invalid if it may not use these strategies, a set of 1 <<
+ * number.
+ */
+void
+run_heal(Run *run, int needed)
+{
+	if (!strategies_in_force(needed))
+		run_end(run, VERDICT_INVALID, "pool_exhaust.heal_strategies has not all that this takes: %s",
+				strategies_list(needed));
+	if (!run_fault(run, FAULT_NEVER_HEAL))
+		pg_atomic_write_u32(&run->slot->heal, 1);
+}
+
+/* Returns how many roles the run has, and the roles; there is room for RUN_SERVICES_MAX. */
+int
+run_roles(const Run *run, Oid *roles)
+{
+	for (int i = 0; i < run->nservices; i++)
+		roles[i] = run->services[i].role;
+	return run->nservices;
+}

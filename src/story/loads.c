@@ -1,0 +1,183 @@
+/*
+ * loads.c
+ *		The loads of stories: what their clients do, and what became of them.
+ */
+#include "postgres.h"
+
+#include "story/story.h"
+
+/* An operation that fails in the server, as bad input does. */
+#define FAILING_SQL "SELECT 1 / 0"
+
+/* What an application-style pool of the run can hand out at once. */
+int
+run_capacity(const Run *run)
+{
+	return (int) (run->plan.options.pool_size + run->plan.options.max_overflow);
+}
+
+/* ERROR that says which options do, and what to do about it. */
+void
+options_contradict(const char *hint, const char *fmt,...)
+{
+	char		text[256];
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("options contradict each other: %s", text),
+			 errhint("%s", hint)));
+}
+
+/* ERROR if a run that takes so long at the least would be cut off. */
+void
+require_time_for(const Options *options, int64 ms)
+{
+	if (ms >= options->timeout_ms)
+		options_contradict("Raise timeout_ms, and setting pool_exhaust.max_run_time, or make its parts shorter.",
+						   "the run takes more than " INT64_FORMAT " ms, and may take " INT64_FORMAT,
+						   ms, options->timeout_ms);
+}
+
+/* Returns a load on the pool of a service, with nothing to do yet. */
+LoadConfig
+load_of(Run *run, const RunService *service)
+{
+	const Options *options = &run->plan.options;
+
+	return (LoadConfig)
+	{
+		.pool = service->pool,
+		.clock = &run->clock,
+		.failing_sql = FAILING_SQL,
+		.failing_percent = options->failing_percent,
+		.seed = options->seed,
+		.leak_on_error = options->fault == FAULT_LEAK_ON_ERROR,
+	};
+}
+
+/*
+ * Returns a schedule of option "rate" over that time.  Its bursts, if it has
+ * any, are of twice that rate, and a fifth of the time.
+ */
+Arrival
+load_arrival(const Run *run, int64 ms)
+{
+	const Options *options = &run->plan.options;
+
+	return (Arrival)
+	{
+		.kind = (ArrivalKind) options->arrivals,
+		.rate = options->rate,
+		.burst_rate = options->rate * 2,
+		.duration_us = ms * 1000,
+		.burst_us = ms * 1000 / 20,
+		.burst_every_us = ms * 1000 / 4,
+	};
+}
+
+/*
+ * Gives the load's operations their work: the workload that the caller chose,
+ * with a connection kept that long afterwards, or else a sleep of that length in
+ * the server; the least that there is for 0.
+ */
+void
+load_work(Run *run, LoadConfig *config, int64 ms)
+{
+	const char *workload = run->plan.options.workload;
+
+	if (workload[0] != '\0')
+	{
+		config->sql = workload;
+		config->hold_ms = ms;
+	}
+	else if (ms > 0)
+		config->sql = psprintf("SELECT pg_catalog.pg_sleep(%.3f)", ms / 1000.0);
+	else
+		config->sql = "SELECT 1";
+}
+
+/* No new operation begins; waits until those under way are over. */
+void
+load_end(Run *run, Load *load, int64 timeout_ms)
+{
+	load_stop(load);
+	wait_until(run, load_is_over(load), timeout_ms);
+}
+
+/* Every request has come to one of its ends. */
+void
+check_all_ended(Run *run, const char *name, const Tally *tally)
+{
+	check_count(run, name, 0, tally->asked - tally->granted - tally_sent_away(tally),
+				"somebody waits for ever: a release woke nobody");
+}
+
+/* Why requests of this pool were not served, or operations of it failed, for a check. */
+const char *
+failure_text(const Pool *pool)
+{
+	const ConnectResult *failure = &pool->last_failure;
+
+	if (failure->message[0] == '\0')
+		return pool->stats.timed_out > 0 ? "requests timed out: see pool_timeout_ms" : "the server log says why";
+	return psprintf("the last login that failed: %s%s%s", failure->sqlstate,
+					failure->sqlstate[0] ? " " : "", failure->message);
+}
+
+/* Ends the run as invalid if less than n connections are held, and no claim is broken yet. */
+void
+require_held(Run *run, int n)
+{
+	int			held = run->pool->stats.held;
+
+	if (held < n && !check_failed(run))
+		run_end(run, VERDICT_INVALID, "only %d of %d connections could be held: %s", held, n,
+				failure_text(run->pool));
+}
+
+/* 0 if there is nothing to be a part of. */
+double
+percent_of(uint64 part, uint64 whole)
+{
+	return whole > 0 ? 100.0 * part / whole : 0;
+}
+
+/* "p50 1.2 ms   p99 3.4 ms" */
+char *
+latency_text(const Histogram *h)
+{
+	return psprintf("p50 %.1f ms   p99 %.1f ms", histogram_ms(h, 0.50), histogram_ms(h, 0.99));
+}
+
+/*
+ * "53300 reserved_slots 10", causes in the order of the table; poolers have
+ * SQLSTATEs of their own for theirs.  palloc'd.
+ */
+char *
+causes_text(const uint64 *refused_by)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < CAUSES; i++)
+		if (refused_by[i] > 0)
+			appendStringInfo(&text, "%s%s%s " UINT64_FORMAT, text.len > 0 ? ", " : "",
+							 i < LEDGER_CAUSES ? psprintf("%s ", cause_kinds[i].sqlstate) : "",
+							 cause_kinds[i].name, refused_by[i]);
+	return text.len > 0 ? text.data : "none";
+}
+
+/* Returns how many logins of this pool the server has refused, for whatever limit. */
+uint64
+logins_refused(const Pool *pool)
+{
+	uint64		n = 0;
+
+	for (int i = 0; i < LEDGER_CAUSES; i++)
+		n += pool->stats.refused_by[i];
+	return n;
+}

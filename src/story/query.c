@@ -1,0 +1,133 @@
+/*
+ * query.c
+ *		What the server says when it is asked by SQL, in the runner's own
+ *		transactions.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+
+#include "load/target/probe.h"
+#include "observe/slots/census.h"
+#include "observe/slots/limit.h"
+#include "story/story.h"
+
+#define LOOK_TIMEOUT_MS	(10 * 1000)
+
+/*
+ * Returns the first column of the first row as text, palloc'd in the current
+ * memory context; "" if that is NULL or there is no row.  Names in the query
+ * must be qualified.
+ */
+char *
+query_text(Run *run, const char *sql)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *text = NULL;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not ask the server: %s", sql);
+	if (SPI_processed > 0)
+		text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	text = MemoryContextStrdup(context, text != NULL ? text : "");
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return text;
+}
+
+/*
+ * Returns how many client sessions of the role pg_stat_activity shows: the
+ * figure that other tools would see.
+ */
+int
+sessions_in_activity(Run *run, Oid role)
+{
+	return atoi(query_text(run, psprintf("SELECT count(*) FROM pg_catalog.pg_stat_activity "
+										 "WHERE usesysid = %u AND backend_type = 'client backend'", role)));
+}
+
+/*
+ * Returns what is true of the run's pool by now.  Ends the run as invalid if the
+ * target does not say any more.
+ */
+PoolTruth
+run_look(Run *run)
+{
+	const RunService *service = &run->services[0];
+	uint64		since_us = loop_now_us();
+	bool		fresh = false;
+	PoolTruth	truth;
+
+	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
+			   (service->probe->state == PROBE_LOST && !service->probe->returns), LOOK_TIMEOUT_MS);
+	if (!fresh)
+		run_end(run, VERDICT_INVALID, "%s does not tell of itself any more: %s%s%s", run->plan.target_name,
+				service->probe->failure.sqlstate, service->probe->failure.sqlstate[0] ? " " : "",
+				service->probe->failure.message);
+	pool_look(run->pool, &truth);
+	return truth;
+}
+
+/*
+ * Returns how many connections were in use at the most.  Clients of a pooler may
+ * hear that one is theirs before the one who had it hears that he is done, so
+ * there the pooler's own word counts.
+ */
+int
+run_peak(Run *run)
+{
+	return run_is_local(run) ? run->pool->stats.peak_held : run_look(run).said_peak;
+}
+
+/*
+ * Returns how many sessions of the service others would see: in pg_stat_activity,
+ * or on the console of a pooler.  Where nobody can be asked, as many as it holds.
+ */
+int
+sessions_seen(Run *run, RunService *service)
+{
+	if (service->endpoint == NULL)
+		return sessions_in_activity(run, service->role);
+	if (service->probe == NULL)
+		return service->pool->stats.held;
+	(void) run_look(run);
+	return service->probe->figures.ours;
+}
+
+/* Returns how many more connections the role can open to the runner's database. */
+int
+run_headroom(const Run *run, Oid role)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			headroom;
+
+	StartTransactionCommand();
+	headroom = limit_headroom(role, MyDatabaseId);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return headroom;
+}
+
+/*
+ * The server ends every session of the role, whatever it does.  Returns how many
+ * there are; their pids go to "pids", which has room for MaxConnections.
+ */
+int
+sessions_terminate(Oid role, int *pids)
+{
+	int			n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
+
+	for (int i = 0; i < n; i++)
+		kill(pids[i], SIGTERM);
+	return n;
+}

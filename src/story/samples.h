@@ -1,0 +1,42 @@
+/*
+ * samples.h
+ *		What a run looked like over time, in bounded space.
+ */
+#ifndef POOL_EXHAUST_STORY_SAMPLES_H
+#define POOL_EXHAUST_STORY_SAMPLES_H
+
+#include "datatype/timestamp.h"
+
+#include "base/health.h"
+
+#define TIMELINE_MAX	512
+
+typedef struct Sample
+{
+	TimestampTz at;
+	int			in_use;
+	int			waiting;
+	int64		granted;
+	int64		refused;
+	int64		timed_out;
+	double		p50_ms;
+	double		p99_ms;
+	Health		health;
+} Sample;
+
+/*
+ * When the timeline is full, each pair of samples becomes one and from then
+ * on only every second offer is taken, and so on.
+ */
+typedef struct Timeline
+{
+	Sample		samples[TIMELINE_MAX];
+	int			n;
+	int			stride;			/* offers to a sample; 0 counts as 1 */
+	int			offers;			/* since the last sample was begun */
+	int			capacity;		/* of the pool, for utilization */
+} Timeline;
+
+extern void timeline_add(Timeline *timeline, const Sample *sample);
+
+#endif							/* POOL_EXHAUST_STORY_SAMPLES_H */

@@ -1,0 +1,419 @@
+/*
+ * story.c
+ *		The table of scenarios, and the words that their stories are told in.
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/text.h"
+#include "observe/hooks/refusal.h"
+#include "story/story.h"
+
+/* Samples are taken this often, but take no more than their share of the time. */
+#define SAMPLE_US		(10 * 1000)
+#define SAMPLE_SHARE	1000
+
+/* What others say of themselves in a sample is not much older. */
+#define ASKED_US		(100 * 1000)
+
+#define LOOK_OUT_US		(100 * 1000)
+
+/* Of a path of health that goes up and down for hours the beginning will do. */
+#define HEALTH_PATH_MAX	1024
+
+const Scenario *const scenarios[] = {
+	&scenario_saturation,
+	&scenario_queue,
+	&scenario_backpressure,
+	&scenario_leak,
+	&scenario_degradation,
+	&scenario_isolation,
+	&scenario_recovery,
+	&scenario_latency,
+	&scenario_accuracy,
+	&scenario_storm,
+	&scenario_endtoend,
+	&scenario_all,
+};
+
+const int	nscenarios = lengthof(scenarios);
+
+const char *const outcome_names[] = {
+	[OUTCOME_PASS] = "pass",
+	[OUTCOME_FAIL] = "fail",
+	[OUTCOME_SKIP] = "skip",
+};
+
+/* Returns the scenario of that name, or NULL. */
+const Scenario *
+scenario_find(const char *name)
+{
+	for (int i = 0; i < nscenarios; i++)
+		if (strcmp(scenarios[i]->name, name) == 0)
+			return scenarios[i];
+	return NULL;
+}
+
+/*
+ * Ends the story here with a verdict that no check gave: invalid, because the
+ * experiment could prove nothing, or aborted.
+ */
+void
+run_end(Run *run, Verdict verdict, const char *fmt,...)
+{
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(run->reason, sizeof(run->reason), fmt, args);
+	va_end(args);
+	text_make_valid(run->reason, GetDatabaseEncoding());
+	run->verdict = verdict;
+	ereport(ERROR,
+			(errcode(ERRCODE_OPERATOR_INTERVENTION),
+			 errmsg("%s: %s", verdict_names[verdict], run->reason)));
+}
+
+bool
+run_fault(const Run *run, Fault fault)
+{
+	return run->plan.options.fault == fault;
+}
+
+/*
+ * Opens a session of the service beside those of its pool.  Whoever ends the run
+ * closes it, if the story does not.  It has a part to play, so chaos keeps off.
+ */
+void
+run_open_session(Run *run, const RunService *service, Session *session,
+				 const SessionEvents *events, void *owner)
+{
+	if (run->nloose >= LOOSE_MAX)
+		elog(ERROR, "a scenario opens more than %d sessions of its own", LOOSE_MAX);
+	run->loose[run->nloose++] = session;
+	session->spared = true;
+	session_open(session, &run->loop, service->login, LOGIN_TIMEOUT_MS, events, owner);
+}
+
+/* Gives whoever waits for the run one line to read. */
+void
+run_say(Run *run, const char *fmt,...)
+{
+	char		line[RUN_LINE_LEN];
+	RunSlot    *slot = run->slot;
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	strlcpy(slot->lines[slot->lines_written % RUN_LINES], line, RUN_LINE_LEN);
+	slot->lines_written++;
+	LWLockRelease(shared->lock);
+	ConditionVariableBroadcast(&slot->changed);
+}
+
+/*
+ * Says where to look for how far the phase has come, until the next phase; see
+ * pool_exhaust_progress.
+ */
+void
+run_progress(Run *run, const int *done, int total)
+{
+	run->done = done;
+	pg_atomic_write_u32(&run->slot->done, done != NULL ? *done : 0);
+	pg_atomic_write_u32(&run->slot->total, total);
+}
+
+static uint64
+cpu_now_us(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (uint64) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+		usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+/* Begins a phase and ends the one before it.  The name is a constant. */
+Phase *
+phase(Run *run, const char *name)
+{
+	Phase	   *p;
+
+	phase_end(run);
+	if (run->nphases >= PHASES_MAX)
+		elog(ERROR, "a scenario has more than %d phases", PHASES_MAX);
+
+	p = &run->phases[run->nphases++];
+	p->name = name;
+	p->started_us = loop_now_us();
+	p->cpu_us = cpu_now_us();
+	if (run->pool != NULL)
+	{
+		p->before = run->pool->stats;
+		run->pool->latency = &p->latency;
+	}
+	run_progress(run, NULL, 0);
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	strlcpy(run->slot->phase, name, NAMEDATALEN);
+	LWLockRelease(shared->lock);
+	ConditionVariableBroadcast(&run->slot->changed);
+	return p;
+}
+
+/* The sentence that stands behind the phase in the report, told at once. */
+void
+phase_note(Run *run, const char *fmt,...)
+{
+	Phase	   *p = &run->phases[run->nphases - 1];
+	char		text[256];
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	p->note = MemoryContextStrdup(run->context, text);
+	run_say(run, "%-8s %s", p->name, p->note);
+}
+
+/* One more number of the phase, for whoever reads the summary. */
+void
+phase_figure(Run *run, const char *name, double value)
+{
+	StringInfo	figures = &run->phases[run->nphases - 1].figures;
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+
+	if (figures->data == NULL)
+		initStringInfo(figures);
+	appendStringInfo(figures, "%s\"%s\": %.6g", figures->len > 0 ? ", " : "", name, value);
+	MemoryContextSwitchTo(old);
+}
+
+/* The clock of the phase stood still for that long. */
+void
+phase_paused(Run *run, uint64 us)
+{
+	run->phases[run->nphases - 1].paused_us += us;
+}
+
+/* Stops the clock of the phase, if one runs, and adds up its figures. */
+void
+phase_end(Run *run)
+{
+	Phase	   *p;
+
+	if (run->nphases == 0 || run->phases[run->nphases - 1].elapsed_us != 0)
+		return;
+	p = &run->phases[run->nphases - 1];
+	p->elapsed_us = Max(loop_now_us() - p->started_us - p->paused_us, 1);
+	p->cpu_us = cpu_now_us() - p->cpu_us;
+	if (run->pool != NULL)
+	{
+		if (run->pool->driver->queues)
+			run_sample(run);	/* what happened since the last one belongs to it */
+		p->granted = run->pool->stats.granted - p->before.granted;
+		p->refused = run->pool->stats.refused - p->before.refused;
+		p->timed_out = run->pool->stats.timed_out - p->before.timed_out;
+	}
+}
+
+static void
+health_path_add(Run *run, Health health)
+{
+	MemoryContext old;
+
+	if (run->health_path.len > HEALTH_PATH_MAX)
+		return;
+	old = MemoryContextSwitchTo(run->context);
+	if (run->health_path.data == NULL)
+		initStringInfo(&run->health_path);
+	else
+		appendStringInfoString(&run->health_path, " > ");
+	appendStringInfoString(&run->health_path, health_names[health]);
+	MemoryContextSwitchTo(old);
+}
+
+/* Each service's pool is judged; the timeline is of the first one. */
+static void
+sample_services(Run *run, PoolTruth *truth)
+{
+	for (int i = run->nservices - 1; i >= 0; i--)
+	{
+		(void) pool_refresh(run->services[i].pool, loop_now_us() - ASKED_US);	/* for the next one */
+		pool_look(run->services[i].pool, truth);
+		service_sample(&run->services[i], truth);
+	}
+}
+
+/* Takes a sample of the pool now, judges its health and returns it. */
+Health
+run_sample(Run *run)
+{
+	HealthJudge *judge = &run->services[0].judge;
+	Health		before = judge->health;
+	PoolStats  *stats = &run->pool->stats;
+	Histogram  *latency = run->pool->latency;
+	PoolTruth	truth;
+	Sample		sample = {.at = GetCurrentTimestamp()};
+	uint64		begun_us = loop_now_us();
+	uint64		now_us;
+
+	sample_services(run, &truth);
+	sample.health = judge->health;
+	if (run->health_path.data == NULL || sample.health != before)
+		health_path_add(run, sample.health);
+
+	sample.in_use = truth.in_use;
+	sample.waiting = truth.waiting;
+	sample.granted = stats->granted;
+	sample.refused = stats->refused;
+	sample.timed_out = stats->timed_out;
+	if (latency != NULL && latency->count > 0)
+	{
+		sample.p50_ms = histogram_ms(latency, 0.50);
+		sample.p99_ms = histogram_ms(latency, 0.99);
+	}
+	run->timeline.capacity = truth.capacity;
+	timeline_add(&run->timeline, &sample);
+	now_us = loop_now_us();
+	run->sample_us = now_us + Max(SAMPLE_US, (now_us - begun_us) * SAMPLE_SHARE);
+	return sample.health;
+}
+
+/* The refusals of the run's own role as the ledger has them. */
+int64
+run_refusals_in_ledger(const Run *run)
+{
+	int64		sum = 0;
+
+	for (int i = 0; i < LEDGER_CAUSES; i++)
+		sum += pg_atomic_read_u64(&run->slot->refused[i]);
+	return sum;
+}
+
+/*
+ * How many others were refused for lack of slots since the run began.  All are
+ * read before the run's own, which are counted in the other order; so it is
+ * never one too many.
+ */
+static int64
+others_refused(const Run *run)
+{
+	int64		all = (int64) (refusal_count_slots() - run->refused_before);
+	int64		ours = run->own_knocks;
+
+	pg_read_barrier();
+	for (int i = 0; i < LEDGER_CAUSES; i++)
+		if (cause_kinds[i].takes_slots)
+			ours += pg_atomic_read_u64(&run->slot->refused[i]);
+	return all - ours;
+}
+
+/* Why the run must end, wherever its story is; NULL if it may go on. */
+static const char *
+why_end(Run *run)
+{
+	static const char *const stop_reasons[] = {
+		[STOP_REQUESTED] = "stopped by pool_exhaust_stop()",
+		[STOP_CALLER_CANCELED] = "canceled by the caller",
+		[STOP_CALLER_LOST] = "the session that asked for the run has ended",
+		[STOP_RELEASED] = "released by pool_exhaust_release()",
+		[STOP_OWNER_ENDED] = "the session that asked for the hold has ended",
+		[STOP_PARENT_ENDED] = PARENT_ENDED,
+	};
+	uint32		stop = pg_atomic_read_u32(&run->slot->stop);
+	uint64		now_us = loop_now_us();
+
+	if (stop != STOP_NONE)
+		return stop_reasons[stop];
+	if (ShutdownRequestPending)
+		return "the runner was told to terminate";
+	if (now_us >= run->deadline_us)
+		return psprintf("not %s within " INT64_FORMAT " ms (option timeout_ms)",
+						plan_is_hold(&run->plan) ? "all there" : "over",
+						run->plan.options.timeout_ms);
+	if (now_us < run->look_out_us)
+		return NULL;
+	run->look_out_us = now_us + LOOK_OUT_US;
+	return run->look_out(run);
+}
+
+bool
+run_must_end(void *run)
+{
+	return why_end(run) != NULL;
+}
+
+void
+run_end_if_must(Run *run)
+{
+	const char *why = why_end(run);
+
+	if (why != NULL)
+		run_end(run, VERDICT_ABORTED, "%s", why);
+}
+
+/* Does it use up what belongs to everybody? */
+static bool
+run_is_exclusive(const Run *run)
+{
+	for (int i = 0; i < run->nservices; i++)
+		if (run->services[i].pool != NULL && run->services[i].pool->driver->exclusive)
+			return true;
+	return false;
+}
+
+/* Filling the server must not hurt others, unless that was asked for. */
+static void
+protect_bystanders(Run *run)
+{
+	if (run_is_exclusive(run) && run->plan.options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
+		run_end(run, VERDICT_ABORTED, "another client was refused a slot (option bystanders = %s)",
+				run->plan.options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
+}
+
+static int
+connections_held(const Run *run)
+{
+	int			held = 0;
+
+	for (int i = 0; i < run->nservices; i++)
+		held += run->services[i].pool->stats.held;
+	return held;
+}
+
+/*
+ * One turn of a wait: ends the story if the run must end, otherwise turns the
+ * loop once, for at most turn_ms.  Returns false when the time is over.
+ */
+bool
+wait_turn(Run *run, uint64 end_us, int turn_ms)
+{
+	uint64		now_us = loop_now_us();
+
+	run_end_if_must(run);
+	protect_bystanders(run);
+	if (run->done != NULL)
+		pg_atomic_write_u32(&run->slot->done, *run->done);
+	if (run->pool != NULL && run->hold == NULL)
+	{
+		pg_atomic_write_u32(&run->slot->connections, connections_held(run));
+		if (now_us >= run->sample_us)
+			run_sample(run);
+		run_publish(run);
+	}
+	if (now_us >= end_us)
+		return false;
+	loop_turn(&run->loop, turn_ms);
+	run_publish(run);
+	return true;
+}

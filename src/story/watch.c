@@ -1,0 +1,136 @@
+/*
+ * watch.c
+ *		The run's pool as the monitor sees it: the path that its health took,
+ *		and how long the monitor took to notice.
+ */
+#include "postgres.h"
+
+#include "observe/monitor/health_log.h"
+#include "observe/monitor/pools.h"
+#include "shmem/monitor_status.h"
+#include "story/story.h"
+
+/* A monitor that samples less often than this is not worth waiting for. */
+#define INTERVAL_MAX_MS		2000
+
+/* Health gets better after two samples; a busy machine may be late. */
+#define NOTICE_TIMEOUT_MS	(3 * sample_interval + 3000)
+
+static void
+watch_path_add(Run *run, Health health)
+{
+	Watch	   *watch = &run->watch;
+
+	if (watch->path.len > 0)
+		appendStringInfoString(&watch->path, " > ");
+	appendStringInfoString(&watch->path, health_names[health]);
+}
+
+/* Takes in what the monitor has said since; true if health is in this range. */
+static bool
+watch_sees(Run *run, Health at_least, Health at_most)
+{
+	Watch	   *watch = &run->watch;
+	Transition	t;
+
+	while (transition_next(watch->kind, watch->oid, &watch->seen, &t))
+	{
+		if (run_fault(run, FAULT_MISS_HEALTH) && t.health == HEALTH_WARNING)
+			continue;
+		if (watch->noticed_us[HEALTH_EXHAUSTED] == 0)
+			watch_path_add(run, t.health);
+		watch->health = t.health;
+		watch->noticed_us[t.health] = t.at_us;
+	}
+	return watch->health >= at_least && watch->health <= at_most;
+}
+
+/* The server is always watched; the role of a run as soon as it is seen. */
+void
+watch_begin(Run *run)
+{
+	Watch	   *watch = &run->watch;
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+	bool		watched = false;
+
+	initStringInfo(&watch->path);
+	MemoryContextSwitchTo(old);
+	if (!run_is_local(run))
+	{
+		watch->absent = "the monitor watches this server, and no other";
+		return;
+	}
+	watch->kind = run->plan.target == TARGET_ROLE ? POOL_ROLE : POOL_SERVER;
+	watch->oid = watch->kind == POOL_ROLE ? run->services[0].role : InvalidOid;
+	if (sample_interval > INTERVAL_MAX_MS)
+	{
+		watch->absent = "the monitor samples too seldom: pool_exhaust.sample_interval";
+		return;
+	}
+	wait_until(run, (watched = pool_watched(watch->kind, watch->oid, &watch->health, &watch->seen)),
+			   NOTICE_TIMEOUT_MS);
+	if (!watched)
+	{
+		watch->absent = "the monitor does not watch this pool: see pool_exhaust.monitor";
+		return;
+	}
+
+	/* An earlier run may be all that still makes it look worse than it is. */
+	wait_until(run, watch_sees(run, HEALTH_HEALTHY, run->services[0].judge.health), NOTICE_TIMEOUT_MS);
+	memset(watch->noticed_us, 0, sizeof(watch->noticed_us));
+	resetStringInfo(&watch->path);
+	watch_path_add(run, watch->health);
+}
+
+/* The pool is there now, by the run's own eyes. */
+void
+watch_reached(Run *run, Health health)
+{
+	if (run->watch.reached_us[health] == 0)
+		run->watch.reached_us[health] = loop_now_us();
+}
+
+static bool
+watch_sees_or_rests(Run *run, Health at_least, Health at_most, uint64 *rested_us)
+{
+	if (*rested_us == 0 && run->pool->stats.opening == 0)
+		*rested_us = loop_now_us();
+	return watch_sees(run, at_least, at_most);
+}
+
+/*
+ * Waits until the monitor has seen health in this range, or for so long that it
+ * never will; the path shows which.  Returns for how many microseconds the pool
+ * had nothing else to do.
+ */
+uint64
+watch_wait(Run *run, Health at_least, Health at_most)
+{
+	uint64		rested_us = 0;
+
+	if (run->watch.absent != NULL)
+		return 0;
+	wait_until(run, watch_sees_or_rests(run, at_least, at_most, &rested_us), NOTICE_TIMEOUT_MS);
+	return rested_us != 0 ? loop_now_us() - rested_us : 0;
+}
+
+/* "warning 112 ms, exhausted 3 ms": how long the monitor took. */
+char *
+watch_note(const Run *run)
+{
+	const Watch *watch = &run->watch;
+	StringInfoData note;
+
+	initStringInfo(&note);
+	for (int i = 1; i <= HEALTHS; i++)
+	{
+		Health		health = i % HEALTHS;	/* the best one comes last */
+		uint64		reached = watch->reached_us[health];
+		uint64		noticed = watch->noticed_us[health];
+
+		if (reached != 0 && noticed != 0)
+			appendStringInfo(&note, "%s%s %.0f ms", note.len > 0 ? ", " : "", health_names[health],
+							 noticed > reached ? (noticed - reached) / 1000.0 : 0.0);
+	}
+	return note.data;
+}
