@@ -59,13 +59,13 @@ _PG_init(void)
 {
 	health_init();
 	http_gucs_init();
-	pulse_init();
-	suspects_gucs_init();
+	monitor_status_init();
+	leak_detector_gucs_init();
 	heal_init();
-	transition_init();
+	health_log_init();
 	run_init();
 	if (process_shared_preload_libraries_in_progress)
-		history_init();			/* has a setting that is fixed at start */
+		timeline_init();			/* has a setting that is fixed at start */
 	MarkGUCPrefixReserved("pool_exhaust");
 
 	/* Without preloading there is no shared memory, and so nothing to hook. */
@@ -73,7 +73,7 @@ _PG_init(void)
 		return;
 	shared_init();
 	refusal_init();
-	grant_init();
-	purpose_init();
+	login_count_init();
+	idle_reason_init();
 	monitor_init(sweep);
 }

@@ -85,7 +85,7 @@ sub latest_run
 		phases => { map { $_->{phase} => $_ } @{ $summary->{phases} } } };
 }
 
-# Private memory per connection of a runner, in KiB: while it knocks at a full
+# Private memory per connection of a runner, in KiB: while it attempts at a full
 # pool, less what it was before the fill. The reader spins, so nothing is timed
 # here. A reader that comes too late for the time before the fill tries again.
 sub runner_memory
@@ -97,7 +97,7 @@ sub runner_memory
 		my $kib = sql(<<"EOSQL");
 DO \$\$
 DECLARE
-	run bigint := pool_exhaust_start('saturation', '$target', '{"knocks": 10000}');
+	run bigint := pool_exhaust_start('saturation', '$target', '{"attempts": 10000}');
 	runner integer;
 	kib float8;
 	before float8;

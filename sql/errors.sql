@@ -14,16 +14,16 @@ SELECT pool_exhaust_run('saturation', 'role', format => NULL);
 SELECT pool_exhaust_run('saturation', 'role', '[]');
 SELECT pool_exhaust_run('saturation', 'role', '5');
 SELECT pool_exhaust_run('saturation', 'role', '{"knoks": 5}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": "5"}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": null}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": [5]}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": {"a": 5}}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": true}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": 1.5}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": 0}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": -1}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": 10001}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": 1e30}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": "5"}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": null}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": [5]}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": {"a": 5}}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": true}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": 1.5}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": 0}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": -1}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": 10001}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": 1e30}');
 SELECT pool_exhaust_run('saturation', 'role', '{"role_limit": 0}');
 SELECT pool_exhaust_run('saturation', 'role', '{"handshakes": 241}');
 SELECT pool_exhaust_run('saturation', 'role', '{"chaos": -1}');
@@ -44,7 +44,7 @@ SELECT pool_exhaust_run('saturation', 'role', '{"database": "pool_exhaust_no_suc
 -- What other scenarios have
 SELECT pool_exhaust_run('saturation', 'pool');
 SELECT pool_exhaust_run('saturation', 'role', '{"pool_size": 5}');
-SELECT pool_exhaust_run('saturation', 'role', '{"knocks": 5, "levels": [50]}');
+SELECT pool_exhaust_run('saturation', 'role', '{"attempts": 5, "levels": [50]}');
 SELECT pool_exhaust_run('saturation', 'role', '{"workload": "SELECT 1"}');
 
 -- Levels, workloads and pools, of the scenarios that have them
@@ -93,7 +93,7 @@ WHERE default_target = 'pool' ORDER BY name COLLATE "C", target;
 
 -- Options that another scenario has
 SELECT refusal(scenario, jsonb_build_object(option, 1))
-FROM (VALUES ('queue', 'knocks'), ('queue', 'work_ms'), ('degradation', 'levels'), ('isolation', 'long_operations'),
+FROM (VALUES ('queue', 'attempts'), ('queue', 'work_ms'), ('degradation', 'levels'), ('isolation', 'long_operations'),
 	('latency', 'role_limit'), ('accuracy', 'long_ms')) AS v (scenario, option);
 
 -- Sizes and times out of range; the hints say the same bounds
@@ -188,7 +188,7 @@ RESET pool_exhaust.max_connections_per_run;
 -- start checks the same
 SELECT pool_exhaust_start('no_such_scenario');
 SELECT pool_exhaust_start('saturation', 'pool');
-SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 0}');
+SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 0}');
 SELECT pool_exhaust_start('queue', options => '{"long_operations": 1, "quick_operations": 1}');
 SELECT pool_exhaust_start('queue', options => '{"workload": "LISTEN c"}');
 

@@ -85,7 +85,7 @@ SELECT refusal(scenario, jsonb_build_object(option, value))
 FROM (VALUES
 	('leak', 'leak_threshold_ms', '99'::jsonb), ('leak', 'leak_threshold_ms', '3600001'), ('leak', 'leak_threshold_ms', '"1s"'),
 	('leak', 'operations', '0'), ('leak', 'operations', '100001'), ('leak', 'failing_percent', '101'),
-	('leak', 'recovery_limit_ms', '0'), ('leak', 'vanish_ms', '100'), ('leak', 'knocks', '1'),
+	('leak', 'recovery_limit_ms', '0'), ('leak', 'vanish_ms', '100'), ('leak', 'attempts', '1'),
 	('recovery', 'vanish_ms', '9'), ('recovery', 'vanish_ms', '600001'), ('recovery', 'leak_threshold_ms', '0'),
 	('recovery', 'failing_percent', '10'), ('recovery', 'levels', '[50]'),
 	('leak', 'fault', '"forget"'), ('recovery', 'fault', '"neverheal"'), ('queue', 'leak_threshold_ms', '1000')) AS v (scenario, option, value);

@@ -3,7 +3,7 @@ SET pool_exhaust.progress = off;
 
 -- The text report; times and the run's number vary
 SELECT regexp_replace(regexp_replace(line, '\d+\.\d+ s', 'N s'), 'run \d+', 'run N') AS report
-FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 4, "knocks": 3, "seed": 7}') AS line
+FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 4, "attempts": 3, "seed": 7}') AS line
 WHERE line !~ '^(utilization|fill|release|reserve|recover|ok    slowest)';
 
 -- The tables agree with it
@@ -25,30 +25,30 @@ ORDER BY n;
 SELECT regexp_replace(line, 'run \d+', 'run N') AS tap
 FROM pool_exhaust_report(format => 'tap') AS line;
 SELECT count(*) AS lines
-FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 2, "knocks": 1}', 'tap');
+FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 2, "attempts": 1}', 'tap');
 
 -- JSON is one row
 SELECT r->>'verdict' AS verdict, r->>'target' AS target, jsonb_array_length(r->'checks') AS checks,
        ARRAY(SELECT jsonb_object_keys(r) ORDER BY 1) AS keys
 FROM (SELECT line::jsonb AS r
-      FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 2, "knocks": 1}', 'json') AS line) s;
+      FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 2, "attempts": 1}', 'json') AS line) s;
 
 -- start and wait; a run that is over has a verdict for ever
-SELECT pool_exhaust_start('saturation', 'role', '{"role_limit": 2, "knocks": 1}') AS run \gset
+SELECT pool_exhaust_start('saturation', 'role', '{"role_limit": 2, "attempts": 1}') AS run \gset
 SELECT pool_exhaust_wait(:run);
 SELECT pool_exhaust_wait(:run, '0');
 SELECT pool_exhaust_stop(:run);
 
 -- A deliberate fault is found, and reported or raised
 SELECT line FROM pool_exhaust_run('saturation', 'role',
-	'{"role_limit": 4, "knocks": 3, "fault": "keep_slot"}') AS line
+	'{"role_limit": 4, "attempts": 3, "fault": "keep_slot"}') AS line
 WHERE line ~ '^FAIL  \w' OR line ~ '^ +failed: ';
 SELECT count(*) FROM pool_exhaust_run('saturation', 'role',
-	'{"role_limit": 4, "knocks": 3, "fault": "no_limit", "on_fail": "report"}');
+	'{"role_limit": 4, "attempts": 3, "fault": "no_limit", "on_fail": "report"}');
 SELECT verdict, reason FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1;
 \set VERBOSITY sqlstate
 SELECT pool_exhaust_run('saturation', 'role',
-	'{"role_limit": 4, "knocks": 3, "fault": "miscount", "on_fail": "error"}');
+	'{"role_limit": 4, "attempts": 3, "fault": "miscount", "on_fail": "error"}');
 \set VERBOSITY default
 
 -- Results of a run go with it

@@ -39,7 +39,7 @@ FROM (SELECT at, lag(at) OVER () AS before FROM pool_exhaust_timeline) t WHERE b
 
 -- A run shows in all of it
 SELECT count(*) > 0 AS ran
-FROM pool_exhaust_run('saturation', 'server', '{"knocks": 3, "bystanders": "ignore"}');
+FROM pool_exhaust_run('saturation', 'server', '{"attempts": 3, "bystanders": "ignore"}');
 CALL wait_until('(SELECT sum(refused) FROM pool_exhaust_timeline) = 3');
 SELECT max(in_use) >= s.capacity AS full, max(utilization) >= 1 AS utilization,
        sum(opened) >= s.capacity - 1 AS opened, bool_or(health = 'exhausted') AS exhausted

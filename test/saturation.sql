@@ -13,7 +13,7 @@ CREATE TEMP TABLE before AS
 	SELECT cause, refusals FROM pool_exhaust_refusals;
 CREATE TEMP TABLE report AS
 	SELECT row_number() OVER () AS n, line
-	FROM pool_exhaust_run('saturation', 'server', '{"knocks": 12}') AS line;
+	FROM pool_exhaust_run('saturation', 'server', '{"attempts": 12}') AS line;
 CREATE TEMP VIEW latest AS
 	SELECT * FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1;
 CREATE TEMP VIEW claims AS
@@ -44,7 +44,7 @@ SELECT is((summary->>'peak_in_use')::int, (SELECT max(in_use) FROM shape), 'the 
 	FROM latest;
 
 -- A role: the same claims with no blast radius, so bystanders do not matter
-SELECT lives_ok($$ SELECT pool_exhaust_run('saturation', 'role', '{"role_limit": 20, "knocks": 5}') $$,
+SELECT lives_ok($$ SELECT pool_exhaust_run('saturation', 'role', '{"role_limit": 20, "attempts": 5}') $$,
 	'a role can be saturated');
 SELECT is(verdict, 'pass', 'the role''s verdict is pass') FROM latest;
 SELECT is(observed, '53300 role_limit 5', 'refused for its own limit')

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Connection saturation, with asyncio and asyncpg.
 
-    bench/python/saturation_job.py '{"capacity": 97, "knocks": 10}'
+    bench/python/saturation_job.py '{"capacity": 97, "attempts": 10}'
 
-Opens connections in batches until the server refuses, counts them, knocks, lets
+Opens connections in batches until the server refuses, counts them, attempts, lets
 a superuser in, closes, looks whether all are gone, and connects once more.
 The server is that of the PG* variables. bench/harness starts it.
 """
@@ -41,7 +41,7 @@ async def fill(case, connections):
 async def knock(case, connections):
     """Returns how many of the further attempts were refused."""
     refused = 0
-    for _ in range(case.options["knocks"]):
+    for _ in range(case.options["attempts"]):
         try:
             connections.append(await connect())
         except asyncpg.TooManyConnectionsError:
@@ -63,7 +63,7 @@ async def main():
     case.claim("held connections", room, len(connections))
     case.claim("sessions in pg_stat_activity", room, await admin.fetchval(SESSIONS))
 
-    case.claim("refused attempts", case.options["knocks"], await knock(case, connections))
+    case.claim("refused attempts", case.options["attempts"], await knock(case, connections))
     superuser = await asyncpg.connect()
     case.claim("superuser let in", 1, await superuser.fetchval("SELECT 1"))
     await superuser.close()

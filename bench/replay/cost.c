@@ -121,7 +121,7 @@ cost_of(LeakWatch *watch, const Load *load)
 	}
 	qsort(took_us, LOOKS, sizeof(double), compare);
 	for (int slot = 0; slot < SESSIONS; slot++)
-		suspects += watch->tracks[slot].rule != LEAK_NONE;
+		suspects += watch->sessions[slot].rule != LEAK_NONE;
 	printf("%-28s %9.1f %9.1f %9.1f %9.1f  %8d   < %d us\n", load->name, took_us[LOOKS / 2],
 		   sum_us / LOOKS, took_us[LOOKS * 99 / 100], took_us[LOOKS - 1],
 		   suspects, MOST_US);

@@ -18,7 +18,7 @@ watch_new(int nslots)
 
 	new->nslots = nslots;
 	new->ngroups = leak_groups_max(nslots);
-	new->tracks = calloc(nslots, sizeof(LeakTrack));
+	new->sessions = calloc(nslots, sizeof(LeakSession));
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
 	new->starts = calloc(2 * nslots, sizeof(uint64));
@@ -29,7 +29,7 @@ watch_new(int nslots)
 void
 watch_clear(LeakWatch *of)
 {
-	memset(of->tracks, 0, sizeof(LeakTrack) * of->nslots);
+	memset(of->sessions, 0, sizeof(LeakSession) * of->nslots);
 	memset(of->counts, 0, sizeof(LeakCounts) * LEAK_RULES);
 	memset(of->groups, 0, sizeof(LeakGroup) * of->ngroups);
 	of->taken = 0;
@@ -170,40 +170,40 @@ due_since(const Session *leak)
 /* ---------- What was found ---------- */
 
 static void
-score_alarm(Session *session, const LeakTrack *track)
+score_alarm(Session *session, const LeakSession *session)
 {
-	RuleScore  *score = &task->score.rules[track->rule];
+	RuleScore  *score = &task->score.rules[session->rule];
 	Note	   *note;
 
-	if (session->alarms & (1 << track->rule))
+	if (session->alarms & (1 << session->rule))
 		return;
-	session->alarms |= 1 << track->rule;
+	session->alarms |= 1 << session->rule;
 
 	/* Who is idle in transaction for so long is what was asked for. */
-	session->held |= track->rule == LEAK_IDLE_IN_TRANSACTION &&
+	session->held |= session->rule == LEAK_IDLE_IN_TRANSACTION &&
 		session->state == SLOT_IDLE_IN_TRANSACTION &&
 		world.now_us > session->since_us + threshold_us();
 	if (session->held)
 		score->held++;
 	else
 		score->innocents++;
-	note = note_new(session->held ? NOTE_HELD : NOTE_ALARM, session, track->rule);
+	note = note_new(session->held ? NOTE_HELD : NOTE_ALARM, session, session->rule);
 	if (note == NULL)
 		return;
 	session->alarm = note - task->score.notes;
 	note->at_s = seconds(world.now_us);
 	note->idle_s = (double) (world.now_us - session->since_us) / SECOND;
-	note->evidence = track->evidence;
+	note->evidence = session->evidence;
 }
 
 static void
-score_found(Session *session, const LeakTrack *track)
+score_found(Session *session, const LeakSession *session)
 {
 	RuleScore  *score = &task->score.rules[session->leak];
 	double		delay_s;
 	Note	   *note;
 
-	session->found = track->rule;
+	session->found = session->rule;
 	if (session->due_us == 0)
 		return;
 	delay_s = ((double) world.now_us - (double) session->due_us) / SECOND;
@@ -214,10 +214,10 @@ score_found(Session *session, const LeakTrack *track)
 	note = note_new(NOTE_LATE, session, session->leak);
 	if (note == NULL)
 		return;
-	note->found = track->rule;
+	note->found = session->rule;
 	note->at_s = seconds(session->leaked_us);
 	note->idle_s = delay_s;
-	note->evidence = track->evidence;
+	note->evidence = session->evidence;
 }
 
 /* An alarm is about somebody who did this later. */
@@ -369,7 +369,7 @@ score_due(Session *session)
 }
 
 static void
-score_look(Session *session, const LeakTrack *track)
+score_look(Session *session, const LeakSession *session)
 {
 	if (session->seen_since_us != 0 && session->seen_since_us != session->since_us)
 	{
@@ -386,12 +386,12 @@ score_look(Session *session, const LeakTrack *track)
 		score_used(session, false);
 	if (session->leak != LEAK_NONE && session->due_us == 0)
 		score_due(session);
-	if (track->rule == LEAK_NONE)
+	if (session->rule == LEAK_NONE)
 		return;
 	if (session->leak == LEAK_NONE)
-		score_alarm(session, track);
+		score_alarm(session, session);
 	else if (session->found == LEAK_NONE)
-		score_found(session, track);
+		score_found(session, session);
 }
 
 /* ---------- Looking ---------- */
@@ -427,7 +427,7 @@ look(bool blind)
 	leak_judge(watch);
 	for (int i = 0; i < world.nslots; i++)
 		if (world.sessions[i].pid != 0 && world.sessions[i].visible)
-			score_look(&world.sessions[i], &watch->tracks[i]);
+			score_look(&world.sessions[i], &watch->sessions[i]);
 	task->score.looks++;
 }
 

@@ -17,7 +17,6 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "api/hold.h"
 #include "api/launch.h"
 #include "base/compat.h"
 #include "observe/monitor/leak_detector.h"
@@ -40,66 +39,20 @@ static void
 owner_exit(int code, Datum arg)
 {
 	LWLockReleaseAll();
-	places_stop_held_by_me();
+	run_entries_stop_held_by_me();
 }
 
 static void
-owner_sign(HoldPlan *plan)
+owner_sign(HoldRequest *request)
 {
 	static bool registered = false;
 
-	plan->owner_pid = MyProcPid;
-	plan->owner_number = (int) (MyProc - ProcGlobal->allProcs);
-	plan->owner_started = MyStartTimestamp;
+	request->owner_pid = MyProcPid;
+	request->owner_number = (int) (MyProc - ProcGlobal->allProcs);
+	request->owner_started = MyStartTimestamp;
 	if (!registered)
 		before_shmem_exit(owner_exit, (Datum) 0);
 	registered = true;
-}
-
-/*
- * For the runner: false if the hold is to end with the session that asked for
- * it, and that is no more.  It looks for itself, because nobody says so if that
- * session ends in a hurry.
- */
-bool
-hold_owner_is_there(const HoldPlan *plan)
-{
-	PGPROC	   *proc = &ProcGlobal->allProcs[plan->owner_number];
-	PgBackendStatus *status;
-
-	if (plan->leaked)
-		return true;
-	if (((volatile PGPROC *) proc)->procLatch.owner_pid != plan->owner_pid)
-		return false;
-	/* The pid may be another process's by now, and that in the same place. */
-	status = compat_backend_status(proc);
-	return status == NULL ||
-		((volatile PgBackendStatus *) status)->st_proc_start_timestamp == plan->owner_started;
-}
-
-/* ---------- The end, as the runner tells it ---------- */
-
-/* Whoever releases the hold learns how many connections that closes. */
-void
-hold_end_begins(RunSlot *slot)
-{
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot->closed = (int) pg_atomic_read_u32(&slot->connections);
-	LWLockRelease(shared->lock);
-}
-
-/* Nobody waits for the end of a hold, as a rule, so the log has it. */
-void
-hold_log_end(const Run *run)
-{
-	if (run->verdict == VERDICT_FAIL)
-		ereport(WARNING,
-				(errmsg("pool_exhaust: the clean-up of hold " INT64_FORMAT " could not be proved: %s",
-						run->slot->hold_id, run->reason)));
-	else if (run->slot->held_at != 0)
-		ereport(LOG,
-				(errmsg("pool_exhaust: hold " INT64_FORMAT " has ended: %s",
-						run->slot->hold_id, run->reason)));
 }
 
 /* ---------- Arguments ---------- */
@@ -186,7 +139,7 @@ require_reserved(HoldState state, const Options *options)
  * time than there is.
  */
 static void
-require_spacing(const HoldPlan *hold, Options *options)
+require_spacing(const HoldRequest *hold, Options *options)
 {
 	int64		ms;
 
@@ -201,32 +154,32 @@ require_spacing(const HoldPlan *hold, Options *options)
 
 /* The arguments of hold and leak, in the order in which those have them. */
 static void
-plan_from_args(FunctionCallInfo fcinfo, bool leaks, RunPlan *plan)
+request_from_args(FunctionCallInfo fcinfo, bool leaks, RunRequest *request)
 {
 	int			kind = leaks ? 1 : 2;
 	int			target = leaks ? 2 : 1;
-	HoldPlan   *hold = &plan->hold;
+	HoldRequest   *hold = &request->hold;
 
-	memset(plan, 0, sizeof(*plan));
-	plan->owner = GetSessionUserId();
-	strlcpy(plan->scenario, scenario_hold.name, NAMEDATALEN);
+	memset(request, 0, sizeof(*request));
+	request->owner = GetSessionUserId();
+	strlcpy(request->scenario, scenario_hold.name, NAMEDATALEN);
 	hold->leaked = leaks;
 	hold->state = kind_arg(fcinfo, kind, leaks);
 	hold->connections = connections_arg(fcinfo, 0, hold->state);
 	arg_require(fcinfo, target, "target", "Leave it out for server.");
-	target_find(text_to_cstring(PG_GETARG_TEXT_PP(target)), plan);
-	target_require(&scenario_hold, plan);
+	target_find(text_to_cstring(PG_GETARG_TEXT_PP(target)), request);
+	target_require(&scenario_hold, request);
 	arg_require(fcinfo, 3, "options", "Leave it out, or give an empty object.");
-	options_parse(PG_GETARG_JSONB_P(3), &scenario_hold, plan->target, &plan->options);
-	require_reserved(hold->state, &plan->options);
-	plan->options.bystanders = BYSTANDERS_IGNORE;
+	options_parse(PG_GETARG_JSONB_P(3), &scenario_hold, request->target, &request->options);
+	require_reserved(hold->state, &request->options);
+	request->options.bystanders = BYSTANDERS_IGNORE;
 }
 
 /* ---------- Hold ---------- */
 
 /* ERROR with what the runner says, unless all connections were held. */
 static void
-require_held_all(const HoldPlan *plan, const RunView *view)
+require_held_all(const HoldRequest *request, const RunStatus *view)
 {
 	bool		full = view->error_code == ERRCODE_TOO_MANY_CONNECTIONS;
 	bool		unready = view->error_code == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
@@ -235,7 +188,7 @@ require_held_all(const HoldPlan *plan, const RunView *view)
 		return;
 	ereport(ERROR,
 			(errcode(view->error_code != 0 ? view->error_code : ERRCODE_INTERNAL_ERROR),
-			 errmsg("could not hold %s: %s", hold_sessions_text(plan),
+			 errmsg("could not hold %s: %s", hold_sessions_text(request),
 					view->reason[0] != '\0' ? view->reason : "the runner is gone"),
 			 full ? errdetail("What was opened so far is closed again.") : 0,
 			 full ? errhint(HOLD_ROOM_HINT) :
@@ -245,25 +198,25 @@ require_held_all(const HoldPlan *plan, const RunView *view)
 static int64
 hold_begin(FunctionCallInfo fcinfo, bool leaks)
 {
-	RunPlan		plan;
+	RunRequest		request;
 	Claim		claim;
-	RunView		view;
+	RunStatus		view;
 
 	preflight_server("connections cannot be held", "A hold makes a login role.");
-	plan_from_args(fcinfo, leaks, &plan);
-	preflight_hold(&plan);
-	require_spacing(&plan.hold, &plan.options);
-	owner_sign(&plan.hold);
+	request_from_args(fcinfo, leaks, &request);
+	preflight_hold(&request);
+	require_spacing(&request.hold, &request.options);
+	owner_sign(&request.hold);
 
-	claim = place_claim(&plan);
-	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	claim = run_entry_claim(&request);
+	PG_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
 	{
-		(void) call_launch(&claim);
-		view = place_wait(&claim, RUN_RUNNING, DT_NOEND, false);
+		(void) launch_runner(&claim);
+		view = run_entry_wait(&claim, RUN_RUNNING, DT_NOEND, false);
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
-	place_release(&claim);
-	require_held_all(&plan.hold, &view);
+	PG_END_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
+	run_entry_release(&claim);
+	require_held_all(&request.hold, &view);
 	return view.hold_id;
 }
 
@@ -285,7 +238,7 @@ pool_exhaust_leak(PG_FUNCTION_ARGS)
 static int
 release_wait(const Claim *claim, int connections)
 {
-	RunView		view = place_wait(claim, RUN_ENDED, DT_NOEND, false);
+	RunStatus		view = run_entry_wait(claim, RUN_ENDED, DT_NOEND, false);
 
 	if (view.state == RUN_ENDED && view.verdict == VERDICT_FAIL)
 		ereport(ERROR,
@@ -308,14 +261,14 @@ pool_exhaust_release(PG_FUNCTION_ARGS)
 	int			n;
 
 	shared_require();
-	n = places_to_release(all, hold_id, claims, connections);
+	n = run_entries_to_release(all, hold_id, claims, connections);
 	if (n == 0 && !all)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("hold " INT64_FORMAT " does not exist", hold_id),
 				 errhint("View pool_exhaust_holds lists the holds.")));
 	for (int i = 0; i < n; i++)
-		place_stop(&claims[i], STOP_RELEASED);
+		run_entry_stop(&claims[i], STOP_RELEASED);
 	for (int i = 0; i < n; i++)
 		closed += release_wait(&claims[i], connections[i]);
 	PG_RETURN_INT32(closed);

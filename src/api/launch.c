@@ -8,7 +8,7 @@
 #include "miscadmin.h"
 
 #include "api/launch.h"
-#include "runner/runner.h"
+#include "runner/launch.h"
 
 /* ERROR if the n-th argument is NULL. */
 void
@@ -23,14 +23,14 @@ arg_require(FunctionCallInfo fcinfo, int n, const char *name, const char *hint)
 
 /* Launches the runner of a claim and waits until it has started; ERROR if it cannot. */
 BackgroundWorkerHandle *
-call_launch(const Claim *claim)
+launch_runner(const Claim *claim)
 {
-	BackgroundWorkerHandle *handle = runner_launch(claim->place);
+	BackgroundWorkerHandle *handle = runner_launch(claim->number);
 	pid_t		pid;
 
 	if (handle == NULL)
 	{
-		(void) place_free(claim);
+		(void) run_entry_free(claim);
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("no background worker is free for a runner"),
@@ -46,7 +46,7 @@ call_launch(const Claim *claim)
 			break;
 		case BGWH_STOPPED:
 			/* Over already; or it never began, and nobody will publish an end. */
-			if (place_free(claim))
+			if (run_entry_free(claim))
 				ereport(ERROR,
 						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 						 errmsg("the runner, a background worker, could not start"),

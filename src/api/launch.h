@@ -11,6 +11,6 @@
 #include "request/run_table.h"
 
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name, const char *hint);
-extern BackgroundWorkerHandle *call_launch(const Claim *claim);
+extern BackgroundWorkerHandle *launch_runner(const Claim *claim);
 
 #endif							/* POOL_EXHAUST_API_LAUNCH_H */

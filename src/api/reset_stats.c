@@ -16,7 +16,7 @@ PG_FUNCTION_INFO_V1(pool_exhaust_reset_stats);
 
 /* What a pool hands out now is the peak so far. */
 static void
-pool_reset(PoolHistory *history, TimestampTz now, uint64 now_us)
+pool_reset(MonitoredPool *history, TimestampTz now, uint64 now_us)
 {
 	history->peak_in_use = history->in_use;
 	history->peak_at = now;
@@ -36,14 +36,14 @@ pool_exhaust_reset_stats(PG_FUNCTION_ARGS)
 	observed = &shared->observed;
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	refusal_reset();
-	grant_reset();
+	login_count_reset();
 	for (int i = 0; i < observed->npools; i++)
 		pool_reset(&observed->pools[i], now, now_us);
-	suspects_reset();
+	leak_detector_reset();
 	observed->counted_since = now;
-	observed->history_refused = refusal_count_slots();
-	observed->history_opened = grant_total();
-	observed->history_first = observed->history_written;
+	observed->timeline_refused = refusal_count_slots();
+	observed->timeline_opened = login_count_total();
+	observed->timeline_first = observed->timeline_written;
 	LWLockRelease(shared->observe_lock);
 	PG_RETURN_VOID();
 }

@@ -42,19 +42,19 @@ run_init(void)
 							 NULL,
 							 &progress, true,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
-	way_init();
+	local_endpoint_init();
 	preflight_init();
 	results_init();
 }
 
 /* Launches the runner and returns when the run has an id. */
-static RunView
+static RunStatus
 run_launch(const Claim *claim, BackgroundWorkerHandle **handle)
 {
-	RunView		view;
+	RunStatus		view;
 
-	*handle = call_launch(claim);
-	view = place_wait(claim, RUN_RUNNING, DT_NOEND, false);
+	*handle = launch_runner(claim);
+	view = run_entry_wait(claim, RUN_RUNNING, DT_NOEND, false);
 	if (view.run_id == 0)
 		ereport(ERROR,
 				(errcode(view.error_code != 0 ? view.error_code : ERRCODE_INTERNAL_ERROR),
@@ -103,33 +103,33 @@ format_arg(FunctionCallInfo fcinfo, int n)
 
 /* Arguments 0 to 2 of run and start: scenario, target, options. */
 static void
-plan_from_args(FunctionCallInfo fcinfo, RunPlan *plan)
+request_from_args(FunctionCallInfo fcinfo, RunRequest *request)
 {
 	const Scenario *scenario;
 
-	memset(plan, 0, sizeof(*plan));
-	plan->user = GetUserId();
-	plan->owner = GetSessionUserId();
+	memset(request, 0, sizeof(*request));
+	request->user = GetUserId();
+	request->owner = GetSessionUserId();
 	scenario = scenario_arg(fcinfo, 0);
-	strlcpy(plan->scenario, scenario->name, NAMEDATALEN);
+	strlcpy(request->scenario, scenario->name, NAMEDATALEN);
 	if (PG_ARGISNULL(1))
-		target_default(scenario, plan);
+		target_default(scenario, request);
 	else
-		target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)), plan);
-	target_require(scenario, plan);
+		target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)), request);
+	target_require(scenario, request);
 	arg_require(fcinfo, 2, "options", "Leave it out, or give an empty object.");
-	options_parse(PG_GETARG_JSONB_P(2), scenario, plan->target, &plan->options);
+	options_parse(PG_GETARG_JSONB_P(2), scenario, request->target, &request->options);
 }
 
 static void
-require_pass(const RunPlan *plan, const RunView *view)
+require_pass(const RunRequest *request, const RunStatus *view)
 {
-	if (plan->options.on_fail != ON_FAIL_ERROR || view->verdict == VERDICT_PASS)
+	if (request->options.on_fail != ON_FAIL_ERROR || view->verdict == VERDICT_PASS)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_ASSERT_FAILURE),
 			 errmsg("run " INT64_FORMAT " of scenario \"%s\" on %s: %s", view->run_id,
-					plan->scenario, plan->target_name, verdict_names[view->verdict]),
+					request->scenario, request->target_name, verdict_names[view->verdict]),
 			 errdetail("%s", report_failures(view->run_id)),
 			 errhint("SELECT pool_exhaust_report(" INT64_FORMAT ") shows the whole report.", view->run_id)));
 }
@@ -137,29 +137,29 @@ require_pass(const RunPlan *plan, const RunView *view)
 Datum
 pool_exhaust_run(PG_FUNCTION_ARGS)
 {
-	RunPlan		plan;
+	RunRequest		request;
 	ReportFormat format;
 	Claim		claim;
-	RunView		view;
+	RunStatus		view;
 	BackgroundWorkerHandle *handle;
 
 	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
-	plan_from_args(fcinfo, &plan);
+	request_from_args(fcinfo, &request);
 	format = format_arg(fcinfo, 3);
-	preflight_plan(&plan);
+	preflight_run(&request);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 
-	claim = place_claim(&plan);
-	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	claim = run_entry_claim(&request);
+	PG_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
 	{
 		run_launch(&claim, &handle);
-		view = place_wait(&claim, RUN_ENDED, DT_NOEND, progress);
+		view = run_entry_wait(&claim, RUN_ENDED, DT_NOEND, progress);
 		(void) WaitForBackgroundWorkerShutdown(handle); /* the next may need it */
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
-	place_release(&claim);
+	PG_END_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
+	run_entry_release(&claim);
 
-	require_pass(&plan, &view);
+	require_pass(&request, &view);
 	report_put((ReturnSetInfo *) fcinfo->resultinfo, view.run_id, format);
 	return (Datum) 0;
 }
@@ -167,22 +167,22 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_start(PG_FUNCTION_ARGS)
 {
-	RunPlan		plan;
+	RunRequest		request;
 	Claim		claim;
-	RunView		view;
+	RunStatus		view;
 	BackgroundWorkerHandle *handle;
 
 	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
-	plan_from_args(fcinfo, &plan);
-	preflight_plan(&plan);
+	request_from_args(fcinfo, &request);
+	preflight_run(&request);
 
-	claim = place_claim(&plan);
-	PG_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
+	claim = run_entry_claim(&request);
+	PG_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
 	{
 		view = run_launch(&claim, &handle);
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(place_abandon, PointerGetDatum(&claim));
-	place_release(&claim);
+	PG_END_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
+	run_entry_release(&claim);
 	PG_RETURN_INT64(view.run_id);
 }
 
@@ -216,9 +216,9 @@ pool_exhaust_wait(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		end = end_after(PG_GETARG_INTERVAL_P(1));
 
-	if (place_find_run(run_id, &claim))
+	if (run_entry_find_run(run_id, &claim))
 	{
-		RunView		view = place_wait(&claim, RUN_ENDED, end, false);
+		RunStatus		view = run_entry_wait(&claim, RUN_ENDED, end, false);
 
 		if (view.state == RUN_ENDED)
 			PG_RETURN_TEXT_P(cstring_to_text(verdict_names[view.verdict]));
@@ -240,11 +240,11 @@ pool_exhaust_stop(PG_FUNCTION_ARGS)
 	int			n;
 
 	shared_require();
-	n = places_to_stop(PG_ARGISNULL(0), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), claims);
+	n = run_entries_to_stop(PG_ARGISNULL(0), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), claims);
 	for (int i = 0; i < n; i++)
-		place_stop(&claims[i], STOP_REQUESTED);
+		run_entry_stop(&claims[i], STOP_REQUESTED);
 	for (int i = 0; i < n; i++)
-		place_wait(&claims[i], RUN_ENDED, DT_NOEND, false);
+		run_entry_wait(&claims[i], RUN_ENDED, DT_NOEND, false);
 	PG_RETURN_INT32(n);
 }
 

@@ -182,7 +182,7 @@ http_server_stop(HttpServer *server)
 
 /* Answers a request; the body is copied.  What it returns is for libmicrohttpd. */
 enum MHD_Result
-http_server_answer(struct MHD_Connection *connection, const Answer *answer)
+http_server_respond(struct MHD_Connection *connection, const HttpResponse *answer)
 {
 	struct MHD_Response *response;
 	enum MHD_Result result;

@@ -28,14 +28,14 @@ typedef struct HttpServer
 } HttpServer;
 
 /* What goes back to a client. */
-typedef struct Answer
+typedef struct HttpResponse
 {
 	int			status;
 	const char *content_type;
 	int			retry_after_s;	/* header Retry-After; 0: none */
 	const char *allow;			/* header Allow, or NULL */
 	StringInfo	body;
-} Answer;
+} HttpResponse;
 
 extern int	http_server_listen(const char *host, int port, int backlog, HttpServerError *error);
 extern bool http_server_start(HttpServer *server, Loop *loop, int fd, unsigned int flags,
@@ -43,6 +43,6 @@ extern bool http_server_start(HttpServer *server, Loop *loop, int fd, unsigned i
 							  const struct MHD_OptionItem *options, HttpServerError *error);
 extern void http_server_wake(HttpServer *server);
 extern void http_server_stop(HttpServer *server);
-extern enum MHD_Result http_server_answer(struct MHD_Connection *connection, const Answer *answer);
+extern enum MHD_Result http_server_respond(struct MHD_Connection *connection, const HttpResponse *answer);
 
 #endif							/* POOL_EXHAUST_EVENT_HTTP_SERVER_H */

@@ -7,7 +7,7 @@
 
 #include "common/pg_prng.h"
 
-#include "base/plan.h"
+#include "shmem/request.h"
 
 /* The streams of random numbers of a run, so that one does not shift another. */
 typedef enum RandomStream

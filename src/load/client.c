@@ -126,7 +126,7 @@ client_finish(Client *client)
 		return;
 	}
 	load->holding--;
-	pool_give_back(&client->request);
+	pool_release(&client->request);
 	client_rest(client, 0);
 }
 
@@ -238,7 +238,7 @@ client_lost(Request *request)
 		client->leaked = false;
 		client->load->leaked--;
 		client->load->holding--;
-		pool_give_back(request);
+		pool_release(request);
 		dlist_push_head(&client->load->free, &client->node);
 		return;
 	}
@@ -267,7 +267,7 @@ client_ask(Client *client)
 	client->request.sql = client->failing ? config->failing_sql : config->sql;
 	client->tally->asked++;
 	load->asking++;
-	pool_ask(config->pool, &client->request);
+	pool_acquire(config->pool, &client->request);
 }
 
 /* The alarm rings when a hold or a pause is over; only a hold has a session. */

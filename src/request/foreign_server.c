@@ -282,7 +282,7 @@ pool_exhaust_fdw_validator(PG_FUNCTION_ARGS)
  * that this user may use.
  */
 bool
-foreign_find(const char *name, RunPlan *plan)
+foreign_find(const char *name, RunRequest *request)
 {
 	ForeignServer *server = GetForeignServerByName(name, true);
 
@@ -290,11 +290,11 @@ foreign_find(const char *name, RunPlan *plan)
 		return false;
 	if (compat_foreign_server_aclcheck(server->serverid, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, name);
-	plan->target = require_kind(server->options);
-	plan->server = server->serverid;
-	plan->user = GetUserId();
-	strlcpy(plan->target_name, name, NAMEDATALEN);
-	foreign_require_mapping(plan->server, plan->user, plan->target);
+	request->target = require_kind(server->options);
+	request->server = server->serverid;
+	request->user = GetUserId();
+	strlcpy(request->target_name, name, NAMEDATALEN);
+	foreign_require_mapping(request->server, request->user, request->target);
 	return true;
 }
 

@@ -5,10 +5,10 @@
 #ifndef POOL_EXHAUST_REQUEST_FOREIGN_SERVER_H
 #define POOL_EXHAUST_REQUEST_FOREIGN_SERVER_H
 
-#include "base/plan.h"
 #include "load/target/endpoint.h"
+#include "shmem/request.h"
 
-extern bool foreign_find(const char *name, RunPlan *plan);
+extern bool foreign_find(const char *name, RunRequest *request);
 extern void foreign_require_mapping(Oid server, Oid user, TargetKind kind);
 extern void foreign_read(Oid server, Oid user, TargetKind kind, Endpoint *endpoint);
 

@@ -8,7 +8,7 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
-#include "base/plan.h"
+#include "shmem/request.h"
 
 /* As the default of a number: drawn when the run is asked for. */
 #define OPTION_RANDOM	(-1)

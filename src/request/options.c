@@ -55,7 +55,7 @@ static const OptionSpec option_specs[] = {
 	WORD(fault),
 	TEXT(database, "the name of a database", "the caller's"),
 
-	NUMBER(knocks, 1, 10000),
+	NUMBER(attempts, 1, 10000),
 	NUMBER(role_limit, 1, 10000),
 
 	NUMBER(pool_size, 1, 10000),

@@ -7,7 +7,7 @@
 
 #include "utils/jsonb.h"
 
-#include "base/plan.h"
+#include "shmem/request.h"
 #include "story/story.h"
 
 extern char *scenario_subject(const Scenario *scenario);

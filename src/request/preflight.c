@@ -119,19 +119,19 @@ require_workload(const Options *options)
 
 /* How many connections the run would hold.  ERROR if there are not that many. */
 static int
-connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *census)
+connections_needed(const RunRequest *request, const Scenario *scenario, const Census *census)
 {
-	const Options *options = &plan->options;
-	int			pools = scenario->pools > 0 ? scenario->pools : scenario_services(scenario);
+	const Options *options = &request->options;
+	int			pools = scenario->pools > 0 ? scenario->pools : scenario_parties(scenario);
 	int			others = scenario->spare_sessions +
 		(scenario->grows ? leak_growth_min(MaxConnections) : 0) +
-		(scenario->embedded != 0 && plan->target != TARGET_POOL ? (int) (options->pool_size + options->max_overflow) : 0);
+		(scenario->embedded != 0 && request->target != TARGET_POOL ? (int) (options->pool_size + options->max_overflow) : 0);
 	int			needed = 0;
 	char	   *asked = NULL;
 
 	if (!scenario_has_pools(scenario))
 		return 0;				/* those that it starts see to it */
-	switch (plan->target)
+	switch (request->target)
 	{
 		case TARGET_EACH:
 		case TARGET_POSTGRES:
@@ -152,7 +152,7 @@ connections_needed(const RunPlan *plan, const Scenario *scenario, const Census *
 							 pools, others);
 			break;
 	}
-	require_room(plan->target, census, needed, asked);
+	require_room(request->target, census, needed, asked);
 	return needed;
 }
 
@@ -193,7 +193,7 @@ hold_roles(Oid *roles)
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
-		if (plan_is_hold(&shared->runs[i].plan) && OidIsValid(shared->runs[i].roles[0]))
+		if (request_is_hold(&shared->runs[i].request) && OidIsValid(shared->runs[i].roles[0]))
 			roles[n++] = shared->runs[i].roles[0];
 	LWLockRelease(shared->lock);
 	return n;
@@ -201,13 +201,13 @@ hold_roles(Oid *roles)
 
 /* Filling the server shuts everybody else out, so it needs to be alone or told. */
 static void
-require_no_bystanders(const RunPlan *plan)
+require_no_bystanders(const RunRequest *request)
 {
-	Oid			ours[1 + RUNS_MAX] = {plan->owner};
+	Oid			ours[1 + RUNS_MAX] = {request->owner};
 	Oid			somebody;
 	int			n;
 
-	if (plan->target != TARGET_SERVER || plan->options.bystanders != BYSTANDERS_REFUSE)
+	if (request->target != TARGET_SERVER || request->options.bystanders != BYSTANDERS_REFUSE)
 		return;
 	n = 1 + hold_roles(ours + 1);
 	n = census_other_sessions(ours, n, &somebody);
@@ -226,27 +226,27 @@ require_no_bystanders(const RunPlan *plan)
  * and at what the options are worth there, before anything is touched.
  */
 static void
-require_foreign(const RunPlan *plan, const Scenario *scenario)
+require_foreign(const RunRequest *request, const Scenario *scenario)
 {
-	RunPlan		second = {.target = plan->target};
+	RunRequest		second = {.target = request->target};
 
-	if (plan->options.database[0] != '\0')
+	if (request->options.database[0] != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"database\" is for databases of this server"),
-				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", plan->target_name)));
-	if (!scenario_needs_second(scenario, plan->target))
+				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", request->target_name)));
+	if (!scenario_needs_second(scenario, request->target))
 		return;
-	if (plan->options.second[0] == '\0')
+	if (request->options.second[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("scenario \"%s\" needs two services, and \"%s\" is one", scenario->name, plan->target_name),
+				 errmsg("scenario \"%s\" needs two services, and \"%s\" is one", scenario->name, request->target_name),
 				 errhint("Name a foreign server for the second, with another database or user, in option \"second\".")));
-	if (!foreign_find(plan->options.second, &second) || second.target != plan->target || second.server == plan->server)
+	if (!foreign_find(request->options.second, &second) || second.target != request->target || second.server == request->server)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"second\" must name another foreign server of kind %s, not \"%s\"",
-						target_names[plan->target], plan->options.second)));
+						target_names[request->target], request->options.second)));
 }
 
 /*
@@ -254,36 +254,36 @@ require_foreign(const RunPlan *plan, const Scenario *scenario)
  * Brings timeout_ms down to pool_exhaust.max_run_time, and sets held_max and needed.
  */
 void
-preflight_plan(RunPlan *plan)
+preflight_run(RunRequest *request)
 {
-	const Scenario *scenario = scenario_find(plan->scenario);
+	const Scenario *scenario = scenario_find(request->scenario);
 	Census		census;
 	int			needed;
 
 	census_take(&census);
-	require_time(&plan->options);
-	require_database(plan->options.database);
-	if (target_is_foreign(plan->target))
-		require_foreign(plan, scenario);
-	needed = connections_needed(plan, scenario, &census);
-	if (scenario->require != NULL && (!target_is_foreign(plan->target) || plan->target == TARGET_HTTP))
-		scenario->require(&plan->options);
-	require_workload(&plan->options);
-	require_cap("run", limiting_options[plan->target], needed);
-	plan->held_max = max_connections_per_run;
-	plan->needed = needed;
-	require_descriptors("run", needed + (int) plan->options.handshakes);
+	require_time(&request->options);
+	require_database(request->options.database);
+	if (target_is_foreign(request->target))
+		require_foreign(request, scenario);
+	needed = connections_needed(request, scenario, &census);
+	if (scenario->require != NULL && (!target_is_foreign(request->target) || request->target == TARGET_HTTP))
+		scenario->require(&request->options);
+	require_workload(&request->options);
+	require_cap("run", limiting_options[request->target], needed);
+	request->held_max = max_connections_per_run;
+	request->needed = needed;
+	require_descriptors("run", needed + (int) request->options.handshakes);
 	if (scenario_has_pools(scenario))
-		require_no_bystanders(plan);
+		require_no_bystanders(request);
 }
 
 /* "5 connections", or "5 connections and 2 beside them"; palloc'd. */
 char *
-hold_sessions_text(const HoldPlan *plan)
+hold_sessions_text(const HoldRequest *request)
 {
-	int			beside = hold_beside(plan);
+	int			beside = hold_beside(request);
 
-	return psprintf("%d connection%s%s", plan->connections, plan->connections == 1 ? "" : "s",
+	return psprintf("%d connection%s%s", request->connections, request->connections == 1 ? "" : "s",
 					beside > 0 ? psprintf(" and %d beside", beside) : "");
 }
 
@@ -292,13 +292,13 @@ hold_sessions_text(const HoldPlan *plan)
  * next.  Of several limits the one that the server looks at first decides.
  */
 static int
-hold_room(const RunPlan *plan, Cause *cause)
+hold_room(const RunRequest *request, Cause *cause)
 {
-	const char *database = plan->options.database;
+	const char *database = request->options.database;
 	int			room;
 	Census		census;
 
-	if (hold_kinds[plan->hold.state].stalls)
+	if (hold_kinds[request->hold.state].stalls)
 	{
 		census_take(&census);
 		*cause = CAUSE_TOO_MANY_CLIENTS;
@@ -306,10 +306,10 @@ hold_room(const RunPlan *plan, Cause *cause)
 	}
 	room = limit_headroom_new(database[0] != '\0' ? get_database_oid(database, false) : MyDatabaseId,
 							  cause);
-	if (plan->target == TARGET_ROLE && plan->options.role_limit > 0 &&
-		plan->options.role_limit <= room)
+	if (request->target == TARGET_ROLE && request->options.role_limit > 0 &&
+		request->options.role_limit <= room)
 	{
-		room = (int) plan->options.role_limit;
+		room = (int) request->options.role_limit;
 		*cause = CAUSE_ROLE_LIMIT;
 	}
 	return room;
@@ -317,41 +317,41 @@ hold_room(const RunPlan *plan, Cause *cause)
 
 /* ERROR, with the cause and the numbers, if not all of them would come through. */
 static void
-require_hold_room(const RunPlan *plan, int needed)
+require_hold_room(const RunRequest *request, int needed)
 {
 	Cause		cause;
-	int			room = hold_room(plan, &cause);
+	int			room = hold_room(request, &cause);
 
 	if (needed > room)
 		ereport(ERROR,
 				(errcode(ERRCODE_TOO_MANY_CONNECTIONS),
 				 errmsg("could not hold %s: %s would refuse after %d",
-						hold_sessions_text(&plan->hold), cause_kinds[cause].name, room),
+						hold_sessions_text(&request->hold), cause_kinds[cause].name, room),
 				 errdetail("Nothing was opened."),
 				 errhint(HOLD_ROOM_HINT)));
 }
 
 /* What the settings leave of the times that were asked for. */
 static void
-hold_set_times(RunPlan *plan)
+hold_set_times(RunRequest *request)
 {
 	int64		max_ms = (int64) max_hold_time * 1000;
 
-	plan->options.timeout_ms = Min(plan->options.timeout_ms, max_ms);
-	if (plan->options.hold_ms > 0)
-		max_ms = Min(max_ms, plan->options.hold_ms);
-	if (hold_kinds[plan->hold.state].stalls)
+	request->options.timeout_ms = Min(request->options.timeout_ms, max_ms);
+	if (request->options.hold_ms > 0)
+		max_ms = Min(max_ms, request->options.hold_ms);
+	if (hold_kinds[request->hold.state].stalls)
 		max_ms = Min(max_ms, (int64) AuthenticationTimeout * 1000);
-	plan->hold.hold_ms = max_ms;
+	request->hold.hold_ms = max_ms;
 }
 
 /* What is there shows when it is tried; and only this server shows who waits for a lock. */
 static void
-require_foreign_hold(const RunPlan *plan)
+require_foreign_hold(const RunRequest *request)
 {
-	const HoldKind *kind = &hold_kinds[plan->hold.state];
+	const HoldKind *kind = &hold_kinds[request->hold.state];
 
-	require_foreign(plan, &scenario_hold);
+	require_foreign(request, &scenario_hold);
 	if (!kind->anywhere)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -364,18 +364,18 @@ require_foreign_hold(const RunPlan *plan)
  * Sets the times of the hold, and the limit of its role if it has one.
  */
 void
-preflight_hold(RunPlan *plan)
+preflight_hold(RunRequest *request)
 {
-	int			needed = hold_sessions(&plan->hold);
+	int			needed = hold_sessions(&request->hold);
 
-	hold_set_times(plan);
-	require_database(plan->options.database);
+	hold_set_times(request);
+	require_database(request->options.database);
 	require_cap("hold", "connections", needed);
-	if (target_is_foreign(plan->target))
-		require_foreign_hold(plan);
+	if (target_is_foreign(request->target))
+		require_foreign_hold(request);
 	else
-		require_hold_room(plan, needed);
-	require_descriptors("hold", needed + (int) plan->options.handshakes);
-	if (plan->options.role_limit == 0)
-		plan->options.role_limit = needed;
+		require_hold_room(request, needed);
+	require_descriptors("hold", needed + (int) request->options.handshakes);
+	if (request->options.role_limit == 0)
+		request->options.role_limit = needed;
 }

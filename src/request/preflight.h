@@ -5,15 +5,15 @@
 #ifndef POOL_EXHAUST_REQUEST_PREFLIGHT_H
 #define POOL_EXHAUST_REQUEST_PREFLIGHT_H
 
-#include "base/plan.h"
+#include "shmem/request.h"
 
 extern void preflight_init(void);
 /* After "could not hold": how many connections, and beside them. */
 #define HOLD_ROOM_HINT "Ask for fewer, or make room: see pool_exhaust_slots and pool_exhaust_pools."
-extern char *hold_sessions_text(const HoldPlan *plan);
+extern char *hold_sessions_text(const HoldRequest *request);
 
 extern void preflight_server(const char *what_cannot, const char *why);
-extern void preflight_plan(RunPlan *plan);
-extern void preflight_hold(RunPlan *plan);
+extern void preflight_run(RunRequest *request);
+extern void preflight_hold(RunRequest *request);
 
 #endif							/* POOL_EXHAUST_REQUEST_PREFLIGHT_H */

@@ -25,16 +25,16 @@
 #define CLIENT_CHECK_MS		1000
 #define ABANDON_TIMEOUT_MS	(30 * 1000)
 
-static RunSlot *
-place_slot(const Claim *claim)
+static RunEntry *
+run_entry_of(const Claim *claim)
 {
-	return &shared->runs[claim->place];
+	return &shared->runs[claim->number];
 }
 
 bool
-place_is_busy(const RunSlot *slot)
+run_entry_is_busy(const RunEntry *entry)
 {
-	return slot->state == RUN_STARTING || slot->state == RUN_RUNNING;
+	return entry->state == RUN_STARTING || entry->state == RUN_RUNNING;
 }
 
 /*
@@ -42,7 +42,7 @@ place_is_busy(const RunSlot *slot)
  * one on a foreign server there.
  */
 static bool
-plans_collide(const RunPlan *a, const RunPlan *b)
+requests_collide(const RunRequest *a, const RunRequest *b)
 {
 	if (!scenario_has_pools(scenario_find(a->scenario)) || !scenario_has_pools(scenario_find(b->scenario)))
 		return false;			/* it holds nothing itself */
@@ -52,9 +52,9 @@ plans_collide(const RunPlan *a, const RunPlan *b)
 }
 
 static const char *
-whom_alone(const RunPlan *plan)
+whom_alone(const RunRequest *request)
 {
-	return target_is_foreign(plan->target) ? plan->target_name : "the server";
+	return target_is_foreign(request->target) ? request->target_name : "the server";
 }
 
 /*
@@ -62,109 +62,109 @@ whom_alone(const RunPlan *plan)
  * ERROR releases it.
  */
 static void
-require_exclusive(const RunPlan *plan)
+require_exclusive(const RunRequest *request)
 {
-	if (plan_is_hold(plan))
+	if (request_is_hold(request))
 		return;
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		const RunSlot *slot = &shared->runs[i];
+		const RunEntry *entry = &shared->runs[i];
 
-		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) || !plans_collide(plan, &slot->plan))
+		if (!run_entry_is_busy(entry) || request_is_hold(&entry->request) || !requests_collide(request, &entry->request))
 			continue;
-		if (slot->run_id == 0)
+		if (entry->run_id == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("a run on %s is about to begin, and a run on %s must be alone",
-							slot->plan.target_name, whom_alone(plan)),
+							entry->request.target_name, whom_alone(request)),
 					 errhint("View pool_exhaust_progress shows it in a moment.")));
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("run " INT64_FORMAT " on %s is under way, and a run on %s must be alone",
-							slot->run_id, slot->plan.target_name, whom_alone(plan)),
+							entry->run_id, entry->request.target_name, whom_alone(request)),
 					 errhint("Wait for it with pool_exhaust_wait(" INT64_FORMAT "), or end it with pool_exhaust_stop(" INT64_FORMAT ").",
-							 slot->run_id, slot->run_id)));
+							 entry->run_id, entry->run_id)));
 	}
 }
 
 /* The first place that nobody needs any more, -1 if there is none. */
 static int
-place_find_free(void)
+run_entry_find_free(void)
 {
 	for (int i = 0; i < RUNS_MAX; i++)
-		if (!place_is_busy(&shared->runs[i]) && !shared->runs[i].claimed)
+		if (!run_entry_is_busy(&shared->runs[i]) && !shared->runs[i].claimed)
 			return i;
 	return -1;
 }
 
 static void
-slot_fill(RunSlot *slot, const RunPlan *plan)
+slot_fill(RunEntry *entry, const RunRequest *request)
 {
-	slot->state = RUN_STARTING;
-	slot->ticket = ++shared->tickets;
-	slot->claimed = true;
-	slot->database = MyDatabaseId;
-	slot->owner = plan->owner;
-	slot->plan = *plan;
-	slot->hold_id = plan_is_hold(plan) ? ++shared->holds : 0;
-	slot->runner_pid = 0;
-	slot->run_id = 0;
-	slot->held_at = slot->expires_at = 0;
-	slot->closed = 0;
-	memset(slot->roles, 0, sizeof(slot->roles));
-	run_pools_write(slot, NULL, 0);
-	slot->started_at = GetCurrentTimestamp();
-	slot->phase[0] = '\0';
-	slot->verdict = VERDICT_NONE;
-	slot->error_code = 0;
-	slot->reason[0] = '\0';
-	slot->lines_written = 0;
-	pg_atomic_write_u32(&slot->stop, STOP_NONE);
-	pg_atomic_write_u32(&slot->done, 0);
-	pg_atomic_write_u32(&slot->total, 0);
-	pg_atomic_write_u32(&slot->connections, 0);
+	entry->state = RUN_STARTING;
+	entry->ticket = ++shared->tickets;
+	entry->claimed = true;
+	entry->database = MyDatabaseId;
+	entry->owner = request->owner;
+	entry->request = *request;
+	entry->hold_id = request_is_hold(request) ? ++shared->holds : 0;
+	entry->runner_pid = 0;
+	entry->run_id = 0;
+	entry->held_at = entry->expires_at = 0;
+	entry->closed = 0;
+	memset(entry->roles, 0, sizeof(entry->roles));
+	run_pools_write(entry, NULL, 0);
+	entry->started_at = GetCurrentTimestamp();
+	entry->phase[0] = '\0';
+	entry->verdict = VERDICT_NONE;
+	entry->error_code = 0;
+	entry->reason[0] = '\0';
+	entry->lines_written = 0;
+	pg_atomic_write_u32(&entry->stop, STOP_NONE);
+	pg_atomic_write_u32(&entry->done, 0);
+	pg_atomic_write_u32(&entry->total, 0);
+	pg_atomic_write_u32(&entry->connections, 0);
 	/* Runs know what they hold; a hold is there to be found. */
-	pg_atomic_write_u32(&slot->leak_threshold_ms, plan_is_hold(plan) ? LEAK_THRESHOLD_SETTING : 0);
-	pg_atomic_write_u32(&slot->heal, 0);
+	pg_atomic_write_u32(&entry->leak_threshold_ms, request_is_hold(request) ? LEAK_THRESHOLD_SETTING : 0);
+	pg_atomic_write_u32(&entry->heal, 0);
 	for (int cause = 0; cause < LEDGER_CAUSES; cause++)
-		pg_atomic_write_u64(&slot->refused[cause], 0);
+		pg_atomic_write_u64(&entry->refused[cause], 0);
 }
 
-/* ERROR, as place_claim() would, if another run is in the way of this one now. */
+/* ERROR, as run_entry_claim() would, if another run is in the way of this one now. */
 void
-place_require(const RunPlan *plan)
+run_entry_require(const RunRequest *request)
 {
 	LWLockAcquire(shared->lock, LW_SHARED);
-	require_exclusive(plan);
+	require_exclusive(request);
 	LWLockRelease(shared->lock);
 }
 
 Claim
-place_claim(const RunPlan *plan)
+run_entry_claim(const RunRequest *request)
 {
 	Claim		claim;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	require_exclusive(plan);
-	claim.place = place_find_free();
-	if (claim.place < 0)
+	require_exclusive(request);
+	claim.number = run_entry_find_free();
+	if (claim.number < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("%d runs are under way, holds included, and that is the most there can be", RUNS_MAX),
 				 errhint("See pool_exhaust_progress and pool_exhaust_holds; end one with pool_exhaust_stop(run_id) or pool_exhaust_release(hold_id).")));
-	slot_fill(place_slot(&claim), plan);
-	claim.ticket = place_slot(&claim)->ticket;
+	slot_fill(run_entry_of(&claim), request);
+	claim.ticket = run_entry_of(&claim)->ticket;
 	LWLockRelease(shared->lock);
 	return claim;
 }
 
 /* The caller has learned what it wanted to know. */
 void
-place_release(const Claim *claim)
+run_entry_release(const Claim *claim)
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	place_slot(claim)->claimed = false;
+	run_entry_of(claim)->claimed = false;
 	LWLockRelease(shared->lock);
 }
 
@@ -173,15 +173,15 @@ place_release(const Claim *claim)
  * there was one, and it said already that the run began or ended.
  */
 bool
-place_free(const Claim *claim)
+run_entry_free(const Claim *claim)
 {
-	RunSlot    *slot = place_slot(claim);
+	RunEntry    *entry = run_entry_of(claim);
 	bool		starting;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	starting = slot->state == RUN_STARTING;
+	starting = entry->state == RUN_STARTING;
 	if (starting)
-		slot->state = RUN_FREE;
+		entry->state = RUN_FREE;
 	LWLockRelease(shared->lock);
 	return starting;
 }
@@ -191,29 +191,29 @@ place_free(const Claim *claim)
  * yet, one at a time: returns true while there are more.
  */
 static bool
-place_look(const Claim *claim, RunView *view, uint64 *lines_seen, char *line)
+run_entry_look(const Claim *claim, RunStatus *view, uint64 *lines_seen, char *line)
 {
-	RunSlot    *slot = place_slot(claim);
+	RunEntry    *entry = run_entry_of(claim);
 	bool		more = false;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
-	if (slot->ticket != claim->ticket)
+	if (entry->ticket != claim->ticket)
 		view->state = RUN_FREE;
 	else
 	{
-		view->state = slot->state;
-		view->run_id = slot->run_id;
-		view->verdict = slot->verdict;
-		view->error_code = slot->error_code;
-		view->hold_id = slot->hold_id;
-		view->held_at = slot->held_at;
-		view->closed = slot->closed;
-		strlcpy(view->reason, slot->reason, RUN_REASON_LEN);
-		if (lines_seen != NULL && *lines_seen < slot->lines_written)
+		view->state = entry->state;
+		view->run_id = entry->run_id;
+		view->verdict = entry->verdict;
+		view->error_code = entry->error_code;
+		view->hold_id = entry->hold_id;
+		view->held_at = entry->held_at;
+		view->closed = entry->closed;
+		strlcpy(view->reason, entry->reason, RUN_REASON_LEN);
+		if (lines_seen != NULL && *lines_seen < entry->lines_written)
 		{
-			if (slot->lines_written > RUN_LINES)
-				*lines_seen = Max(*lines_seen, slot->lines_written - RUN_LINES);
-			strlcpy(line, slot->lines[*lines_seen % RUN_LINES], RUN_LINE_LEN);
+			if (entry->lines_written > RUN_LINES)
+				*lines_seen = Max(*lines_seen, entry->lines_written - RUN_LINES);
+			strlcpy(line, entry->lines[*lines_seen % RUN_LINES], RUN_LINE_LEN);
 			(*lines_seen)++;
 			more = true;
 		}
@@ -223,24 +223,24 @@ place_look(const Claim *claim, RunView *view, uint64 *lines_seen, char *line)
 }
 
 /* Returns what there is to know of the run at this moment. */
-RunView
-place_view(const Claim *claim)
+RunStatus
+run_entry_view(const Claim *claim)
 {
-	RunView		view = {RUN_FREE};
+	RunStatus		view = {RUN_FREE};
 
-	(void) place_look(claim, &view, NULL, NULL);
+	(void) run_entry_look(claim, &view, NULL, NULL);
 	return view;
 }
 
 /* Is the run under way that this ticket was given to? */
 bool
-place_ticket_is_busy(uint64 ticket)
+run_entry_ticket_is_busy(uint64 ticket)
 {
 	bool		found = false;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX && !found; i++)
-		found = shared->runs[i].ticket == ticket && place_is_busy(&shared->runs[i]);
+		found = shared->runs[i].ticket == ticket && run_entry_is_busy(&shared->runs[i]);
 	LWLockRelease(shared->lock);
 	return found;
 }
@@ -258,20 +258,20 @@ require_client(void)
  * Waits until the run has reached "wanted" or ended, or until "end".  Relays
  * the progress of the run as notices if "relay" says so.
  */
-RunView
-place_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
+RunStatus
+run_entry_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
 {
-	RunView		view = {RUN_STARTING};
+	RunStatus		view = {RUN_STARTING};
 	char		line[RUN_LINE_LEN];
 	uint64		lines_seen = 0;
 	uint32		wait_event = compat_wait_event("PoolExhaustWait");
 
-	ConditionVariablePrepareToSleep(&place_slot(claim)->changed);
+	ConditionVariablePrepareToSleep(&run_entry_of(claim)->changed);
 	for (;;)
 	{
 		long		timeout = CLIENT_CHECK_MS;
 
-		while (place_look(claim, &view, relay ? &lines_seen : NULL, line))
+		while (run_entry_look(claim, &view, relay ? &lines_seen : NULL, line))
 			ereport(NOTICE, (errmsg_internal("%s", line)));
 		if (view.state == RUN_FREE || view.state >= wanted)
 			break;
@@ -279,7 +279,7 @@ place_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
 			timeout = Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end));
 		if (timeout <= 0)
 			break;
-		if (ConditionVariableTimedSleep(&place_slot(claim)->changed, timeout, wait_event))
+		if (ConditionVariableTimedSleep(&run_entry_of(claim)->changed, timeout, wait_event))
 			require_client();
 	}
 	ConditionVariableCancelSleep();
@@ -287,17 +287,17 @@ place_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
 }
 
 void
-place_stop(const Claim *claim, StopCause cause)
+run_entry_stop(const Claim *claim, StopCause cause)
 {
-	RunSlot    *slot = place_slot(claim);
+	RunEntry    *entry = run_entry_of(claim);
 	uint32		none = STOP_NONE;
 	PGPROC	   *proc = NULL;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
-	if (slot->ticket == claim->ticket && place_is_busy(slot))
+	if (entry->ticket == claim->ticket && run_entry_is_busy(entry))
 	{
-		pg_atomic_compare_exchange_u32(&slot->stop, &none, cause);
-		proc = slot->runner_pid != 0 ? BackendPidGetProc(slot->runner_pid) : NULL;
+		pg_atomic_compare_exchange_u32(&entry->stop, &none, cause);
+		proc = entry->runner_pid != 0 ? BackendPidGetProc(entry->runner_pid) : NULL;
 	}
 	LWLockRelease(shared->lock);
 	if (proc != NULL)
@@ -310,21 +310,21 @@ place_stop(const Claim *claim, StopCause cause)
  * second cancel does not change that.
  */
 void
-place_abandon(int code, Datum arg)
+run_entry_abandon(int code, Datum arg)
 {
 	const Claim *claim = (const Claim *) DatumGetPointer(arg);
 
 	LWLockReleaseAll();
 	ConditionVariableCancelSleep();
-	place_release(claim);
+	run_entry_release(claim);
 	if (proc_exit_inprogress)
 	{
-		place_stop(claim, STOP_CALLER_LOST);
+		run_entry_stop(claim, STOP_CALLER_LOST);
 		return;
 	}
-	place_stop(claim, STOP_CALLER_CANCELED);
+	run_entry_stop(claim, STOP_CALLER_CANCELED);
 	HOLD_CANCEL_INTERRUPTS();
-	(void) place_wait(claim, RUN_ENDED,
+	(void) run_entry_wait(claim, RUN_ENDED,
 					  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABANDON_TIMEOUT_MS),
 					  false);
 	RESUME_CANCEL_INTERRUPTS();
@@ -332,19 +332,19 @@ place_abandon(int code, Datum arg)
 
 /* Finds the place of a run of this database that is under way. */
 bool
-place_find_run(int64 run_id, Claim *claim)
+run_entry_find_run(int64 run_id, Claim *claim)
 {
 	bool		found = false;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX && !found; i++)
 	{
-		RunSlot    *slot = &shared->runs[i];
+		RunEntry    *entry = &shared->runs[i];
 
-		found = place_is_busy(slot) && !plan_is_hold(&slot->plan) &&
-			slot->run_id == run_id && slot->database == MyDatabaseId;
+		found = run_entry_is_busy(entry) && !request_is_hold(&entry->request) &&
+			entry->run_id == run_id && entry->database == MyDatabaseId;
 		if (found)
-			*claim = (Claim) {i, slot->ticket};
+			*claim = (Claim) {i, entry->ticket};
 	}
 	LWLockRelease(shared->lock);
 	return found;
@@ -366,7 +366,7 @@ may_stop_any(void)
  * "claims" has room for RUNS_MAX; returns how many there are.
  */
 int
-places_to_stop(bool all, int64 run_id, Claim *claims)
+run_entries_to_stop(bool all, int64 run_id, Claim *claims)
 {
 	bool		any = may_stop_any();
 	int			n = 0;
@@ -374,13 +374,13 @@ places_to_stop(bool all, int64 run_id, Claim *claims)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunSlot    *slot = &shared->runs[i];
+		RunEntry    *entry = &shared->runs[i];
 
-		if (!place_is_busy(slot) || plan_is_hold(&slot->plan) ||
-			slot->database != MyDatabaseId || !(all || slot->run_id == run_id))
+		if (!run_entry_is_busy(entry) || request_is_hold(&entry->request) ||
+			entry->database != MyDatabaseId || !(all || entry->run_id == run_id))
 			continue;
-		if (any || slot->owner == GetSessionUserId())
-			claims[n++] = (Claim) {i, slot->ticket};
+		if (any || entry->owner == GetSessionUserId())
+			claims[n++] = (Claim) {i, entry->ticket};
 		else if (!all)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -397,7 +397,7 @@ places_to_stop(bool all, int64 run_id, Claim *claims)
  * "connections" has room for RUNS_MAX too: what each has at this moment.
  */
 int
-places_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
+run_entries_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
 {
 	bool		any = may_stop_any();
 	int			n = 0;
@@ -405,15 +405,15 @@ places_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunSlot    *slot = &shared->runs[i];
+		RunEntry    *entry = &shared->runs[i];
 
-		if (!place_is_busy(slot) || !plan_is_hold(&slot->plan) ||
-			!(all ? slot->database == MyDatabaseId : slot->hold_id == hold_id))
+		if (!run_entry_is_busy(entry) || !request_is_hold(&entry->request) ||
+			!(all ? entry->database == MyDatabaseId : entry->hold_id == hold_id))
 			continue;
-		if (any || slot->owner == GetSessionUserId())
+		if (any || entry->owner == GetSessionUserId())
 		{
-			connections[n] = (int) pg_atomic_read_u32(&slot->connections);
-			claims[n++] = (Claim) {i, slot->ticket};
+			connections[n] = (int) pg_atomic_read_u32(&entry->connections);
+			claims[n++] = (Claim) {i, entry->ticket};
 		}
 		else if (!all)
 			ereport(ERROR,
@@ -427,7 +427,7 @@ places_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
 
 /* This session ends, and the holds that it asked for with it; does not wait. */
 void
-places_stop_held_by_me(void)
+run_entries_stop_held_by_me(void)
 {
 	Claim		claims[RUNS_MAX];
 	int			n = 0;
@@ -435,14 +435,14 @@ places_stop_held_by_me(void)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunSlot    *slot = &shared->runs[i];
-		const HoldPlan *hold = &slot->plan.hold;
+		RunEntry    *entry = &shared->runs[i];
+		const HoldRequest *hold = &entry->request.hold;
 
-		if (place_is_busy(slot) && plan_is_hold(&slot->plan) && !hold->leaked &&
+		if (run_entry_is_busy(entry) && request_is_hold(&entry->request) && !hold->leaked &&
 			hold->owner_pid == MyProcPid && hold->owner_started == MyStartTimestamp)
-			claims[n++] = (Claim) {i, slot->ticket};
+			claims[n++] = (Claim) {i, entry->ticket};
 	}
 	LWLockRelease(shared->lock);
 	for (int i = 0; i < n; i++)
-		place_stop(&claims[i], STOP_OWNER_ENDED);
+		run_entry_stop(&claims[i], STOP_OWNER_ENDED);
 }

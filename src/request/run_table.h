@@ -10,12 +10,12 @@
 /* One use of a place: the place may be another run's by the time of a look. */
 typedef struct Claim
 {
-	int			place;
+	int			number;
 	uint64		ticket;
 } Claim;
 
 /* What a waiter learns about its run. */
-typedef struct RunView
+typedef struct RunStatus
 {
 	RunState	state;			/* RUN_FREE if the place is another run's now */
 	int64		run_id;
@@ -25,21 +25,21 @@ typedef struct RunView
 	TimestampTz held_at;		/* 0: the hold never was complete */
 	int			closed;
 	char		reason[RUN_REASON_LEN];
-} RunView;
+} RunStatus;
 
-extern void place_require(const RunPlan *plan);
-extern Claim place_claim(const RunPlan *plan);
-extern void place_release(const Claim *claim);
-extern bool place_free(const Claim *claim);
-extern RunView place_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay);
-extern RunView place_view(const Claim *claim);
-extern bool place_ticket_is_busy(uint64 ticket);
-extern void place_stop(const Claim *claim, StopCause cause);
-extern void place_abandon(int code, Datum claim);
-extern bool place_is_busy(const RunSlot *slot);
-extern bool place_find_run(int64 run_id, Claim *claim);
-extern int	places_to_stop(bool all, int64 run_id, Claim *claims);
-extern int	places_to_release(bool all, int64 hold_id, Claim *claims, int *connections);
-extern void places_stop_held_by_me(void);
+extern void run_entry_require(const RunRequest *request);
+extern Claim run_entry_claim(const RunRequest *request);
+extern void run_entry_release(const Claim *claim);
+extern bool run_entry_free(const Claim *claim);
+extern RunStatus run_entry_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay);
+extern RunStatus run_entry_view(const Claim *claim);
+extern bool run_entry_ticket_is_busy(uint64 ticket);
+extern void run_entry_stop(const Claim *claim, StopCause cause);
+extern void run_entry_abandon(int code, Datum claim);
+extern bool run_entry_is_busy(const RunEntry *entry);
+extern bool run_entry_find_run(int64 run_id, Claim *claim);
+extern int	run_entries_to_stop(bool all, int64 run_id, Claim *claims);
+extern int	run_entries_to_release(bool all, int64 hold_id, Claim *claims, int *connections);
+extern void run_entries_stop_held_by_me(void);
 
 #endif							/* POOL_EXHAUST_REQUEST_RUN_TABLE_H */

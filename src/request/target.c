@@ -45,17 +45,17 @@ targets_list(int targets)
 }
 
 static void
-target_set(RunPlan *plan, TargetKind kind)
+target_set(RunRequest *request, TargetKind kind)
 {
-	plan->target = kind;
-	strlcpy(plan->target_name, target_names[kind], NAMEDATALEN);
+	request->target = kind;
+	strlcpy(request->target_name, target_names[kind], NAMEDATALEN);
 }
 
 /* Sets the target that the scenario aims at when it is not told. */
 void
-target_default(const Scenario *scenario, RunPlan *plan)
+target_default(const Scenario *scenario, RunRequest *request)
 {
-	target_set(plan, scenario->default_target);
+	target_set(request, scenario->default_target);
 }
 
 /*
@@ -64,15 +64,15 @@ target_default(const Scenario *scenario, RunPlan *plan)
  * none.
  */
 void
-target_find(const char *name, RunPlan *plan)
+target_find(const char *name, RunRequest *request)
 {
 	for (int i = 0; i < TARGET_POSTGRES; i++)
 		if (strcmp(target_names[i], name) == 0)
 		{
-			target_set(plan, i);
+			target_set(request, i);
 			return;
 		}
-	if (!foreign_find(name, plan))
+	if (!foreign_find(name, request))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("target \"%s\" does not exist", name),
@@ -82,13 +82,13 @@ target_find(const char *name, RunPlan *plan)
 
 /* ERROR if the scenario cannot aim at the target of the plan. */
 void
-target_require(const Scenario *scenario, const RunPlan *plan)
+target_require(const Scenario *scenario, const RunRequest *request)
 {
-	if ((scenario->targets & (1 << plan->target)) == 0)
+	if ((scenario->targets & (1 << request->target)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s cannot aim at target \"%s\"%s", scenario_subject(scenario), plan->target_name,
-						target_is_foreign(plan->target)
-						? psprintf(", a foreign server of kind %s", target_names[plan->target]) : ""),
+				 errmsg("%s cannot aim at target \"%s\"%s", scenario_subject(scenario), request->target_name,
+						target_is_foreign(request->target)
+						? psprintf(", a foreign server of kind %s", target_names[request->target]) : ""),
 				 errhint("It can aim at: %s.", targets_list(scenario->targets))));
 }

@@ -6,13 +6,13 @@
 #ifndef POOL_EXHAUST_REQUEST_TARGET_H
 #define POOL_EXHAUST_REQUEST_TARGET_H
 
-#include "base/plan.h"
+#include "shmem/request.h"
 #include "story/story.h"
 
 extern const char *const target_names[];
 
-extern void target_find(const char *name, RunPlan *plan);
-extern void target_default(const Scenario *scenario, RunPlan *plan);
-extern void target_require(const Scenario *scenario, const RunPlan *plan);
+extern void target_find(const char *name, RunRequest *request);
+extern void target_default(const Scenario *scenario, RunRequest *request);
+extern void target_require(const Scenario *scenario, const RunRequest *request);
 
 #endif							/* POOL_EXHAUST_REQUEST_TARGET_H */

@@ -37,9 +37,9 @@ sessions_left(const Run *run, int *pids, int max)
 {
 	int			n = 0;
 
-	for (int i = 0; i < run->nservices; i++)
-		if (OidIsValid(run->services[i].role))
-			n += census_role_sessions(run->services[i].role, pids != NULL ? pids + Min(n, max) : NULL,
+	for (int i = 0; i < run->nparties; i++)
+		if (OidIsValid(run->parties[i].role))
+			n += census_role_sessions(run->parties[i].role, pids != NULL ? pids + Min(n, max) : NULL,
 									  Max(max - n, 0));
 	return n;
 }
@@ -91,11 +91,11 @@ drain_pools(Run *run)
 {
 	uint64		end_us = loop_now_us() + (uint64) DRAIN_TIMEOUT_MS * 1000;
 
-	for (int i = 0; i < run->nservices; i++)
-		if (run->services[i].pool != NULL)
-			pool_drain(run->services[i].pool);
-	for (int i = 0; i < run->nservices; i++)
-		while (run->services[i].pool != NULL && run->services[i].pool->stats.opening > 0 &&
+	for (int i = 0; i < run->nparties; i++)
+		if (run->parties[i].pool != NULL)
+			pool_drain(run->parties[i].pool);
+	for (int i = 0; i < run->nparties; i++)
+		while (run->parties[i].pool != NULL && run->parties[i].pool->stats.opening > 0 &&
 			   loop_now_us() < end_us)
 			loop_turn(&run->loop, TURN_MS);
 }
@@ -122,9 +122,9 @@ close_sessions(Run *run, volatile int *stalled)
 		busy |= run->loose[i]->done != NULL;
 		session_close(run->loose[i]);
 	}
-	for (int i = 0; i < run->nservices; i++)
+	for (int i = 0; i < run->nparties; i++)
 	{
-		Pool	   *pool = run->services[i].pool;
+		Pool	   *pool = run->parties[i].pool;
 
 		if (pool == NULL)
 			continue;
@@ -145,9 +145,9 @@ roles_text(const Run *run)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	for (int i = 0; i < run->nservices; i++)
-		if (OidIsValid(run->services[i].role))
-			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", run->services[i].role_name);
+	for (int i = 0; i < run->nparties; i++)
+		if (OidIsValid(run->parties[i].role))
+			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", run->parties[i].role_name);
 	return text.data;
 }
 
@@ -155,17 +155,17 @@ roles_text(const Run *run)
 static void
 reason_add_lost(Run *run)
 {
-	for (int i = 0; i < run->nservices; i++)
+	for (int i = 0; i < run->nparties; i++)
 	{
-		const RunService *service = &run->services[i];
-		const Probe *probe = service->probe;
+		const RunParty *party = &run->parties[i];
+		const Probe *probe = party->probe;
 		size_t		len = strlen(run->reason);
 
 		if (probe == NULL || probe->heard_us == 0 || probe->state != PROBE_LOST || probe->returns ||
 			strstr(run->reason, probe->failure.message) != NULL)
 			continue;
 		snprintf(run->reason + len, sizeof(run->reason) - len, "%s%s was lost on the way: %s%s%s",
-				 len > 0 ? "; " : "", service->endpoint->name, probe->failure.sqlstate,
+				 len > 0 ? "; " : "", party->endpoint->name, probe->failure.sqlstate,
 				 probe->failure.sqlstate[0] ? " " : "", probe->failure.message);
 	}
 }
@@ -177,12 +177,12 @@ foreign_left(Run *run)
 	int			left;
 
 	reason_add_lost(run);
-	left = aim_left(run);
-	aim_close(run);
+	left = foreign_target_left(run);
+	foreign_target_close(run);
 	if (left >= 0)
 		return left;
 	snprintf(run->reason, sizeof(run->reason), "%s does not say whether sessions of the run are left%s%s",
-			 run->plan.target_name, run->reason[0] != '\0' ? "; " : "",
+			 run->request.target_name, run->reason[0] != '\0' ? "; " : "",
 			 pstrdup(run->reason));
 	run->verdict = VERDICT_FAIL;
 	return 0;
@@ -197,14 +197,14 @@ clean_up(Run *run)
 {
 	volatile int left = 0;
 	volatile int stalled = 0;
-	volatile int children = 0;
+	volatile int sub_runs = 0;
 
 	PG_TRY();
 	{
 		chaos_end(&run->chaos);
 		run_tell_chaos(run);
 		phase(run, "clean up");
-		children = children_end(run);
+		sub_runs = sub_runs_end(run);
 		close_sessions(run, &stalled);
 		left = sessions_left(run, NULL, 0);
 		if (left > 0)
@@ -218,17 +218,17 @@ clean_up(Run *run)
 		if (left > 0 && !run_is_local(run))
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d sessions of the %s are still open on %s", left,
-					 plan_is_hold(&run->plan) ? "hold" : "run", run->plan.target_name);
+					 request_is_hold(&run->request) ? "hold" : "run", run->request.target_name);
 		else if (left > 0)
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d sessions of the %s are still there: pid %s",
-					 left, plan_is_hold(&run->plan) ? "hold" : "run", pids_text(run));
+					 left, request_is_hold(&run->request) ? "hold" : "run", pids_text(run));
 		else if (stalled > 0)
 			snprintf(run->reason, sizeof(run->reason),
 					 "%d stalled logins of the hold are still there: pool_exhaust_slots counts them",
 					 stalled);
-		else if (children > 0)
-			snprintf(run->reason, sizeof(run->reason), "%d runs that it has started are still under way", children);
+		else if (sub_runs > 0)
+			snprintf(run->reason, sizeof(run->reason), "%d runs that it has started are still under way", sub_runs);
 		if (run->pool != NULL)
 			check_count(run, "sessions left at the end", 0, left,
 						"end them with pg_terminate_backend: the reason above has their pids");
@@ -245,6 +245,6 @@ clean_up(Run *run)
 				 roles_text(run));
 	}
 	PG_END_TRY();
-	if (left > 0 || stalled > 0 || children > 0)
+	if (left > 0 || stalled > 0 || sub_runs > 0)
 		run->verdict = VERDICT_FAIL;
 }

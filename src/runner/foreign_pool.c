@@ -8,7 +8,7 @@
 #include "load/target/endpoint.h"
 #include "request/option_type.h"
 #include "runner/foreign_target.h"
-#include "runner/runner.h"
+#include "runner/launch.h"
 
 /* Clients of a pooler that a run may have at the most. */
 #define CLIENTS_MAX		20000
@@ -21,9 +21,9 @@
 
 /* The options that a foreign server knows better, with what it says. */
 static void
-aim_fit_options(Run *run, const Figures *figures)
+foreign_target_fit_options(Run *run, const Figures *figures)
 {
-	Options    *options = &run->plan.options;
+	Options    *options = &run->request.options;
 	int64		capacity = figures->pool_size + figures->reserve;
 	struct
 	{
@@ -52,9 +52,9 @@ aim_fit_options(Run *run, const Figures *figures)
  * size than one thinks is the commonest mistake.
  */
 static void
-aim_check_options(Run *run, const Figures *figures)
+foreign_target_check_options(Run *run, const Figures *figures)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 
 	if (options->pool_size != OPTION_INHERIT && options->pool_size > 0)
 		check_count(run, "pool_size", options->pool_size, figures->pool_size,
@@ -66,10 +66,10 @@ aim_check_options(Run *run, const Figures *figures)
 
 /* ERROR, as in the caller's session, if the options contradict what was found. */
 static void
-aim_require(Run *run)
+foreign_target_require(Run *run)
 {
 	if (run->scenario->require != NULL)
-		run->scenario->require(&run->plan.options);
+		run->scenario->require(&run->request.options);
 }
 
 /*
@@ -77,49 +77,49 @@ aim_require(Run *run)
  * invalid if nobody would have the patience.
  */
 void
-aim_fit(Run *run, const Figures *figures)
+foreign_target_fit(Run *run, const Figures *figures)
 {
 	if (figures->pool_size + figures->reserve > CLIENTS_MAX / 2)
 		run_end(run, VERDICT_INVALID, "PgBouncer's pool has %d connections, and this run can use up to %d",
 				figures->pool_size + figures->reserve, CLIENTS_MAX / 2);
-	aim_check_options(run, figures);
-	aim_fit_options(run, figures);
-	if (run->plan.options.pool_timeout_ms == 0 || run->plan.options.pool_timeout_ms >= run->plan.options.timeout_ms)
+	foreign_target_check_options(run, figures);
+	foreign_target_fit_options(run, figures);
+	if (run->request.options.pool_timeout_ms == 0 || run->request.options.pool_timeout_ms >= run->request.options.timeout_ms)
 		run_end(run, VERDICT_INVALID, figures->wait_timeout_ms == 0
 				? "PgBouncer lets clients wait for ever (query_wait_timeout = 0): say with option pool_timeout_ms what you expect of it"
 				: "PgBouncer lets clients wait for %.0f s (query_wait_timeout), longer than this run may take: raise option timeout_ms, or say with option pool_timeout_ms what you expect",
 				figures->wait_timeout_ms / 1000.0);
-	aim_require(run);
+	foreign_target_require(run);
 }
 
 static int
-aim_sessions(const Run *run, const RunService *service, int spare)
+foreign_target_sessions(const Run *run, const RunParty *party, int spare)
 {
-	const Figures *figures = service->probe != NULL ? &service->probe->figures : NULL;
-	int			capacity = figures != NULL ? figures->capacity - figures->in_use : service->endpoint->capacity;
+	const Figures *figures = party->probe != NULL ? &party->probe->figures : NULL;
+	int			capacity = figures != NULL ? figures->capacity - figures->in_use : party->endpoint->capacity;
 
 	capacity = Min(Max(capacity, 0) + spare, CLIENTS_MAX);
-	return run->plan.held_max > 0 ? Min(capacity, run->plan.held_max + spare) : capacity;
+	return run->request.held_max > 0 ? Min(capacity, run->request.held_max + spare) : capacity;
 }
 
 /* Opens no connection yet.  Ends the run as invalid if it may not have that many. */
 Pool *
-aim_pool(Run *run, const RunService *service)
+foreign_target_pool(Run *run, const RunParty *party)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	int			timeout_ms = (int) Min(LOGIN_TIMEOUT_MS, options->timeout_ms);
-	int			spare = (int) (options->handshakes + options->knocks);
+	int			spare = (int) (options->handshakes + options->attempts);
 
-	if (run->plan.target == TARGET_PGBOUNCER && !run->scenario->logins)
+	if (run->request.target == TARGET_PGBOUNCER && !run->scenario->logins)
 	{
 		BouncerPoolConfig config = {
 			.loop = &run->loop,
-			.login = service->login,
-			.probe = service->probe,
+			.login = party->login,
+			.probe = party->probe,
 			.handshakes = (int) options->handshakes,
 			.timeout_ms = timeout_ms,
 			/* It is PgBouncer that says who is too many. */
-			.clients_max = aim_sessions(run, service, spare),
+			.clients_max = foreign_target_sessions(run, party, spare),
 		};
 
 		config.clients_max = runner_raise_descriptors(config.clients_max);
@@ -128,21 +128,21 @@ aim_pool(Run *run, const RunService *service)
 	else
 	{
 		ServerPoolConfig config = {
-			.driver = run->plan.target == TARGET_PGBOUNCER ? &pool_clients : &pool_postgres,
+			.driver = run->request.target == TARGET_PGBOUNCER ? &pool_clients : &pool_postgres,
 			.loop = &run->loop,
-			.login = service->login,
+			.login = party->login,
 			.handshakes = (int) options->handshakes,
 			.timeout_ms = timeout_ms,
-			.sessions_max = aim_sessions(run, service, spare),
-			.probe = service->probe,
-			.capacity = service->endpoint->capacity,
+			.sessions_max = foreign_target_sessions(run, party, spare),
+			.probe = party->probe,
+			.capacity = party->endpoint->capacity,
 		};
 
-		if (plan_is_hold(&run->plan))
-			config.sessions_max = run->plan.hold.connections + (int) options->handshakes;
+		if (request_is_hold(&run->request))
+			config.sessions_max = run->request.hold.connections + (int) options->handshakes;
 		if (runner_raise_descriptors(config.sessions_max) < config.sessions_max)
 			run_end(run, VERDICT_INVALID, "the run may need %d open files for %s, and the server was started with too low a limit for that (ulimit -Hn, LimitNOFILE=)",
-					config.sessions_max + SPARE_DESCRIPTORS, run->plan.target_name);
+					config.sessions_max + SPARE_DESCRIPTORS, run->request.target_name);
 		return pool_open_server(&config);
 	}
 }

@@ -13,9 +13,9 @@
 
 /* A probe that was lost logs in again. */
 static bool
-probe_returns(Run *run, RunService *service, uint64 end_us)
+probe_returns(Run *run, RunParty *party, uint64 end_us)
 {
-	Probe	   *probe = service->probe;
+	Probe	   *probe = party->probe;
 
 	if (probe->state == PROBE_READY)
 		return true;
@@ -23,7 +23,7 @@ probe_returns(Run *run, RunService *service, uint64 end_us)
 		loop_turn(&run->loop, TURN_MS);
 	if (probe->session.state != SESSION_UNUSED)
 		return false;
-	probe_open(probe, &run->loop, &service->endpoint->console, LOGIN_WAIT_MS);
+	probe_open(probe, &run->loop, &party->endpoint->console, LOGIN_WAIT_MS);
 	while (probe->state == PROBE_CONNECTING && loop_now_us() < end_us)
 		loop_turn(&run->loop, TURN_MS);
 	return probe->state == PROBE_READY;
@@ -31,15 +31,15 @@ probe_returns(Run *run, RunService *service, uint64 end_us)
 
 /* How many sessions of the run the service's target shows in the end; -1: it does not say. */
 static int
-service_left(Run *run, RunService *service)
+party_left(Run *run, RunParty *party)
 {
-	Probe	   *probe = service->probe;
+	Probe	   *probe = party->probe;
 	uint64		end_us = loop_now_us() + (uint64) PROOF_WAIT_MS * 1000;
 	uint64		since_us = loop_now_us();
 	int			left = -1;
 
 	/* Where nobody listens any more, nobody has a session. */
-	if (!probe_returns(run, service, end_us))
+	if (!probe_returns(run, party, end_us))
 		return probe->state == PROBE_LOST && probe->failure.end == CONNECT_BROKEN ? 0 : -1;
 	while (left != 0 && loop_now_us() < end_us && probe->state == PROBE_READY)
 	{
@@ -59,18 +59,18 @@ service_left(Run *run, RunService *service)
  * them to go; -1 if one does not say.  To be called when all are closed.
  */
 int
-aim_left(Run *run)
+foreign_target_left(Run *run)
 {
 	int			sum = 0;
 
-	for (int i = 0; i < run->nservices; i++)
+	for (int i = 0; i < run->nparties; i++)
 	{
-		RunService *service = &run->services[i];
+		RunParty *party = &run->parties[i];
 		int			left;
 
-		if (service->probe == NULL || service->probe->heard_us == 0)
+		if (party->probe == NULL || party->probe->heard_us == 0)
 			continue;
-		left = service_left(run, service);
+		left = party_left(run, party);
 		if (left < 0)
 			return left;
 		sum += left;
@@ -80,9 +80,9 @@ aim_left(Run *run)
 
 /* The probes log out. */
 void
-aim_close(Run *run)
+foreign_target_close(Run *run)
 {
-	for (int i = 0; i < run->nservices; i++)
-		if (run->services[i].probe != NULL)
-			probe_close(run->services[i].probe);
+	for (int i = 0; i < run->nparties; i++)
+		if (run->parties[i].probe != NULL)
+			probe_close(run->parties[i].probe);
 }

@@ -36,27 +36,27 @@ login_value(const Login *login, const char *keyword)
 
 /* Of n services, the first is the target, and the second has a server of its own. */
 static void
-aim_read(Run *run, RunService *service, int n)
+foreign_target_read(Run *run, RunParty *party, int n)
 {
 	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
-	Oid			server = run->plan.server;
+	Oid			server = run->request.server;
 
 	StartTransactionCommand();
 	MemoryContextSwitchTo(run->context);
 	if (n > 0)
-		server = get_foreign_server_oid(run->plan.options.second, false);
-	foreign_read(server, run->plan.user, run->plan.target, endpoint);
+		server = get_foreign_server_oid(run->request.options.second, false);
+	foreign_read(server, run->request.user, run->request.target, endpoint);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(run->context);
-	service->endpoint = endpoint;
-	service->login = &endpoint->login;
+	party->endpoint = endpoint;
+	party->login = &endpoint->login;
 }
 
 static void
-aim_name_sessions(Run *run, Endpoint *endpoint)
+foreign_target_name_sessions(Run *run, Endpoint *endpoint)
 {
 	char	   *name = psprintf("%s %x-" INT64_FORMAT, RUN_APPLICATION_NAME, MyProcPid,
-								plan_is_hold(&run->plan) ? run->slot->hold_id : run->slot->run_id);
+								request_is_hold(&run->request) ? run->entry->hold_id : run->entry->run_id);
 
 	login_add(&endpoint->login, "application_name", name);
 	if (endpoint->console.params > 0)
@@ -68,17 +68,17 @@ aim_name_sessions(Run *run, Endpoint *endpoint)
  * capacity; a hold as aborted, with the SQLSTATE.
  */
 pg_noreturn static void
-aim_missed(Run *run, const char *what, const ConnectResult *result)
+foreign_target_missed(Run *run, const char *what, const ConnectResult *result)
 {
 	bool		refused = result->end == CONNECT_REFUSED;
 
-	if (refused && plan_is_hold(&run->plan))
+	if (refused && request_is_hold(&run->request))
 		hold_refused(run, result->cause, result->sqlstate, 0);
 	run->error_code = strlen(result->sqlstate) == 5
 		? MAKE_SQLSTATE(result->sqlstate[0], result->sqlstate[1], result->sqlstate[2],
 						result->sqlstate[3], result->sqlstate[4])
 		: ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
-	run_end(run, VERDICT_INVALID, "%s %s: %s%s%s%s%s", what, run->plan.target_name,
+	run_end(run, VERDICT_INVALID, "%s %s: %s%s%s%s%s", what, run->request.target_name,
 			result->sqlstate, result->sqlstate[0] ? " " : "",
 			refused ? cause_kinds[result->cause].name : "", refused ? ", " : "", result->message);
 }
@@ -89,7 +89,7 @@ aim_missed(Run *run, const char *what, const ConnectResult *result)
  * 0 for a directory of sockets.
  */
 static int
-aim_resolve(Run *run, const char *host, Resolve *resolve)
+foreign_target_resolve(Run *run, const char *host, Resolve *resolve)
 {
 	ConnectResult failure = {CONNECT_BROKEN, CAUSE_NONE};
 
@@ -102,26 +102,26 @@ aim_resolve(Run *run, const char *host, Resolve *resolve)
 	snprintf(failure.message, MESSAGE_LEN, "host name \"%s\": %s", host,
 			 resolve->failed ? resolve->error : "the name server does not answer");
 	resolve_give_up(resolve);
-	aim_missed(run, "could not find", &failure);
+	foreign_target_missed(run, "could not find", &failure);
 }
 
 /* Tries one address after the other, and keeps the first where somebody answers. */
 static ConnectResult
-aim_try_addresses(Run *run, Endpoint *endpoint)
+foreign_target_try_addresses(Run *run, Endpoint *endpoint)
 {
 	Resolve    *resolve = palloc0(sizeof(Resolve));
-	int			n = aim_resolve(run, endpoint->host, resolve);
+	int			n = foreign_target_resolve(run, endpoint->host, resolve);
 	ConnectResult result;
 
 	for (int i = 0; i < Max(n, 1); i++)
 	{
 		Login		login = endpoint->login;
-		Way			way = {.name = run->plan.target_name};
+		LocalEndpoint			local = {.name = run->request.target_name};
 
 		if (n > 0)
 			login_add(&login, "hostaddr", resolve->addresses[i]);
-		way.login = login;
-		result = way_try(&run->loop, &way, InvalidOid, LOGIN_WAIT_MS, run_must_end, run);
+		local.login = login;
+		result = local_endpoint_try(&run->loop, &local, InvalidOid, LOGIN_WAIT_MS, run_must_end, run);
 		run_end_if_must(run);
 		if (result.end == CONNECT_BROKEN || result.end == CONNECT_TIMED_OUT)
 			continue;
@@ -135,45 +135,45 @@ aim_try_addresses(Run *run, Endpoint *endpoint)
 
 /* Whoever is let in there without their password is let in as somebody else. */
 static void
-aim_require_password(Run *run, const Endpoint *endpoint, bool used, const char *where)
+foreign_target_require_password(Run *run, const Endpoint *endpoint, bool used, const char *where)
 {
 	if (used || !endpoint->password_required)
 		return;
 	run->error_code = ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED;
 	run_end(run, VERDICT_INVALID,
 			"%s%s does not ask for a password, and non-superusers may only aim where theirs is asked for",
-			where, run->plan.target_name);
+			where, run->request.target_name);
 }
 
 static void
-aim_try_login(Run *run, RunService *service)
+foreign_target_try_login(Run *run, RunParty *party)
 {
-	ConnectResult result = aim_try_addresses(run, service->endpoint);
+	ConnectResult result = foreign_target_try_addresses(run, party->endpoint);
 
 	if (result.end != CONNECT_GRANTED)
-		aim_missed(run, "could not log in to", &result);
-	aim_require_password(run, service->endpoint, result.used_password, "");
-	run->way_in = run->plan.target_name;
+		foreign_target_missed(run, "could not log in to", &result);
+	foreign_target_require_password(run, party->endpoint, result.used_password, "");
+	run->login_endpoint = run->request.target_name;
 }
 
 /* ---------- Asking it ---------- */
 
 /* What says something else on the console is no PgBouncer, or one that nobody knows yet. */
 static void
-aim_require_figures(Run *run, const Figures *figures)
+foreign_target_require_figures(Run *run, const Figures *figures)
 {
 	if (figures->capacity > 0 && figures->pool_size > 0 && pgbouncer_mode_is_known(figures->mode))
 		return;
 	run_end(run, VERDICT_INVALID,
 			"the console of %s does not tell what PgBouncer tells: max_client_conn %d, pool_size %d, pool_mode \"%s\"",
-			run->plan.target_name, figures->capacity, figures->pool_size, figures->mode);
+			run->request.target_name, figures->capacity, figures->pool_size, figures->mode);
 }
 
 static void
-aim_ask(Run *run, RunService *service)
+foreign_target_ask(Run *run, RunParty *party)
 {
-	Endpoint   *endpoint = service->endpoint;
-	bool		bouncer = run->plan.target == TARGET_PGBOUNCER;
+	Endpoint   *endpoint = party->endpoint;
+	bool		bouncer = run->request.target == TARGET_PGBOUNCER;
 	Probe	   *probe;
 
 	if (!bouncer && endpoint->capacity > 0)
@@ -194,26 +194,26 @@ aim_ask(Run *run, RunService *service)
 		probe->user = "";
 	if (probe->database == NULL)
 		probe->database = probe->user;
-	service->probe = probe;
+	party->probe = probe;
 	probe_open(probe, &run->loop, &endpoint->console, LOGIN_WAIT_MS);
 	wait_until(run, probe->state != PROBE_CONNECTING, LOGIN_WAIT_MS);
 	if (probe->state == PROBE_READY)
-		aim_require_password(run, endpoint, probe->used_password, bouncer ? "the console of " : "");
+		foreign_target_require_password(run, endpoint, probe->used_password, bouncer ? "the console of " : "");
 	wait_until(run, probe_refresh(probe, 1) || probe->state == PROBE_LOST, 2 * LOGIN_WAIT_MS);
-	if (plan_is_hold(&run->plan))
+	if (request_is_hold(&run->request))
 		return;					/* of use for the proof, if it may ask */
 	if (probe->heard_us == 0)
-		aim_missed(run, bouncer ? "could not ask the console of" : "could not ask", &probe->failure);
+		foreign_target_missed(run, bouncer ? "could not ask the console of" : "could not ask", &probe->failure);
 	if (bouncer)
-		aim_require_figures(run, &probe->figures);
+		foreign_target_require_figures(run, &probe->figures);
 	if (probe->figures.superuser)
 		run_end(run, VERDICT_INVALID,
 				"the user of the mapping is a superuser on %s, and would take the slots that are reserved for those",
-				run->plan.target_name);
+				run->request.target_name);
 	if (probe->figures.blind)
 		run_end(run, VERDICT_INVALID,
 				"the user of the mapping cannot see who else is connected to %s: grant it pg_read_all_stats there, or say with the server's option capacity how many connections there are to be had",
-				run->plan.target_name);
+				run->request.target_name);
 }
 
 /*
@@ -222,30 +222,30 @@ aim_ask(Run *run, RunService *service)
  * need a moment to go.
  */
 static void
-aim_require_alone(Run *run, RunService *service)
+foreign_target_require_alone(Run *run, RunParty *party)
 {
-	Probe	   *probe = service->probe;
+	Probe	   *probe = party->probe;
 	int			others = 0;
 
-	if (probe == NULL || run->plan.options.bystanders != BYSTANDERS_REFUSE)
+	if (probe == NULL || run->request.options.bystanders != BYSTANDERS_REFUSE)
 		return;
 	poll_until(run, probe_refresh(probe, loop_now_us()) || probe->state == PROBE_LOST ||
 			   (others = probe->figures.in_use - probe->figures.ours - probe->figures.probes) <= 0, OTHERS_WAIT_MS);
 	if (others > 0)
 		run_end(run, VERDICT_INVALID,
 				"%d connections of others are open on %s, and this would shut them out (option bystanders = refuse)",
-				others, run->plan.target_name);
+				others, run->request.target_name);
 }
 
 /* A pool of the run's own beside the first service: the same server, sessions of another name. */
 static void
-aim_beside(Run *run, RunService *service)
+foreign_target_beside(Run *run, RunParty *party)
 {
-	service->endpoint = run->services[0].endpoint;
-	service->login = palloc(sizeof(Login));
-	*service->login = service->endpoint->login;
-	login_add(service->login, "application_name",
-			  psprintf("%s" BESIDE_SUFFIX, login_value(service->login, "application_name")));
+	party->endpoint = run->parties[0].endpoint;
+	party->login = palloc(sizeof(Login));
+	*party->login = party->endpoint->login;
+	login_add(party->login, "application_name",
+			  psprintf("%s" BESIDE_SUFFIX, login_value(party->login, "application_name")));
 }
 
 /*
@@ -254,35 +254,35 @@ aim_beside(Run *run, RunService *service)
  * that cannot be done.
  */
 void
-aim_open(Run *run, int n)
+foreign_target_open(Run *run, int n)
 {
-	RunService *service = &run->services[n];
+	RunParty *party = &run->parties[n];
 
-	if (n > 0 && service_is_embedded(run, n))
+	if (n > 0 && party_is_embedded(run, n))
 	{
-		aim_beside(run, service);
+		foreign_target_beside(run, party);
 		return;
 	}
-	aim_read(run, service, n);
-	aim_name_sessions(run, service->endpoint);
-	aim_try_login(run, service);
-	aim_ask(run, service);
-	aim_require_alone(run, service);
-	if (n == 0 && run->plan.target == TARGET_PGBOUNCER && !run->scenario->logins)
-		aim_fit(run, &service->probe->figures);
+	foreign_target_read(run, party, n);
+	foreign_target_name_sessions(run, party->endpoint);
+	foreign_target_try_login(run, party);
+	foreign_target_ask(run, party);
+	foreign_target_require_alone(run, party);
+	if (n == 0 && run->request.target == TARGET_PGBOUNCER && !run->scenario->logins)
+		foreign_target_fit(run, &party->probe->figures);
 }
 
 /* Finds the HTTP service that the run aims at; it is not asked anything yet. */
 void
-aim_open_service(Run *run)
+foreign_target_open_service(Run *run)
 {
 	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
 
 	StartTransactionCommand();
 	MemoryContextSwitchTo(run->context);
-	foreign_read(run->plan.server, run->plan.user, run->plan.target, endpoint);
+	foreign_read(run->request.server, run->request.user, run->request.target, endpoint);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(run->context);
 	run->endpoint = endpoint;
-	run->way_in = run->plan.target_name;
+	run->login_endpoint = run->request.target_name;
 }

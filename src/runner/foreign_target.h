@@ -9,11 +9,11 @@
 #include "load/target/probe.h"
 #include "story/story.h"
 
-extern void aim_open_service(Run *run);
-extern void aim_open(Run *run, int n);
-extern void aim_fit(Run *run, const Figures *figures);
-extern Pool *aim_pool(Run *run, const RunService *service);
-extern int	aim_left(Run *run);
-extern void aim_close(Run *run);
+extern void foreign_target_open_service(Run *run);
+extern void foreign_target_open(Run *run, int n);
+extern void foreign_target_fit(Run *run, const Figures *figures);
+extern Pool *foreign_target_pool(Run *run, const RunParty *party);
+extern int	foreign_target_left(Run *run);
+extern void foreign_target_close(Run *run);
 
 #endif							/* POOL_EXHAUST_RUNNER_FOREIGN_TARGET_H */

@@ -94,12 +94,12 @@ role_drop(const char *name)
 
 /* Is the place that this role belongs to held by a run that is under way? */
 static bool
-place_is_live(int place)
+run_entry_is_live(int place)
 {
 	bool		busy;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
-	busy = place_is_busy(&shared->runs[place]);
+	busy = run_entry_is_busy(&shared->runs[place]);
 	LWLockRelease(shared->lock);
 	return busy;
 }
@@ -124,7 +124,7 @@ identity_sweep(const char *name)
 
 	/* A run that ends meanwhile drops its role itself. */
 	for (int i = 0; i < RUNS_MAX; i++)
-		live[i] = place_is_live(i);
+		live[i] = run_entry_is_live(i);
 	spi_run("SELECT rolname FROM pg_catalog.pg_authid a, "
 			"pg_catalog.shobj_description(a.oid, 'pg_authid') AS c, "
 			"pg_catalog.substr(c, pg_catalog.length($1) + 1) AS database "
@@ -139,11 +139,11 @@ identity_sweep(const char *name)
 	for (uint64 i = 0; i < found; i++)
 	{
 		int			number = atoi(names[i] + strlen(ROLE_PREFIX));
-		bool		known = number >= 1 && number <= RUNS_MAX * RUN_SERVICES_MAX;
-		int			place = known ? ROLE_PLACE(number) : -1;
+		bool		known = number >= 1 && number <= RUNS_MAX * RUN_PARTIES_MAX;
+		int			place = known ? ROLE_ENTRY(number) : -1;
 
 		if ((name != NULL && strcmp(names[i], name) == 0) ||
-			!known || !(live[place] || place_is_live(place)))
+			!known || !(live[place] || run_entry_is_live(place)))
 			role_drop(names[i]);
 	}
 }
@@ -211,9 +211,9 @@ role_grant_connect(Oid role, const char *name, const char *database)
 static int
 role_limit(const Run *run, int n)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 
-	if (run->plan.target == TARGET_SERVER || run_fault(run, FAULT_NO_LIMIT) ||
+	if (run->request.target == TARGET_SERVER || run_fault(run, FAULT_NO_LIMIT) ||
 		n != run->scenario->limited)
 		return -1;
 	return options->role_limit > 0 ? (int) options->role_limit : -1;
@@ -222,41 +222,41 @@ role_limit(const Run *run, int n)
 static char *
 password_and_role_create(Run *run, int place, int n)
 {
-	RunService *service = &run->services[n];
+	RunParty *party = &run->parties[n];
 	MemoryContext context = CurrentMemoryContext;
 	char	   *password = password_make();
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	TimestampTz end = GetCurrentTimestamp() +
 		((TimestampTz) options->timeout_ms + GRACE_MS) * 1000;
 	Oid			role;
 
-	snprintf(service->role_name, NAMEDATALEN, ROLE_PREFIX "%d", ROLE_NUMBER(place, n));
+	snprintf(party->role_name, NAMEDATALEN, ROLE_PREFIX "%d", ROLE_NUMBER(place, n));
 	transaction_begin();
-	identity_sweep(service->role_name);
-	if (OidIsValid(get_role_oid(service->role_name, true)))
+	identity_sweep(party->role_name);
+	if (OidIsValid(get_role_oid(party->role_name, true)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("role \"%s\" exists and was not made by pool_exhaust", service->role_name),
+				 errmsg("role \"%s\" exists and was not made by pool_exhaust", party->role_name),
 				 errhint("Rename it: runs use this name for their own login role.")));
-	role = role_create(service->role_name, password, role_limit(run, n), timestamptz_to_str(end));
+	role = role_create(party->role_name, password, role_limit(run, n), timestamptz_to_str(end));
 	CommandCounterIncrement();
 	CreateSharedComments(role, AuthIdRelationId, psprintf("%s%u", ROLE_COMMENT, MyDatabaseId));
-	role_grant_connect(role, service->role_name, run->database);
+	role_grant_connect(role, party->role_name, run->database);
 	transaction_commit();
-	service->role = role;
+	party->role = role;
 	MemoryContextSwitchTo(context);
 	return password;
 }
 
 /* The line of pg_hba.conf that would let the run's role in. */
 static char *
-hba_advice(const Run *run, const RunService *service)
+hba_advice(const Run *run, const RunParty *party)
 {
 	bool		tcp = ListenAddresses != NULL && ListenAddresses[0] != '\0';
 
 	return psprintf("; put this line above the others in pg_hba.conf and reload: "
 					"%s \"%s\" %s %sscram-sha-256",
-					tcp ? "host" : "local", run->database, service->role_name,
+					tcp ? "host" : "local", run->database, party->role_name,
 					tcp ? "127.0.0.1/32 " : "");
 }
 
@@ -265,38 +265,38 @@ hba_advice(const Run *run, const RunService *service)
  * run as invalid if none does.
  */
 static void
-identity_find_way(Run *run, const RunService *service, const char *password)
+identity_find_way(Run *run, const RunParty *party, const char *password)
 {
 	StringInfoData tried;
 	bool		denied = false;
 	ListCell   *lc;
 
 	initStringInfo(&tried);
-	foreach(lc, ways_list(service->role_name, password, run->database, RUN_APPLICATION_NAME))
+	foreach(lc, local_endpoints_list(party->role_name, password, run->database, RUN_APPLICATION_NAME))
 	{
-		Way		   *way = lfirst(lc);
-		ConnectResult result = way_try(&run->loop, way, service->role, WAY_TIMEOUT_MS,
+		LocalEndpoint		   *local = lfirst(lc);
+		ConnectResult result = local_endpoint_try(&run->loop, local, party->role, WAY_TIMEOUT_MS,
 									   run_must_end, run);
 
 		run_end_if_must(run);
 		if (result.end == CONNECT_GRANTED)
 		{
-			run->way_in = way->name;
-			*service->login = way->login;
+			run->login_endpoint = local->name;
+			*party->login = local->login;
 			return;
 		}
-		if (result.end == CONNECT_REFUSED && plan_is_hold(&run->plan))
+		if (result.end == CONNECT_REFUSED && request_is_hold(&run->request))
 			hold_refused(run, result.cause, result.sqlstate, 0);
 		if (result.end == CONNECT_REFUSED)
 			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s",
 					result.sqlstate, cause_kinds[result.cause].name, result.message);
 		denied |= strncmp(result.sqlstate, "28", 2) == 0;
-		appendStringInfo(&tried, "%s%s: %s%s%s", tried.len > 0 ? "; " : "", way->name,
+		appendStringInfo(&tried, "%s%s: %s%s%s", tried.len > 0 ? "; " : "", local->name,
 						 result.sqlstate, result.sqlstate[0] ? " " : "", result.message);
 	}
 	run->error_code = ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
 	run_end(run, VERDICT_INVALID, "the run's role could not log in%s (tried %s)",
-			denied ? hba_advice(run, service) : "", tried.data);
+			denied ? hba_advice(run, party) : "", tried.data);
 }
 
 /*
@@ -308,22 +308,22 @@ identity_create(Run *run, int place, int n)
 {
 	char	   *password = password_and_role_create(run, place, n);
 
-	identity_find_way(run, &run->services[n], password);
+	identity_find_way(run, &run->parties[n], password);
 }
 
 /* Drops the run's roles, those that were made.  ERROR if that cannot be done. */
 void
 identity_drop(Run *run)
 {
-	for (int i = 0; i < RUN_SERVICES_MAX; i++)
+	for (int i = 0; i < RUN_PARTIES_MAX; i++)
 	{
-		RunService *service = &run->services[i];
+		RunParty *party = &run->parties[i];
 
-		if (!OidIsValid(service->role))
+		if (!OidIsValid(party->role))
 			continue;
 		transaction_begin();
-		role_drop(service->role_name);
+		role_drop(party->role_name);
 		transaction_commit();
-		service->role = InvalidOid;
+		party->role = InvalidOid;
 	}
 }

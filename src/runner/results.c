@@ -35,10 +35,10 @@ results_begin(Run *run)
 {
 	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID};
 	Datum		values[] = {
-		CStringGetTextDatum(run->plan.scenario),
-		CStringGetTextDatum(run->plan.target_name),
-		CStringGetTextDatum(options_json(run->scenario, &run->plan.options)),
-		Int64GetDatum(run->plan.options.seed),
+		CStringGetTextDatum(run->request.scenario),
+		CStringGetTextDatum(run->request.target_name),
+		CStringGetTextDatum(options_json(run->scenario, &run->request.options)),
+		Int64GetDatum(run->request.options.seed),
 		CStringGetTextDatum(EXTVERSION),
 	};
 	Extension	extension;
@@ -129,13 +129,13 @@ summary_json(const Run *run)
 	StringInfoData json;
 	int			peak = 0;
 
-	for (int i = 0; i < run->timeline.n; i++)
-		peak = Max(peak, run->timeline.samples[i].in_use);
+	for (int i = 0; i < run->series.n; i++)
+		peak = Max(peak, run->series.samples[i].in_use);
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"capacity\": %d, \"peak_in_use\": %d, \"elapsed_ms\": %.3f, "
-					 "\"way_in\": ",
-					 run->timeline.capacity, peak, (loop_now_us() - run->started_us) / 1000.0);
-	escape_json(&json, run->way_in != NULL ? run->way_in : "");
+					 "\"login_endpoint\": ",
+					 run->series.capacity, peak, (loop_now_us() - run->started_us) / 1000.0);
+	escape_json(&json, run->login_endpoint != NULL ? run->login_endpoint : "");
 	appendStringInfoString(&json, ", \"phases\": [");
 	for (int i = 0; i < run->nphases; i++)
 	{
@@ -144,11 +144,11 @@ summary_json(const Run *run)
 		json_phase(&json, &run->phases[i]);
 	}
 	appendStringInfoString(&json, "], \"pools\": [");
-	for (int i = 0; i < run->nservices && run->services[i].pool != NULL; i++)
+	for (int i = 0; i < run->nparties && run->parties[i].pool != NULL; i++)
 	{
 		if (i > 0)
 			appendStringInfoString(&json, ", ");
-		json_pool(&json, run->services[i].pool);
+		json_pool(&json, run->parties[i].pool);
 	}
 	appendStringInfoChar(&json, ']');
 	if (run->chaos.clock != NULL)
@@ -162,7 +162,7 @@ write_run(const Run *run, const Extension *extension)
 {
 	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[] = {
-		Int64GetDatum(run->slot->run_id),
+		Int64GetDatum(run->entry->run_id),
 		CStringGetTextDatum(verdict_names[run->verdict]),
 		CStringGetTextDatum(run->reason),
 		CStringGetTextDatum(summary_json(run)),
@@ -187,7 +187,7 @@ write_checks(const Run *run, const Extension *extension)
 	{
 		const Check *check = &run->checks[i];
 		Datum		values[] = {
-			Int64GetDatum(run->slot->run_id),
+			Int64GetDatum(run->entry->run_id),
 			Int32GetDatum(i + 1),
 			CStringGetTextDatum(check->phase),
 			CStringGetTextDatum(check->name),
@@ -216,11 +216,11 @@ write_samples(const Run *run, const Extension *extension)
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the insert of samples: %s",
 			 SPI_result_code_string(SPI_result));
-	for (int i = 0; i < run->timeline.n; i++)
+	for (int i = 0; i < run->series.n; i++)
 	{
-		const Sample *s = &run->timeline.samples[i];
+		const Sample *s = &run->series.samples[i];
 		Datum		values[] = {
-			Int64GetDatum(run->slot->run_id),
+			Int64GetDatum(run->entry->run_id),
 			TimestampTzGetDatum(s->at),
 			Int32GetDatum(s->in_use),
 			Int32GetDatum(s->waiting),

@@ -12,8 +12,6 @@
  */
 #include "postgres.h"
 
-#include <sys/resource.h>
-
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_extension.h"
@@ -29,8 +27,6 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "api/hold.h"
-#include "event/worker.h"
 #include "load/target/endpoint.h"
 #include "observe/hooks/refusal.h"
 #include "observe/slots/census.h"
@@ -38,7 +34,9 @@
 #include "request/run_table.h"
 #include "runner/clean_up.h"
 #include "runner/foreign_target.h"
+#include "runner/hold_end.h"
 #include "runner/identity.h"
+#include "runner/launch.h"
 #include "runner/results.h"
 #include "runner/runner.h"
 #include "runner/sub_runs.h"
@@ -49,48 +47,34 @@ static Run *the_run;			/* of this process */
 static bool published;			/* the place may be another runner's by now */
 static LOCKTAG extension_lock;
 
-/* Starts the runner for a place in shared memory; NULL if no worker is free. */
-BackgroundWorkerHandle *
-runner_launch(int place)
-{
-	BackgroundWorker worker;
-	BackgroundWorkerHandle *handle;
-
-	worker_describe(&worker, "runner", "runner_main");
-	worker.bgw_main_arg = Int32GetDatum(place);
-	worker.bgw_notify_pid = MyProcPid;
-	snprintf(worker.bgw_name, BGW_MAXLEN, "pool_exhaust runner %d", place + 1);
-	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
-}
-
 /* Tells everybody who waits that the run is over and holds nothing. */
 static void
-runner_publish(RunSlot *slot, Verdict verdict, int error_code, const char *reason)
+runner_publish(RunEntry *entry, Verdict verdict, int error_code, const char *reason)
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	pg_atomic_write_u32(&slot->connections, 0);
-	slot->verdict = verdict;
-	slot->error_code = error_code;
-	strlcpy(slot->reason, reason, RUN_REASON_LEN);
-	memset(slot->roles, 0, sizeof(slot->roles));
-	slot->state = RUN_ENDED;
-	run_pools_write(slot, NULL, 0);
+	pg_atomic_write_u32(&entry->connections, 0);
+	entry->verdict = verdict;
+	entry->error_code = error_code;
+	strlcpy(entry->reason, reason, RUN_REASON_LEN);
+	memset(entry->roles, 0, sizeof(entry->roles));
+	entry->state = RUN_ENDED;
+	run_pools_write(entry, NULL, 0);
 	LWLockRelease(shared->lock);
 	published = true;
-	ConditionVariableBroadcast(&slot->changed);
+	ConditionVariableBroadcast(&entry->changed);
 }
 
 /* before_shmem_exit: a runner that dies early must not leave others waiting. */
 static void
 runner_exit(int code, Datum arg)
 {
-	RunSlot    *slot = &shared->runs[DatumGetInt32(arg)];
+	RunEntry    *entry = &shared->runs[DatumGetInt32(arg)];
 
 	LWLockReleaseAll();
 	LockReleaseAll(DEFAULT_LOCKMETHOD, true);	/* the session lock on the extension */
-	children_forget(the_run);
+	sub_runs_forget(the_run);
 	if (!published)
-		runner_publish(slot, VERDICT_ABORTED, ERRCODE_INTERNAL_ERROR,
+		runner_publish(entry, VERDICT_ABORTED, ERRCODE_INTERNAL_ERROR,
 					   "the runner ended early; the server log says why");
 }
 
@@ -106,24 +90,6 @@ runner_clean_environment(void)
 	PQconninfoFree(options);
 }
 
-/* Makes room for that many sessions, and returns for how many there is. */
-int
-runner_raise_descriptors(int sessions)
-{
-	rlim_t		beside = SPARE_DESCRIPTORS + (rlim_t) max_files_per_process;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		elog(ERROR, "could not read the limit of open files: %m");
-	if (limit.rlim_cur < sessions + beside)
-	{
-		limit.rlim_cur = Min(limit.rlim_max, sessions + beside);
-		if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-			elog(ERROR, "could not raise the limit of open files: %m");
-	}
-	return (int) Min(sessions, limit.rlim_cur - Min(limit.rlim_cur, SPARE_DESCRIPTORS));
-}
-
 /* Run.look_out: looks at what no event tells. */
 static const char *
 runner_look_out(Run *run)
@@ -133,9 +99,9 @@ runner_look_out(Run *run)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
-	if (plan_is_hold(&run->plan) && !hold_owner_is_there(&run->plan.hold))
+	if (request_is_hold(&run->request) && !hold_owner_is_there(&run->request.hold))
 		return "the session that asked for the hold has ended";
-	if (run->plan.parent != 0 && !place_ticket_is_busy(run->plan.parent))
+	if (run->request.parent != 0 && !run_entry_ticket_is_busy(run->request.parent))
 		return PARENT_ENDED;
 	if (LockHasWaiters(&extension_lock, AccessShareLock, true))
 		return "the extension is being altered or dropped";
@@ -158,7 +124,7 @@ runner_lock_extension(void)
 }
 
 static void
-runner_make_run(RunSlot *slot)
+runner_make_run(RunEntry *entry)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust run",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -166,19 +132,19 @@ runner_make_run(RunSlot *slot)
 	Extension	extension;
 
 	run->context = context;
-	run->slot = slot;
-	run->plan = slot->plan;
-	run->scenario = plan_is_hold(&run->plan) ? &scenario_hold : scenario_find(run->plan.scenario);
+	run->entry = entry;
+	run->request = entry->request;
+	run->scenario = request_is_hold(&run->request) ? &scenario_hold : scenario_find(run->request.scenario);
 	run->look_out = runner_look_out;
-	run->child_runs = &child_runs;
+	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();
-	run->deadline_us = run->started_us + run->plan.options.timeout_ms * 1000;
+	run->deadline_us = run->started_us + run->request.options.timeout_ms * 1000;
 	run->refused_before = refusal_count_slots();
 	the_run = run;
 
 	StartTransactionCommand();
-	run->database = run->plan.options.database[0] != '\0'
-		? run->plan.options.database
+	run->database = run->request.options.database[0] != '\0'
+		? run->request.options.database
 		: MemoryContextStrdup(context, get_database_name(MyDatabaseId));
 	extension_require(&extension);
 	run->schema = MemoryContextStrdup(context, extension.schema);
@@ -194,38 +160,38 @@ runner_make_run(RunSlot *slot)
 static void
 runner_begin(Run *run)
 {
-	bool		is_hold = plan_is_hold(&run->plan);
+	bool		is_hold = request_is_hold(&run->request);
 	int64		id = is_hold ? 0 : results_begin(run);
-	RunSlot    *slot = run->slot;
+	RunEntry    *entry = run->entry;
 
 	MemoryContextSwitchTo(run->context);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot->run_id = id;
-	slot->runner_pid = MyProcPid;
-	slot->started_at = GetCurrentTimestamp();
-	slot->state = is_hold ? RUN_STARTING : RUN_RUNNING;
+	entry->run_id = id;
+	entry->runner_pid = MyProcPid;
+	entry->started_at = GetCurrentTimestamp();
+	entry->state = is_hold ? RUN_STARTING : RUN_RUNNING;
 	LWLockRelease(shared->lock);
-	ConditionVariableBroadcast(&slot->changed);
+	ConditionVariableBroadcast(&entry->changed);
 }
 
 /* The pools of this server: its slots, or what the limit of a role leaves. */
 static Pool *
-runner_server_pool(Run *run, const RunService *service)
+runner_server_pool(Run *run, const RunParty *party)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	ServerPoolConfig config = {
-		.driver = run->plan.target == TARGET_ROLE ? &pool_role : &pool_server,
+		.driver = run->request.target == TARGET_ROLE ? &pool_role : &pool_server,
 		.loop = &run->loop,
-		.login = service->login,
-		.role = service->role,
+		.login = party->login,
+		.role = party->role,
 		.limit = options->role_limit,
 		.handshakes = options->handshakes,
 		.timeout_ms = Min(LOGIN_TIMEOUT_MS, options->timeout_ms),
 		.sessions_max = MaxConnections + options->handshakes,
 	};
 
-	if (plan_is_hold(&run->plan))
-		config.sessions_max = hold_sessions(&run->plan.hold);
+	if (request_is_hold(&run->request))
+		config.sessions_max = hold_sessions(&run->request.hold);
 
 	runner_raise_descriptors(config.sessions_max);
 	return pool_open_server(&config);
@@ -233,13 +199,13 @@ runner_server_pool(Run *run, const RunService *service)
 
 /* An application-style pool.  A grant that is too slow is so by a tenth, and whatever chaos excuses. */
 static Pool *
-runner_embedded_pool(Run *run, const RunService *service)
+runner_embedded_pool(Run *run, const RunParty *party)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	EmbeddedPoolConfig config = {
 		.loop = &run->loop,
 		.clock = &run->clock,
-		.login = service->login,
+		.login = party->login,
 		.handshakes = options->handshakes,
 		.pool_size = options->pool_size,
 		.max_overflow = options->max_overflow,
@@ -256,68 +222,68 @@ runner_embedded_pool(Run *run, const RunService *service)
 }
 
 static void
-runner_open_service(Run *run, int place, int n)
+runner_open_party(Run *run, int number, int n)
 {
-	RunService *service = &run->services[n];
+	RunParty *party = &run->parties[n];
 
 	if (!run_is_local(run))
 	{
-		aim_open(run, n);
+		foreign_target_open(run, n);
 		return;
 	}
-	service->login = palloc0(sizeof(Login));
-	identity_create(run, place, n);
+	party->login = palloc0(sizeof(Login));
+	identity_create(run, number, n);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	run->slot->roles[n] = service->role;
+	run->entry->roles[n] = party->role;
 	LWLockRelease(shared->lock);
 
 	/* The login that found the way in gives its slot back first. */
-	poll_until(run, census_role_sessions(service->role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
+	poll_until(run, census_role_sessions(party->role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
 }
 
 static void
 runner_open_pools(Run *run)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 
-	if (run->plan.target == TARGET_POOL || run->scenario->embedded != 0)
-		runner_raise_descriptors((options->pool_size + options->max_overflow) * run->nservices);
-	for (int i = 0; i < run->nservices; i++)
+	if (run->request.target == TARGET_POOL || run->scenario->embedded != 0)
+		runner_raise_descriptors((options->pool_size + options->max_overflow) * run->nparties);
+	for (int i = 0; i < run->nparties; i++)
 	{
-		RunService *service = &run->services[i];
+		RunParty *party = &run->parties[i];
 
-		service->pool = run->plan.target == TARGET_POOL || service_is_embedded(run, i)
-			? runner_embedded_pool(run, service)
-			: run_is_local(run) ? runner_server_pool(run, service) : aim_pool(run, service);
-		releases_begin(&service->releases, loop_now_us());
-		strlcpy(service->published.kind, service->pool->driver->kind, sizeof(service->published.kind));
-		if (service->endpoint != NULL && !service_is_embedded(run, i))
-			strlcpy(service->published.name, service->endpoint->name, NAMEDATALEN);
+		party->pool = run->request.target == TARGET_POOL || party_is_embedded(run, i)
+			? runner_embedded_pool(run, party)
+			: run_is_local(run) ? runner_server_pool(run, party) : foreign_target_pool(run, party);
+		releases_begin(&party->releases, loop_now_us());
+		strlcpy(party->published.kind, party->pool->driver->kind, sizeof(party->published.kind));
+		if (party->endpoint != NULL && !party_is_embedded(run, i))
+			strlcpy(party->published.name, party->endpoint->name, NAMEDATALEN);
 		else
-			snprintf(service->published.name, NAMEDATALEN, "run " INT64_FORMAT "%s", run->slot->run_id,
-					 run->nservices == 1 ? "" : i == 0 ? " first" : " second");
+			snprintf(party->published.name, NAMEDATALEN, "run " INT64_FORMAT "%s", run->entry->run_id,
+					 run->nparties == 1 ? "" : i == 0 ? " first" : " second");
 	}
-	run->pool = run->services[0].pool;
+	run->pool = run->parties[0].pool;
 }
 
 static void
-runner_open(Run *run, int place)
+runner_open(Run *run, int number)
 {
 	loop_open(&run->loop, "PoolExhaustRunner");
 	alarm_clock_open(&run->clock, &run->loop);
-	if (run->plan.target == TARGET_HTTP && scenario_has_pools(run->scenario))
+	if (run->request.target == TARGET_HTTP && scenario_has_pools(run->scenario))
 	{
-		aim_open_service(run);
+		foreign_target_open_service(run);
 		return;
 	}
-	run->nservices = scenario_services(run->scenario);
-	for (int i = 0; i < run->nservices; i++)
+	run->nparties = scenario_parties(run->scenario);
+	for (int i = 0; i < run->nparties; i++)
 	{
-		RunService *service = &run->services[i];
+		RunParty *party = &run->parties[i];
 
-		runner_open_service(run, place, i);
-		if (run->plan.options.chaos > 0)
-			chaos_concern(&run->chaos, service->login, service->role, &service->toll);
+		runner_open_party(run, number, i);
+		if (run->request.options.chaos > 0)
+			chaos_concern(&run->chaos, party->login, party->role, &party->toll);
 	}
 	workload_try(run);
 	runner_open_pools(run);
@@ -328,11 +294,11 @@ runner_open(Run *run, int place)
  * whatever else goes wrong aborts the run with its own message.
  */
 static void
-runner_play(Run *run, int place)
+runner_play(Run *run, int number)
 {
 	PG_TRY();
 	{
-		runner_open(run, place);
+		runner_open(run, number);
 		if (scenario_has_pools(run->scenario))
 			run_begin_chaos(run);
 		run->scenario->play(run);
@@ -365,7 +331,7 @@ runner_judge(Run *run)
 	for (int i = 0; i < run->nchecks; i++)
 		if (run->checks[i].outcome == OUTCOME_FAIL)
 			appendStringInfo(&failed, "%s%s", failed.len > 0 ? ", " : "failed: ", run->checks[i].name);
-	if (failed.len == 0 && run->plan.options.fault != FAULT_NONE)
+	if (failed.len == 0 && run->request.options.fault != FAULT_NONE)
 	{
 		run->verdict = VERDICT_INVALID;
 		strlcpy(run->reason, "the deliberate fault broke nothing: this scenario does not try what it concerns",
@@ -401,22 +367,22 @@ runner_end(Run *run)
 	clean_up(run);
 	runner_judge(run);
 	runner_write_results(run);
-	runner_publish(run->slot, run->verdict, 0, run->reason);
+	runner_publish(run->entry, run->verdict, 0, run->reason);
 }
 
 /* A hold is not judged, and not recorded. */
 static void
 runner_end_hold(Run *run)
 {
-	hold_end_begins(run->slot);
+	hold_end_begins(run->entry);
 	clean_up(run);
 	hold_log_end(run);
-	runner_publish(run->slot, run->verdict, run->error_code, run->reason);
+	runner_publish(run->entry, run->verdict, run->error_code, run->reason);
 }
 
 /* Before the run exists an error is the caller's to see, with its SQLSTATE. */
 static bool
-runner_start(RunSlot *slot)
+runner_start(RunEntry *entry)
 {
 	volatile bool started = false;
 
@@ -425,7 +391,7 @@ runner_start(RunSlot *slot)
 		transaction_set_gucs();
 		runner_clean_environment();
 		runner_lock_extension();
-		runner_make_run(slot);
+		runner_make_run(entry);
 		runner_begin(the_run);
 		started = true;
 	}
@@ -433,7 +399,7 @@ runner_start(RunSlot *slot)
 	{
 		ErrorData  *error = error_catch(TopMemoryContext, DEBUG1);
 
-		runner_publish(slot, VERDICT_ABORTED, error->sqlerrcode, error->message);
+		runner_publish(entry, VERDICT_ABORTED, error->sqlerrcode, error->message);
 	}
 	PG_END_TRY();
 	return started;
@@ -455,20 +421,20 @@ runner_interrupt(SIGNAL_ARGS)
 void
 runner_main(Datum arg)
 {
-	RunSlot    *slot = &shared->runs[DatumGetInt32(arg)];
+	RunEntry    *entry = &shared->runs[DatumGetInt32(arg)];
 
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	pqsignal(SIGINT, runner_interrupt);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	before_shmem_exit(runner_exit, arg);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(slot->database, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(entry->database, InvalidOid, 0);
 
-	if (!runner_start(slot))
+	if (!runner_start(entry))
 		proc_exit(0);
 	pgstat_report_appname(RUN_APPLICATION_NAME);
 	runner_play(the_run, DatumGetInt32(arg));
-	if (plan_is_hold(&the_run->plan))
+	if (request_is_hold(&the_run->request))
 		runner_end_hold(the_run);
 	else
 		runner_end(the_run);

@@ -19,30 +19,30 @@
 #include "request/preflight.h"
 #include "request/run_table.h"
 #include "request/target.h"
-#include "runner/runner.h"
+#include "runner/launch.h"
 #include "runner/sub_runs.h"
 
 #define END_TIMEOUT_MS	(30 * 1000)
 #define TURN_MS			20
 
 static Claim
-child_claim(const Child *child)
+sub_run_claim(const SubRun *sub_run)
 {
-	return (Claim) {child->place, child->ticket};
+	return (Claim) {sub_run->number, sub_run->ticket};
 }
 
 /* Nobody asks after it any more. */
 static void
-child_release(Child *child)
+sub_run_release(SubRun *sub_run)
 {
-	Claim		claim = child_claim(child);
+	Claim		claim = sub_run_claim(sub_run);
 
-	place_release(&claim);
-	child->state = CHILD_OVER;
-	child->ended_us = loop_now_us();
-	if (child->worker != NULL)
-		pfree(child->worker);
-	child->worker = NULL;
+	run_entry_release(&claim);
+	sub_run->state = SUB_RUN_OVER;
+	sub_run->ended_us = loop_now_us();
+	if (sub_run->worker != NULL)
+		pfree(sub_run->worker);
+	sub_run->worker = NULL;
 }
 
 /*
@@ -50,18 +50,18 @@ child_release(Child *child)
  * where the scenario has them, and no more time than is left.
  */
 static void
-child_plan(const Run *run, const Child *child, RunPlan *plan)
+sub_run_plan(const Run *run, const SubRun *sub_run, RunRequest *request)
 {
-	Options    *options = &plan->options;
-	char	   *given = options_given(run->scenario, &run->plan.options, child->scenario);
+	Options    *options = &request->options;
+	char	   *given = options_given(run->scenario, &run->request.options, sub_run->scenario);
 
-	*plan = run->plan;
-	plan->parent = run->slot->ticket;
-	strlcpy(plan->scenario, child->scenario->name, NAMEDATALEN);
-	if (child->target != plan->target)
-		target_default(child->scenario, plan);
+	*request = run->request;
+	request->parent = run->entry->ticket;
+	strlcpy(request->scenario, sub_run->scenario->name, NAMEDATALEN);
+	if (sub_run->target != request->target)
+		target_default(sub_run->scenario, request);
 	options_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(given))),
-				  child->scenario, plan->target, options);
+				  sub_run->scenario, request->target, options);
 	options->timeout_ms = Min(options->timeout_ms,
 							  (int64) (run->deadline_us - loop_now_us()) / 1000);
 }
@@ -72,19 +72,19 @@ child_plan(const Run *run, const Child *child, RunPlan *plan)
  * it may also have taken what it needs.
  */
 static void
-child_preflight(const Run *run, const Child *child, RunPlan *plan, volatile bool *sound)
+sub_run_preflight(const Run *run, const SubRun *sub_run, RunRequest *request, volatile bool *sound)
 {
 	Oid			user;
 	int			sec_context;
 
 	StartTransactionCommand();
 	GetUserIdAndSecContext(&user, &sec_context);
-	SetUserIdAndSecContext(run->plan.user, sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	child_plan(run, child, plan);
+	SetUserIdAndSecContext(run->request.user, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	sub_run_plan(run, sub_run, request);
 	*sound = true;
-	place_require(plan);
+	run_entry_require(request);
 	*sound = false;
-	preflight_plan(plan);
+	preflight_run(request);
 	*sound = true;
 	SetUserIdAndSecContext(user, sec_context);
 	CommitTransactionCommand();
@@ -97,11 +97,11 @@ siblings_under_way(const Run *run, int *needed)
 	int			n = 0;
 
 	*needed = 0;
-	for (int i = 0; i < run->nchildren; i++)
+	for (int i = 0; i < run->nsub_runs; i++)
 	{
-		if (run->children[i].state != CHILD_UNDER_WAY)
+		if (run->sub_runs[i].state != SUB_RUN_UNDER_WAY)
 			continue;
-		*needed += run->children[i].needed;
+		*needed += run->sub_runs[i].needed;
 		n++;
 	}
 	return n;
@@ -109,112 +109,112 @@ siblings_under_way(const Run *run, int *needed)
 
 /* Is there room for all that it and its siblings are going to hold? */
 static bool
-room_beside(int siblings_need, const RunPlan *plan)
+room_beside(int siblings_need, const RunRequest *request)
 {
 	Census		census;
 
 	census_take(&census);
-	return siblings_need + plan->needed <= census.capacity - census.in_use;
+	return siblings_need + request->needed <= census.capacity - census.in_use;
 }
 
 /* Claims a place and launches the runner; ERROR, or false, if there is none now. */
 static bool
-child_launch(Run *run, Child *child, const RunPlan *plan)
+sub_run_launch(Run *run, SubRun *sub_run, const RunRequest *request)
 {
-	Claim		claim = place_claim(plan);
+	Claim		claim = run_entry_claim(request);
 	MemoryContext old = MemoryContextSwitchTo(run->context);
 
-	child->place = claim.place;
-	child->ticket = claim.ticket;
-	child->needed = plan->needed;
-	child->started_us = loop_now_us();
-	child->worker = runner_launch(claim.place);
+	sub_run->number = claim.number;
+	sub_run->ticket = claim.ticket;
+	sub_run->needed = request->needed;
+	sub_run->started_us = loop_now_us();
+	sub_run->worker = runner_launch(claim.number);
 	MemoryContextSwitchTo(old);
-	child->state = CHILD_UNDER_WAY;
-	if (child->worker != NULL)
+	sub_run->state = SUB_RUN_UNDER_WAY;
+	if (sub_run->worker != NULL)
 		return true;
-	(void) place_free(&claim);
-	child_release(child);
-	child->state = CHILD_NEW;
-	snprintf(child->reason, RUN_REASON_LEN,
+	(void) run_entry_free(&claim);
+	sub_run_release(sub_run);
+	sub_run->state = SUB_RUN_NEW;
+	snprintf(sub_run->reason, RUN_REASON_LEN,
 			 "no background worker is free for a runner (max_worker_processes = %d)",
 			 max_worker_processes);
 	return false;
 }
 
 /* Starts it if there is nothing against it; ERROR says what there is. */
-static ChildStart
-child_begin(Run *run, Child *child, volatile bool *sound)
+static SubRunStart
+sub_run_begin(Run *run, SubRun *sub_run, volatile bool *sound)
 {
 	int			needed;
 	bool		alone = siblings_under_way(run, &needed) == 0;
-	RunPlan		plan;
+	RunRequest		request;
 
-	child_preflight(run, child, &plan, sound);
-	if (alone || room_beside(needed, &plan))
-		return child_launch(run, child, &plan) ? CHILD_STARTED : CHILD_NOT_NOW;
-	strlcpy(child->reason, "there is no room for it beside the others", RUN_REASON_LEN);
-	return CHILD_NOT_NOW;
+	sub_run_preflight(run, sub_run, &request, sound);
+	if (alone || room_beside(needed, &request))
+		return sub_run_launch(run, sub_run, &request) ? SUB_RUN_STARTED : SUB_RUN_NOT_NOW;
+	strlcpy(sub_run->reason, "there is no room for it beside the others", RUN_REASON_LEN);
+	return SUB_RUN_NOT_NOW;
 }
 
 /*
- * ChildRuns.start.  What is in the way of a child that has siblings may be one of
+ * SubRunMethods.start.  What is in the way of a child that has siblings may be one of
  * those; what is wrong with one that has none stays wrong.
  */
-static ChildStart
-child_start(Run *run, Child *child)
+static SubRunStart
+sub_run_start(Run *run, SubRun *sub_run)
 {
-	volatile ChildStart result = CHILD_NOT_NOW;
+	volatile SubRunStart result = SUB_RUN_NOT_NOW;
 	volatile bool sound = false;
 	int			needed;
 
 	PG_TRY();
 	{
-		result = child_begin(run, child, &sound);
+		result = sub_run_begin(run, sub_run, &sound);
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error = error_catch(run->context, DEBUG1);
 
-		snprintf(child->reason, RUN_REASON_LEN, "%s", error->message);
+		snprintf(sub_run->reason, RUN_REASON_LEN, "%s", error->message);
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
-	if (result == CHILD_NOT_NOW && !sound && siblings_under_way(run, &needed) == 0)
-		return CHILD_IMPOSSIBLE;
+	if (result == SUB_RUN_NOT_NOW && !sound && siblings_under_way(run, &needed) == 0)
+		return SUB_RUN_IMPOSSIBLE;
 	return result;
 }
 
-/* ChildRuns.look.  It is over when its runner, too, has gone: the next may need the worker. */
+/* SubRunMethods.look.  It is over when its runner, too, has gone: the next may need the worker. */
 static void
-child_look(Run *run, Child *child)
+sub_run_look(Run *run, SubRun *sub_run)
 {
-	Claim		claim = child_claim(child);
-	RunView		view;
+	Claim		claim = sub_run_claim(sub_run);
+	RunStatus		view;
 	pid_t		pid;
 
-	if (child->state != CHILD_UNDER_WAY ||
-		GetBackgroundWorkerPid(child->worker, &pid) == BGWH_NOT_YET_STARTED)
+	if (sub_run->state != SUB_RUN_UNDER_WAY ||
+		GetBackgroundWorkerPid(sub_run->worker, &pid) == BGWH_NOT_YET_STARTED)
 		return;
-	view = place_view(&claim);
-	child->run_id = view.run_id;
-	if (GetBackgroundWorkerPid(child->worker, &pid) == BGWH_STARTED)
+	view = run_entry_view(&claim);
+	sub_run->run_id = view.run_id;
+	if (GetBackgroundWorkerPid(sub_run->worker, &pid) == BGWH_STARTED)
 		return;
-	view = place_view(&claim);
-	child->run_id = view.run_id;
-	child->verdict = view.verdict;
-	strlcpy(child->reason, view.reason, RUN_REASON_LEN);
-	if (place_free(&claim))
+	view = run_entry_view(&claim);
+	sub_run->run_id = view.run_id;
+	sub_run->verdict = view.verdict;
+	strlcpy(sub_run->reason, view.reason, RUN_REASON_LEN);
+	if (run_entry_free(&claim))
 	{
-		child->verdict = VERDICT_ABORTED;
-		strlcpy(child->reason, "its runner, a background worker, could not start", RUN_REASON_LEN);
+		sub_run->verdict = VERDICT_ABORTED;
+		strlcpy(sub_run->reason, "its runner, a background worker, could not start", RUN_REASON_LEN);
 	}
-	child_release(child);
+	sub_run_release(sub_run);
 }
 
-const ChildRuns child_runs = {
-	.start = child_start,
-	.look = child_look,
+const SubRunMethods sub_run_methods = {
+	.start = sub_run_start,
+	.look = sub_run_look,
 	.target_names = target_names,
 };
 
@@ -223,33 +223,33 @@ const ChildRuns child_runs = {
  * Returns how many do after all.
  */
 int
-children_end(Run *run)
+sub_runs_end(Run *run)
 {
 	uint64		end_us = loop_now_us() + (uint64) END_TIMEOUT_MS * 1000;
 	int			needed;
 	int			left;
 
-	for (int i = 0; i < run->nchildren; i++)
+	for (int i = 0; i < run->nsub_runs; i++)
 	{
-		Claim		claim = child_claim(&run->children[i]);
+		Claim		claim = sub_run_claim(&run->sub_runs[i]);
 
-		if (run->children[i].state == CHILD_UNDER_WAY)
-			place_stop(&claim, STOP_PARENT_ENDED);
+		if (run->sub_runs[i].state == SUB_RUN_UNDER_WAY)
+			run_entry_stop(&claim, STOP_PARENT_ENDED);
 	}
 	while ((left = siblings_under_way(run, &needed)) > 0 && loop_now_us() < end_us)
 	{
 		loop_turn(&run->loop, TURN_MS);
-		for (int i = 0; i < run->nchildren; i++)
-			child_look(run, &run->children[i]);
+		for (int i = 0; i < run->nsub_runs; i++)
+			sub_run_look(run, &run->sub_runs[i]);
 	}
 	return left;
 }
 
 /* This process ends early: their places are for others when they are done. */
 void
-children_forget(Run *run)
+sub_runs_forget(Run *run)
 {
-	for (int i = 0; run != NULL && i < run->nchildren; i++)
-		if (run->children[i].state == CHILD_UNDER_WAY)
-			child_release(&run->children[i]);
+	for (int i = 0; run != NULL && i < run->nsub_runs; i++)
+		if (run->sub_runs[i].state == SUB_RUN_UNDER_WAY)
+			sub_run_release(&run->sub_runs[i]);
 }

@@ -7,9 +7,9 @@
 
 #include "story/sub_runs.h"
 
-extern const ChildRuns child_runs;
+extern const SubRunMethods sub_run_methods;
 
-extern int	children_end(Run *run);
-extern void children_forget(Run *run);
+extern int	sub_runs_end(Run *run);
+extern void sub_runs_forget(Run *run);
 
 #endif							/* POOL_EXHAUST_RUNNER_SUB_RUNS_H */

@@ -26,7 +26,7 @@ reported_gauges(Run *run)
 	return query_text(run, psprintf("SELECT pg_catalog.format('in use %%s, idle %%s, overflow %%s, waiting %%s', "
 									"in_use, idle, overflow, waiting) FROM %s.pool_exhaust_pools "
 									"WHERE kind = 'pool' AND name = %s",
-									run->schema, quote_literal_cstr(run->services[0].published.name)));
+									run->schema, quote_literal_cstr(run->parties[0].published.name)));
 }
 
 /* One of its counters. */
@@ -35,7 +35,7 @@ reported_count(Run *run, const char *column)
 {
 	return strtoll(query_text(run, psprintf("SELECT %s FROM %s.pool_exhaust_pools "
 											"WHERE kind = 'pool' AND name = %s", column,
-											run->schema, quote_literal_cstr(run->services[0].published.name))),
+											run->schema, quote_literal_cstr(run->parties[0].published.name))),
 				   NULL, 10);
 }
 
@@ -46,9 +46,9 @@ hold(Run *run, int n)
 	PoolStats  *stats = &run->pool->stats;
 
 	if (n > stats->held)
-		pool_acquire(run->pool, n - stats->held);
+		pool_acquire_many(run->pool, n - stats->held);
 	else
-		pool_release(run->pool, stats->held - n);
+		pool_release_many(run->pool, stats->held - n);
 	wait_until(run, stats->opening == 0 && stats->wanted == 0, SETTLE_TIMEOUT_MS);
 	require_held(run, n);
 	run_publish(run);
@@ -58,7 +58,7 @@ hold(Run *run, int n)
 static char *
 server_sessions(Run *run)
 {
-	Oid			role = run->services[0].role;
+	Oid			role = run->parties[0].role;
 
 	return psprintf("%d, %d", census_role_sessions(role, NULL, 0), sessions_in_activity(run, role));
 }
@@ -66,16 +66,16 @@ server_sessions(Run *run)
 static void
 level(Run *run, int percent)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	int			n = (int) Min(rint(options->pool_size * percent / 100.0), run_capacity(run));
 	int			open;
-	PoolTruth	truth;
+	PoolState	truth;
 
 	phase(run, psprintf("%d %%", percent));
 	hold(run, n);
-	pool_look(run->pool, &truth);
+	pool_read_state(run->pool, &truth);
 	open = n + truth.idle;
-	poll_until(run, census_role_sessions(run->services[0].role, NULL, 0) == open, SETTLE_TIMEOUT_MS);
+	poll_until(run, census_role_sessions(run->parties[0].role, NULL, 0) == open, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "%d held: %s", n, reported_gauges(run));
 
@@ -103,10 +103,10 @@ static bool
 in_motion(Run *run, Motion *motion)
 {
 	uint64		now_us = loop_now_us();
-	RunPool		published[RUN_SERVICES_MAX];
+	RunPool		published[RUN_PARTIES_MAX];
 
 	motion->peak = Max(motion->peak, run->pool->stats.held);
-	if (run_pools_read(run->slot, published) > 0 && published[0].in_use == motion->load->holding)
+	if (run_pools_read(run->entry, published) > 0 && published[0].in_use == motion->load->holding)
 		motion->agreed_us = now_us;
 	else
 		motion->longest_us = Max(motion->longest_us, now_us - motion->agreed_us);
@@ -133,16 +133,16 @@ churn_figures(Run *run, const Motion *motion, const Tally *tally)
 		phase_figure(run, psprintf("wait_p%d_ms", quantiles[i]),
 					 histogram_ms(&tally->wait, quantiles[i] / 100.0));
 	phase_figure(run, "wait_max_ms", histogram_max_ms(&tally->wait));
-	phase_figure(run, "peak_overflow", Max(motion->peak - run->plan.options.pool_size, 0));
+	phase_figure(run, "peak_overflow", Max(motion->peak - run->request.options.pool_size, 0));
 }
 
 /* The clients come at random, as the seed says, and hold as long as it says. */
 static Load *
 churn_load(Run *run)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	Arrival		arrival = load_arrival(run, options->churn_ms);
-	LoadConfig	config = load_of(run, &run->services[0]);
+	LoadConfig	config = load_of(run, &run->parties[0]);
 
 	config.sql = options->workload[0] != '\0' ? options->workload : NULL;
 	config.hold_ms = options->work_ms;
@@ -166,13 +166,13 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 	check_count(run, "refused in the churn", tally->refused,
 				reported_count(run, "refused") - before->refused,
 				"the pool and its clients disagree on how many requests were refused");
-	check_chaos(run, "operations that failed", tally->failing, toll_ended(&run->services[0].toll), tally->failed,
+	check_chaos(run, "operations that failed", tally->failing, toll_ended(&run->parties[0].toll), tally->failed,
 				"other operations failed than were meant to: the server log says why");
-	check_chaos(run, "requests that failed", 0, run->services[0].toll.done[CHAOS_DELAY], tally->unserved,
+	check_chaos(run, "requests that failed", 0, run->parties[0].toll.done[CHAOS_DELAY], tally->unserved,
 				failure_text(run->pool));
 	check_all_ended(run, "requests without an end", tally);
 	check_near(run, "connections in use on average", little,
-			   Max(little * run->plan.options.tolerance_percent / 100, LEAST_TOLERANCE), in_use, "",
+			   Max(little * run->request.options.tolerance_percent / 100, LEAST_TOLERANCE), in_use, "",
 			   "arrivals times the time that each held a connection give another number (Little's law)");
 	check_count(run, "in use after the churn", 0, reported_count(run, "in_use"),
 				"operations that failed did not give their connection back");
@@ -181,7 +181,7 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 static void
 churn(Run *run)
 {
-	RunService *service = &run->services[0];
+	RunParty *party = &run->parties[0];
 	PoolStats	before = run->pool->stats;
 	Motion		motion = {.agreed_us = loop_now_us()};
 	Tally	   *tally = palloc0(sizeof(Tally));
@@ -189,15 +189,15 @@ churn(Run *run)
 	Phase	   *p = phase(run, "churn");
 
 	run_publish(run);
-	in_use = service->in_use_s;
+	in_use = party->in_use_s;
 	motion.load = churn_load(run);
 	run_progress(run, &motion.load->ended, arrival_expected(&motion.load->arrival));
 	load_begin(motion.load);
 	wait_until(run, in_motion(run, &motion),
-			   run->plan.options.churn_ms + run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+			   run->request.options.churn_ms + run->request.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	load_tally(motion.load, tally);
-	in_use = (service->in_use_s - in_use) * 1e6 / p->elapsed_us;
+	in_use = (party->in_use_s - in_use) * 1e6 / p->elapsed_us;
 	churn_figures(run, &motion, tally);
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed, " UINT64_FORMAT " timed out   %.2f in use on average",
 			   tally->asked, tally->failed, tally->timed_out, in_use);
@@ -212,7 +212,7 @@ churn(Run *run)
 static void
 accuracy_play(Run *run)
 {
-	const Levels *levels = &run->plan.options.levels;
+	const Levels *levels = &run->request.options.levels;
 
 	run_disturb(run, CHAOS_GENTLE); /* what is held stays so */
 	for (int i = 0; i < levels->n; i++)

@@ -51,12 +51,12 @@ typedef struct All
 } All;
 
 static Lane
-lane_of(const Child *child)
+lane_of(const SubRun *sub_run)
 {
-	if ((OWN_TARGETS & (1 << child->target)) == 0)
+	if ((OWN_TARGETS & (1 << sub_run->target)) == 0)
 		return LANE_ALONE;
 	for (int i = 0; i < lengthof(patient); i++)
-		if (strcmp(patient[i], child->scenario->name) == 0)
+		if (strcmp(patient[i], sub_run->scenario->name) == 0)
 			return LANE_PATIENT;
 	return LANE_TIMED;
 }
@@ -65,7 +65,7 @@ lane_of(const Child *child)
 static const char *
 why_skip(const Run *run, const Scenario *scenario)
 {
-	if (scenario_needs_second(scenario, run->plan.target) && run->plan.options.second[0] == '\0')
+	if (scenario_needs_second(scenario, run->request.target) && run->request.options.second[0] == '\0')
 		return "it needs a second foreign server: see option second";
 	if (!run_is_local(run) && scenario == &scenario_recovery)
 		return "it waits for somebody to restart the target: run it by itself";
@@ -77,15 +77,15 @@ job_add(All *all, const Scenario *scenario)
 {
 	Run		   *run = all->run;
 	Job		   *job = &all->jobs[all->njobs];
-	Child	   *child = &run->children[all->njobs++];
-	bool		each = run->plan.target == TARGET_EACH;
+	SubRun	   *sub_run = &run->sub_runs[all->njobs++];
+	bool		each = run->request.target == TARGET_EACH;
 
-	child->scenario = scenario;
-	child->target = each ? scenario->default_target : run->plan.target;
-	job->lane = lane_of(child);
+	sub_run->scenario = scenario;
+	sub_run->target = each ? scenario->default_target : run->request.target;
+	job->lane = lane_of(sub_run);
 	job->skip = why_skip(run, scenario);
 	job->name = psprintf("%s on %s", scenario->name,
-						 each ? run->child_runs->target_names[child->target] : run->plan.target_name);
+						 each ? run->sub_run_methods->target_names[sub_run->target] : run->request.target_name);
 }
 
 /* All scenarios that can aim at the target, but for those that are made of others. */
@@ -96,37 +96,37 @@ all_cast(Run *run)
 
 	all->run = run;
 	all->jobs = palloc0(sizeof(Job) * nscenarios);
-	run->children = palloc0(sizeof(Child) * nscenarios);
+	run->sub_runs = palloc0(sizeof(SubRun) * nscenarios);
 	for (int i = 0; i < nscenarios; i++)
 	{
 		const Scenario *scenario = scenarios[i];
 
 		if (scenario_has_pools(scenario) &&
-			(run->plan.target == TARGET_EACH || (scenario->targets & (1 << run->plan.target))))
+			(run->request.target == TARGET_EACH || (scenario->targets & (1 << run->request.target))))
 			job_add(all, scenario);
 	}
-	run->nchildren = all->njobs;
+	run->nsub_runs = all->njobs;
 	return all;
 }
 
 /* "16 of  16 checks   0.84 s   run 13"; or, of one that did not pass, why and what to look at. */
 static char *
-child_text(Run *run, const Child *child)
+sub_run_text(Run *run, const SubRun *sub_run)
 {
-	double		elapsed_s = (child->ended_us - child->started_us) / 1e6;
+	double		elapsed_s = (sub_run->ended_us - sub_run->started_us) / 1e6;
 	char	   *checks;
 
-	if (child->run_id == 0)
-		return pstrdup(child->reason);
-	if (child->verdict != VERDICT_PASS)
+	if (sub_run->run_id == 0)
+		return pstrdup(sub_run->reason);
+	if (sub_run->verdict != VERDICT_PASS)
 		return psprintf("run " INT64_FORMAT ", %.2f s: %s; SELECT pool_exhaust_report(" INT64_FORMAT ")",
-						child->run_id, elapsed_s, child->reason, child->run_id);
+						sub_run->run_id, elapsed_s, sub_run->reason, sub_run->run_id);
 	checks = query_text(run, psprintf("SELECT pg_catalog.format('%%3s of %%3s checks', "
 									  "pg_catalog.count(*) FILTER (WHERE outcome = 'pass'), "
 									  "pg_catalog.count(*) FILTER (WHERE outcome <> 'skip')) "
 									  "FROM %s.pool_exhaust_checks WHERE run_id = " INT64_FORMAT,
-									  run->schema, child->run_id));
-	return psprintf("%s %6.2f s   run " INT64_FORMAT, checks, elapsed_s, child->run_id);
+									  run->schema, sub_run->run_id));
+	return psprintf("%s %6.2f s   run " INT64_FORMAT, checks, elapsed_s, sub_run->run_id);
 }
 
 /* It is over, or has never begun: says so. */
@@ -135,7 +135,7 @@ job_done(All *all, int n)
 {
 	Run		   *run = all->run;
 	Job		   *job = &all->jobs[n];
-	const Child *child = &run->children[n];
+	const SubRun *sub_run = &run->sub_runs[n];
 	char	   *text;
 
 	job->done = true;
@@ -145,9 +145,9 @@ job_done(All *all, int n)
 		check_skip(run, job->name, job->skip);
 		return;
 	}
-	text = child_text(run, child);
-	check_verdict(run, job->name, VERDICT_PASS, child->verdict, text);
-	run_say(run, "%-30s %-8s %s", job->name, verdict_names[child->verdict], text);
+	text = sub_run_text(run, sub_run);
+	check_verdict(run, job->name, VERDICT_PASS, sub_run->verdict, text);
+	run_say(run, "%-30s %-8s %s", job->name, verdict_names[sub_run->verdict], text);
 }
 
 /* Starts it, if it can be started now, or in the end not at all. */
@@ -157,18 +157,18 @@ job_start(All *all, int n)
 	Run		   *run = all->run;
 	Job		   *job = &all->jobs[n];
 	uint64		now_us = loop_now_us();
-	ChildStart	start;
+	SubRunStart	start;
 
 	if (job->wanted_us == 0)
 		job->wanted_us = now_us;
 	if (now_us < job->retry_us)
 		return;
 	job->retry_us = now_us + RETRY_US;
-	start = run->child_runs->start(run, &run->children[n]);
-	if (start == CHILD_STARTED || (start == CHILD_NOT_NOW && now_us - job->wanted_us <
-								   (uint64) patience_ms[run->plan.options.profile] * 1000))
+	start = run->sub_run_methods->start(run, &run->sub_runs[n]);
+	if (start == SUB_RUN_STARTED || (start == SUB_RUN_NOT_NOW && now_us - job->wanted_us <
+								   (uint64) patience_ms[run->request.options.profile] * 1000))
 		return;
-	run->children[n].verdict = VERDICT_INVALID; /* it has shown nothing */
+	run->sub_runs[n].verdict = VERDICT_INVALID; /* it has shown nothing */
 	job_done(all, n);
 }
 
@@ -181,14 +181,14 @@ lane_step(All *all, Lane lane)
 	for (int i = 0; i < all->njobs; i++)
 	{
 		Job		   *job = &all->jobs[i];
-		Child	   *child = &run->children[i];
+		SubRun	   *sub_run = &run->sub_runs[i];
 
 		if (job->lane != lane || job->done)
 			continue;
-		if (job->skip == NULL && child->state == CHILD_NEW)
+		if (job->skip == NULL && sub_run->state == SUB_RUN_NEW)
 			job_start(all, i);
-		run->child_runs->look(run, child);
-		if (job->skip != NULL || child->state == CHILD_OVER)
+		run->sub_run_methods->look(run, sub_run);
+		if (job->skip != NULL || sub_run->state == SUB_RUN_OVER)
 			job_done(all, i);
 		if (!job->done)
 			return false;
@@ -231,7 +231,7 @@ const Scenario scenario_all = {
 	.effect = "what they do: fills the server, one run at a time, and opens pools",
 	.default_target = TARGET_EACH,
 	.targets = (1 << TARGET_KINDS) - 1,
-	.services = SERVICES_NONE,
+	.parties = PARTIES_NONE,
 	.options = (const OptionDefault[]) {
 		{"timeout_ms", {120 * 1000, 3600 * 1000, 24 * 3600 * 1000}},
 		{"second"},

@@ -50,7 +50,7 @@ probe_begin(Backpressure *bp, const char *path, int timeout_ms)
 static void
 probes_begin(Backpressure *bp)
 {
-	const Options *options = &bp->run->plan.options;
+	const Options *options = &bp->run->request.options;
 	const HttpTarget *target = &bp->target;
 
 	bp->liveness = probe_begin(bp, target->liveness_path, (int) options->latency_limit_ms);
@@ -79,7 +79,7 @@ stop(Backpressure *bp)
 	for (int i = 0; i < lengthof(loads); i++)
 		if (loads[i] != NULL)
 			loads[i]->stopped = true;
-	wait_until(bp->run, step(bp), deadline_ms(bp) + (int) bp->run->plan.options.latency_limit_ms + SETTLE_TIMEOUT_MS);
+	wait_until(bp->run, step(bp), deadline_ms(bp) + (int) bp->run->request.options.latency_limit_ms + SETTLE_TIMEOUT_MS);
 }
 
 /* ---------- The service ---------- */
@@ -88,14 +88,14 @@ stop(Backpressure *bp)
 static void
 raise_descriptors(Run *run)
 {
-	rlim_t		needed = 2 * run->plan.options.clients + 4 * SPARE_DESCRIPTORS;
+	rlim_t		needed = 2 * run->request.options.clients + 4 * SPARE_DESCRIPTORS;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
 		return;
 	if (limit.rlim_max < needed)
 		run_end(run, VERDICT_INVALID, INT64_FORMAT " clients need %llu open files, but the server's hard limit is %llu",
-				run->plan.options.clients, (unsigned long long) needed, (unsigned long long) limit.rlim_max);
+				run->request.options.clients, (unsigned long long) needed, (unsigned long long) limit.rlim_max);
 	limit.rlim_cur = needed;
 	(void) setrlimit(RLIMIT_NOFILE, &limit);
 }
@@ -105,14 +105,14 @@ static void
 serve(Backpressure *bp)
 {
 	Run		   *run = bp->run;
-	const Options *options = &run->plan.options;
-	LoadConfig	work = load_of(run, &run->services[0]);
+	const Options *options = &run->request.options;
+	LoadConfig	work = load_of(run, &run->parties[0]);
 
 	load_work(run, &work, options->work_ms);
 	run->api = reference_api_open(&(ReferenceApiConfig) {
 		.loop = &run->loop,
-		.pool = run->services[0].pool,
-		.limited = run->services[1].pool,
+		.pool = run->parties[0].pool,
+		.limited = run->parties[1].pool,
 		.sql = work.sql,
 		.timeout_ms = (int) options->pool_timeout_ms,
 		.clients_max = (int) options->clients + SPARE_DESCRIPTORS,
@@ -173,7 +173,7 @@ baseline(Backpressure *bp)
 	bp->load = load_on(bp, bp->target.path, NULL, 1, deadline_ms(bp), 0);
 	http_load_raise(bp->load, 1);
 	probes_begin(bp);
-	wait_until(run, (step(bp), http_tally_trouble(&bp->load->tally) > 0), run->plan.options.baseline_ms);
+	wait_until(run, (step(bp), http_tally_trouble(&bp->load->tally) > 0), run->request.options.baseline_ms);
 	stop(bp);
 	phase_end(run);
 	phase_note(run, "%s: %s   %s", bp->target.path, http_tally_text(&bp->load->tally),
@@ -191,12 +191,12 @@ baseline(Backpressure *bp)
 static void
 fill(Run *run)
 {
-	Pool	   *limited = run->services[1].pool;
-	int			limit = (int) run->plan.options.role_limit;
+	Pool	   *limited = run->parties[1].pool;
+	int			limit = (int) run->request.options.role_limit;
 
 	phase(run, "fill");
-	pool_acquire(run->pool, run_capacity(run));
-	pool_acquire(limited, limit);
+	pool_acquire_many(run->pool, run_capacity(run));
+	pool_acquire_many(limited, limit);
 	wait_until(run, run->pool->stats.held == run_capacity(run) && limited->stats.held == limit, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	require_held(run, run_capacity(run));
@@ -208,9 +208,9 @@ fill(Run *run)
 }
 
 static Load *
-sql_begin(Run *run, int service, int clients)
+sql_begin(Run *run, int party, int clients)
 {
-	LoadConfig	config = load_of(run, &run->services[service]);
+	LoadConfig	config = load_of(run, &run->parties[party]);
 	Load	   *load;
 
 	load_work(run, &config, 0);
@@ -236,7 +236,7 @@ refusal_text(const Pool *pool, const Tally *tally)
 static void
 ask_over_sql(Run *run)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	Load	   *load;
 	Load	   *beyond;
 	const Tally *tally;
@@ -250,7 +250,7 @@ ask_over_sql(Run *run)
 	tally = &load->calm;
 	phase_note(run, UINT64_FORMAT " timed out after %.0f to %.0f ms, " UINT64_FORMAT " found the queue full; beyond the role's limit: %s",
 			   tally->timed_out, tally->shortest_timeout_us / 1000.0, tally->longest_timeout_us / 1000.0,
-			   tally->refused, refusal_text(run->services[1].pool, &beyond->calm));
+			   tally->refused, refusal_text(run->parties[1].pool, &beyond->calm));
 
 	check_count(run, "SQL: timed out", queued, tally->timed_out,
 				"somebody waits longer than pool_timeout_ms, or was served by a pool that is full");
@@ -265,7 +265,7 @@ ask_over_sql(Run *run)
 					  "a request waited longer than it was promised, or the machine is overloaded");
 	}
 	check_text(run, "SQL: beyond the role's limit", "53300 role_limit",
-			   refusal_text(run->services[1].pool, &beyond->calm),
+			   refusal_text(run->parties[1].pool, &beyond->calm),
 			   "the refusal does not say which limit it was: see pool_exhaust_refusals");
 }
 
@@ -273,12 +273,12 @@ static void
 release(Run *run)
 {
 	phase(run, "release");
-	for (int i = 0; i < run->nservices; i++)
-		pool_release(run->services[i].pool, run->services[i].pool->stats.held);
-	wait_until(run, run->services[0].pool->stats.held == 0 && run->services[1].pool->stats.held == 0, SETTLE_TIMEOUT_MS);
+	for (int i = 0; i < run->nparties; i++)
+		pool_release_many(run->parties[i].pool, run->parties[i].pool->stats.held);
+	wait_until(run, run->parties[0].pool->stats.held == 0 && run->parties[1].pool->stats.held == 0, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "all connections are free again");
-	check_count(run, "connections not given back", 0, run->services[0].pool->stats.held + run->services[1].pool->stats.held,
+	check_count(run, "connections not given back", 0, run->parties[0].pool->stats.held + run->parties[1].pool->stats.held,
 				"a request kept its connection: look for ways out of it that do not release");
 }
 
@@ -296,7 +296,7 @@ static void
 press(Backpressure *bp)
 {
 	Run		   *run = bp->run;
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	int			clients = Min(FIRST_CLIENTS, (int) options->clients);
 	uint64		enough;
 	const HttpTally *tally;
@@ -333,7 +333,7 @@ retry(Backpressure *bp, HttpRefusalKind kind)
 	HttpRequest *request = palloc0(sizeof(HttpRequest));
 	const char *answer;
 
-	if (refusal->at_us == 0 || refusal->retry_after_s * 1000 > run->plan.options.recovery_limit_ms)
+	if (refusal->at_us == 0 || refusal->retry_after_s * 1000 > run->request.options.recovery_limit_ms)
 		return;
 	phase(run, "retry");
 	wait_until(run, loop_now_us() >= at_us, refusal->retry_after_s * 1000);
@@ -352,9 +352,9 @@ backpressure_play(Run *run)
 	Backpressure *bp = palloc0(sizeof(Backpressure));
 
 	bp->run = run;
-	bp->response_limit_ms = (int) run->plan.options.response_limit_ms;
+	bp->response_limit_ms = (int) run->request.options.response_limit_ms;
 	run_disturb(run, CHAOS_GENTLE); /* what is held stays so, and who asks is answered */
-	if (run->plan.target == TARGET_HTTP)
+	if (run->request.target == TARGET_HTTP)
 		bp->target = run->endpoint->http;
 	else
 		serve(bp);
@@ -393,7 +393,7 @@ const Scenario scenario_backpressure = {
 	.effect = "opens pool_size + max_overflow connections and role_limit more; of an HTTP service: up to option clients requests at once",
 	.default_target = TARGET_POOL,
 	.targets = 1 << TARGET_POOL | 1 << TARGET_HTTP,
-	.services = 2,
+	.parties = 2,
 	.limited = 1,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {2, 2, 2}},

@@ -30,8 +30,8 @@ typedef struct Baseline
 static Baseline
 closed_loop(Run *run, const char *name, int clients)
 {
-	const Options *options = &run->plan.options;
-	LoadConfig	config = load_of(run, &run->services[0]);
+	const Options *options = &run->request.options;
+	LoadConfig	config = load_of(run, &run->parties[0]);
 	Tally	   *tally = palloc0(sizeof(Tally));
 	Baseline	result;
 	uint64		succeeded;
@@ -75,8 +75,8 @@ closed_loop(Run *run, const char *name, int clients)
 static void
 sustain(Run *run, const Baseline *full)
 {
-	const Options *options = &run->plan.options;
-	const RunService *service = &run->services[0];
+	const Options *options = &run->request.options;
+	const RunParty *party = &run->parties[0];
 	Arrival		arrival = {
 		.kind = ARRIVAL_BURST,
 		.rate = full->goodput * options->load_percent / 100,
@@ -85,7 +85,7 @@ sustain(Run *run, const Baseline *full)
 		.burst_us = options->burst_ms * 1000,
 		.burst_every_us = options->burst_every_ms * 1000,
 	};
-	LoadConfig	config = load_of(run, service);
+	LoadConfig	config = load_of(run, party);
 	Tally	   *all = palloc0(sizeof(Tally));
 	Tally	   *burst;
 	Load	   *load;
@@ -111,12 +111,12 @@ sustain(Run *run, const Baseline *full)
 
 	check_all_ended(run, "load: requests without an end", all);
 	check_at_least(run, "success under load", options->success_percent,
-				   percent_of(all->succeeded, all->asked + load->turned_away - operations_excused(service, all->failed)), "%",
+				   percent_of(all->succeeded, all->asked + load->turned_away - operations_excused(party, all->failed)), "%",
 				   "requests were sent away or failed: see timed_out and refused in pool_exhaust_samples");
 	check_at_most(run, "errors in bursts", options->burst_error_percent,
-				  percent_of(tally_sent_away(burst) + burst->failed - operations_excused(service, burst->failed), burst->asked), "%",
+				  percent_of(tally_sent_away(burst) + burst->failed - operations_excused(party, burst->failed), burst->asked), "%",
 				  "bursts are longer than the queue can bear: raise pool_timeout_ms or the capacity");
-	check_at_most(run, "slowest response", options->response_limit_ms + toll_wait_ms(&service->toll),
+	check_at_most(run, "slowest response", options->response_limit_ms + toll_wait_ms(&party->toll),
 				  histogram_max_ms(&all->response), "ms",
 				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");
 }
@@ -125,9 +125,9 @@ sustain(Run *run, const Baseline *full)
 static void
 recover(Run *run, uint64 before_us)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	uint64		as_before_us = before_us * AS_BEFORE_FACTOR + AS_BEFORE_SLACK_US;
-	LoadConfig	config = load_of(run, &run->services[0]);
+	LoadConfig	config = load_of(run, &run->parties[0]);
 	double		recovery_ms;
 	Load	   *load;
 	Phase	   *p = phase(run, "recover");
@@ -151,7 +151,7 @@ recover(Run *run, uint64 before_us)
 static void
 degradation_play(Run *run)
 {
-	Witness    *witness = run_is_local(run) ? witness_open(run) : NULL;
+	Canary    *canary = run_is_local(run) ? canary_open(run) : NULL;
 	Baseline	calm;
 	Baseline	full;
 
@@ -164,8 +164,8 @@ degradation_play(Run *run)
 		return;					/* all were sent away: nothing is left to degrade */
 	sustain(run, &full);
 	recover(run, calm.p50_us);
-	if (witness != NULL)
-		witness_check(run, witness, run->plan.options.response_limit_ms);
+	if (canary != NULL)
+		canary_check(run, canary, run->request.options.response_limit_ms);
 	else
 		check_skip(run, "notifications heard", "who listens needs a session of its own, and a pooler shares them");
 }
@@ -196,7 +196,7 @@ const Scenario scenario_degradation = {
 	.effect = "opens pool_size + max_overflow connections and two more, and keeps them busy",
 	.default_target = TARGET_POOL,
 	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
-	.spare_sessions = WITNESS_SESSIONS,
+	.spare_sessions = CANARY_SESSIONS,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {10, 10, 10}, .inherits = true},
 		{"max_overflow", {15, 15, 15}, .inherits = true},

@@ -31,9 +31,9 @@
 typedef struct Story
 {
 	Run		   *run;
-	Witness    *witness;
+	Canary    *canary;
 	double		calm_ms;		/* an operation takes that long when all is well */
-	Actor	   *leaks;			/* as many as the pool has connections */
+	ScriptedSession	   *leaks;			/* as many as the pool has connections */
 	int			nleaks;
 	Suspect    *suspects;
 } Story;
@@ -44,7 +44,7 @@ typedef struct Story
 static Load *
 load_some(Story *story, int clients, int64 operations, int64 ms, GrantOrder *order)
 {
-	LoadConfig	config = load_of(story->run, &story->run->services[0]);
+	LoadConfig	config = load_of(story->run, &story->run->parties[0]);
 	Load	   *load;
 
 	load_work(story->run, &config, ms);
@@ -62,8 +62,8 @@ static Tally *
 load_by(Story *story, Arrival *arrival)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->plan.options;
-	LoadConfig	config = load_of(run, &run->services[0]);
+	const Options *options = &run->request.options;
+	LoadConfig	config = load_of(run, &run->parties[0]);
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load;
 
@@ -92,13 +92,13 @@ static double
 calm(Story *story, const char *name, const char *claim)
 {
 	Run		   *run = story->run;
-	int64		operations = run->plan.options.operations;
+	int64		operations = run->request.options.operations;
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load;
 
 	phase(run, name);
-	load = load_some(story, CLIENTS, operations, run->plan.options.work_ms, NULL);
-	wait_until(run, load_is_over(load), SETTLE_TIMEOUT_MS + CLIENTS * operations * run->plan.options.work_ms);
+	load = load_some(story, CLIENTS, operations, run->request.options.work_ms, NULL);
+	wait_until(run, load_is_over(load), SETTLE_TIMEOUT_MS + CLIENTS * operations * run->request.options.work_ms);
 	load_tally(load, tally);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
@@ -113,7 +113,7 @@ static void
 ramp(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	Arrival		arrival = {
 		.kind = ARRIVAL_RAMP,
 		.rate = capacity_rate(story) * options->load_percent / 100,
@@ -138,12 +138,12 @@ ramp(Story *story)
 
 /* ---------- Saturated ---------- */
 
-static PoolTruth
-server_look(Story *story)
+static PoolState
+server_read_state(Story *story)
 {
-	PoolTruth	truth;
+	PoolState	truth;
 
-	pool_look(story->run->services[1].pool, &truth);
+	pool_read_state(story->run->parties[1].pool, &truth);
 	return truth;
 }
 
@@ -151,14 +151,14 @@ server_look(Story *story)
 static bool
 server_full(Story *story)
 {
-	Pool	   *server = story->run->services[1].pool;
-	PoolTruth	truth = server_look(story);
+	Pool	   *server = story->run->parties[1].pool;
+	PoolState	truth = server_read_state(story);
 	int			left = truth.capacity - run_fault(story->run, FAULT_KEEP_SLOT) - truth.in_use;
 
 	if (server->stats.opening > 0 || server->stats.wanted > 0)
 		return false;
 	if (left > 0)
-		pool_acquire(server, left);
+		pool_acquire_many(server, left);
 	return left <= 0 && truth.ours <= server->stats.held;
 }
 
@@ -167,11 +167,11 @@ static void
 server_empty(Story *story)
 {
 	Run		   *run = story->run;
-	Pool	   *server = run->services[1].pool;
+	Pool	   *server = run->parties[1].pool;
 
-	pool_release(server, server->stats.held - run_fault(run, FAULT_LEAVE_SESSION));
-	poll_until(run, server_look(story).ours <= server->stats.held, SETTLE_TIMEOUT_MS);
-	check_count(run, "saturated: sessions left", 0, server_look(story).ours,
+	pool_release_many(server, server->stats.held - run_fault(run, FAULT_LEAVE_SESSION));
+	poll_until(run, server_read_state(story).ours <= server->stats.held, SETTLE_TIMEOUT_MS);
+	check_count(run, "saturated: sessions left", 0, server_read_state(story).ours,
 				"sessions of the run are still there: pool_exhaust_backends shows their pids");
 }
 
@@ -180,34 +180,34 @@ static void
 saturate_server(Story *story)
 {
 	Run		   *run = story->run;
-	int			more = (int) run->plan.options.max_overflow;
+	int			more = (int) run->request.options.max_overflow;
 	int64		ledger = run_refusals_in_ledger(run);
-	uint64		refused = logins_refused(run->pool) + logins_refused(run->services[1].pool);
+	uint64		refused = logins_refused(run->pool) + logins_refused(run->parties[1].pool);
 	Tally	   *tally = palloc(sizeof(Tally));
-	PoolTruth	truth;
+	PoolState	truth;
 	Load	   *load;
 
 	poll_until(run, server_full(story), SETTLE_TIMEOUT_MS);
-	truth = server_look(story);
+	truth = server_read_state(story);
 	load = load_some(story, more, 1, 0, NULL);
-	wait_until(run, (server_full(story), load_is_over(load)), run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	wait_until(run, (server_full(story), load_is_over(load)), run->request.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	load_stop(load);
 	load_tally(load, tally);
 	if (run_fault(run, FAULT_MISCOUNT))
 		refused--;
-	poll_until(run, run->services[1].judge.health == HEALTH_EXHAUSTED, SETTLE_TIMEOUT_MS);
+	poll_until(run, run->parties[1].judge.health == HEALTH_EXHAUSTED, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "%d of %d slots in use, %s; %d in use by the pool, " UINT64_FORMAT " more refused: %s",
-			   truth.in_use, truth.capacity, health_names[run->services[1].judge.health],
+			   truth.in_use, truth.capacity, health_names[run->parties[1].judge.health],
 			   run->pool->stats.held, tally->refused, causes_text(run->pool->stats.refused_by));
 	check_count(run, "saturated: slots in use", truth.capacity, Min(truth.in_use, truth.capacity),
 				"the server is not full: see pool_exhaust_slots");
-	if (tally->refused < more && run->plan.options.bystanders != BYSTANDERS_REFUSE)
+	if (tally->refused < more && run->request.options.bystanders != BYSTANDERS_REFUSE)
 		check_skip(run, "saturated: told no", "others came and went, and left slots to the pool");
 	else
 		check_count(run, "saturated: told no", more, tally->refused,
 					"a pool that cannot grow must say so to those whom it has nothing for, or let them wait no longer than pool_timeout_ms");
-	check_rise(run, "saturated: refusals in the ledger", logins_refused(run->pool) + logins_refused(run->services[1].pool) - refused,
+	check_rise(run, "saturated: refusals in the ledger", logins_refused(run->pool) + logins_refused(run->parties[1].pool) - refused,
 			   run_refusals_in_ledger(run) - ledger,
 			   "the ledger missed or invented refusals: log_min_messages must not be panic");
 	server_empty(story);
@@ -218,18 +218,18 @@ static void
 saturate(Story *story)
 {
 	Run		   *run = story->run;
-	int			keeps = (int) run->plan.options.pool_size;
+	int			keeps = (int) run->request.options.pool_size;
 
 	phase(run, "saturated");
 	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* what came too late is closed */
-	pool_acquire(run->pool, keeps);
+	pool_acquire_many(run->pool, keeps);
 	wait_until(run, run->pool->stats.held == keeps && run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);
 	require_held(run, keeps);
-	if (run->services[1].pool->driver->exclusive)
+	if (run->parties[1].pool->driver->exclusive)
 		saturate_server(story);
 	else
 		check_skip(run, "saturated: slots in use", "on a pool of its own the run leaves the server's slots alone");
-	pool_release(run->pool, run->pool->stats.held);
+	pool_release_many(run->pool, run->pool->stats.held);
 	wait_until(run, run->pool->stats.held == 0 && run->pool->stats.wanted == 0, SETTLE_TIMEOUT_MS);
 }
 
@@ -240,7 +240,7 @@ static Tally *
 queue_up(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	GrantOrder *order = palloc0(sizeof(GrantOrder));
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load = load_some(story, CROWD * run_capacity(run), 1, options->long_ms, order);
@@ -261,11 +261,11 @@ static Tally *
 queue_time_out(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load;
 
-	pool_acquire(run->pool, run_capacity(run));
+	pool_acquire_many(run->pool, run_capacity(run));
 	wait_until(run, run->pool->stats.held == run_capacity(run), SETTLE_TIMEOUT_MS);
 	require_held(run, run_capacity(run));
 	load = load_some(story, run_capacity(run), 1, 0, NULL);
@@ -282,7 +282,7 @@ queue_time_out(Story *story)
 					  tally->longest_timeout_us / 1000.0, "ms",
 					  "a request waited longer than it was promised, or the machine is overloaded");
 	}
-	pool_release(run->pool, run->pool->stats.held);
+	pool_release_many(run->pool, run->pool->stats.held);
 	wait_until(run, load_is_over(load) && run->pool->stats.held == 0, SETTLE_TIMEOUT_MS);
 	return tally;
 }
@@ -312,7 +312,7 @@ static void
 degrade(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	Arrival		arrival = {
 		.kind = ARRIVAL_BURST,
 		.rate = capacity_rate(story) * options->load_percent / 200,
@@ -335,9 +335,9 @@ degrade(Story *story)
 		run_end(run, VERDICT_INVALID, "the bursts made nobody wait: raise burst_percent or burst_ms");
 	check_all_ended(run, "degraded: requests without an end", tally);
 	check_at_least(run, "degraded: success", options->success_percent,
-				   percent_of(tally->succeeded, tally->asked - operations_excused(&run->services[0], tally->failed)), "%",
+				   percent_of(tally->succeeded, tally->asked - operations_excused(&run->parties[0], tally->failed)), "%",
 				   "requests were sent away or failed: see timed_out and refused in pool_exhaust_samples");
-	check_at_most(run, "degraded: slowest response", options->response_limit_ms + toll_wait_ms(&run->services[0].toll),
+	check_at_most(run, "degraded: slowest response", options->response_limit_ms + toll_wait_ms(&run->parties[0].toll),
 				  histogram_max_ms(&tally->response), "ms",
 				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");
 }
@@ -347,7 +347,7 @@ degrade(Story *story)
 static int
 suspected(Story *story)
 {
-	Oid			roles[RUN_SERVICES_MAX];
+	Oid			roles[RUN_PARTIES_MAX];
 	int			n = suspects_of(roles, run_roles(story->run, roles), story->suspects, story->nleaks);
 
 	for (int i = 0; i < Min(n, story->nleaks); i++)
@@ -359,8 +359,8 @@ suspected(Story *story)
 static void
 leak(Story *story)
 {
-	static const Actor open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
-	static const Actor aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	static const ScriptedSession open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	static const ScriptedSession aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
 	Run		   *run = story->run;
 	int			found = 0;
 	uint64		begun_us;
@@ -368,24 +368,24 @@ leak(Story *story)
 	phase(run, "leak");
 	run_watch_leaks(run);
 	story->nleaks = run_capacity(run);
-	story->leaks = palloc(sizeof(Actor) * story->nleaks);
+	story->leaks = palloc(sizeof(ScriptedSession) * story->nleaks);
 	story->suspects = palloc(sizeof(Suspect) * story->nleaks);
 	for (int i = 0; i < story->nleaks; i++)
 		story->leaks[i] = i % 2 == 0 ? open : aborted;
 	for (int i = 0; i < story->nleaks; i++)
-		actor_take(&story->leaks[i], run->pool);
-	wait_until(run, actors_at_work(story->leaks, story->nleaks) || actor_failed(story->leaks, story->nleaks), SETTLE_TIMEOUT_MS);
-	if (!actors_at_work(story->leaks, story->nleaks) || actor_failed(story->leaks, story->nleaks))
+		scripted_session_take(&story->leaks[i], run->pool);
+	wait_until(run, scripted_sessions_at_work(story->leaks, story->nleaks) || scripted_session_failed(story->leaks, story->nleaks), SETTLE_TIMEOUT_MS);
+	if (!scripted_sessions_at_work(story->leaks, story->nleaks) || scripted_session_failed(story->leaks, story->nleaks))
 		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
 	begun_us = loop_now_us();
 	run_progress(run, &found, story->nleaks);
-	poll_until(run, (found = suspected(story)) >= story->nleaks, run->plan.options.leak_threshold_ms + SETTLE_TIMEOUT_MS);
+	poll_until(run, (found = suspected(story)) >= story->nleaks, run->request.options.leak_threshold_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "%d transactions left open, %d found after %.2f s; %s", story->nleaks, found,
-			   (loop_now_us() - begun_us) / 1e6, health_names[run->services[0].judge.health]);
+			   (loop_now_us() - begun_us) / 1e6, health_names[run->parties[0].judge.health]);
 	check_count(run, "leak: found idle in transaction", story->nleaks, found,
 				"a leak of the run was not found, or another session looks like one: see docs/leaks.md");
-	check_text(run, "leak: health of the pool", health_names[HEALTH_EXHAUSTED], health_names[run->services[0].judge.health],
+	check_text(run, "leak: health of the pool", health_names[HEALTH_EXHAUSTED], health_names[run->parties[0].judge.health],
 			   "a pool that has nothing left does not say so: see pool_exhaust_pools");
 }
 
@@ -404,25 +404,25 @@ static void
 heal(Story *story)
 {
 	Run		   *run = story->run;
-	Oid			roles[RUN_SERVICES_MAX];
+	Oid			roles[RUN_PARTIES_MAX];
 	int			nroles = run_roles(run, roles);
-	int64		limit_ms = run->plan.options.recovery_limit_ms;
-	uint64		since = heals_now();
+	int64		limit_ms = run->request.options.recovery_limit_ms;
+	uint64		since = heal_log_now();
 	char	   *strategies;
 	int			acts;
 	Phase	   *p = phase(run, "heal");
 
 	run_heal(run, STRATEGIES_NEEDED);
-	wait_until(run, leaks_ended(story) == story->nleaks && run->services[0].judge.health == HEALTH_HEALTHY, limit_ms);
-	strategies = heals_text(roles, nroles, since, &acts);
+	wait_until(run, leaks_ended(story) == story->nleaks && run->parties[0].judge.health == HEALTH_HEALTHY, limit_ms);
+	strategies = heal_log_text(roles, nroles, since, &acts);
 	phase_end(run);
 	phase_note(run, "%d ended: %s; %s after %.2f s", acts, acts > 0 ? strategies : "-",
-			   health_names[run->services[0].judge.health], p->elapsed_us / 1e6);
+			   health_names[run->parties[0].judge.health], p->elapsed_us / 1e6);
 	check_count(run, "heal: sessions ended", story->nleaks, acts,
 				"the healer ended more or fewer than the leaks: see pool_exhaust_heals");
 	check_count(run, "heal: leaks that are left", 0, story->nleaks - leaks_ended(story),
 				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
-	check_text(run, "heal: health of the pool", health_names[HEALTH_HEALTHY], health_names[run->services[0].judge.health],
+	check_text(run, "heal: health of the pool", health_names[HEALTH_HEALTHY], health_names[run->parties[0].judge.health],
 			   "the pool stays ill: see pool_exhaust_pools");
 }
 
@@ -434,14 +434,14 @@ calm_again(Story *story)
 {
 	Run		   *run = story->run;
 	double		ms = calm(story, "calm again", "calm again: operations");
-	PoolTruth	truth;
+	PoolState	truth;
 
-	pool_look(run->pool, &truth);
+	pool_read_state(run->pool, &truth);
 	check_at_most(run, "calm again: an operation takes", story->calm_ms * AS_BEFORE_FACTOR + AS_BEFORE_MS, ms, "ms",
 				  "operations are slower than at the beginning: see waiting in pool_exhaust_pools");
 	check_count(run, "calm again: connections in use", 0, truth.in_use,
 				"an operation kept its connection: look for ways out of it that do not release");
-	witness_check(run, story->witness, run->plan.options.response_limit_ms);
+	canary_check(run, story->canary, run->request.options.response_limit_ms);
 }
 
 /* What a phase leaves behind if its claims do not hold would tell nothing more. */
@@ -455,7 +455,7 @@ endtoend_play(Run *run)
 
 	story->run = run;
 	run_disturb(run, CHAOS_DELAYS);
-	story->witness = witness_open(run);
+	story->canary = canary_open(run);
 	story->calm_ms = calm(story, "calm", "calm: operations");
 	for (int i = 0; i < lengthof(acts) && !check_failed(run); i++)
 		acts[i] (story);
@@ -483,10 +483,10 @@ const Scenario scenario_endtoend = {
 	.effect = "opens pool_size + max_overflow + 2 connections; target server: takes every slot that is not reserved, for a moment",
 	.default_target = TARGET_SERVER,
 	.targets = 1 << TARGET_SERVER | 1 << TARGET_POOL,
-	.services = 2,
+	.parties = 2,
 	.pools = 1,
 	.embedded = 1 << 0,
-	.spare_sessions = WITNESS_SESSIONS,
+	.spare_sessions = CANARY_SESSIONS,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {4, 10, 10}},
 		{"max_overflow", {2, 5, 5}},

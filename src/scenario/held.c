@@ -36,7 +36,7 @@ void
 hold_count(Hold *hold, int alive)
 {
 	hold->alive = alive;
-	pg_atomic_write_u32(&hold->run->slot->connections, alive);
+	pg_atomic_write_u32(&hold->run->entry->connections, alive);
 }
 
 /* Gives the session up; whoever ended it, or its statement, is not ours to judge. */
@@ -46,7 +46,7 @@ held_let_go(Held *held)
 	Hold	   *hold = held->hold;
 
 	alarm_unset(&hold->run->clock, &held->alarm);
-	pool_give_back(&held->request);
+	pool_release(&held->request);
 	if (!held->beside)
 		hold_count(hold, hold->alive - 1);
 	else if (hold->kind->lasts)

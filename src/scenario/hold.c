@@ -49,29 +49,29 @@ const HoldKind hold_kinds[HOLD_STATES] = {
 static char *
 hold_sql(const Run *run, const HoldKind *kind)
 {
-	const RunPlan *plan = &run->plan;
+	const RunRequest *request = &run->request;
 
 	if (kind == &hold_kinds[HOLD_LOCK_WAIT])
 		return psprintf("SELECT pg_catalog.pg_advisory_lock(%d, %d)", LOCK_CLASS,
-						(int) (run->slot->hold_id & PG_INT32_MAX));
+						(int) (run->entry->hold_id & PG_INT32_MAX));
 	if (kind->lasts && !run_is_local(run))
 		return pstrdup(ENDLESS_SQL);
 	if (kind->lasts)
 		return psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")",
-						(plan->options.timeout_ms + plan->hold.hold_ms) / 1000 + 60);
+						(request->options.timeout_ms + request->hold.hold_ms) / 1000 + 60);
 	return kind->sql != NULL ? pstrdup(kind->sql) : NULL;
 }
 
 static Hold *
 hold_make(Run *run)
 {
-	const HoldPlan *plan = &run->plan.hold;
-	int			sessions = hold_sessions(plan);
+	const HoldRequest *request = &run->request.hold;
+	int			sessions = hold_sessions(request);
 	Hold	   *hold = palloc0(sizeof(Hold));
 
 	hold->run = run;
-	hold->kind = &hold_kinds[plan->state];
-	hold->n = plan->connections;
+	hold->kind = &hold_kinds[request->state];
+	hold->n = request->connections;
 	hold->sql = hold_sql(run, hold->kind);
 	hold->says_begin = hold->kind->lasts && !run_is_local(run);
 	hold->held = palloc_extended(sizeof(Held) * sessions, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -101,7 +101,7 @@ hold_cannot_stall(Run *run, const char *why)
 	run->error_code = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
 	run_end(run, VERDICT_ABORTED,
 			"%s; stalled logins need a line of pg_hba.conf that asks role \"%s\" for a password, without TLS",
-			why, run->services[0].role_name);
+			why, run->parties[0].role_name);
 }
 
 /*
@@ -135,9 +135,9 @@ hold_open(Hold *hold, int first, int n)
 	int			ready = hold->ready + n;
 
 	for (int i = first; i < first + n; i++)
-		pool_ask(run->pool, &hold->held[i].request);
+		pool_acquire(run->pool, &hold->held[i].request);
 	wait_until(run, hold->ready >= ready || hold->refused || hold->error_code != 0,
-			   run->plan.options.timeout_ms);
+			   run->request.options.timeout_ms);
 	hold_require_all(hold);
 }
 
@@ -146,7 +146,7 @@ hold_waits(const Hold *hold)
 {
 	const HoldKind *kind = hold->kind;
 
-	return census_role_waiting(hold->run->services[0].role, kind->wait_event, kind->wait_mask) >= hold->n;
+	return census_role_waiting(hold->run->parties[0].role, kind->wait_event, kind->wait_mask) >= hold->n;
 }
 
 /* What they run goes on, so only the server can tell that all are there. */
@@ -156,7 +156,7 @@ hold_prove(Hold *hold)
 	Run		   *run = hold->run;
 
 	if (hold->kind->lasts && !hold->says_begin)
-		poll_until(run, hold_waits(hold) || hold->error_code != 0, run->plan.options.timeout_ms);
+		poll_until(run, hold_waits(hold) || hold->error_code != 0, run->request.options.timeout_ms);
 	hold_require_all(hold);
 }
 
@@ -169,7 +169,7 @@ hold_grow(Hold *hold)
 	for (int i = 0; i < hold->n; i++)
 	{
 		if (i > 0)
-			wait_until(run, hold->error_code != 0, run->plan.options.spacing_ms);
+			wait_until(run, hold->error_code != 0, run->request.options.spacing_ms);
 		hold_open(hold, i, 1);
 	}
 }
@@ -178,8 +178,8 @@ hold_grow(Hold *hold)
 static void
 hold_add_companions(Hold *hold)
 {
-	hold_open(hold, hold->n, hold_beside(&hold->run->plan.hold));
-	for (int i = 0; i < hold_beside(&hold->run->plan.hold); i++)
+	hold_open(hold, hold->n, hold_beside(&hold->run->request.hold));
+	for (int i = 0; i < hold_beside(&hold->run->request.hold); i++)
 		companion_rest(&hold->held[hold->n + i]);
 }
 
@@ -190,7 +190,7 @@ hold_vanish(Hold *hold)
 	for (int i = 0; i < hold->n; i++)
 	{
 		session_vanish(hold->held[i].request.session);
-		pool_give_back(&hold->held[i].request);
+		pool_release(&hold->held[i].request);
 	}
 }
 
@@ -198,7 +198,7 @@ hold_vanish(Hold *hold)
 static void
 hold_stall(Hold *hold)
 {
-	Login	   *login = hold->run->services[0].login;
+	Login	   *login = hold->run->parties[0].login;
 	const char *sslmode = "";
 
 	for (int i = 0; i < login->params; i++)
@@ -212,7 +212,7 @@ hold_stall(Hold *hold)
 static void
 hold_set_up(Hold *hold)
 {
-	HoldState	state = hold->run->plan.hold.state;
+	HoldState	state = hold->run->request.hold.state;
 
 	if (hold->kind->stalls)
 		hold_stall(hold);
@@ -240,31 +240,31 @@ static void
 hold_complete(Hold *hold)
 {
 	Run		   *run = hold->run;
-	RunSlot    *slot = run->slot;
+	RunEntry    *entry = run->entry;
 
 	hold->complete = true;
 	run->deadline_us = PG_UINT64_MAX;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot->held_at = GetCurrentTimestamp();
-	slot->expires_at = TimestampTzPlusMilliseconds(slot->held_at, run->plan.hold.hold_ms);
-	slot->state = RUN_RUNNING;
+	entry->held_at = GetCurrentTimestamp();
+	entry->expires_at = TimestampTzPlusMilliseconds(entry->held_at, run->request.hold.hold_ms);
+	entry->state = RUN_RUNNING;
 	LWLockRelease(shared->lock);
-	ConditionVariableBroadcast(&slot->changed);
+	ConditionVariableBroadcast(&entry->changed);
 }
 
 /* Nobody tells a client that is not there what becomes of its sessions. */
 static void
 hold_look(Hold *hold)
 {
-	if (hold->run->plan.hold.state == HOLD_DEAD_CLIENT)
-		hold_count(hold, census_role_sessions(hold->run->services[0].role, NULL, 0));
+	if (hold->run->request.hold.state == HOLD_DEAD_CLIENT)
+		hold_count(hold, census_role_sessions(hold->run->parties[0].role, NULL, 0));
 }
 
 static void
 hold_keep(Hold *hold)
 {
 	Run		   *run = hold->run;
-	uint64		end_us = loop_now_us() + (uint64) run->plan.hold.hold_ms * 1000;
+	uint64		end_us = loop_now_us() + (uint64) run->request.hold.hold_ms * 1000;
 
 	while (hold->alive > 0 && !hold->unlocked && wait_turn(run, end_us, KEEP_TURN_MS))
 		hold_look(hold);

@@ -30,17 +30,17 @@ extern const Scenario scenario_hold;
 
 /* Sessions that the hold opens beside those that it was asked for, and in all. */
 static inline int
-hold_beside(const HoldPlan *plan)
+hold_beside(const HoldRequest *request)
 {
-	const HoldKind *kind = &hold_kinds[plan->state];
+	const HoldKind *kind = &hold_kinds[request->state];
 
-	return Max(kind->beside, kind->beside_each * plan->connections);
+	return Max(kind->beside, kind->beside_each * request->connections);
 }
 
 static inline int
-hold_sessions(const HoldPlan *plan)
+hold_sessions(const HoldRequest *request)
 {
-	return plan->connections + hold_beside(plan);
+	return request->connections + hold_beside(request);
 }
 
 pg_noreturn extern void hold_refused(Run *run, Cause cause, const char *sqlstate, int after);

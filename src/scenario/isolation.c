@@ -20,9 +20,9 @@
 static Load *
 second_load(Run *run)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	bool		shared_pool = run_fault(run, FAULT_SHARED_BETWEEN_SERVICES);
-	LoadConfig	config = load_of(run, &run->services[shared_pool ? 0 : 1]);
+	LoadConfig	config = load_of(run, &run->parties[shared_pool ? 0 : 1]);
 	Load	   *load;
 
 	load_work(run, &config, options->work_ms);
@@ -37,7 +37,7 @@ static double
 success_percent(const Run *run, const Tally *tally)
 {
 	return percent_of(tally->succeeded,
-					  tally->asked - operations_excused(&run->services[1], tally->failed));
+					  tally->asked - operations_excused(&run->parties[1], tally->failed));
 }
 
 static Tally *
@@ -48,7 +48,7 @@ baseline(Run *run)
 	Phase	   *p = phase(run, "baseline");
 
 	load = second_load(run);
-	wait_until(run, false, run->plan.options.baseline_ms);
+	wait_until(run, false, run->request.options.baseline_ms);
 	load_end(run, load, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	load_tally(load, tally);
@@ -97,8 +97,8 @@ limits_text(const Limits *limits, const Phase *p)
 static Load *
 crowd(Run *run)
 {
-	const Options *options = &run->plan.options;
-	LoadConfig	config = load_of(run, &run->services[0]);
+	const Options *options = &run->request.options;
+	LoadConfig	config = load_of(run, &run->parties[0]);
 	Load	   *load;
 
 	load_work(run, &config, options->long_ms);
@@ -123,7 +123,7 @@ typedef struct Exhaustion
 static int
 second_reach(Run *run)
 {
-	Oid			role = run->services[1].role;
+	Oid			role = run->parties[1].role;
 
 	return run_headroom(run, role) + sessions_in_activity(run, role);
 }
@@ -135,8 +135,8 @@ others_in_use(Run *run)
 	int			ours;
 	int			in_use = census_slots(InvalidOid, &ours);
 
-	for (int i = 0; i < run->nservices; i++)
-		in_use -= census_role_sessions(run->services[i].role, NULL, 0);
+	for (int i = 0; i < run->nparties; i++)
+		in_use -= census_role_sessions(run->parties[i].role, NULL, 0);
 	return in_use;
 }
 
@@ -151,7 +151,7 @@ exhausted_for(const Run *run, Limits *limits, uint64 until_us)
 static Exhaustion *
 exhaust(Run *run)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	Exhaustion *e = palloc0(sizeof(Exhaustion));
 	Load	   *first;
 	Load	   *second;
@@ -219,7 +219,7 @@ static void
 beside(Run *run, const Tally *before, const Exhaustion *e)
 {
 	const Tally *after = &e->second;
-	const ChaosToll *toll = &run->services[1].toll;
+	const ChaosToll *toll = &run->parties[1].toll;
 
 	phase(run, "beside");
 	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
@@ -235,7 +235,7 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 	check_chaos(run, "errors in the second service", 0, toll_acts(toll), tally_sent_away(after) + after->failed,
 				"an error of the first service shows up in the second");
 	check_at_most(run, "p99 of the second service",
-				  histogram_ms(&before->response, 0.99) + run->plan.options.tolerance_ms + toll_wait_ms(toll),
+				  histogram_ms(&before->response, 0.99) + run->request.options.tolerance_ms + toll_wait_ms(toll),
 				  histogram_ms(&after->response, 0.99), "ms",
 				  "the second service gets slower while the first is exhausted");
 	if (run_is_local(run))
@@ -270,7 +270,7 @@ const Scenario scenario_isolation = {
 	.effect = "opens pool_size + max_overflow connections for each of two services",
 	.default_target = TARGET_POOL,
 	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
-	.services = 2,
+	.parties = 2,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {4, 10, 10}, .inherits = true},
 		{"max_overflow", {2, 5, 5}, .inherits = true},

@@ -40,17 +40,17 @@ cost(Run *run)
 
 	request->events = &no_events;
 	phase(run, "connect");
-	pool_acquire(run->pool, (int) run->plan.options.pool_size);
-	wait_until(run, stats->held == run->plan.options.pool_size, SETTLE_TIMEOUT_MS);
-	pool_release(run->pool, stats->held);
+	pool_acquire_many(run->pool, (int) run->request.options.pool_size);
+	wait_until(run, stats->held == run->request.options.pool_size, SETTLE_TIMEOUT_MS);
+	pool_release_many(run->pool, stats->held);
 
 	p = phase(run, "cost");
 	for (; n < COST_OPERATIONS; n++)
 	{
-		pool_ask(run->pool, request);
+		pool_acquire(run->pool, request);
 		if (request->session == NULL)
 			break;
-		pool_give_back(request);
+		pool_release(request);
 	}
 	phase_end(run);
 	pool_cancel(run->pool);
@@ -87,10 +87,10 @@ level_figures(Run *run, const Tally *tally, double utilization)
 static Load *
 background(Run *run, int clients)
 {
-	LoadConfig	config = load_of(run, &run->services[0]);
+	LoadConfig	config = load_of(run, &run->parties[0]);
 	Load	   *load;
 
-	load_work(run, &config, run->plan.options.work_ms);
+	load_work(run, &config, run->request.options.work_ms);
 	config.clients = clients;
 	load = load_create(&config);
 	load_begin(load);
@@ -101,8 +101,8 @@ background(Run *run, int clients)
 static Load *
 probes(Run *run)
 {
-	Arrival		arrival = load_arrival(run, run->plan.options.level_ms);
-	LoadConfig	config = load_of(run, &run->services[0]);
+	Arrival		arrival = load_arrival(run, run->request.options.level_ms);
+	LoadConfig	config = load_of(run, &run->parties[0]);
 	Load	   *load;
 
 	load_work(run, &config, 0);
@@ -123,9 +123,9 @@ level_share(int64 capacity, int64 percent)
 static bool
 level(Run *run, int percent)
 {
-	const Options *options = &run->plan.options;
-	RunService *service = &run->services[0];
-	uint64		acts = toll_acts(&service->toll);
+	const Options *options = &run->request.options;
+	RunParty *party = &run->parties[0];
+	uint64		acts = toll_acts(&party->toll);
 	double		share = level_share(run_capacity(run), percent);
 	int			clients = (int) rint(share * run_capacity(run));
 	Tally	   *tally = palloc0(sizeof(Tally));
@@ -137,12 +137,12 @@ level(Run *run, int percent)
 	busy = background(run, clients);
 	wait_until(run, run->pool->stats.held >= clients, SETTLE_TIMEOUT_MS);
 	run_publish(run);
-	utilization = service->in_use_s;
+	utilization = party->in_use_s;
 	p->started_us = loop_now_us();
 	probing = probes(run);
 	wait_until(run, !probing->coming, options->level_ms + SETTLE_TIMEOUT_MS);
 	run_publish(run);
-	utilization = (service->in_use_s - utilization) /
+	utilization = (party->in_use_s - utilization) /
 		((loop_now_us() - p->started_us) / 1e6 * run_capacity(run));
 	load_stop(busy);
 	load_end(run, probing, options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
@@ -159,9 +159,9 @@ level(Run *run, int percent)
 
 	if (percent <= options->latency_limit_percent)
 	{
-		check_chaos(run, psprintf("sent away at %d %%", percent), 0, toll_acts(&service->toll) - acts, tally_sent_away(tally),
+		check_chaos(run, psprintf("sent away at %d %%", percent), 0, toll_acts(&party->toll) - acts, tally_sent_away(tally),
 					"a pool that is not full sends clients away: see pool_exhaust_samples");
-		check_at_most(run, psprintf("p99 at %d %%", percent), options->latency_limit_ms + toll_wait_ms(&service->toll),
+		check_at_most(run, psprintf("p99 at %d %%", percent), options->latency_limit_ms + toll_wait_ms(&party->toll),
 					  histogram_ms(&tally->wait, 0.99), "ms",
 					  "it takes too long to get a connection from a pool that is not full");
 	}
@@ -172,7 +172,7 @@ level(Run *run, int percent)
 static void
 latency_play(Run *run)
 {
-	const Levels *levels = &run->plan.options.levels;
+	const Levels *levels = &run->request.options.levels;
 	int			off = -1;
 
 	run_disturb(run, CHAOS_GENTLE); /* it must find its connections open */

@@ -42,8 +42,8 @@ typedef enum Part
 typedef struct Story
 {
 	Run		   *run;
-	Actor		parts[PARTS];
-	Actor		forgotten[FORGOTTEN_MAX];
+	ScriptedSession		parts[PARTS];
+	ScriptedSession		forgotten[FORGOTTEN_MAX];
 	int			forgettable;	/* as many as make a growth */
 	int			nforgotten;		/* so far */
 	int			healable;		/* leaks that the healer may end ... */
@@ -59,8 +59,8 @@ typedef struct Story
 static void
 operate_once(Run *run, int64 seed, Tally *tally)
 {
-	const Options *options = &run->plan.options;
-	LoadConfig	config = load_of(run, &run->services[0]);
+	const Options *options = &run->request.options;
+	LoadConfig	config = load_of(run, &run->parties[0]);
 	Load	   *load;
 
 	load_work(run, &config, options->work_ms);
@@ -81,9 +81,9 @@ operate_once(Run *run, int64 seed, Tally *tally)
 static void
 operate(Run *run)
 {
-	const Options *options = &run->plan.options;
-	Oid			role = run->services[0].role;
-	PoolTruth	truth;
+	const Options *options = &run->request.options;
+	Oid			role = run->parties[0].role;
+	PoolState	truth;
 	Tally		tally;
 
 	phase(run, "operate");
@@ -91,14 +91,14 @@ operate(Run *run)
 	for (int i = 1; i < ROUNDS && tally.failing == 0 && options->failing_percent > 0; i++)
 		operate_once(run, options->seed + i, &tally);
 	run_disturb(run, CHAOS_DELAYS); /* who is ended, or hears nothing, is no leak */
-	pool_look(run->pool, &truth);
+	pool_read_state(run->pool, &truth);
 	poll_until(run, sessions_in_activity(run, role) <= truth.idle + truth.in_use, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed", tally.asked, tally.failed);
 
 	if (tally.failing == 0)
 		run_end(run, VERDICT_INVALID, "no operation was to fail: raise failing_percent or operations");
-	check_chaos(run, "operations that failed", tally.failing, toll_ended(&run->services[0].toll), tally.failed, failure_text(run->pool));
+	check_chaos(run, "operations that failed", tally.failing, toll_ended(&run->parties[0].toll), tally.failed, failure_text(run->pool));
 	check_count(run, "connections not given back", 0, truth.in_use,
 				"an operation that fails keeps its connection: look for ways out of it that do not release");
 	check_count(run, "sessions beside those of the pool", 0,
@@ -111,20 +111,20 @@ static void
 cast(Story *story)
 {
 	Run		   *run = story->run;
-	Actor	   *parts = story->parts;
-	char	   *report = psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")", run->plan.options.timeout_ms / 1000 + 1);
+	ScriptedSession	   *parts = story->parts;
+	char	   *report = psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")", run->request.options.timeout_ms / 1000 + 1);
 
-	parts[IN_TRANSACTION] = (Actor) {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
-	parts[ABORTED] = (Actor) {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
-	parts[ABANDONED] = (Actor) {.sql = "SELECT 1", .leaks = LEAK_ABANDONED};
-	parts[DEAD] = (Actor) {.sql = report, .lasts = true, .leaks = LEAK_DEAD_CLIENT};
-	parts[REPORT] = (Actor) {.sql = report, .lasts = true};
-	parts[LISTENER] = (Actor) {.sql = "LISTEN pool_exhaust_leak"};
+	parts[IN_TRANSACTION] = (ScriptedSession) {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	parts[ABORTED] = (ScriptedSession) {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	parts[ABANDONED] = (ScriptedSession) {.sql = "SELECT 1", .leaks = LEAK_ABANDONED};
+	parts[DEAD] = (ScriptedSession) {.sql = report, .lasts = true, .leaks = LEAK_DEAD_CLIENT};
+	parts[REPORT] = (ScriptedSession) {.sql = report, .lasts = true};
+	parts[LISTENER] = (ScriptedSession) {.sql = "LISTEN pool_exhaust_leak"};
 	if (run_fault(run, FAULT_ACCUSE))
 		parts[LISTENER].sql = "BEGIN; LISTEN pool_exhaust_leak";
 	story->forgettable = leak_growth_min(MaxConnections);
 	for (int i = 0; i < story->forgettable; i++)
-		story->forgotten[i] = (Actor) {.sql = "SELECT 1", .leaks = LEAK_GROWTH};
+		story->forgotten[i] = (ScriptedSession) {.sql = "SELECT 1", .leaks = LEAK_GROWTH};
 	story->healable = POOL_PARTS + story->forgettable;
 	story->leaks = story->healable + 1;
 }
@@ -135,11 +135,11 @@ require_parts(Story *story)
 {
 	Run		   *run = story->run;
 
-	wait_until(run, actors_at_work(story->parts, PARTS) || actor_failed(story->parts, PARTS), SETTLE_TIMEOUT_MS);
-	if (!actors_at_work(story->parts, PARTS) || actor_failed(story->parts, PARTS))
+	wait_until(run, scripted_sessions_at_work(story->parts, PARTS) || scripted_session_failed(story->parts, PARTS), SETTLE_TIMEOUT_MS);
+	if (!scripted_sessions_at_work(story->parts, PARTS) || scripted_session_failed(story->parts, PARTS))
 		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
 	/* An answer that has come to the client: the server has said that it sleeps, or will in a moment. */
-	poll_until(run, sessions_in_activity(run, run->services[0].role) >= PARTS, SETTLE_TIMEOUT_MS);
+	poll_until(run, sessions_in_activity(run, run->parties[0].role) >= PARTS, SETTLE_TIMEOUT_MS);
 }
 
 /*
@@ -150,17 +150,17 @@ static void
 begin_work(Story *story)
 {
 	Run		   *run = story->run;
-	LoadConfig	config = load_of(run, &run->services[0]);
+	LoadConfig	config = load_of(run, &run->parties[0]);
 
 	config.sql = "SELECT 1";
-	config.hold_ms = run->plan.options.work_ms;
+	config.hold_ms = run->request.options.work_ms;
 	config.exponential = true;
 	config.failing_percent = 0;
 	config.clients = 1;
 	for (int i = 0; i < WORKERS; i++)
 	{
-		config.pool = run->services[i == STRANGER].pool;
-		config.seed = run->plan.options.seed + i;
+		config.pool = run->parties[i == STRANGER].pool;
+		config.seed = run->request.options.seed + i;
 		story->workers[i] = load_create(&config);
 		load_begin(story->workers[i]);
 	}
@@ -171,19 +171,19 @@ static void
 forget_one(Story *story)
 {
 	if (story->nforgotten == story->forgettable || loop_now_us() < story->next_us ||
-		!actors_at_work(story->forgotten, story->nforgotten))
+		!scripted_sessions_at_work(story->forgotten, story->nforgotten))
 		return;
-	actor_open(story->run, &story->run->services[1], &story->forgotten[story->nforgotten++]);
+	scripted_session_open(story->run, &story->run->parties[1], &story->forgotten[story->nforgotten++]);
 	/* Twice as far apart as they must be, for a machine that is busy. */
 	story->next_us = loop_now_us() +
-		2 * leak_growth_spacing_ms((int) story->run->plan.options.leak_threshold_ms) * INT64CONST(1000);
+		2 * leak_growth_spacing_ms((int) story->run->request.options.leak_threshold_ms) * INT64CONST(1000);
 }
 
 /* Looks who is suspected, and returns how many are. */
 static int
 look_for_suspects(Story *story)
 {
-	Oid			roles[RUN_SERVICES_MAX];
+	Oid			roles[RUN_PARTIES_MAX];
 	int			n = run_roles(story->run, roles);
 
 	forget_one(story);
@@ -193,23 +193,23 @@ look_for_suspects(Story *story)
 
 /* The suspicion of an actor's session, or NULL. */
 static const Suspect *
-suspect_of(const Story *story, const Actor *actor)
+suspect_of(const Story *story, const ScriptedSession *scripted)
 {
 	for (int i = 0; i < Min(story->nsuspects, lengthof(story->suspects)); i++)
-		if (story->suspects[i].pid == actor->pid)
+		if (story->suspects[i].pid == scripted->pid)
 			return &story->suspects[i];
 	return NULL;
 }
 
 /* How long the slowest of them took to be found, since they were what they are. */
 static double
-slowest_ms(const Story *story, const Actor *actors, int n)
+slowest_ms(const Story *story, const ScriptedSession *scripted, int n)
 {
 	double		slowest = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		const Suspect *suspect = suspect_of(story, &actors[i]);
+		const Suspect *suspect = suspect_of(story, &scripted[i]);
 
 		if (suspect != NULL)
 			slowest = Max(slowest, suspect->found_after_us / 1000.0);
@@ -218,15 +218,15 @@ slowest_ms(const Story *story, const Actor *actors, int n)
 }
 
 static int
-found_rightly(const Story *story, const Actor *actors, int n, LeakRule rule)
+found_rightly(const Story *story, const ScriptedSession *scripted, int n, LeakRule rule)
 {
 	int			found = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		const Suspect *suspect = suspect_of(story, &actors[i]);
+		const Suspect *suspect = suspect_of(story, &scripted[i]);
 
-		found += actors[i].leaks == rule && suspect != NULL && suspect->rule == rule;
+		found += scripted[i].leaks == rule && suspect != NULL && suspect->rule == rule;
 	}
 	return found;
 }
@@ -234,7 +234,7 @@ found_rightly(const Story *story, const Actor *actors, int n, LeakRule rule)
 static uint64
 connections_lost(const Run *run)
 {
-	return run->services[0].pool->stats.lost + run->services[1].pool->stats.lost;
+	return run->parties[0].pool->stats.lost + run->parties[1].pool->stats.lost;
 }
 
 /* Leaks of every kind, beside sessions that are busy, or idle on purpose. */
@@ -242,18 +242,18 @@ static void
 leak(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	int64		find_ms = 5 * options->leak_threshold_ms + 10 * sample_interval + SETTLE_TIMEOUT_MS;
 
 	phase(run, "leak");
 	story->lost = connections_lost(run);
 	for (int i = 0; i < POOL_PARTS; i++)
-		actor_take(&story->parts[i], run->pool);
+		scripted_session_take(&story->parts[i], run->pool);
 	for (int i = POOL_PARTS; i < PARTS; i++)
-		actor_open(run, &run->services[0], &story->parts[i]);
+		scripted_session_open(run, &run->parties[0], &story->parts[i]);
 	require_parts(story);
 	if (!run_fault(run, FAULT_MISS_LEAK))
-		actor_vanish(&story->parts[DEAD]);
+		scripted_session_vanish(&story->parts[DEAD]);
 	begin_work(story);
 	run_progress(run, &story->nsuspects, story->leaks);
 	wait_until(run, look_for_suspects(story) >= story->leaks, find_ms);
@@ -267,7 +267,7 @@ static void
 rest(Story *story)
 {
 	Run		   *run = story->run;
-	int64		rest_ms = run->plan.options.leak_threshold_ms + 3 * sample_interval;
+	int64		rest_ms = run->request.options.leak_threshold_ms + 3 * sample_interval;
 
 	phase(run, "rest");
 	load_end(run, story->workers[STRANGER + 1], SETTLE_TIMEOUT_MS);
@@ -305,19 +305,19 @@ check_found(Story *story)
 	check_count(run, "innocent sessions named", 0, story->nsuspects - right,
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");
 	check_at_most(run, "slowest to be found, but for growth",
-				  run->plan.options.leak_threshold_ms + 2 * sample_interval + run->plan.options.tolerance_ms,
+				  run->request.options.leak_threshold_ms + 2 * sample_interval + run->request.options.tolerance_ms,
 				  slowest_ms(story, story->parts, PARTS), "ms",
 				  "the monitor needs more than the threshold and two samples: it, or the machine, is overloaded");
 }
 
 /* How many of these sessions has the server ended? */
 static int
-ended(const Actor *actors, int n, bool innocent)
+ended(const ScriptedSession *scripted, int n, bool innocent)
 {
 	int			count = 0;
 
 	for (int i = 0; i < n; i++)
-		count += actors[i].lost && (actors[i].leaks == LEAK_NONE) == innocent;
+		count += scripted[i].lost && (scripted[i].leaks == LEAK_NONE) == innocent;
 	return count;
 }
 
@@ -348,19 +348,19 @@ static void
 heal(Story *story)
 {
 	Run		   *run = story->run;
-	Oid			roles[RUN_SERVICES_MAX];
+	Oid			roles[RUN_PARTIES_MAX];
 	int			nroles = run_roles(run, roles);
-	uint64		since = heals_now();
-	const Actor *dead = &story->parts[DEAD];
+	uint64		since = heal_log_now();
+	const ScriptedSession *dead = &story->parts[DEAD];
 	Suspect		left;
 	int			acts;
 	char	   *strategies;
 
 	phase(run, "heal");
 	run_heal(run, ALL_STRATEGIES);
-	wait_until(run, leaks_ended(story) >= story->healable, run->plan.options.recovery_limit_ms);
+	wait_until(run, leaks_ended(story) >= story->healable, run->request.options.recovery_limit_ms);
 	poll_until(run, suspects_of(roles, nroles, &left, 1) <= story->leaks - story->healable, SETTLE_TIMEOUT_MS);
-	strategies = heals_text(roles, nroles, since, &acts);
+	strategies = heal_log_text(roles, nroles, since, &acts);
 	phase_end(run);
 	phase_note(run, "%d sessions ended: %s", acts, strategies);
 
@@ -373,7 +373,7 @@ heal(Story *story)
 				(int64) (connections_lost(run) - story->lost),
 				"a session that was no leak was ended: see pool_exhaust_heals");
 	check_count(run, "sessions that run a statement let alone", 1,
-				census_has_session(run->services[0].role, dead->pid),
+				census_has_session(run->parties[0].role, dead->pid),
 				"a session was ended in the middle of a statement: see pool_exhaust_heals");
 	check_count(run, "operations that failed meanwhile", 0, workers_failed(story),
 				"clients that had nothing to do with the leaks suffered from them, or from the healer");
@@ -386,15 +386,15 @@ come_back(Story *story)
 	Run		   *run = story->run;
 	PoolStats  *stats = &run->pool->stats;
 	int			capacity = run_capacity(run);
-	PoolTruth	truth;
+	PoolState	truth;
 
 	phase(run, "return");
 	for (int i = 0; i < WORKERS; i++)
 		load_end(run, story->workers[i], SETTLE_TIMEOUT_MS);
-	pool_acquire(run->pool, capacity);
+	pool_acquire_many(run->pool, capacity);
 	wait_until(run, stats->held == capacity, SETTLE_TIMEOUT_MS);
-	pool_look(run->pool, &truth);
-	pool_release(run->pool, stats->held);
+	pool_read_state(run->pool, &truth);
+	pool_release_many(run->pool, stats->held);
 	phase_end(run);
 	phase_note(run, "%d of %d connections can be had", truth.in_use, capacity);
 	check_count(run, "connections to be had again", capacity, truth.in_use,
@@ -437,7 +437,7 @@ const Scenario scenario_leak = {
 	.effect = "opens pool_size + max_overflow + 4 connections, and 5 to 16 more that it forgets",
 	.default_target = TARGET_POOL,
 	.targets = 1 << TARGET_POOL,
-	.services = 2,
+	.parties = 2,
 	.pools = 1,
 	.spare_sessions = PARTS - POOL_PARTS + 1,
 	.grows = true,

@@ -50,11 +50,11 @@ static void
 baseline(Outage *outage)
 {
 	Run		   *run = outage->run;
-	LoadConfig	config = load_of(run, &run->services[0]);
-	int64		operations = run->plan.options.operations;
+	LoadConfig	config = load_of(run, &run->parties[0]);
+	int64		operations = run->request.options.operations;
 
 	phase(run, "baseline");
-	load_work(run, &config, run->plan.options.work_ms);
+	load_work(run, &config, run->request.options.work_ms);
 	config.clients = CLIENTS;
 	outage->load = load_create(&config);
 	load_begin(outage->load);
@@ -74,15 +74,15 @@ wait_for_outage(Outage *outage)
 	Run		   *run = outage->run;
 	Phase	   *p = phase(run, "outage");
 
-	run_say(run, "%-8s waiting for %s, or the server behind it, to be restarted", p->name, run->plan.target_name);
+	run_say(run, "%-8s waiting for %s, or the server behind it, to be restarted", p->name, run->request.target_name);
 	outage->broken = outage_broken(outage);
-	wait_until(run, outage_broken(outage) > outage->broken, run->plan.options.outage_ms);
+	wait_until(run, outage_broken(outage) > outage->broken, run->request.options.outage_ms);
 	outage->begun_us = loop_now_us();
 	outage->succeeded = outage->load->calm.succeeded;
 	phase_end(run);
 	if (outage_broken(outage) == outage->broken)
 		run_end(run, VERDICT_INVALID, "nothing broke within " INT64_FORMAT " ms (option outage_ms): restart %s, or the server behind it, while the run waits for that",
-				run->plan.options.outage_ms, run->plan.target_name);
+				run->request.options.outage_ms, run->request.target_name);
 	phase_note(run, "after %.2f s: %s", p->elapsed_us / 1e6, outage_reason(run));
 }
 
@@ -100,7 +100,7 @@ static void
 recover(Outage *outage)
 {
 	Run		   *run = outage->run;
-	int64		limit_ms = run->plan.options.recovery_limit_ms;
+	int64		limit_ms = run->request.options.recovery_limit_ms;
 	double		first_ms;
 	double		normal_ms;
 
@@ -124,16 +124,16 @@ static void
 finish(Outage *outage)
 {
 	Run		   *run = outage->run;
-	int64		operations = run->plan.options.operations;
+	int64		operations = run->request.options.operations;
 	uint64		broken = outage_broken(outage);
 	uint64		succeeded = outage->load->calm.succeeded;
-	PoolTruth	truth;
+	PoolState	truth;
 
 	phase(run, "after");
 	wait_until(run, outage->load->calm.succeeded >= succeeded + operations, SETTLE_TIMEOUT_MS);
 	succeeded = outage->load->calm.succeeded - succeeded;
 	load_end(run, outage->load, SETTLE_TIMEOUT_MS);
-	poll_until(run, (truth = run_look(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
+	poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
 	check_count(run, "operations that broke afterwards", 0, outage_broken(outage) - broken, outage_reason(run));
@@ -149,7 +149,7 @@ outage_play(Run *run)
 
 	outage->run = run;
 	run_disturb(run, CHAOS_NONE);	/* whatever breaks is the outage's doing */
-	run->services[0].probe->returns = true;
+	run->parties[0].probe->returns = true;
 	baseline(outage);
 	wait_for_outage(outage);
 	recover(outage);

@@ -31,7 +31,7 @@ typedef struct Line
 static Load *
 line_add(Run *run, Line *line, int64 n, int64 ms)
 {
-	LoadConfig	config = load_of(run, &run->services[0]);
+	LoadConfig	config = load_of(run, &run->parties[0]);
 
 	load_work(run, &config, ms);
 	config.clients = (int) n;
@@ -55,7 +55,7 @@ line_step(Run *run, Line *line)
 		line->ended += line->loads[i]->ended;
 		over &= load_is_over(line->loads[i]);
 	}
-	line->wrong += run->services[0].published.waiting != asking;
+	line->wrong += run->parties[0].published.waiting != asking;
 	line->longest = Max(line->longest, asking);
 	return over;
 }
@@ -77,7 +77,7 @@ line_tally(const Line *line)
 static int64
 expected_refusals(const Run *run, int64 n, int free)
 {
-	int64		max_waiting = run->plan.options.max_waiting;
+	int64		max_waiting = run->request.options.max_waiting;
 
 	return max_waiting > 0 ? Max(n - free - max_waiting, 0) : 0;
 }
@@ -89,12 +89,12 @@ expected_refusals(const Run *run, int64 n, int free)
 static void
 line_part(Run *run, Line *line)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 
 	if (run_is_local(run))
 		return;
 	line->order.slack_us = SAME_TIME_US;
-	poll_until(run, run_look(run).said_waiting >= options->long_operations - run_capacity(run),
+	poll_until(run, run_pool_state(run).said_waiting >= options->long_operations - run_capacity(run),
 			   options->long_ms / 2);
 	wait_until(run, false, SAME_TIME_US / 1000);
 }
@@ -103,9 +103,9 @@ line_part(Run *run, Line *line)
 static Tally *
 line_up(Run *run)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	int64		n = options->long_operations + options->quick_operations;
-	const ChaosToll *toll = &run->services[0].toll;
+	const ChaosToll *toll = &run->parties[0].toll;
 	Line	   *line = palloc0(sizeof(Line));
 	Tally	   *tally;
 
@@ -152,7 +152,7 @@ check_said_waiting(Run *run, int64 n)
 {
 	int			said;
 
-	poll_until(run, (said = run_look(run).said_waiting) == n, run->plan.options.pool_timeout_ms / 2);
+	poll_until(run, (said = run_pool_state(run).said_waiting) == n, run->request.options.pool_timeout_ms / 2);
 	check_count(run, "waiting by the pooler's own count", n, said,
 				"the pooler's console and its clients disagree on how many wait: see cl_waiting in SHOW POOLS");
 }
@@ -161,7 +161,7 @@ check_said_waiting(Run *run, int64 n)
 static void
 time_out(Run *run, Tally *before)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	int64		n = options->quick_operations;
 	int64		refused = expected_refusals(run, n, 0);
 	Line	   *line = palloc0(sizeof(Line));
@@ -169,7 +169,7 @@ time_out(Run *run, Tally *before)
 
 	phase(run, "time out");
 	run_disturb(run, CHAOS_GENTLE); /* all that are held must stay so */
-	pool_acquire(run->pool, run_capacity(run));
+	pool_acquire_many(run->pool, run_capacity(run));
 	wait_until(run, run->pool->stats.opening == 0 && run->pool->stats.wanted == 0, SETTLE_TIMEOUT_MS);
 	require_held(run, run_capacity(run));
 	line_add(run, line, n, 0);
@@ -201,23 +201,23 @@ static void
 come_back(Run *run)
 {
 	PoolStats  *stats = &run->pool->stats;
-	Oid			role = run->services[0].role;
-	PoolTruth	truth;
+	Oid			role = run->parties[0].role;
+	PoolState	truth;
 	uint64		granted;
 
 	phase(run, "return");
-	pool_release(run->pool, stats->held);
+	pool_release_many(run->pool, stats->held);
 	wait_until(run, stats->held == 0 && stats->wanted == 0 && stats->opening == 0, SETTLE_TIMEOUT_MS);
 	granted = stats->granted;
-	pool_acquire(run->pool, 1);
+	pool_acquire_many(run->pool, 1);
 	wait_until(run, stats->granted > granted, SETTLE_TIMEOUT_MS);
 	granted = stats->granted - granted;
-	pool_release(run->pool, 1);
-	pool_look(run->pool, &truth);
+	pool_release_many(run->pool, 1);
+	pool_read_state(run->pool, &truth);
 	if (run_is_local(run))
 		poll_until(run, sessions_in_activity(run, role) <= truth.idle, SETTLE_TIMEOUT_MS);
 	else
-		poll_until(run, (truth = run_look(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
+		poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "%d back, " UINT64_FORMAT " let in again, %d idle", run_capacity(run), granted, truth.idle);
 

@@ -31,9 +31,9 @@ typedef struct Recovery
 {
 	Run		   *run;
 	Load	   *load;
-	Actor	   *leaks;			/* as many as the pool has connections */
+	ScriptedSession	   *leaks;			/* as many as the pool has connections */
 	int			nleaks;
-	Actor		vanishing[VANISHING];
+	ScriptedSession		vanishing[VANISHING];
 	double		baseline_ms;	/* response of an operation, when all was well */
 	uint64		succeeded;		/* operations, at the begin of the phase */
 	uint64		first_us;		/* when the first one of it did, 0 = none yet */
@@ -51,9 +51,9 @@ static void
 load_start(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
-	LoadConfig	config = load_of(run, &run->services[0]);
+	LoadConfig	config = load_of(run, &run->parties[0]);
 
-	load_work(run, &config, run->plan.options.work_ms);
+	load_work(run, &config, run->request.options.work_ms);
 	config.clients = CLIENTS;
 	recovery->load = load_create(&config);
 	load_begin(recovery->load);
@@ -68,12 +68,12 @@ measure_baseline(Recovery *recovery)
 
 	phase(run, "baseline");
 	load_start(recovery);
-	wait_until(run, load_succeeded(recovery) >= run->plan.options.operations, SETTLE_TIMEOUT_MS);
+	wait_until(run, load_succeeded(recovery) >= run->request.options.operations, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	tally = &recovery->load->calm;
-	if (load_succeeded(recovery) < run->plan.options.operations)
+	if (load_succeeded(recovery) < run->request.options.operations)
 		run_end(run, VERDICT_INVALID, "only " UINT64_FORMAT " of " INT64_FORMAT " operations succeeded to begin with: %s",
-				load_succeeded(recovery), run->plan.options.operations, failure_text(run->pool));
+				load_succeeded(recovery), run->request.options.operations, failure_text(run->pool));
 	recovery->baseline_ms = histogram_ms(&tally->response, 0.50);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
 }
@@ -87,24 +87,24 @@ cast(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
 	char	   *lock = psprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", MyProcPid,
-								(int) (run->slot->run_id & PG_INT32_MAX));
+								(int) (run->entry->run_id & PG_INT32_MAX));
 	char	   *holder = psprintf("BEGIN; %s", lock);
 
 	recovery->nleaks = run_capacity(run);
-	recovery->leaks = palloc0(sizeof(Actor) * recovery->nleaks);
-	recovery->leaks[0] = (Actor) {.sql = holder, .leaks = LEAK_IDLE_IN_TRANSACTION};
+	recovery->leaks = palloc0(sizeof(ScriptedSession) * recovery->nleaks);
+	recovery->leaks[0] = (ScriptedSession) {.sql = holder, .leaks = LEAK_IDLE_IN_TRANSACTION};
 	for (int i = 1; i < recovery->nleaks; i++)
 	{
-		static const Actor open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
-		static const Actor aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
-		Actor		stuck = {.sql = lock, .lasts = true, .gives_back = true};
+		static const ScriptedSession open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
+		static const ScriptedSession aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
+		ScriptedSession		stuck = {.sql = lock, .lasts = true, .gives_back = true};
 
 		recovery->leaks[i] = i % 3 == 1 ? aborted : i % 3 == 2 ? stuck : open;
 	}
 }
 
 static int
-actors_count(const Recovery *recovery, bool leaks)
+scripted_sessions_count(const Recovery *recovery, bool leaks)
 {
 	int			n = 0;
 
@@ -115,15 +115,15 @@ actors_count(const Recovery *recovery, bool leaks)
 
 /* On a busy machine it may wait in vain for the load beside it, and then asks again. */
 static void
-leak_take(Recovery *recovery, Actor *leak)
+leak_take(Recovery *recovery, ScriptedSession *leak)
 {
 	int			tries = 0;
 
 	do
 	{
 		leak->failed = false;
-		actor_take(leak, recovery->run->pool);
-		wait_until(recovery->run, leak->at_work || actor_failed(leak, 1), SETTLE_TIMEOUT_MS);
+		scripted_session_take(leak, recovery->run->pool);
+		wait_until(recovery->run, leak->at_work || scripted_session_failed(leak, 1), SETTLE_TIMEOUT_MS);
 	} while (leak->failed && ++tries < TRIES);
 }
 
@@ -139,15 +139,15 @@ exhaust(Recovery *recovery)
 	for (int i = 0; i < recovery->nleaks; i++)
 		leak_take(recovery, &recovery->leaks[i]);
 	timed_out = stats->timed_out;
-	wait_until(run, run->services[0].judge.health == HEALTH_EXHAUSTED && stats->timed_out >= timed_out + CLIENTS,
-			   2 * run->plan.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	wait_until(run, run->parties[0].judge.health == HEALTH_EXHAUSTED && stats->timed_out >= timed_out + CLIENTS,
+			   2 * run->request.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
-	if (actor_failed(recovery->leaks, recovery->nleaks) || stats->timed_out < timed_out + CLIENTS)
+	if (scripted_session_failed(recovery->leaks, recovery->nleaks) || stats->timed_out < timed_out + CLIENTS)
 		run_end(run, VERDICT_INVALID, "the pool could not be exhausted: %d of %d connections in use, " UINT64_FORMAT " requests timed out",
 				stats->held, run_capacity(run), stats->timed_out - timed_out);
 	phase_note(run, "%d leaked, %d stuck behind them, " UINT64_FORMAT " timed out, %s",
-			   actors_count(recovery, true), actors_count(recovery, false), stats->timed_out - timed_out,
-			   health_names[run->services[0].judge.health]);
+			   scripted_sessions_count(recovery, true), scripted_sessions_count(recovery, false), stats->timed_out - timed_out,
+			   health_names[run->parties[0].judge.health]);
 }
 
 /* From now on it is counted how long it takes. */
@@ -172,7 +172,7 @@ recovered(Recovery *recovery)
 	if (recovery->normal_us == 0 && load_succeeded(recovery) > recovery->succeeded &&
 		recovery->load->last_us / 1000.0 <= normal_ms)
 		recovery->normal_us = now_us;
-	if (recovery->healthy_us == 0 && run->services[0].judge.health == HEALTH_HEALTHY)
+	if (recovery->healthy_us == 0 && run->parties[0].judge.health == HEALTH_HEALTHY)
 		recovery->healthy_us = now_us;
 	return recovery->first_us != 0 && recovery->normal_us != 0 && recovery->healthy_us != 0;
 }
@@ -184,12 +184,12 @@ leaks_ended(const Recovery *recovery)
 
 	for (int i = 0; i < recovery->nleaks; i++)
 		n += recovery->leaks[i].leaks != LEAK_NONE && recovery->leaks[i].lost;
-	return n == actors_count(recovery, true);
+	return n == scripted_sessions_count(recovery, true);
 }
 
 /* How many of those who waited for the lock have not got it, or were ended? */
 static int
-actors_stuck(const Recovery *recovery)
+scripted_sessions_stuck(const Recovery *recovery)
 {
 	int			n = 0;
 
@@ -215,7 +215,7 @@ static void
 check_recovered(Recovery *recovery, uint64 begun_us, const char *first, const char *normal)
 {
 	Run		   *run = recovery->run;
-	double		limit_ms = run->plan.options.recovery_limit_ms;
+	double		limit_ms = run->request.options.recovery_limit_ms;
 
 	check_at_most(run, first, limit_ms, since_ms(begun_us, recovery->first_us), "ms",
 				  "nobody got a connection again: see pool_exhaust_heals and pool_exhaust_leaks");
@@ -227,9 +227,9 @@ static void
 heal(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
-	Oid			roles[RUN_SERVICES_MAX];
+	Oid			roles[RUN_PARTIES_MAX];
 	int			nroles = run_roles(run, roles);
-	uint64		since = heals_now();
+	uint64		since = heal_log_now();
 	uint64		begun_us;
 	int			acts;
 	char	   *strategies;
@@ -237,21 +237,21 @@ heal(Recovery *recovery)
 	recovery_begin(recovery, "heal");
 	begun_us = loop_now_us();
 	run_heal(run, STRATEGIES_NEEDED);
-	wait_until(run, recovered(recovery) & leaks_ended(recovery) & (actors_stuck(recovery) == 0),
-			   run->plan.options.recovery_limit_ms);
-	strategies = heals_text(roles, nroles, since, &acts);
+	wait_until(run, recovered(recovery) & leaks_ended(recovery) & (scripted_sessions_stuck(recovery) == 0),
+			   run->request.options.recovery_limit_ms);
+	strategies = heal_log_text(roles, nroles, since, &acts);
 	phase_end(run);
 	phase_note(run, "%d ended: %s; first success %s, healthy %s", acts, acts > 0 ? strategies : "-",
 			   since_text(begun_us, recovery->first_us), since_text(begun_us, recovery->healthy_us));
 
 	check_recovered(recovery, begun_us, "first success after the leaks", "as fast as before the leaks");
-	check_at_most(run, "healthy after the leaks", run->plan.options.recovery_limit_ms,
+	check_at_most(run, "healthy after the leaks", run->request.options.recovery_limit_ms,
 				  since_ms(begun_us, recovery->healthy_us), "ms", "the pool stays ill: see pool_exhaust_pools");
-	check_count(run, "sessions that the healer ended", actors_count(recovery, true), acts,
+	check_count(run, "sessions that the healer ended", scripted_sessions_count(recovery, true), acts,
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
 	check_text(run, "strategies in their order", strategies_text(STRATEGIES_NEEDED), strategies,
 			   "see pool_exhaust.heal_strategies and pool_exhaust.heal_exclude_roles");
-	check_count(run, "stuck sessions that did not go on", 0, actors_stuck(recovery),
+	check_count(run, "stuck sessions that did not go on", 0, scripted_sessions_stuck(recovery),
 				"a session that waited for a lock was ended, or still waits");
 }
 
@@ -269,7 +269,7 @@ static void
 kill_all(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
-	Oid			role = run->services[0].role;
+	Oid			role = run->parties[0].role;
 	int		   *pids = palloc(sizeof(int) * MaxConnections);
 	uint64		lost = run->pool->stats.lost;
 	uint64		begun_us;
@@ -283,7 +283,7 @@ kill_all(Recovery *recovery)
 	lost = run->pool->stats.lost - lost;
 	recovery->succeeded = load_succeeded(recovery);
 	recovery->first_us = recovery->normal_us = recovery->healthy_us = 0;
-	wait_until(run, recovered(recovery), run->plan.options.recovery_limit_ms);
+	wait_until(run, recovered(recovery), run->request.options.recovery_limit_ms);
 	phase_end(run);
 	phase_note(run, "%d sessions ended at once, " UINT64_FORMAT " of them in use; first success %s",
 			   n, lost, since_text(begun_us, recovery->first_us));
@@ -299,10 +299,10 @@ static int
 residual_slots(Run *run)
 {
 	const PoolStats *stats = &run->pool->stats;
-	PoolTruth	truth;
+	PoolState	truth;
 
-	pool_look(run->pool, &truth);
-	return census_role_sessions(run->services[0].role, NULL, 0) - stats->held - truth.idle - stats->opening;
+	pool_read_state(run->pool, &truth);
+	return census_role_sessions(run->parties[0].role, NULL, 0) - stats->held - truth.idle - stats->opening;
 }
 
 /* Clients die in the middle of their statements: their slots are lost for a while. */
@@ -310,29 +310,29 @@ static void
 vanish(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
-	char	   *sql = psprintf("SELECT pg_catalog.pg_sleep(%.3f)", run->plan.options.vanish_ms / 1000.0);
-	Actor	   *vanishing = recovery->vanishing;
+	char	   *sql = psprintf("SELECT pg_catalog.pg_sleep(%.3f)", run->request.options.vanish_ms / 1000.0);
+	ScriptedSession	   *vanishing = recovery->vanishing;
 	uint64		begun_us;
 	int			lost;
 
 	phase(run, "vanish");
 	for (int i = 0; i < VANISHING; i++)
 	{
-		vanishing[i] = (Actor) {.sql = sql, .lasts = true};
-		actor_open(run, &run->services[0], &vanishing[i]);
+		vanishing[i] = (ScriptedSession) {.sql = sql, .lasts = true};
+		scripted_session_open(run, &run->parties[0], &vanishing[i]);
 	}
-	wait_until(run, (actors_at_work(vanishing, VANISHING) && run->pool->stats.opening == 0) ||
-			   actor_failed(vanishing, VANISHING), SETTLE_TIMEOUT_MS);
-	if (actor_failed(vanishing, VANISHING))
+	wait_until(run, (scripted_sessions_at_work(vanishing, VANISHING) && run->pool->stats.opening == 0) ||
+			   scripted_session_failed(vanishing, VANISHING), SETTLE_TIMEOUT_MS);
+	if (scripted_session_failed(vanishing, VANISHING))
 		run_end(run, VERDICT_INVALID, "the sessions of the clients that are to vanish could not be opened");
 	for (int i = 0; i < VANISHING; i++)
-		actor_vanish(&vanishing[i]);
+		scripted_session_vanish(&vanishing[i]);
 	begun_us = loop_now_us();
 	lost = residual_slots(run);
 	if (lost < VANISHING)
 		run_end(run, VERDICT_INVALID, "only %d of %d slots were lost to the clients that vanished: raise vanish_ms",
 				lost, VANISHING);
-	poll_until(run, residual_slots(run) <= 0, run->plan.options.vanish_ms + run->plan.options.recovery_limit_ms);
+	poll_until(run, residual_slots(run) <= 0, run->request.options.vanish_ms + run->request.options.recovery_limit_ms);
 	phase_end(run);
 	phase_note(run, "%d clients vanished, %d slots were lost to them for %.2f s", VANISHING, lost,
 			   (loop_now_us() - begun_us) / 1e6);
@@ -349,22 +349,22 @@ finish(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
 	uint64		succeeded;
-	uint64		acts = toll_acts(&run->services[0].toll);
+	uint64		acts = toll_acts(&run->parties[0].toll);
 	Tally	   *before = palloc(sizeof(Tally));
 	Tally	   *after = palloc(sizeof(Tally));
 
 	phase(run, "after");
 	load_tally(recovery->load, before);
-	wait_until(run, load_succeeded(recovery) >= before->succeeded + run->plan.options.operations, SETTLE_TIMEOUT_MS);
+	wait_until(run, load_succeeded(recovery) >= before->succeeded + run->request.options.operations, SETTLE_TIMEOUT_MS);
 	load_end(run, recovery->load, SETTLE_TIMEOUT_MS);
 	load_tally(recovery->load, after);
 	succeeded = after->succeeded - before->succeeded;
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
-	check_chaos(run, "operations that failed afterwards", 0, toll_acts(&run->services[0].toll) - acts,
+	check_chaos(run, "operations that failed afterwards", 0, toll_acts(&run->parties[0].toll) - acts,
 				after->failed + tally_sent_away(after) - before->failed - tally_sent_away(before),
 				failure_text(run->pool));
-	check_at_least(run, "operations that succeeded afterwards", run->plan.options.operations, succeeded, "",
+	check_at_least(run, "operations that succeeded afterwards", run->request.options.operations, succeeded, "",
 				   failure_text(run->pool));
 }
 

@@ -47,11 +47,11 @@ require_logins_work(Run *run)
 static void
 baseline(Run *run)
 {
-	PoolTruth	truth;
+	PoolState	truth;
 	Health		health;
 
 	phase(run, "baseline");
-	truth = run_look(run);
+	truth = run_pool_state(run);
 	health = run_sample(run);
 	if (truth.in_use >= truth.capacity)
 		run_end(run, VERDICT_INVALID, "nothing is left to fill: %d of %d connections are in use",
@@ -100,20 +100,20 @@ ask_for(Run *run, int total)
 {
 	PoolStats  *stats = &run->pool->stats;
 	int			n = total - stats->held - stats->opening - stats->wanted;
-	int			max = run->plan.held_max;
+	int			max = run->request.held_max;
 
 	if (max > 0 && total > max)
 		run_end(run, VERDICT_INVALID, "the pool has %d connections left, more than the %d of pool_exhaust.max_connections_per_run",
 				total, max);
 	if (n > 0)
-		pool_acquire(run->pool, n);
+		pool_acquire_many(run->pool, n);
 }
 
 /* Of a foreign server too, what is true by now. */
 static void
 sample_now(Run *run)
 {
-	(void) run_look(run);
+	(void) run_pool_state(run);
 	run_sample(run);
 }
 
@@ -125,7 +125,7 @@ sample_now(Run *run)
 static void
 fill_by_levels(Run *run, int full)
 {
-	PoolTruth	truth = run_look(run);
+	PoolState	truth = run_pool_state(run);
 	int			others = truth.in_use - truth.ours;
 
 	run_progress(run, &run->pool->stats.held, full - others);
@@ -153,12 +153,12 @@ static void
 top_up(Run *run, int full)
 {
 	const PoolStats *stats = &run->pool->stats;
-	PoolTruth	truth = run_look(run);
+	PoolState	truth = run_pool_state(run);
 
 	if (truth.in_use >= full)
 		return;
 	if (!run_is_local(run) && stats->held == 0 && stats->lost > 0)
-		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run: %s%s%s", run->plan.target_name,
+		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run: %s%s%s", run->request.target_name,
 				run->pool->last_failure.sqlstate, run->pool->last_failure.sqlstate[0] ? " " : "",
 				run->pool->last_failure.message);
 	ask_for(run, full - (truth.in_use - truth.ours));
@@ -171,7 +171,7 @@ static bool
 filled(Run *run, int full)
 {
 	top_up(run, full);
-	return run_look(run).in_use >= full;
+	return run_pool_state(run).in_use >= full;
 }
 
 /* Fills the pool and returns the level it was filled to. */
@@ -179,21 +179,21 @@ static int
 fill(Run *run)
 {
 	PoolStats  *stats = &run->pool->stats;
-	PoolTruth	truth = run_look(run);
-	char	   *expected_path = path_up(run->services[0].judge.health, truth.in_use, truth.capacity);
+	PoolState	truth = run_pool_state(run);
+	char	   *expected_path = path_up(run->parties[0].judge.health, truth.in_use, truth.capacity);
 	int			full = truth.capacity;
 	Phase	   *p = phase(run, "fill");
 
 	if (run_fault(run, FAULT_KEEP_SLOT))
 		full--;
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
-		full = Max(truth.in_use, full - (int) run->plan.options.knocks);
+		full = Max(truth.in_use, full - (int) run->request.options.attempts);
 
 	fill_by_levels(run, full);
 	for (int i = 0; i < TRIES; i++)
 		top_up(run, full);
 	/* A target that cannot be asked does not tell when the login that was tried has gone. */
-	if (run->services[0].endpoint != NULL && run->services[0].probe == NULL)
+	if (run->parties[0].endpoint != NULL && run->parties[0].probe == NULL)
 		wait_until(run, filled(run, full), LEAVE_TIMEOUT_MS);
 	run_sample(run);
 	phase_end(run);
@@ -202,7 +202,7 @@ fill(Run *run)
 			   histogram_ms(&p->latency, 0.50), histogram_ms(&p->latency, 0.99));
 
 	/* Privileged sessions of others may have gone beyond capacity. */
-	truth = run_look(run);
+	truth = run_pool_state(run);
 	check_count(run, "held connections", truth.ours + Max(truth.capacity - truth.in_use, 0),
 				stats->held,
 				"the run could not take every free slot: pool_exhaust_backends shows who holds them");
@@ -210,7 +210,7 @@ fill(Run *run)
 				Min(truth.in_use, truth.capacity),
 				"the pool is not full: see pool_exhaust_slots");
 	check_count(run, run_is_local(run) ? "sessions in pg_stat_activity" : "sessions that the target shows",
-				stats->held, sessions_seen(run, &run->services[0]),
+				stats->held, sessions_seen(run, &run->parties[0]),
 				"pg_stat_activity and the clients disagree: look in the server log for sessions that ended by themselves");
 	check_text(run, "health on the way up", expected_path, run->health_path.data,
 			   "health did not follow utilization: see pool_exhaust.warning_threshold and critical_threshold");
@@ -221,7 +221,7 @@ fill(Run *run)
 static void
 settle(Run *run)
 {
-	poll_until(run, run_look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
 }
 
 /*
@@ -233,7 +233,7 @@ settle(Run *run)
 static Cause
 knock_once(Run *run, int full)
 {
-	PoolTruth	truth;
+	PoolState	truth;
 	uint64		before;
 	uint64		granted;
 
@@ -241,15 +241,15 @@ knock_once(Run *run, int full)
 	{
 		settle(run);
 		top_up(run, full);
-		truth = run_look(run);
+		truth = run_pool_state(run);
 		before = ended(run);
 		granted = run->pool->stats.granted;
-		pool_acquire(run->pool, 1);
+		pool_acquire_many(run->pool, 1);
 		wait_until(run, ended(run) > before, KNOCK_TIMEOUT_MS);
 		require_logins_work(run);
 		/* Granted to a full pool that is no fuller now: somebody left meanwhile. */
 		if (run->pool->stats.granted == granted || truth.in_use < truth.capacity ||
-			run_look(run).in_use > truth.in_use)
+			run_pool_state(run).in_use > truth.in_use)
 			break;
 	}
 	return truth.full_cause;
@@ -259,7 +259,7 @@ static void
 knock(Run *run, int full)
 {
 	PoolStats  *stats = &run->pool->stats;
-	int			knocks = run->plan.options.knocks;
+	int			attempts = run->request.options.attempts;
 	int			done = 0;
 	bool		known = true;	/* how the target refuses */
 	int64		ledger = run_refusals_in_ledger(run);
@@ -267,8 +267,8 @@ knock(Run *run, int full)
 	uint64		observed_by[CAUSES];
 	Phase	   *p = phase(run, "knock");
 
-	run_progress(run, &done, knocks);
-	for (; done < knocks; done++)
+	run_progress(run, &done, attempts);
+	for (; done < attempts; done++)
 	{
 		Cause		cause = knock_once(run, full);
 
@@ -278,10 +278,10 @@ knock(Run *run, int full)
 		if (done == 0 && run_fault(run, FAULT_MISCOUNT))
 		{
 			stats->refused++;
-			stats->refused_by[Max(run_look(run).full_cause, 0)]++;
+			stats->refused_by[Max(run_pool_state(run).full_cause, 0)]++;
 		}
 	}
-	run_progress(run, NULL, knocks);
+	run_progress(run, NULL, attempts);
 	run_sample(run);
 	for (int i = 0; i < CAUSES; i++)
 		observed_by[i] = stats->refused_by[i] - p->before.refused_by[i];
@@ -292,18 +292,18 @@ knock(Run *run, int full)
 	if (p->refused == 0)
 		run_end(run, VERDICT_INVALID,
 				"nothing was refused: %d attempts beyond %d connections in use %s",
-				knocks, full, p->granted > 0 ? "were granted"
+				attempts, full, p->granted > 0 ? "were granted"
 				: "got no answer: whoever comes when all are in use waits there");
 
 	watch_wait(run, HEALTH_EXHAUSTED, HEALTH_EXHAUSTED);
-	check_count(run, "refused attempts", knocks, p->refused,
+	check_count(run, "refused attempts", attempts, p->refused,
 				"attempts beyond capacity were let in: the pool was not full");
 	if (known)
 		check_text(run, "refusals by cause", causes_text(expected_by), causes_text(observed_by),
 				   "clients were refused for another reason than a full pool: see pool_exhaust_refused_services");
 	else
 		check_skip(run, "refusals by cause", "a server with option capacity does not tell how it refuses");
-	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + toll_wait_ms(&run->services[0].toll), stats->slowest_refusal_us / 1000.0, "ms",
+	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + toll_wait_ms(&run->parties[0].toll), stats->slowest_refusal_us / 1000.0, "ms",
 				  "a client waits too long to be told no: the server is overloaded or the login is slow");
 	if (run_is_local(run))
 		check_rise(run, "refusals in the ledger", p->refused, run_refusals_in_ledger(run) - ledger,
@@ -321,26 +321,26 @@ reserve(Run *run)
 {
 	static const char claim[] = "superuser let in";
 	ConnectResult result = {CONNECT_BROKEN, CAUSE_NONE};
-	const Way  *way = NULL;
+	const LocalEndpoint  *way = NULL;
 	ListCell   *lc;
 
-	if (!run_is_local(run) || run_look(run).reserved == 0)
+	if (!run_is_local(run) || run_pool_state(run).reserved == 0)
 	{
 		check_skip(run, claim, run_is_local(run) ? "no slot is reserved for superusers here"
 				   : "the run has no superuser on a foreign server");
 		return;
 	}
 	settle(run);
-	if (run_look(run).reserved_free == 0)
+	if (run_pool_state(run).reserved_free == 0)
 	{
 		check_skip(run, claim, "others use all reserved slots");
 		return;
 	}
 	phase(run, "reserve");
-	foreach(lc, ways_list(run->superuser, NULL, run->database, RUN_APPLICATION_NAME))
+	foreach(lc, local_endpoints_list(run->superuser, NULL, run->database, RUN_APPLICATION_NAME))
 	{
 		way = lfirst(lc);
-		result = way_try(&run->loop, way, InvalidOid, KNOCK_TIMEOUT_MS, run_must_end, run);
+		result = local_endpoint_try(&run->loop, way, InvalidOid, KNOCK_TIMEOUT_MS, run_must_end, run);
 		run_end_if_must(run);
 		run->own_knocks += result.end == CONNECT_REFUSED;
 		if (result.end == CONNECT_GRANTED || result.end == CONNECT_REFUSED)
@@ -369,16 +369,16 @@ reserve(Run *run)
 static Health
 release(Run *run, Health before)
 {
-	PoolTruth	truth = run_look(run);
+	PoolState	truth = run_pool_state(run);
 	Health		back = Max(before, health_after_worse(truth.in_use - truth.ours, truth.capacity));
 	int			n = run->pool->stats.held;
 	int			left;
 	Phase	   *p = phase(run, "release");
 
-	pool_release(run->pool, run_fault(run, FAULT_LEAVE_SESSION) ? n - 1 : n);
-	poll_until(run, run_look(run).ours == run->pool->stats.held, RELEASE_TIMEOUT_MS);
+	pool_release_many(run->pool, run_fault(run, FAULT_LEAVE_SESSION) ? n - 1 : n);
+	poll_until(run, run_pool_state(run).ours == run->pool->stats.held, RELEASE_TIMEOUT_MS);
 	phase_end(run);
-	left = run_look(run).ours;
+	left = run_pool_state(run).ours;
 	phase_note(run, "%d closed in %.2f s, %s left", n - run->pool->stats.held,
 			   p->elapsed_us / 1e6, left > 0 ? psprintf("%d", left) : "nothing");
 	check_count(run, "sessions left after the release", 0, left,
@@ -387,9 +387,9 @@ release(Run *run, Health before)
 				"the server ended sessions of the run: look for timeouts or terminations in its log");
 
 	watch_reached(run, back);
-	poll_until(run, run->services[0].judge.health <= back, SETTLE_TIMEOUT_MS);
+	poll_until(run, run->parties[0].judge.health <= back, SETTLE_TIMEOUT_MS);
 	check_text(run, "health after the release", health_names[back],
-			   health_names[Max(back, run->services[0].judge.health)],
+			   health_names[Max(back, run->parties[0].judge.health)],
 			   "the pool did not recover: see pool_exhaust_pools");
 	return back;
 }
@@ -412,7 +412,7 @@ recover(Run *run, Health first, Health back)
 	watch_wait(run, HEALTH_HEALTHY, back);
 	phase_end(run);
 	phase_note(run, "noticed by the monitor: %s", watch_note(run));
-	check_text(run, claim_up, path_up(first, 0, run->timeline.capacity), watch->path.data, detail);
+	check_text(run, claim_up, path_up(first, 0, run->series.capacity), watch->path.data, detail);
 	check_text(run, claim_back, health_names[back], health_names[Max(back, watch->health)], detail);
 }
 
@@ -422,7 +422,7 @@ knock_again(Run *run)
 	uint64		before = ended(run);
 	Phase	   *p = phase(run, "again");
 
-	pool_acquire(run->pool, 1);
+	pool_acquire_many(run->pool, 1);
 	wait_until(run, ended(run) > before, KNOCK_TIMEOUT_MS);
 	require_logins_work(run);
 	phase_end(run);
@@ -440,7 +440,7 @@ saturation_play(Run *run)
 
 	run_disturb(run, CHAOS_GENTLE);	/* whoever loses a session is not full any more */
 	baseline(run);
-	before = run->services[0].judge.health;
+	before = run->parties[0].judge.health;
 	first = run->watch.health;
 	full = fill(run);
 	knock(run, full);
@@ -451,7 +451,7 @@ saturation_play(Run *run)
 
 const Scenario scenario_saturation = {
 	.name = "saturation",
-	.summary = "fills a pool to its capacity, knocks, and lets go again",
+	.summary = "fills a pool to its capacity, attempts, and lets go again",
 	.effect = "target server: takes every slot that is not reserved, for about a second; "
 	"target role: takes as many slots as option role_limit says; "
 	"a foreign server: takes every connection that it lets in",
@@ -459,7 +459,7 @@ const Scenario scenario_saturation = {
 	.targets = 1 << TARGET_SERVER | 1 << TARGET_ROLE | 1 << TARGET_POSTGRES | 1 << TARGET_PGBOUNCER,
 	.logins = true,
 	.options = (const OptionDefault[]) {
-		{"knocks", {10, 50, 1000}},
+		{"attempts", {10, 50, 1000}},
 		{"role_limit", {10, 20, 20}},
 		{NULL}
 	},

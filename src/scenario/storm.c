@@ -87,7 +87,7 @@ guest_ask(Guest *guest)
 	guest->state = GUEST_ASKING;
 	guest->attempts++;
 	storm->asking++;
-	pool_ask(storm->run->pool, &guest->request);
+	pool_acquire(storm->run->pool, &guest->request);
 }
 
 static void
@@ -151,7 +151,7 @@ guest_cut_off(Guest *guest)
 	guest->state = GUEST_OUTSIDE;
 	storm->inside--;
 	storm->cut_off++;
-	pool_give_back(&guest->request);
+	pool_release(&guest->request);
 	if (!storm->over)
 		guest_ask(guest);
 }
@@ -173,11 +173,11 @@ static void
 application_begin(Storm *storm)
 {
 	Run		   *run = storm->run;
-	LoadConfig	config = load_of(run, &run->services[1]);
+	LoadConfig	config = load_of(run, &run->parties[1]);
 
 	config.sql = APPLICATION_SQL;
-	config.hold_ms = run->plan.options.work_ms;
-	config.clients = (int) run->plan.options.pool_size;
+	config.hold_ms = run->request.options.work_ms;
+	config.clients = (int) run->request.options.pool_size;
 	storm->application = load_create(&config);
 	load_begin(storm->application);
 	storm->application_us = loop_now_us();
@@ -191,7 +191,7 @@ application_end(Storm *storm, double *rate)
 	Load	   *load = storm->application;
 
 	*rate = load->calm.succeeded * 1e6 / Max(loop_now_us() - storm->application_us, 1);
-	load_end(storm->run, load, 2 * storm->run->plan.options.response_limit_ms);
+	load_end(storm->run, load, 2 * storm->run->request.options.response_limit_ms);
 	load_tally(load, tally);
 	return tally;
 }
@@ -201,18 +201,18 @@ static void
 calm(Storm *storm)
 {
 	Run		   *run = storm->run;
-	int			sessions = (int) run->plan.options.pool_size;
-	PoolTruth	truth;
+	int			sessions = (int) run->request.options.pool_size;
+	PoolState	truth;
 	Tally	   *tally;
 
 	phase(run, "calm");
 	run_disturb(run, CHAOS_GENTLE);
-	truth = run_look(run);
+	truth = run_pool_state(run);
 	application_begin(storm);
-	wait_until(run, run->services[1].pool->stats.peak_held >= sessions, SETTLE_TIMEOUT_MS);
+	wait_until(run, run->parties[1].pool->stats.peak_held >= sessions, SETTLE_TIMEOUT_MS);
 	application_end(storm, &storm->calm_rate);
 	application_begin(storm);
-	wait_until(run, false, run->plan.options.baseline_ms);
+	wait_until(run, false, run->request.options.baseline_ms);
 	tally = application_end(storm, &storm->calm_rate);
 	phase_end(run);
 	phase_note(run, "%d of %d in use; %d sessions at work, %.0f/s   %s", truth.in_use, truth.capacity,
@@ -220,7 +220,7 @@ calm(Storm *storm)
 	phase_figure(run, "operations_per_s", storm->calm_rate);
 	if (storm->calm_rate == 0 && tally_sent_away(tally) == 0)
 		run_end(run, VERDICT_INVALID, "the application got nothing done even before the storm: %s",
-				failure_text(run->services[1].pool));
+				failure_text(run->parties[1].pool));
 }
 
 /* ---------- One wave ---------- */
@@ -263,14 +263,14 @@ static int
 storm_fit(Storm *storm)
 {
 	Run		   *run = storm->run;
-	PoolTruth	truth = run_look(run);
+	PoolState	truth = run_pool_state(run);
 
 	/* A target that cannot be asked does not count the application's. */
-	if (run->services[0].endpoint != NULL && run->services[0].probe == NULL)
+	if (run->parties[0].endpoint != NULL && run->parties[0].probe == NULL)
 	{
-		PoolTruth	application;
+		PoolState	application;
 
-		pool_look(run->services[1].pool, &application);
+		pool_read_state(run->parties[1].pool, &application);
 		truth.in_use += application.in_use + application.idle;
 	}
 	return Min(truth.ours + Max(truth.capacity - truth.in_use, 0), storm->n);
@@ -309,10 +309,10 @@ wave_stop(Storm *storm)
 			{
 				storm->inside--;
 				storm->guests[i].state = GUEST_OUTSIDE;
-				pool_give_back(&storm->guests[i].request);
+				pool_release(&storm->guests[i].request);
 				break;
 			}
-	poll_until(run, run_look(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
 }
 
 static int
@@ -329,7 +329,7 @@ static void
 wave_check_guests(Storm *storm, const Wave *wave, const Phase *p, double in_ms, int64 ledger)
 {
 	Run		   *run = storm->run;
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 	const PoolStats *stats = &run->pool->stats;
 
 	check_count(run, wave->in, storm_fit(storm), storm->inside,
@@ -354,9 +354,9 @@ wave_check_guests(Storm *storm, const Wave *wave, const Phase *p, double in_ms, 
 static void
 wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, double rate, double lasted_s)
 {
-	const Options *options = &storm->run->plan.options;
+	const Options *options = &storm->run->request.options;
 	uint64		failed = tally->failed + tally_sent_away(tally);
-	bool		disturbed = toll_ended(&storm->run->services[1].toll) > 0;	/* and had to come in again */
+	bool		disturbed = toll_ended(&storm->run->parties[1].toll) > 0;	/* and had to come in again */
 	double		kept = storm->calm_rate > 0 ? 100 * rate / storm->calm_rate : 0;
 
 	phase(storm->run, "cost");
@@ -380,7 +380,7 @@ wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, doubl
 static int64
 guests_in_ledger(const Run *run)
 {
-	return run_refusals_in_ledger(run) - (int64) logins_refused(run->services[1].pool);
+	return run_refusals_in_ledger(run) - (int64) logins_refused(run->parties[1].pool);
 }
 
 /* One refusal is counted twice. */
@@ -409,9 +409,9 @@ wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
 	break_loose(storm);
 	run_disturb(run, CHAOS_ALL);
 	wait_until(run, storm->in_us != 0 && storm->untold == 0,
-			   run->plan.options.recovery_limit_ms + storm->n * REFUSAL_MS);
+			   run->request.options.recovery_limit_ms + storm->n * REFUSAL_MS);
 	run_disturb(run, CHAOS_GENTLE); /* who was ended comes again, and all stay from now on */
-	wait_until(run, storm->inside >= storm->fit || run->plan.options.chaos == 0, run->plan.options.recovery_limit_ms);
+	wait_until(run, storm->inside >= storm->fit || run->request.options.chaos == 0, run->request.options.recovery_limit_ms);
 	in_ms = ((storm->in_us != 0 ? storm->in_us : loop_now_us()) - storm->begun_us) / 1000.0;
 	lasted_s = (loop_now_us() - storm->application_us) / 1e6;
 	tally = application_end(storm, &rate);
@@ -472,7 +472,7 @@ cut(Storm *storm)
 
 	storm->cut_off = 0;
 	if (run_is_local(run))
-		(void) sessions_terminate(run->services[0].role, pids);
+		(void) sessions_terminate(run->parties[0].role, pids);
 	else
 		drop_sockets(storm);
 	for (int i = 0; i < storm->n; i++)
@@ -499,11 +499,11 @@ go(Storm *storm)
 		{
 			storm->inside--;
 			storm->guests[i].state = GUEST_OUTSIDE;
-			pool_give_back(&storm->guests[i].request);
+			pool_release(&storm->guests[i].request);
 		}
-	poll_until(run, run_look(run).ours <= storm->inside, RELEASE_TIMEOUT_MS);
+	poll_until(run, run_pool_state(run).ours <= storm->inside, RELEASE_TIMEOUT_MS);
 	phase_end(run);
-	left = run_look(run).ours;
+	left = run_pool_state(run).ours;
 	phase_note(run, "%d closed in %.2f s, %s left", n - storm->inside, p->elapsed_us / 1e6,
 			   left > 0 ? psprintf("%d", left) : "nothing");
 	check_count(run, "sessions left when all have gone", 0, left,
@@ -514,18 +514,18 @@ static Storm *
 storm_cast(Run *run)
 {
 	Storm	   *storm = palloc0(sizeof(Storm));
-	PoolTruth	truth = run_look(run);
+	PoolState	truth = run_pool_state(run);
 	int			fit = truth.capacity - truth.in_use;
 
 	if (fit <= 0)
 		run_end(run, VERDICT_INVALID, "nothing is left to storm: %d of %d connections are in use",
 				truth.in_use, truth.capacity);
 	storm->run = run;
-	storm->n = run->plan.options.clients > 0 ? (int) run->plan.options.clients : fit * CROWD_PERCENT / 100 + 1;
+	storm->n = run->request.options.clients > 0 ? (int) run->request.options.clients : fit * CROWD_PERCENT / 100 + 1;
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
 		storm->n = (fit + 1) / 2;
 	storm->guests = palloc_extended(sizeof(Guest) * storm->n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	random_stream(&storm->jitter, run->plan.options.seed, RANDOM_RETRIES);
+	random_stream(&storm->jitter, run->request.options.seed, RANDOM_RETRIES);
 	for (int i = 0; i < storm->n; i++)
 	{
 		storm->guests[i].request.events = &guest_events;
@@ -563,7 +563,7 @@ const Scenario scenario_storm = {
 	"a foreign server: takes every connection that it lets in",
 	.default_target = TARGET_SERVER,
 	.targets = 1 << TARGET_SERVER | 1 << TARGET_ROLE | 1 << TARGET_POSTGRES | 1 << TARGET_PGBOUNCER,
-	.services = 2,
+	.parties = 2,
 	.pools = 1,
 	.embedded = 1 << 1,
 	.logins = true,

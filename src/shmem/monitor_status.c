@@ -17,7 +17,7 @@ bool		monitor_on = true;
 int			sample_interval = 200;
 
 void
-pulse_init(void)
+monitor_status_init(void)
 {
 	DefineCustomBoolVariable("pool_exhaust.monitor",
 							 "Lets the monitor take samples and answer over HTTP.",
@@ -33,7 +33,7 @@ pulse_init(void)
 
 /* Takes no lock, and does nothing unless the monitor has asked for it. */
 void
-pulse_wake(void)
+monitor_wake(void)
 {
 	uint32		number = pg_atomic_read_u32(&shared->monitor);
 
@@ -42,7 +42,7 @@ pulse_wake(void)
 }
 
 bool
-pulse_is_fresh(void)
+monitor_is_fresh(void)
 {
 	uint64		sampled_us = shared->observed.sampled_us;
 

@@ -10,12 +10,12 @@
 extern bool monitor_on;
 extern int	sample_interval;	/* ms */
 
-extern void pulse_init(void);
+extern void monitor_status_init(void);
 
 /* Tells the monitor that somebody was refused.  Safe in any process. */
-extern void pulse_wake(void);
+extern void monitor_wake(void);
 
 /* What the monitor has seen is not older than it should be.  Needs the lock. */
-extern bool pulse_is_fresh(void);
+extern bool monitor_is_fresh(void);
 
 #endif							/* POOL_EXHAUST_SHMEM_MONITOR_STATUS_H */

@@ -14,37 +14,37 @@
 
 /* The runner's part: so its pools look now; n may be 0.  Does not throw. */
 void
-run_pools_write(RunSlot *slot, const RunPool *pools, int n)
+run_pools_write(RunEntry *entry, const RunPool *pools, int n)
 {
-	uint32		version = pg_atomic_read_u32(&slot->pools_version);
+	uint32		version = pg_atomic_read_u32(&entry->pools_version);
 
-	pg_atomic_write_u32(&slot->pools_version, version + 1);
+	pg_atomic_write_u32(&entry->pools_version, version + 1);
 	pg_write_barrier();
-	slot->npools = n;
+	entry->npools = n;
 	if (n > 0)
-		memcpy(slot->pools, pools, sizeof(RunPool) * n);
+		memcpy(entry->pools, pools, sizeof(RunPool) * n);
 	pg_write_barrier();
-	pg_atomic_write_u32(&slot->pools_version, version + 2);
+	pg_atomic_write_u32(&entry->pools_version, version + 2);
 }
 
 /*
- * Copies the pools of a run to an array of RUN_SERVICES_MAX and returns how
+ * Copies the pools of a run to an array of RUN_PARTIES_MAX and returns how
  * many there are; 0 if the run has none, or none yet.
  */
 int
-run_pools_read(RunSlot *slot, RunPool *pools)
+run_pools_read(RunEntry *entry, RunPool *pools)
 {
 	for (;;)
 	{
-		uint32		before = pg_atomic_read_u32(&slot->pools_version);
+		uint32		before = pg_atomic_read_u32(&entry->pools_version);
 		int			n;
 
 		pg_read_barrier();
-		n = slot->npools;
-		memcpy(pools, slot->pools, sizeof(slot->pools));
+		n = entry->npools;
+		memcpy(pools, entry->pools, sizeof(entry->pools));
 		pg_read_barrier();
-		if (before % 2 == 0 && pg_atomic_read_u32(&slot->pools_version) == before)
-			return Min(n, RUN_SERVICES_MAX);
+		if (before % 2 == 0 && pg_atomic_read_u32(&entry->pools_version) == before)
+			return Min(n, RUN_PARTIES_MAX);
 		CHECK_FOR_INTERRUPTS();
 	}
 }

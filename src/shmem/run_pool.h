@@ -7,7 +7,7 @@
 
 #include "shmem/shared.h"
 
-extern void run_pools_write(RunSlot *slot, const RunPool *pools, int n);
-extern int	run_pools_read(RunSlot *slot, RunPool *pools);
+extern void run_pools_write(RunEntry *entry, const RunPool *pools, int n);
+extern int	run_pools_read(RunEntry *entry, RunPool *pools);
 
 #endif							/* POOL_EXHAUST_SHMEM_RUN_POOL_H */

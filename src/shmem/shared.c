@@ -14,7 +14,7 @@
 #define TRANCHE "pool_exhaust"
 
 PoolExhaustShared *shared = NULL;
-LeakTrack  *leak_tracks = NULL;
+LeakSession  *leak_sessions = NULL;
 LeakGroup  *leak_groups = NULL;
 SessionSlot *session_slots = NULL;
 int			timeline_length = 18000;
@@ -39,15 +39,15 @@ static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static Size
 shared_size(void)
 {
-	return add_size(offsetof(PoolExhaustShared, history),
-					mul_size(timeline_length, sizeof(HistorySample)));
+	return add_size(offsetof(PoolExhaustShared, timeline),
+					mul_size(timeline_length, sizeof(TimelineRow)));
 }
 
 /* What there is of each slot: the leak tracks, and what its session says of itself. */
 static Size
 slots_size(void)
 {
-	return add_size(mul_size(MaxConnections, sizeof(LeakTrack) + sizeof(SessionSlot)),
+	return add_size(mul_size(MaxConnections, sizeof(LeakSession) + sizeof(SessionSlot)),
 					mul_size(leak_groups_max(MaxConnections), sizeof(LeakGroup)));
 }
 
@@ -115,7 +115,7 @@ shared_reset(PoolExhaustShared *s)
 static void
 slots_reset(void)
 {
-	memset(leak_tracks, 0, slots_size());
+	memset(leak_sessions, 0, slots_size());
 	for (int i = 0; i < MaxConnections; i++)
 		pg_atomic_init_u32(&session_slots[i].listener, 0);
 }
@@ -132,8 +132,8 @@ shared_startup(void)
 	shared = ShmemInitStruct(TRANCHE, shared_size(), &found);
 	if (!found)
 		shared_reset(shared);
-	leak_tracks = ShmemInitStruct(TRANCHE " slots", slots_size(), &found);
-	leak_groups = (LeakGroup *) (leak_tracks + MaxConnections);
+	leak_sessions = ShmemInitStruct(TRANCHE " slots", slots_size(), &found);
+	leak_groups = (LeakGroup *) (leak_sessions + MaxConnections);
 	session_slots = (SessionSlot *) (leak_groups + leak_groups_max(MaxConnections));
 	if (!found)
 		slots_reset();

@@ -19,7 +19,7 @@
  * observed
  *		What the monitor has seen.  It alone writes there, but for
  *		pool_exhaust_reset_stats() and pool_exhaust_heal(); "observe_lock" guards
- *		all of it, and leak_tracks as well.
+ *		all of it, and leak_sessions as well.
  *
  * runs[]
  *		One place for each run under way; the place outlives the run until its
@@ -44,20 +44,20 @@
 #include "base/cause.h"
 #include "base/health.h"
 #include "base/leak/leak.h"
-#include "base/plan.h"
 #include "base/releases.h"
+#include "shmem/request.h"
 
 #define RUNS_MAX			8	/* runs under way at once, holds included */
 #define NAMES_MAX			256 /* services in each of the two tables of names */
 #define POOLS_MAX			64	/* pools that the monitor remembers */
-#define TRANSITIONS_MAX		64	/* changes of health that it remembers */
+#define HEALTH_CHANGES_MAX		64	/* changes of health that it remembers */
 #define HEALS_MAX			256	/* acts of the healer that are remembered */
 #define SERVICE_LEN			(2 * NAMEDATALEN)	/* role/application_name */
 #define EVIDENCE_LEN		256
 #define RUN_LINES			32	/* progress lines kept for the caller */
 #define RUN_LINE_LEN		160
 #define RUN_REASON_LEN		1024
-#define RUN_SERVICES_MAX	2	/* services of a run: a login role and a pool each */
+#define RUN_PARTIES_MAX	2	/* services of a run: a login role and a pool each */
 
 /* One cause of refusal, counted since the server started. */
 typedef struct RefusalCounter
@@ -117,7 +117,7 @@ typedef enum PoolKind
 extern const char *const pool_kind_names[];
 
 /* What the monitor remembers of a pool. */
-typedef struct PoolHistory
+typedef struct MonitoredPool
 {
 	PoolKind	kind;
 	Oid			oid;			/* of the role or database */
@@ -129,10 +129,10 @@ typedef struct PoolHistory
 	TimestampTz peak_at;
 	uint64		refused;		/* taken into account so far */
 	Releases	releases;
-} PoolHistory;
+} MonitoredPool;
 
 /* A change of health, as the monitor saw it. */
-typedef struct Transition
+typedef struct HealthChange
 {
 	TimestampTz at;
 	uint64		at_us;			/* the same moment, monotonic */
@@ -144,10 +144,10 @@ typedef struct Transition
 	int			in_use;
 	int			capacity;
 	uint64		refused;		/* since the sample before */
-} Transition;
+} HealthChange;
 
 /* One row of view pool_exhaust_timeline. */
-typedef struct HistorySample
+typedef struct TimelineRow
 {
 	TimestampTz at;
 	int			in_use;
@@ -158,7 +158,7 @@ typedef struct HistorySample
 	Health		health;
 	uint64		refused;		/* these two since the sample before */
 	uint64		opened;
-} HistorySample;
+} TimelineRow;
 
 /* What keeps leak rules from ever being broken, as the monitor knows it. */
 typedef struct LeakLimits
@@ -173,7 +173,7 @@ typedef struct LeakLimits
 } LeakLimits;
 
 /* What the healer did. */
-typedef struct HealRecord
+typedef struct HealLogEntry
 {
 	TimestampTz at;
 	int			pid;
@@ -182,7 +182,7 @@ typedef struct HealRecord
 	int			strategy;		/* see heal.c */
 	char		service[SERVICE_LEN];
 	char		evidence[EVIDENCE_LEN];
-} HealRecord;
+} HealLogEntry;
 
 typedef struct Observed
 {
@@ -191,21 +191,21 @@ typedef struct Observed
 	TimestampTz counted_since;	/* server start, or the last reset */
 
 	int			npools;			/* the first is the server */
-	PoolHistory pools[POOLS_MAX];
+	MonitoredPool pools[POOLS_MAX];
 
-	uint64		transitions_written;
-	Transition	transitions[TRANSITIONS_MAX];
+	uint64		health_changes_written;
+	HealthChange health_changes[HEALTH_CHANGES_MAX];
 
-	uint64		history_refused;	/* counters as of the last row */
-	uint64		history_opened;
-	uint64		history_first;	/* rows before this one were reset */
-	uint64		history_written;
+	uint64		timeline_refused;	/* counters as of the last row */
+	uint64		timeline_opened;
+	uint64		timeline_first;	/* rows before this one were reset */
+	uint64		timeline_written;
 
 	uint64		leaks_looked_us;	/* the last look of the leak rules, monotonic; 0 = none */
 	LeakCounts	leaks[LEAK_RULES];
 	LeakLimits	leak_limits;
 	uint64		heals_written;
-	HealRecord	heals[HEALS_MAX];
+	HealLogEntry	heals[HEALS_MAX];
 } Observed;
 
 typedef enum RunState
@@ -265,7 +265,7 @@ typedef struct RunPool
 	int			retry_after_s;	/* 0 = no release was seen */
 } RunPool;
 
-typedef struct RunSlot
+typedef struct RunEntry
 {
 	/* Set by the caller under the lock, then fixed until the next claim. */
 	RunState	state;
@@ -273,13 +273,13 @@ typedef struct RunSlot
 	bool		claimed;		/* the caller has not read the end of it yet */
 	Oid			database;
 	Oid			owner;			/* session user who asked */
-	RunPlan		plan;
+	RunRequest		request;
 	int64		hold_id;		/* 0: no hold */
 
 	/* Written by the runner under the lock. */
 	int			runner_pid;
 	int64		run_id;			/* 0 until the run is recorded */
-	Oid			roles[RUN_SERVICES_MAX];	/* its own login roles, or InvalidOid */
+	Oid			roles[RUN_PARTIES_MAX];	/* its own login roles, or InvalidOid */
 	TimestampTz started_at;
 	TimestampTz held_at;		/* a hold: when all were held, 0 = not yet */
 	TimestampTz expires_at;		/* a hold: when it ends by itself */
@@ -306,10 +306,10 @@ typedef struct RunSlot
 	 */
 	pg_atomic_uint32 pools_version;
 	int			npools;
-	RunPool		pools[RUN_SERVICES_MAX];
+	RunPool		pools[RUN_PARTIES_MAX];
 
 	ConditionVariable changed;
-} RunSlot;
+} RunEntry;
 
 typedef struct PoolExhaustShared
 {
@@ -324,10 +324,10 @@ typedef struct PoolExhaustShared
 	NameTable	services;
 	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
 	pg_atomic_uint32 attention; /* the monitor wants to know of the next refusal */
-	RunSlot		runs[RUNS_MAX];
+	RunEntry		runs[RUNS_MAX];
 	LWLock	   *observe_lock;
 	Observed	observed;
-	HistorySample history[FLEXIBLE_ARRAY_MEMBER];	/* timeline_length, a ring */
+	TimelineRow timeline[FLEXIBLE_ARRAY_MEMBER];	/* timeline_length, a ring */
 } PoolExhaustShared;
 
 /*
@@ -336,7 +336,7 @@ typedef struct PoolExhaustShared
  */
 #define ROLE_PREFIX "pool_exhaust_"
 #define ROLE_NUMBER(place, service) ((service) * RUNS_MAX + (place) + 1)
-#define ROLE_PLACE(number) (((number) - 1) % RUNS_MAX)
+#define ROLE_ENTRY(number) (((number) - 1) % RUNS_MAX)
 
 /* leak_threshold_ms of those who want to be judged like everybody else. */
 #define LEAK_THRESHOLD_SETTING	PG_UINT32_MAX
@@ -353,7 +353,7 @@ extern SessionSlot *session_slots;
  * The monitor's own, guarded by observe_lock: MaxConnections of the former, and
  * leak_groups_max() of the latter.
  */
-extern LeakTrack *leak_tracks;
+extern LeakSession *leak_sessions;
 extern LeakGroup *leak_groups;
 
 /* Rows of the timeline; a setting, fixed when the server starts. */

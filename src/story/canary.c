@@ -13,9 +13,9 @@
 #define PACE_US				(50 * 1000) /* between two notifications */
 
 /* Each run has one of its own: all sessions of a database hear all of them. */
-#define CHANNEL				"pool_exhaust_witness_" INT64_FORMAT
+#define CHANNEL				"pool_exhaust_canary_" INT64_FORMAT
 
-struct Witness
+struct Canary
 {
 	Run		   *run;
 	Session		listener;
@@ -31,118 +31,118 @@ struct Witness
 };
 
 static void
-witness_sent(void *arg, const QueryResult *result)
+canary_sent(void *arg, const QueryResult *result)
 {
-	Witness    *witness = arg;
+	Canary    *canary = arg;
 
 	if (!result->ok)
-		witness->failed++;
-	if (!witness->stopped)
-		alarm_set(&witness->run->clock, &witness->alarm, loop_now_us() + PACE_US);
+		canary->failed++;
+	if (!canary->stopped)
+		alarm_set(&canary->run->clock, &canary->alarm, loop_now_us() + PACE_US);
 }
 
 static void
-witness_send(Alarm *alarm)
+canary_send(Alarm *alarm)
 {
-	Witness    *witness = alarm->owner;
+	Canary    *canary = alarm->owner;
 	char		sql[128];
 
 	snprintf(sql, sizeof(sql), "NOTIFY " CHANNEL ", '" UINT64_FORMAT "'",
-			 witness->run->slot->run_id, loop_now_us());
-	if (witness->notifier.state != SESSION_OPEN)
+			 canary->run->entry->run_id, loop_now_us());
+	if (canary->notifier.state != SESSION_OPEN)
 		return;
-	witness->sent++;
-	session_query(&witness->notifier, sql, 0, witness_sent, witness);
+	canary->sent++;
+	session_query(&canary->notifier, sql, 0, canary_sent, canary);
 }
 
 static void
-witness_heard(Session *session, const char *payload)
+canary_heard(Session *session, const char *payload)
 {
-	Witness    *witness = session->owner;
+	Canary    *canary = session->owner;
 	uint64		sent_us = strtoull(payload, NULL, 10);
 
-	witness->heard++;
-	witness->slowest_us = Max(witness->slowest_us, loop_now_us() - sent_us);
+	canary->heard++;
+	canary->slowest_us = Max(canary->slowest_us, loop_now_us() - sent_us);
 }
 
 static void
-witness_listens(void *arg, const QueryResult *result)
+canary_listens(void *arg, const QueryResult *result)
 {
 	if (result->ok)
-		((Witness *) arg)->ready++;
+		((Canary *) arg)->ready++;
 }
 
 static void
-witness_connected(Session *session, const ConnectResult *result)
+canary_connected(Session *session, const ConnectResult *result)
 {
-	Witness    *witness = session->owner;
+	Canary    *canary = session->owner;
 	char		sql[128];
 
-	snprintf(sql, sizeof(sql), "LISTEN " CHANNEL, witness->run->slot->run_id);
+	snprintf(sql, sizeof(sql), "LISTEN " CHANNEL, canary->run->entry->run_id);
 	if (result->end != CONNECT_GRANTED)
-		witness->lost++;
-	else if (session == &witness->listener)
-		session_query(session, sql, LOGIN_TIMEOUT_MS, witness_listens, witness);
+		canary->lost++;
+	else if (session == &canary->listener)
+		session_query(session, sql, LOGIN_TIMEOUT_MS, canary_listens, canary);
 	else
-		witness->ready++;
+		canary->ready++;
 }
 
 static void
-witness_lost(Session *session)
+canary_lost(Session *session)
 {
-	Witness    *witness = session->owner;
+	Canary    *canary = session->owner;
 
-	witness->lost++;
-	alarm_unset(&witness->run->clock, &witness->alarm);
+	canary->lost++;
+	alarm_unset(&canary->run->clock, &canary->alarm);
 	session_close(session);
 }
 
 static void
-witness_unused(Session *session)
+canary_unused(Session *session)
 {
 }
 
-static const SessionEvents witness_events = {
-	.connected = witness_connected,
-	.lost = witness_lost,
-	.unused = witness_unused,
-	.notified = witness_heard,
+static const SessionEvents canary_events = {
+	.connected = canary_connected,
+	.lost = canary_lost,
+	.unused = canary_unused,
+	.notified = canary_heard,
 };
 
 /*
- * Opens both sessions and begins to notify.  The witness lives in the current
+ * Opens both sessions and begins to notify.  The canary lives in the current
  * memory context, which must outlive the loop.  Ends the run as invalid if the
  * sessions do not come.
  */
-Witness *
-witness_open(Run *run)
+Canary *
+canary_open(Run *run)
 {
-	Witness    *witness = palloc0(sizeof(Witness));
+	Canary    *canary = palloc0(sizeof(Canary));
 
-	witness->run = run;
-	witness->alarm.ring = witness_send;
-	witness->alarm.owner = witness;
-	run_open_session(run, &run->services[0], &witness->listener, &witness_events, witness);
-	run_open_session(run, &run->services[0], &witness->notifier, &witness_events, witness);
-	wait_until(run, witness->ready == WITNESS_SESSIONS || witness->lost > 0, LOGIN_TIMEOUT_MS);
-	if (witness->ready < WITNESS_SESSIONS)
+	canary->run = run;
+	canary->alarm.ring = canary_send;
+	canary->alarm.owner = canary;
+	run_open_session(run, &run->parties[0], &canary->listener, &canary_events, canary);
+	run_open_session(run, &run->parties[0], &canary->notifier, &canary_events, canary);
+	wait_until(run, canary->ready == CANARY_SESSIONS || canary->lost > 0, LOGIN_TIMEOUT_MS);
+	if (canary->ready < CANARY_SESSIONS)
 		run_end(run, VERDICT_INVALID, "the sessions that are to notice nothing could not be opened");
-	alarm_set(&run->clock, &witness->alarm, loop_now_us());
-	return witness;
+	alarm_set(&run->clock, &canary->alarm, loop_now_us());
+	return canary;
 }
 
 /* It has heard everything, in time. */
 void
-witness_check(Run *run, Witness *witness, double limit_ms)
+canary_check(Run *run, Canary *canary, double limit_ms)
 {
-	witness->stopped = true;
-	alarm_unset(&run->clock, &witness->alarm);
-	wait_until(run, witness->lost > 0 ||
-			   (witness->notifier.done == NULL && witness->heard >= witness->sent), limit_ms);
-	check_count(run, "earlier sessions that were lost", 0, witness->lost,
+	canary->stopped = true;
+	alarm_unset(&run->clock, &canary->alarm);
+	wait_until(run, canary->lost > 0 ||
+			   (canary->notifier.done == NULL && canary->heard >= canary->sent), limit_ms);
+	check_count(run, "earlier sessions that were lost", 0, canary->lost,
 				"sessions that were open before the load were ended: see the server log");
-	check_count(run, "notifications heard", witness->sent - witness->failed, witness->heard,
+	check_count(run, "notifications heard", canary->sent - canary->failed, canary->heard,
 				"a session that was open before the load does not hear what is sent to it");
-	check_at_most(run, "slowest notification", limit_ms, witness->slowest_us / 1000.0, "ms",
+	check_at_most(run, "slowest notification", limit_ms, canary->slowest_us / 1000.0, "ms",
 				  "sessions that were open before suffer from the load");
 }

@@ -7,11 +7,11 @@
 
 #include "story/story.h"
 
-#define WITNESS_SESSIONS	2
+#define CANARY_SESSIONS	2
 
-typedef struct Witness Witness;
+typedef struct Canary Canary;
 
-extern Witness *witness_open(Run *run);
-extern void witness_check(Run *run, Witness *witness, double limit_ms);
+extern Canary *canary_open(Run *run);
+extern void canary_check(Run *run, Canary *canary, double limit_ms);
 
 #endif							/* POOL_EXHAUST_STORY_CANARY_H */

@@ -15,7 +15,7 @@
 void
 run_begin_chaos(Run *run)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 
 	if (options->chaos > 0)
 		chaos_begin(&run->chaos, &run->clock, options->chaos, options->seed);
@@ -37,14 +37,14 @@ run_disturb(Run *run, int kinds)
 int
 run_chaos_ms(const Run *run)
 {
-	return run->plan.options.chaos > 0 ? STALL_MAX_MS + DELAY_MAX_MS : 0;
+	return run->request.options.chaos > 0 ? STALL_MAX_MS + DELAY_MAX_MS : 0;
 }
 
 /* Returns how many of the operations that failed may have done so because chaos ended their session. */
 uint64
-operations_excused(const RunService *service, uint64 failed)
+operations_excused(const RunParty *party, uint64 failed)
 {
-	return Min(failed, toll_ended(&service->toll));
+	return Min(failed, toll_ended(&party->toll));
 }
 
 /* One line of what it did, beside the phases of the story. */
@@ -59,10 +59,10 @@ run_tell_chaos(Run *run)
 	phase_end(run);
 	if (toll_acts(&run->chaos.toll) == 0)
 		phase_note(run, "disturbed nobody: the run was too short, or let nothing happen   seed " INT64_FORMAT,
-				   run->plan.options.seed);
+				   run->request.options.seed);
 	else
 		phase_note(run, UINT64_FORMAT " terminated, " UINT64_FORMAT " dropped, " UINT64_FORMAT " stalled, "
 				   UINT64_FORMAT " delayed   seed " INT64_FORMAT,
 				   done[CHAOS_TERMINATE], done[CHAOS_DROP], done[CHAOS_STALL], done[CHAOS_DELAY],
-				   run->plan.options.seed);
+				   run->request.options.seed);
 }

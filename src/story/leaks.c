@@ -19,9 +19,9 @@
 void
 run_watch_leaks(Run *run)
 {
-	if (!pulse_is_fresh())
+	if (!monitor_is_fresh())
 		run_end(run, VERDICT_INVALID, "the monitor does not watch, so no leak can be found: see pool_exhaust.monitor");
-	pg_atomic_write_u32(&run->slot->leak_threshold_ms, (uint32) run->plan.options.leak_threshold_ms);
+	pg_atomic_write_u32(&run->entry->leak_threshold_ms, (uint32) run->request.options.leak_threshold_ms);
 }
 
 static char *
@@ -48,14 +48,14 @@ run_heal(Run *run, int needed)
 		run_end(run, VERDICT_INVALID, "pool_exhaust.heal_strategies has not all that this takes: %s",
 				strategies_list(needed));
 	if (!run_fault(run, FAULT_NEVER_HEAL))
-		pg_atomic_write_u32(&run->slot->heal, 1);
+		pg_atomic_write_u32(&run->entry->heal, 1);
 }
 
-/* Returns how many roles the run has, and the roles; there is room for RUN_SERVICES_MAX. */
+/* Returns how many roles the run has, and the roles; there is room for RUN_PARTIES_MAX. */
 int
 run_roles(const Run *run, Oid *roles)
 {
-	for (int i = 0; i < run->nservices; i++)
-		roles[i] = run->services[i].role;
-	return run->nservices;
+	for (int i = 0; i < run->nparties; i++)
+		roles[i] = run->parties[i].role;
+	return run->nparties;
 }

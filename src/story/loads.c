@@ -13,7 +13,7 @@
 int
 run_capacity(const Run *run)
 {
-	return (int) (run->plan.options.pool_size + run->plan.options.max_overflow);
+	return (int) (run->request.options.pool_size + run->request.options.max_overflow);
 }
 
 /* ERROR that says which options do, and what to do about it. */
@@ -44,13 +44,13 @@ require_time_for(const Options *options, int64 ms)
 
 /* Returns a load on the pool of a service, with nothing to do yet. */
 LoadConfig
-load_of(Run *run, const RunService *service)
+load_of(Run *run, const RunParty *party)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 
 	return (LoadConfig)
 	{
-		.pool = service->pool,
+		.pool = party->pool,
 		.clock = &run->clock,
 		.failing_sql = FAILING_SQL,
 		.failing_percent = options->failing_percent,
@@ -66,7 +66,7 @@ load_of(Run *run, const RunService *service)
 Arrival
 load_arrival(const Run *run, int64 ms)
 {
-	const Options *options = &run->plan.options;
+	const Options *options = &run->request.options;
 
 	return (Arrival)
 	{
@@ -87,7 +87,7 @@ load_arrival(const Run *run, int64 ms)
 void
 load_work(Run *run, LoadConfig *config, int64 ms)
 {
-	const char *workload = run->plan.options.workload;
+	const char *workload = run->request.options.workload;
 
 	if (workload[0] != '\0')
 	{

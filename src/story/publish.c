@@ -22,22 +22,22 @@ run_sent_away(const PoolStats *stats)
 
 /* How many connection seconds were in use till now, by what was published. */
 static void
-service_meter(RunService *service, uint64 now_us)
+party_meter(RunParty *party, uint64 now_us)
 {
-	if (service->metered_us != 0)
-		service->in_use_s += (now_us - service->metered_us) / 1e6 * service->published.in_use;
-	service->metered_us = now_us;
+	if (party->metered_us != 0)
+		party->in_use_s += (now_us - party->metered_us) / 1e6 * party->published.in_use;
+	party->metered_us = now_us;
 }
 
 static void
-service_publish(RunService *service, uint64 now_us)
+party_publish(RunParty *party, uint64 now_us)
 {
-	const PoolStats *stats = &service->pool->stats;
-	RunPool    *published = &service->published;
-	PoolTruth	truth;
+	const PoolStats *stats = &party->pool->stats;
+	RunPool    *published = &party->published;
+	PoolState	truth;
 
-	pool_look(service->pool, &truth);
-	service_meter(service, now_us);
+	pool_read_state(party->pool, &truth);
+	party_meter(party, now_us);
 	published->capacity = truth.capacity;
 	published->in_use = truth.in_use;
 	published->idle = truth.idle;
@@ -52,46 +52,46 @@ service_publish(RunService *service, uint64 now_us)
 		published->peak_in_use = truth.in_use;
 		published->peak_at = GetCurrentTimestamp();
 	}
-	if (stats->released > service->released)
-		releases_add(&service->releases, (int) (stats->released - service->released), now_us);
-	service->released = stats->released;
+	if (stats->released > party->released)
+		releases_add(&party->releases, (int) (stats->released - party->released), now_us);
+	party->released = stats->released;
 }
 
 /* Tells the views what the run's pools look like now. */
 void
 run_publish(Run *run)
 {
-	RunPool		pools[RUN_SERVICES_MAX];
+	RunPool		pools[RUN_PARTIES_MAX];
 	uint64		now_us = loop_now_us();
 	int			n = 0;
 
-	for (int i = 0; i < run->nservices; i++)
+	for (int i = 0; i < run->nparties; i++)
 	{
-		RunService *service = &run->services[i];
+		RunParty *party = &run->parties[i];
 
-		if (service->pool == NULL || !(service->pool->driver->queues || service->endpoint != NULL))
+		if (party->pool == NULL || !(party->pool->driver->queues || party->endpoint != NULL))
 			continue;
-		service_publish(service, now_us);
-		pools[n++] = service->published;
+		party_publish(party, now_us);
+		pools[n++] = party->published;
 	}
 	if (n > 0)
-		run_pools_write(run->slot, pools, n);
+		run_pools_write(run->entry, pools, n);
 }
 
 /* What takes longer to work out is published with each sample. */
 void
-service_sample(RunService *service, const PoolTruth *truth)
+party_sample(RunParty *party, const PoolState *truth)
 {
-	RunPool    *published = &service->published;
-	const PoolStats *stats = &service->pool->stats;
-	const Histogram *waits = &service->pool->waits;
+	RunPool    *published = &party->published;
+	const PoolStats *stats = &party->pool->stats;
+	const Histogram *waits = &party->pool->waits;
 
-	published->health = health_judge(&service->judge, truth->in_use, truth->capacity,
-									 run_sent_away(stats) > service->sent_away_judged);
-	service->sent_away_judged = run_sent_away(stats);
+	published->health = health_judge(&party->judge, truth->in_use, truth->capacity,
+									 run_sent_away(stats) > party->sent_away_judged);
+	party->sent_away_judged = run_sent_away(stats);
 	published->wait_p50_ms = histogram_ms(waits, 0.50);
 	published->wait_p95_ms = histogram_ms(waits, 0.95);
 	published->wait_p99_ms = histogram_ms(waits, 0.99);
 	published->wait_max_ms = histogram_max_ms(waits);
-	published->retry_after_s = releases_retry_after_s(&service->releases, truth->waiting, loop_now_us());
+	published->retry_after_s = releases_retry_after_s(&party->releases, truth->waiting, loop_now_us());
 }

@@ -60,21 +60,21 @@ sessions_in_activity(Run *run, Oid role)
  * Returns what is true of the run's pool by now.  Ends the run as invalid if the
  * target does not say any more.
  */
-PoolTruth
-run_look(Run *run)
+PoolState
+run_pool_state(Run *run)
 {
-	const RunService *service = &run->services[0];
+	const RunParty *party = &run->parties[0];
 	uint64		since_us = loop_now_us();
 	bool		fresh = false;
-	PoolTruth	truth;
+	PoolState	truth;
 
 	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
-			   (service->probe->state == PROBE_LOST && !service->probe->returns), LOOK_TIMEOUT_MS);
+			   (party->probe->state == PROBE_LOST && !party->probe->returns), LOOK_TIMEOUT_MS);
 	if (!fresh)
-		run_end(run, VERDICT_INVALID, "%s does not tell of itself any more: %s%s%s", run->plan.target_name,
-				service->probe->failure.sqlstate, service->probe->failure.sqlstate[0] ? " " : "",
-				service->probe->failure.message);
-	pool_look(run->pool, &truth);
+		run_end(run, VERDICT_INVALID, "%s does not tell of itself any more: %s%s%s", run->request.target_name,
+				party->probe->failure.sqlstate, party->probe->failure.sqlstate[0] ? " " : "",
+				party->probe->failure.message);
+	pool_read_state(run->pool, &truth);
 	return truth;
 }
 
@@ -86,7 +86,7 @@ run_look(Run *run)
 int
 run_peak(Run *run)
 {
-	return run_is_local(run) ? run->pool->stats.peak_held : run_look(run).said_peak;
+	return run_is_local(run) ? run->pool->stats.peak_held : run_pool_state(run).said_peak;
 }
 
 /*
@@ -94,14 +94,14 @@ run_peak(Run *run)
  * or on the console of a pooler.  Where nobody can be asked, as many as it holds.
  */
 int
-sessions_seen(Run *run, RunService *service)
+sessions_seen(Run *run, RunParty *party)
 {
-	if (service->endpoint == NULL)
-		return sessions_in_activity(run, service->role);
-	if (service->probe == NULL)
-		return service->pool->stats.held;
-	(void) run_look(run);
-	return service->probe->figures.ours;
+	if (party->endpoint == NULL)
+		return sessions_in_activity(run, party->role);
+	if (party->probe == NULL)
+		return party->pool->stats.held;
+	(void) run_pool_state(run);
+	return party->probe->figures.ours;
 }
 
 /* Returns how many more connections the role can open to the runner's database. */

@@ -19,32 +19,32 @@ sample_merge(const Sample *earlier, const Sample *later)
 }
 
 static void
-timeline_halve(Timeline *timeline)
+samples_halve(SampleSeries *series)
 {
-	for (int i = 0; i < TIMELINE_MAX / 2; i++)
-		timeline->samples[i] = sample_merge(&timeline->samples[2 * i],
-											&timeline->samples[2 * i + 1]);
-	timeline->n = TIMELINE_MAX / 2;
-	timeline->stride *= 2;
+	for (int i = 0; i < SAMPLES_MAX / 2; i++)
+		series->samples[i] = sample_merge(&series->samples[2 * i],
+											&series->samples[2 * i + 1]);
+	series->n = SAMPLES_MAX / 2;
+	series->stride *= 2;
 }
 
 /* Takes a sample.  Allocates nothing and throws nothing. */
 void
-timeline_add(Timeline *timeline, const Sample *sample)
+samples_add(SampleSeries *series, const Sample *sample)
 {
-	if (timeline->stride == 0)
-		timeline->stride = timeline->offers = 1;
+	if (series->stride == 0)
+		series->stride = series->offers = 1;
 
-	if (timeline->offers < timeline->stride)
+	if (series->offers < series->stride)
 	{
-		Sample	   *last = &timeline->samples[timeline->n - 1];
+		Sample	   *last = &series->samples[series->n - 1];
 
 		*last = sample_merge(last, sample);
-		timeline->offers++;
+		series->offers++;
 		return;
 	}
-	if (timeline->n == TIMELINE_MAX)
-		timeline_halve(timeline);
-	timeline->samples[timeline->n++] = *sample;
-	timeline->offers = 1;
+	if (series->n == SAMPLES_MAX)
+		samples_halve(series);
+	series->samples[series->n++] = *sample;
+	series->offers = 1;
 }

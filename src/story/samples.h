@@ -9,7 +9,7 @@
 
 #include "base/health.h"
 
-#define TIMELINE_MAX	512
+#define SAMPLES_MAX	512
 
 typedef struct Sample
 {
@@ -28,15 +28,15 @@ typedef struct Sample
  * When the timeline is full, each pair of samples becomes one and from then
  * on only every second offer is taken, and so on.
  */
-typedef struct Timeline
+typedef struct SampleSeries
 {
-	Sample		samples[TIMELINE_MAX];
+	Sample		samples[SAMPLES_MAX];
 	int			n;
 	int			stride;			/* offers to a sample; 0 counts as 1 */
 	int			offers;			/* since the last sample was begun */
 	int			capacity;		/* of the pool, for utilization */
-} Timeline;
+} SampleSeries;
 
-extern void timeline_add(Timeline *timeline, const Sample *sample);
+extern void samples_add(SampleSeries *series, const Sample *sample);
 
 #endif							/* POOL_EXHAUST_STORY_SAMPLES_H */

@@ -8,69 +8,69 @@
 #include "story/scripted_session.h"
 
 static Session *
-actor_session(Actor *actor)
+scripted_session_session(ScriptedSession *scripted)
 {
-	return actor->request.pool != NULL ? actor->request.session : &actor->own;
+	return scripted->request.pool != NULL ? scripted->request.session : &scripted->own;
 }
 
 static void
-actor_answered(void *arg, const QueryResult *result)
+scripted_session_answered(void *arg, const QueryResult *result)
 {
-	Actor	   *actor = arg;
+	ScriptedSession	   *scripted = arg;
 
-	actor->done = actor->at_work = true;
-	if (actor->gives_back)
-		pool_give_back(&actor->request);
+	scripted->done = scripted->at_work = true;
+	if (scripted->gives_back)
+		pool_release(&scripted->request);
 }
 
 static void
-actor_act(Actor *actor)
+scripted_session_act(ScriptedSession *scripted)
 {
-	Session    *session = actor_session(actor);
+	Session    *session = scripted_session_session(scripted);
 
-	actor->pid = PQbackendPID(session->conn);
-	session_query(session, actor->sql, 0, actor_answered, actor);
-	actor->at_work = actor->lasts;
+	scripted->pid = PQbackendPID(session->conn);
+	session_query(session, scripted->sql, 0, scripted_session_answered, scripted);
+	scripted->at_work = scripted->lasts;
 }
 
 static void
-actor_ended(Request *request, AcquireEnd end)
+scripted_session_ended(Request *request, AcquireEnd end)
 {
-	Actor	   *actor = (Actor *) request;
+	ScriptedSession	   *scripted = (ScriptedSession *) request;
 
 	if (end == ACQUIRE_GRANTED)
-		actor_act(actor);
+		scripted_session_act(scripted);
 	else
-		actor->failed = true;
+		scripted->failed = true;
 }
 
 static void
-actor_lost(Request *request)
+scripted_session_lost(Request *request)
 {
-	((Actor *) request)->lost = true;
-	pool_give_back(request);
+	((ScriptedSession *) request)->lost = true;
+	pool_release(request);
 }
 
-static const RequestEvents actor_events = {
-	.ended = actor_ended,
-	.lost = actor_lost,
+static const RequestEvents scripted_session_events = {
+	.ended = scripted_session_ended,
+	.lost = scripted_session_lost,
 };
 
 static void
 own_connected(Session *session, const ConnectResult *result)
 {
-	Actor	   *actor = session->owner;
+	ScriptedSession	   *scripted = session->owner;
 
 	if (result->end == CONNECT_GRANTED)
-		actor_act(actor);
+		scripted_session_act(scripted);
 	else
-		actor->failed = true;
+		scripted->failed = true;
 }
 
 static void
 own_lost(Session *session)
 {
-	((Actor *) session->owner)->lost = true;
+	((ScriptedSession *) session->owner)->lost = true;
 	session_close(session);
 }
 
@@ -87,45 +87,45 @@ static const SessionEvents own_events = {
 
 /* Takes a connection of the pool.  An actor can play once. */
 void
-actor_take(Actor *actor, Pool *pool)
+scripted_session_take(ScriptedSession *scripted, Pool *pool)
 {
-	actor->asked = true;
-	actor->request.events = &actor_events;
-	pool_ask(pool, &actor->request);
+	scripted->asked = true;
+	scripted->request.events = &scripted_session_events;
+	pool_acquire(pool, &scripted->request);
 }
 
 /* Opens a session of its own. */
 void
-actor_open(Run *run, const RunService *service, Actor *actor)
+scripted_session_open(Run *run, const RunParty *party, ScriptedSession *scripted)
 {
-	actor->asked = true;
-	run_open_session(run, service, &actor->own, &own_events, actor);
+	scripted->asked = true;
+	run_open_session(run, party, &scripted->own, &own_events, scripted);
 }
 
 /* Goes without a word, in the middle of its statement: the server is not told. */
 void
-actor_vanish(Actor *actor)
+scripted_session_vanish(ScriptedSession *scripted)
 {
-	actor->vanished = true;
-	session_vanish(&actor->own);
+	scripted->vanished = true;
+	session_vanish(&scripted->own);
 }
 
 /* Are all of them where they are to be, those that were asked to? */
 bool
-actors_at_work(const Actor *actors, int n)
+scripted_sessions_at_work(const ScriptedSession *scripted, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (actors[i].asked && !actors[i].at_work)
+		if (scripted[i].asked && !scripted[i].at_work)
 			return false;
 	return true;
 }
 
 /* Did one get no connection, or lose it? */
 bool
-actor_failed(const Actor *actors, int n)
+scripted_session_failed(const ScriptedSession *scripted, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (actors[i].failed || actors[i].lost)
+		if (scripted[i].failed || scripted[i].lost)
 			return true;
 	return false;
 }

@@ -9,7 +9,7 @@
 #include "base/leak/leak.h"
 #include "story/story.h"
 
-typedef struct Actor
+typedef struct ScriptedSession
 {
 	Request		request;		/* must be first */
 	Session		own;			/* of one that has no pool */
@@ -24,12 +24,12 @@ typedef struct Actor
 	bool		vanished;
 	bool		lost;			/* the server has ended it */
 	bool		failed;			/* it got no connection */
-} Actor;
+} ScriptedSession;
 
-extern void actor_take(Actor *actor, Pool *pool);
-extern void actor_open(Run *run, const RunService *service, Actor *actor);
-extern void actor_vanish(Actor *actor);
-extern bool actors_at_work(const Actor *actors, int n);
-extern bool actor_failed(const Actor *actors, int n);
+extern void scripted_session_take(ScriptedSession *scripted, Pool *pool);
+extern void scripted_session_open(Run *run, const RunParty *party, ScriptedSession *scripted);
+extern void scripted_session_vanish(ScriptedSession *scripted);
+extern bool scripted_sessions_at_work(const ScriptedSession *scripted, int n);
+extern bool scripted_session_failed(const ScriptedSession *scripted, int n);
 
 #endif							/* POOL_EXHAUST_STORY_SCRIPTED_SESSION_H */

@@ -83,7 +83,7 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 bool
 run_fault(const Run *run, Fault fault)
 {
-	return run->plan.options.fault == fault;
+	return run->request.options.fault == fault;
 }
 
 /*
@@ -91,14 +91,14 @@ run_fault(const Run *run, Fault fault)
  * closes it, if the story does not.  It has a part to play, so chaos keeps off.
  */
 void
-run_open_session(Run *run, const RunService *service, Session *session,
+run_open_session(Run *run, const RunParty *party, Session *session,
 				 const SessionEvents *events, void *owner)
 {
 	if (run->nloose >= LOOSE_MAX)
 		elog(ERROR, "a scenario opens more than %d sessions of its own", LOOSE_MAX);
 	run->loose[run->nloose++] = session;
 	session->spared = true;
-	session_open(session, &run->loop, service->login, LOGIN_TIMEOUT_MS, events, owner);
+	session_open(session, &run->loop, party->login, LOGIN_TIMEOUT_MS, events, owner);
 }
 
 /* Gives whoever waits for the run one line to read. */
@@ -106,7 +106,7 @@ void
 run_say(Run *run, const char *fmt,...)
 {
 	char		line[RUN_LINE_LEN];
-	RunSlot    *slot = run->slot;
+	RunEntry    *entry = run->entry;
 	va_list		args;
 
 	va_start(args, fmt);
@@ -114,10 +114,10 @@ run_say(Run *run, const char *fmt,...)
 	va_end(args);
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	strlcpy(slot->lines[slot->lines_written % RUN_LINES], line, RUN_LINE_LEN);
-	slot->lines_written++;
+	strlcpy(entry->lines[entry->lines_written % RUN_LINES], line, RUN_LINE_LEN);
+	entry->lines_written++;
 	LWLockRelease(shared->lock);
-	ConditionVariableBroadcast(&slot->changed);
+	ConditionVariableBroadcast(&entry->changed);
 }
 
 /*
@@ -128,8 +128,8 @@ void
 run_progress(Run *run, const int *done, int total)
 {
 	run->done = done;
-	pg_atomic_write_u32(&run->slot->done, done != NULL ? *done : 0);
-	pg_atomic_write_u32(&run->slot->total, total);
+	pg_atomic_write_u32(&run->entry->done, done != NULL ? *done : 0);
+	pg_atomic_write_u32(&run->entry->total, total);
 }
 
 static uint64
@@ -164,9 +164,9 @@ phase(Run *run, const char *name)
 	run_progress(run, NULL, 0);
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	strlcpy(run->slot->phase, name, NAMEDATALEN);
+	strlcpy(run->entry->phase, name, NAMEDATALEN);
 	LWLockRelease(shared->lock);
-	ConditionVariableBroadcast(&run->slot->changed);
+	ConditionVariableBroadcast(&run->entry->changed);
 	return p;
 }
 
@@ -244,13 +244,13 @@ health_path_add(Run *run, Health health)
 
 /* Each service's pool is judged; the timeline is of the first one. */
 static void
-sample_services(Run *run, PoolTruth *truth)
+sample_parties(Run *run, PoolState *truth)
 {
-	for (int i = run->nservices - 1; i >= 0; i--)
+	for (int i = run->nparties - 1; i >= 0; i--)
 	{
-		(void) pool_refresh(run->services[i].pool, loop_now_us() - ASKED_US);	/* for the next one */
-		pool_look(run->services[i].pool, truth);
-		service_sample(&run->services[i], truth);
+		(void) pool_refresh(run->parties[i].pool, loop_now_us() - ASKED_US);	/* for the next one */
+		pool_read_state(run->parties[i].pool, truth);
+		party_sample(&run->parties[i], truth);
 	}
 }
 
@@ -258,16 +258,16 @@ sample_services(Run *run, PoolTruth *truth)
 Health
 run_sample(Run *run)
 {
-	HealthJudge *judge = &run->services[0].judge;
+	HealthJudge *judge = &run->parties[0].judge;
 	Health		before = judge->health;
 	PoolStats  *stats = &run->pool->stats;
 	Histogram  *latency = run->pool->latency;
-	PoolTruth	truth;
+	PoolState	truth;
 	Sample		sample = {.at = GetCurrentTimestamp()};
 	uint64		begun_us = loop_now_us();
 	uint64		now_us;
 
-	sample_services(run, &truth);
+	sample_parties(run, &truth);
 	sample.health = judge->health;
 	if (run->health_path.data == NULL || sample.health != before)
 		health_path_add(run, sample.health);
@@ -282,8 +282,8 @@ run_sample(Run *run)
 		sample.p50_ms = histogram_ms(latency, 0.50);
 		sample.p99_ms = histogram_ms(latency, 0.99);
 	}
-	run->timeline.capacity = truth.capacity;
-	timeline_add(&run->timeline, &sample);
+	run->series.capacity = truth.capacity;
+	samples_add(&run->series, &sample);
 	now_us = loop_now_us();
 	run->sample_us = now_us + Max(SAMPLE_US, (now_us - begun_us) * SAMPLE_SHARE);
 	return sample.health;
@@ -296,7 +296,7 @@ run_refusals_in_ledger(const Run *run)
 	int64		sum = 0;
 
 	for (int i = 0; i < LEDGER_CAUSES; i++)
-		sum += pg_atomic_read_u64(&run->slot->refused[i]);
+		sum += pg_atomic_read_u64(&run->entry->refused[i]);
 	return sum;
 }
 
@@ -314,7 +314,7 @@ others_refused(const Run *run)
 	pg_read_barrier();
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 		if (cause_kinds[i].takes_slots)
-			ours += pg_atomic_read_u64(&run->slot->refused[i]);
+			ours += pg_atomic_read_u64(&run->entry->refused[i]);
 	return all - ours;
 }
 
@@ -330,7 +330,7 @@ why_end(Run *run)
 		[STOP_OWNER_ENDED] = "the session that asked for the hold has ended",
 		[STOP_PARENT_ENDED] = PARENT_ENDED,
 	};
-	uint32		stop = pg_atomic_read_u32(&run->slot->stop);
+	uint32		stop = pg_atomic_read_u32(&run->entry->stop);
 	uint64		now_us = loop_now_us();
 
 	if (stop != STOP_NONE)
@@ -339,8 +339,8 @@ why_end(Run *run)
 		return "the runner was told to terminate";
 	if (now_us >= run->deadline_us)
 		return psprintf("not %s within " INT64_FORMAT " ms (option timeout_ms)",
-						plan_is_hold(&run->plan) ? "all there" : "over",
-						run->plan.options.timeout_ms);
+						request_is_hold(&run->request) ? "all there" : "over",
+						run->request.options.timeout_ms);
 	if (now_us < run->look_out_us)
 		return NULL;
 	run->look_out_us = now_us + LOOK_OUT_US;
@@ -366,8 +366,8 @@ run_end_if_must(Run *run)
 static bool
 run_is_exclusive(const Run *run)
 {
-	for (int i = 0; i < run->nservices; i++)
-		if (run->services[i].pool != NULL && run->services[i].pool->driver->exclusive)
+	for (int i = 0; i < run->nparties; i++)
+		if (run->parties[i].pool != NULL && run->parties[i].pool->driver->exclusive)
 			return true;
 	return false;
 }
@@ -376,9 +376,9 @@ run_is_exclusive(const Run *run)
 static void
 protect_bystanders(Run *run)
 {
-	if (run_is_exclusive(run) && run->plan.options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
+	if (run_is_exclusive(run) && run->request.options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
 		run_end(run, VERDICT_ABORTED, "another client was refused a slot (option bystanders = %s)",
-				run->plan.options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
+				run->request.options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
 }
 
 static int
@@ -386,8 +386,8 @@ connections_held(const Run *run)
 {
 	int			held = 0;
 
-	for (int i = 0; i < run->nservices; i++)
-		held += run->services[i].pool->stats.held;
+	for (int i = 0; i < run->nparties; i++)
+		held += run->parties[i].pool->stats.held;
 	return held;
 }
 
@@ -403,10 +403,10 @@ wait_turn(Run *run, uint64 end_us, int turn_ms)
 	run_end_if_must(run);
 	protect_bystanders(run);
 	if (run->done != NULL)
-		pg_atomic_write_u32(&run->slot->done, *run->done);
+		pg_atomic_write_u32(&run->entry->done, *run->done);
 	if (run->pool != NULL && run->hold == NULL)
 	{
-		pg_atomic_write_u32(&run->slot->connections, connections_held(run));
+		pg_atomic_write_u32(&run->entry->connections, connections_held(run));
 		if (now_us >= run->sample_us)
 			run_sample(run);
 		run_publish(run);

@@ -13,10 +13,10 @@
 
 #include "base/compat.h"
 #include "base/health.h"
-#include "base/plan.h"
 #include "load/chaos.h"
 #include "load/client.h"
 #include "load/pool/pool.h"
+#include "shmem/request.h"
 #include "shmem/shared.h"
 #include "story/samples.h"
 #include "story/watch.h"
@@ -60,7 +60,7 @@ typedef struct Phase
 } Phase;
 
 /* A service of the run: a login role of its own and the pool that it uses. */
-typedef struct RunService
+typedef struct RunParty
 {
 	Oid			role;
 	char		role_name[NAMEDATALEN];
@@ -76,7 +76,7 @@ typedef struct RunService
 	uint64		released;		/* counted there so far */
 	uint64		metered_us;		/* until when in_use_s is added up */
 	double		in_use_s;		/* connection seconds, by what was published */
-} RunService;
+} RunParty;
 
 /* Why a run that another one has started ends with that. */
 #define PARENT_ENDED	"the run that it is a part of has ended"
@@ -87,14 +87,14 @@ typedef struct RunService
 
 typedef struct Run
 {
-	RunSlot    *slot;			/* in shared memory */
-	RunPlan		plan;
+	RunEntry    *entry;			/* in shared memory */
+	RunRequest		request;
 	const struct Scenario *scenario;
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;
-	RunService	services[RUN_SERVICES_MAX];
-	int			nservices;
+	RunParty	parties[RUN_PARTIES_MAX];
+	int			nparties;
 	Pool	   *pool;			/* of the first service */
 	Chaos		chaos;			/* what disturbs the sessions of its pools, if anything does */
 	struct Hold *hold;			/* the connections held by hand, NULL: there are none */
@@ -103,7 +103,7 @@ typedef struct Run
 	struct ReferenceApi *api;
 	Session    *loose[LOOSE_MAX];	/* sessions beside those of the pools */
 	int			nloose;
-	const char *way_in;			/* how it gets to the server */
+	const char *login_endpoint;			/* how it gets to the server */
 	const char *database;		/* that its sessions connect to */
 	const char *superuser;		/* the server's first one, by name */
 	const char *schema;			/* of the extension, quoted */
@@ -115,9 +115,9 @@ typedef struct Run
 	const int  *done;			/* of the phase, for pool_exhaust_progress */
 
 	/* Runs that this one has started; see children.h. */
-	const struct ChildRuns *child_runs;
-	struct Child *children;
-	int			nchildren;
+	const struct SubRunMethods *sub_run_methods;
+	struct SubRun *sub_runs;
+	int			nsub_runs;
 
 	/* The runner's own look-out, called now and then: why to end the story, or NULL. */
 	const char *(*look_out) (struct Run *run);
@@ -125,7 +125,7 @@ typedef struct Run
 
 	StringInfoData health_path; /* "healthy > warning > ..." */
 	uint64		sample_us;		/* when the next sample is due */
-	Timeline	timeline;
+	SampleSeries series;
 	Watch		watch;			/* the pool as the monitor sees it */
 
 	Phase		phases[PHASES_MAX];
@@ -143,7 +143,7 @@ typedef struct Run
 	{"connect_timeout_ms", {5000, 5000, 5000}}, {"workload"}
 
 /* Scenario.services of one that is made of others. */
-#define SERVICES_NONE	(-1)
+#define PARTIES_NONE	(-1)
 
 /* What there is to run.  Each scenario is defined in the file that tells it. */
 typedef struct Scenario
@@ -153,7 +153,7 @@ typedef struct Scenario
 	const char *effect;			/* what it does to the server */
 	TargetKind	default_target;
 	int			targets;		/* all that it can aim at: a set of 1 << TargetKind */
-	int			services;		/* roles and pools of its own, 0 counts as 1; or SERVICES_NONE */
+	int			parties;		/* roles and pools of its own, 0 counts as 1; or PARTIES_NONE */
 	int			limited;		/* the one of these whose role option role_limit is for */
 	int			pools;			/* of its pools that are used up; 0: all of them */
 	int			embedded;		/* services with an application-style pool, whatever the
@@ -178,18 +178,18 @@ extern const Scenario *scenario_find(const char *name);
 static inline bool
 scenario_has_pools(const Scenario *scenario)
 {
-	return scenario->services != SERVICES_NONE;
+	return scenario->parties != PARTIES_NONE;
 }
 
 /* How many roles and pools a run of it has. */
 static inline int
-scenario_services(const Scenario *scenario)
+scenario_parties(const Scenario *scenario)
 {
-	return scenario_has_pools(scenario) ? Max(scenario->services, 1) : 0;
+	return scenario_has_pools(scenario) ? Max(scenario->parties, 1) : 0;
 }
 
 /* Does the run aim at a pool of this server? */
-#define run_is_local(run)	(!target_is_foreign((run)->plan.target))
+#define run_is_local(run)	(!target_is_foreign((run)->request.target))
 
 /* The words of a story. */
 extern Phase *phase(Run *run, const char *name);
@@ -201,10 +201,10 @@ extern void run_say(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void run_progress(Run *run, const int *done, int total);
 extern Health run_sample(Run *run);
 extern bool run_fault(const Run *run, Fault fault);
-extern void run_open_session(Run *run, const RunService *service, Session *session,
+extern void run_open_session(Run *run, const RunParty *party, Session *session,
 							 const SessionEvents *events, void *owner);
 extern void run_publish(Run *run);
-extern void service_sample(RunService *service, const PoolTruth *truth);
+extern void party_sample(RunParty *party, const PoolState *truth);
 extern uint64 run_sent_away(const PoolStats *stats);
 pg_noreturn extern void run_end(Run *run, Verdict verdict, const char *fmt,...)
 			pg_attribute_printf(3, 4);
@@ -213,9 +213,9 @@ extern bool run_must_end(void *run);
 extern void run_end_if_must(Run *run);
 
 /* What the server says: see query.c. */
-extern PoolTruth run_look(Run *run);
+extern PoolState run_pool_state(Run *run);
 extern int	run_peak(Run *run);
-extern int	sessions_seen(Run *run, RunService *service);
+extern int	sessions_seen(Run *run, RunParty *party);
 extern int	sessions_in_activity(Run *run, Oid role);
 extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
@@ -231,7 +231,7 @@ extern void workload_try(Run *run);
 extern void run_begin_chaos(Run *run);
 extern void run_disturb(Run *run, int kinds);
 extern int	run_chaos_ms(const Run *run);
-extern uint64 operations_excused(const RunService *service, uint64 failed);
+extern uint64 operations_excused(const RunParty *party, uint64 failed);
 extern void run_tell_chaos(Run *run);
 
 /* Its own leaks: see leaks.c. */
@@ -240,7 +240,7 @@ extern void run_heal(Run *run, int strategies);
 extern int	run_roles(const Run *run, Oid *roles);
 
 /* The run's own load: see loads.c. */
-extern LoadConfig load_of(Run *run, const RunService *service);
+extern LoadConfig load_of(Run *run, const RunParty *party);
 extern int	run_capacity(const Run *run);
 extern Arrival load_arrival(const Run *run, int64 ms);
 extern void load_work(Run *run, LoadConfig *config, int64 ms);
@@ -295,14 +295,14 @@ extern void check_verdict(Run *run, const char *name, Verdict expected, Verdict 
 extern void check_skip(Run *run, const char *name, const char *why);
 
 /* Has the run's n-th service an application-style pool, whatever the target is? */
-#define service_is_embedded(run, n) (((run)->scenario->embedded & (1 << (n))) != 0)
+#define party_is_embedded(run, n) (((run)->scenario->embedded & (1 << (n))) != 0)
 
 /* Does a foreign server of that kind need another one beside it, for the second service? */
 static inline bool
 scenario_needs_second(const Scenario *scenario, TargetKind target)
 {
 	return target_is_foreign(target) && target != TARGET_HTTP &&
-		scenario->services > 1 && (scenario->embedded & (1 << 1)) == 0;
+		scenario->parties > 1 && (scenario->embedded & (1 << 1)) == 0;
 }
 
 /* The stories. */

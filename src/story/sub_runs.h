@@ -10,25 +10,25 @@
 
 #include "story/story.h"
 
-typedef enum ChildState
+typedef enum SubRunState
 {
-	CHILD_NEW,
-	CHILD_UNDER_WAY,
-	CHILD_OVER					/* holds nothing any more; verdict and reason stand */
-} ChildState;
+	SUB_RUN_NEW,
+	SUB_RUN_UNDER_WAY,
+	SUB_RUN_OVER					/* holds nothing any more; verdict and reason stand */
+} SubRunState;
 
-typedef enum ChildStart
+typedef enum SubRunStart
 {
-	CHILD_STARTED,
-	CHILD_NOT_NOW,				/* others are in the way; "reason" says which */
-	CHILD_IMPOSSIBLE			/* as things are; "reason" says why */
-} ChildStart;
+	SUB_RUN_STARTED,
+	SUB_RUN_NOT_NOW,				/* others are in the way; "reason" says which */
+	SUB_RUN_IMPOSSIBLE			/* as things are; "reason" says why */
+} SubRunStart;
 
-typedef struct Child
+typedef struct SubRun
 {
 	const Scenario *scenario;	/* these two set by the story */
 	TargetKind	target;
-	ChildState	state;
+	SubRunState	state;
 	int64		run_id;			/* 0: it was never recorded */
 	Verdict		verdict;
 	char		reason[RUN_REASON_LEN];
@@ -36,25 +36,25 @@ typedef struct Child
 	uint64		ended_us;
 
 	/* The starter's own. */
-	int			place;
+	int			number;
 	uint64		ticket;
 	int			needed;			/* connections that it is going to hold */
 	void	   *worker;
-} Child;
+} SubRun;
 
 /*
  * They do not throw, but for what ends the process.  All take the run and one of
  * its children.
  */
-typedef struct ChildRuns
+typedef struct SubRunMethods
 {
 	/* Tries to start it; asks for all that is asked for of any other run. */
-	ChildStart	(*start) (Run *run, Child *child);
+	SubRunStart	(*start) (Run *run, SubRun *sub_run);
 
 	/* Takes in how it fares. */
-	void		(*look) (Run *run, Child *child);
+	void		(*look) (Run *run, SubRun *sub_run);
 
 	const char *const *target_names;	/* by TargetKind */
-} ChildRuns;
+} SubRunMethods;
 
 #endif							/* POOL_EXHAUST_STORY_SUB_RUNS_H */

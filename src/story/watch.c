@@ -31,9 +31,9 @@ static bool
 watch_sees(Run *run, Health at_least, Health at_most)
 {
 	Watch	   *watch = &run->watch;
-	Transition	t;
+	HealthChange	t;
 
-	while (transition_next(watch->kind, watch->oid, &watch->seen, &t))
+	while (health_log_next(watch->kind, watch->oid, &watch->seen, &t))
 	{
 		if (run_fault(run, FAULT_MISS_HEALTH) && t.health == HEALTH_WARNING)
 			continue;
@@ -60,8 +60,8 @@ watch_begin(Run *run)
 		watch->absent = "the monitor watches this server, and no other";
 		return;
 	}
-	watch->kind = run->plan.target == TARGET_ROLE ? POOL_ROLE : POOL_SERVER;
-	watch->oid = watch->kind == POOL_ROLE ? run->services[0].role : InvalidOid;
+	watch->kind = run->request.target == TARGET_ROLE ? POOL_ROLE : POOL_SERVER;
+	watch->oid = watch->kind == POOL_ROLE ? run->parties[0].role : InvalidOid;
 	if (sample_interval > INTERVAL_MAX_MS)
 	{
 		watch->absent = "the monitor samples too seldom: pool_exhaust.sample_interval";
@@ -76,7 +76,7 @@ watch_begin(Run *run)
 	}
 
 	/* An earlier run may be all that still makes it look worse than it is. */
-	wait_until(run, watch_sees(run, HEALTH_HEALTHY, run->services[0].judge.health), NOTICE_TIMEOUT_MS);
+	wait_until(run, watch_sees(run, HEALTH_HEALTHY, run->parties[0].judge.health), NOTICE_TIMEOUT_MS);
 	memset(watch->noticed_us, 0, sizeof(watch->noticed_us));
 	resetStringInfo(&watch->path);
 	watch_path_add(run, watch->health);

@@ -35,7 +35,7 @@ static const char state_sql[] =
 
 #define FAILURE_LEN 512
 
-typedef struct Trial
+typedef struct WorkloadCheck
 {
 	Session		session;		/* must be first */
 	bool		connected;
@@ -44,73 +44,73 @@ typedef struct Trial
 	bool		ok;
 	char		sqlstate[6];
 	char		text[FAILURE_LEN];	/* of the answer, or of the error */
-} Trial;
+} WorkloadCheck;
 
 static void
-trial_connected(Session *session, const ConnectResult *result)
+workload_check_connected(Session *session, const ConnectResult *result)
 {
-	Trial	   *trial = (Trial *) session;
+	WorkloadCheck	   *check = (WorkloadCheck *) session;
 
-	trial->connected = result->end == CONNECT_GRANTED;
-	trial->lost = !trial->connected;
-	if (trial->lost)
-		strlcpy(trial->text, result->message, FAILURE_LEN);
+	check->connected = result->end == CONNECT_GRANTED;
+	check->lost = !check->connected;
+	if (check->lost)
+		strlcpy(check->text, result->message, FAILURE_LEN);
 }
 
 static void
-trial_lost(Session *session)
+workload_check_lost(Session *session)
 {
-	((Trial *) session)->lost = true;
+	((WorkloadCheck *) session)->lost = true;
 	session_close(session);
 }
 
 static void
-trial_unused(Session *session)
+workload_check_unused(Session *session)
 {
 }
 
-static const SessionEvents trial_events = {
-	.connected = trial_connected,
-	.lost = trial_lost,
-	.unused = trial_unused,
+static const SessionEvents workload_check_events = {
+	.connected = workload_check_connected,
+	.lost = workload_check_lost,
+	.unused = workload_check_unused,
 };
 
 static void
-trial_answered(void *arg, const QueryResult *result)
+workload_check_answered(void *arg, const QueryResult *result)
 {
-	Trial	   *trial = arg;
+	WorkloadCheck	   *check = arg;
 
-	trial->answered = true;
-	trial->ok = result->ok;
-	strlcpy(trial->sqlstate, result->sqlstate, sizeof(trial->sqlstate));
-	strlcpy(trial->text, result->ok ? (result->value != NULL ? result->value : "") : result->message,
+	check->answered = true;
+	check->ok = result->ok;
+	strlcpy(check->sqlstate, result->sqlstate, sizeof(check->sqlstate));
+	strlcpy(check->text, result->ok ? (result->value != NULL ? result->value : "") : result->message,
 			FAILURE_LEN);
 }
 
 /* Closes the session, and ends the run as invalid if there is a reason to. */
 static void
-trial_end(Run *run, Trial *trial, const char *reason)
+workload_check_end(Run *run, WorkloadCheck *check, const char *reason)
 {
-	session_close(&trial->session);
-	wait_until(run, trial->session.state == SESSION_UNUSED, LOGIN_TIMEOUT_MS);
+	session_close(&check->session);
+	wait_until(run, check->session.state == SESSION_UNUSED, LOGIN_TIMEOUT_MS);
 	if (run_is_local(run))
-		poll_until(run, census_role_sessions(run->services[0].role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
+		poll_until(run, census_role_sessions(run->parties[0].role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
 	if (reason != NULL)
 		run_end(run, VERDICT_INVALID, "%s", reason);
 }
 
 /* Runs one query; what it answers is in trial->text. */
 static void
-trial_query(Run *run, Trial *trial, const char *sql)
+workload_check_query(Run *run, WorkloadCheck *check, const char *sql)
 {
-	trial->answered = false;
-	session_query(&trial->session, sql, TRIAL_TIMEOUT_MS, trial_answered, trial);
-	wait_until(run, trial->answered || trial->lost, TRIAL_TIMEOUT_MS + 1000);
-	if (!trial->answered)
-		trial_end(run, trial, psprintf("the workload ended its session, or did not come to an end within %d s",
+	check->answered = false;
+	session_query(&check->session, sql, TRIAL_TIMEOUT_MS, workload_check_answered, check);
+	wait_until(run, check->answered || check->lost, TRIAL_TIMEOUT_MS + 1000);
+	if (!check->answered)
+		workload_check_end(run, check, psprintf("the workload ended its session, or did not come to an end within %d s",
 									   TRIAL_TIMEOUT_MS / 1000));
-	if (!trial->ok)
-		trial_end(run, trial, psprintf("the workload failed: %s %s", trial->sqlstate, trial->text));
+	if (!check->ok)
+		workload_check_end(run, check, psprintf("the workload failed: %s %s", check->sqlstate, check->text));
 }
 
 /*
@@ -121,30 +121,30 @@ void
 workload_try(Run *run)
 {
 	static const char changes[] = "the workload changes the state of its session";
-	Trial	   *trial = palloc0(sizeof(Trial));
+	WorkloadCheck	   *check = palloc0(sizeof(WorkloadCheck));
 	char	   *before;
 
-	if (run->plan.options.workload[0] == '\0')
+	if (run->request.options.workload[0] == '\0')
 		return;
 	phase(run, "trial");
-	run_open_session(run, &run->services[0], &trial->session, &trial_events, NULL);
-	wait_until(run, trial->connected || trial->lost, LOGIN_TIMEOUT_MS);
-	if (!trial->connected)
-		trial_end(run, trial, psprintf("no connection to try the workload: %s", trial->text));
+	run_open_session(run, &run->parties[0], &check->session, &workload_check_events, NULL);
+	wait_until(run, check->connected || check->lost, LOGIN_TIMEOUT_MS);
+	if (!check->connected)
+		workload_check_end(run, check, psprintf("no connection to try the workload: %s", check->text));
 	if (!run_is_local(run))
 	{
 		/* A pooler may give each query another session, so there is nothing to compare. */
-		trial_query(run, trial, run->plan.options.workload);
-		trial_end(run, trial, NULL);
+		workload_check_query(run, check, run->request.options.workload);
+		workload_check_end(run, check, NULL);
 		return;
 	}
-	trial_query(run, trial, state_sql);
-	before = pstrdup(trial->text);
-	trial_query(run, trial, run->plan.options.workload);
-	if (PQtransactionStatus(trial->session.conn) != PQTRANS_IDLE)
-		trial_end(run, trial, psprintf("%s: it leaves a transaction open", changes));
-	trial_query(run, trial, state_sql);
-	if (strcmp(before, trial->text) != 0)
-		trial_end(run, trial, psprintf("%s: %s", changes, trial->text));
-	trial_end(run, trial, NULL);
+	workload_check_query(run, check, state_sql);
+	before = pstrdup(check->text);
+	workload_check_query(run, check, run->request.options.workload);
+	if (PQtransactionStatus(check->session.conn) != PQTRANS_IDLE)
+		workload_check_end(run, check, psprintf("%s: it leaves a transaction open", changes));
+	workload_check_query(run, check, state_sql);
+	if (strcmp(before, check->text) != 0)
+		workload_check_end(run, check, psprintf("%s: %s", changes, check->text));
+	workload_check_end(run, check, NULL);
 }

@@ -280,7 +280,7 @@ granted after the release|pass|1|1
 sessions left at the end|pass|0|0
 CHECKS
 
-is(checks_of('role', '{"role_limit": 2, "knocks": 7}'), <<"CHECKS" =~ s/\n\z//r, 'saturation of a role');
+is(checks_of('role', '{"role_limit": 2, "attempts": 7}'), <<"CHECKS" =~ s/\n\z//r, 'saturation of a role');
 held connections|pass|2|2
 in use by the server's count|pass|2|2
 sessions in pg_stat_activity|pass|2|2

@@ -19,7 +19,7 @@ sub broken
 	my ($target, $fault, $verdict, $reason, @checks) = @_;
 	my $name = "$fault on $target";
 
-	my $options = qq({"fault": "$fault", "knocks": 5, "role_limit": 20});
+	my $options = qq({"fault": "$fault", "attempts": 5, "role_limit": 20});
 	my ($run_id) = split /\n/,
 	  $caller->query("SELECT pool_exhaust_run('saturation', '$target', '$options', 'json')::jsonb->'run_id'") // '';
 	ok($run_id, "$name: it runs") or diag $caller->message;
@@ -65,7 +65,7 @@ foreach ([ 'server', 26, 27, 'reserved_slots' ], [ 'role', 20, 20, 'role_limit' 
 }
 
 # Without a limit nothing is refused.  On the server the fill stops five short
-# of 27, to leave room for the knocks; the role has no limit at all.
+# of 27, to leave room for the attempts; the role has no limit at all.
 broken('server', 'no_limit', 'invalid',
 	'nothing was refused: 5 attempts beyond 22 connections in use were granted',
 	'held connections: 26, not 21',

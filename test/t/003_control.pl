@@ -17,9 +17,9 @@ max_worker_processes = 20
 ));
 my $watcher = client($node);
 
-# Runs that last until they are told to end: thousands of knocks.
-my $long = '{"knocks": 10000, "handshakes": 1, "timeout_ms": 300000}';
-my $long_role = '{"knocks": 10000, "role_limit": 1, "timeout_ms": 300000}';
+# Runs that last until they are told to end: thousands of attempts.
+my $long = '{"attempts": 10000, "handshakes": 1, "timeout_ms": 300000}';
+my $long_role = '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}';
 
 my $run_server = "SELECT pool_exhaust_run('saturation', 'server', '$long')";
 my $run_role = "SELECT pool_exhaust_run('saturation', 'role', '$long_role')";
@@ -59,7 +59,7 @@ for (my $try = 1; $try <= 10 && !$caught; $try++)
 	my $caller = client($node);
 	my $pid = $caller->query('SELECT pg_backend_pid()');
 
-	$caller->send(q(SELECT pool_exhaust_run('saturation', 'server', '{"knocks": 1}')));
+	$caller->send(q(SELECT pool_exhaust_run('saturation', 'server', '{"attempts": 1}')));
 	wait_for($watcher, "SELECT EXISTS (SELECT FROM pool_exhaust_progress WHERE phase = 'release')
 		OR EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid AND state = 'idle' AND query ~ 'pool_exhaust_run')", 't');
 	$watcher->query("SELECT pg_cancel_backend($pid)");
@@ -173,7 +173,7 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 foreach my $target ('server', 'role')
 {
 	my $run_id = $watcher->query(qq(SELECT pool_exhaust_start('saturation', '$target',
-		'{"knocks": 10000, "role_limit": 2, "timeout_ms": 1500}')));
+		'{"attempts": 10000, "role_limit": 2, "timeout_ms": 1500}')));
 	is(verdict_of($run_id), 'aborted', "timeout on $target: the run ends");
 	run_ends($watcher, $run_id, 'aborted: not over within 1500 ms (option timeout_ms)', "timeout on $target");
 }
@@ -204,7 +204,7 @@ foreach my $target ('server', 'role')
 # A started run outlives the session that started it.
 {
 	my $starter = client($node);
-	my $run_id = $starter->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 100}')));
+	my $run_id = $starter->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 100}')));
 	$starter->vanish;
 	is(verdict_of($run_id), 'pass', 'a started run needs no session');
 	run_ends($watcher, $run_id, 'pass', 'a started run');
@@ -221,13 +221,13 @@ foreach my $target ('server', 'role')
 	$first = $watcher->query($start_role);
 	fails_with($watcher, "SELECT pool_exhaust_run('saturation', 'server')", '55006',
 		[ qr/run $first on role is under way/, qr/must be alone/ ], 'role, then server');
-	my $second = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 5}')));
+	my $second = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 5}')));
 	is(verdict_of($second), 'pass', 'role, then role: the second passes');
 	is($watcher->query('SELECT string_agg(run_id::text, $$ $$) FROM pool_exhaust_progress'),
 		$first, 'role, then role: while the first goes on');
 	$watcher->query('SELECT pool_exhaust_stop()');
 
-	my @runs = map { $watcher->query(qq(SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 300, "role_limit": $_}'))) } 3, 20;
+	my @runs = map { $watcher->query(qq(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 300, "role_limit": $_}'))) } 3, 20;
 	is($watcher->query('SELECT count(*) FROM pool_exhaust_progress'), 2, 'role and role overlap');
 	is(verdict_of($_), 'pass', 'role and role both pass') foreach @runs;
 	run_ends($watcher, $_, 'pass', 'role and role') foreach @runs;

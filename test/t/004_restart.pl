@@ -15,14 +15,14 @@ restart_after_crash = on
 ));
 my $crashed = 'aborted: the server stopped or crashed during the run';
 
-# A run that fills the server and then knocks until it is ended.
+# A run that fills the server and then attempts until it is ended.
 sub running
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($name) = @_;
 	my $client = client($node);
 
-	$client->query(q(SELECT pool_exhaust_start('saturation', 'server', '{"knocks": 10000, "timeout_ms": 300000}')));
+	$client->query(q(SELECT pool_exhaust_start('saturation', 'server', '{"attempts": 10000, "timeout_ms": 300000}')));
 	my $watcher = client($node);
 	my $run_id = in_progress($watcher, 'knock', "$name: the run is there", 'done > 0');
 	return ($run_id, $watcher, $client);
@@ -94,7 +94,7 @@ foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust 
 	$node->safe_psql('postgres', 'CREATE DATABASE doomed');
 	$node->safe_psql('doomed', 'CREATE EXTENSION pool_exhaust');
 	my $client = client($node, database => 'doomed');
-	my $run_id = $client->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 10000, "timeout_ms": 300000}')));
+	my $run_id = $client->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "timeout_ms": 300000}')));
 	in_progress($client, 'knock', 'doomed database: the run is there', 'done > 0');
 	is($client->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 1, 'doomed database: the run has its role');
 	$node->stop('immediate');

@@ -176,7 +176,7 @@ SKIP:
 
 # While a run is under way, and after all that: no password and no verifier.
 hba('local all all scram-sha-256', "host all all 127.0.0.1/32 scram-sha-256");
-$node->safe_psql('postgres', q(SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 10000, "timeout_ms": 300000}')));
+$node->safe_psql('postgres', q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "timeout_ms": 300000}')));
 ok($node->poll_query_until('postgres', "SELECT count(*) FROM pool_exhaust_progress WHERE phase = 'knock'", 1), 'a run is there');
 my $secret = q('SCRAM-SHA-256\$|[0-9a-f]{64}|[A-Za-z0-9+/]{43}=');
 foreach my $table ('pg_stat_activity', 'pool_exhaust_backends', 'pool_exhaust_progress', 'pool_exhaust_refused_services')

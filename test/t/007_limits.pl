@@ -69,14 +69,14 @@ fails_with($caller, "SELECT pool_exhaust_run('saturation', 'server')", '55006',
 is($caller->query(q(SELECT count(*) > 1 FROM pool_exhaust_run('saturation', 'role', '{"on_fail": "error"}'))), 't',
 	'a run on a role minds nobody') or diag $caller->message;
 
-# A run that another role is refused by, when it knocks
+# A run that another role is refused by, when it attempts
 sub disturbed
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($bystanders, $knocks) = @_;
+	my ($bystanders, $attempts) = @_;
 
 	my $run_id = $caller->query(qq(SELECT pool_exhaust_start('saturation', 'server',
-		'{"bystanders": "$bystanders", "knocks": $knocks, "timeout_ms": 120000}')));
+		'{"bystanders": "$bystanders", "attempts": $attempts, "timeout_ms": 120000}')));
 	in_progress($caller, 'knock', "$bystanders: the server is full", 'done > 0');
 	my $refused = login($node, user => 'app');
 	is(sqlstate($refused), '53300', "$bystanders: somebody else is refused");

@@ -68,7 +68,7 @@ fails_with($tester, 'SELECT * FROM pool_exhaust_runs', '42501', [qr/permission d
 is($tester->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, 'the run had a role of its own, and dropped it');
 
 # Whose run it is decides who may stop it.
-my $long = q('saturation', 'role', '{"knocks": 10000, "role_limit": 1, "timeout_ms": 300000}');
+my $long = q('saturation', 'role', '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}');
 my $run_id = $superuser->query("SELECT pool_exhaust_start($long)");
 in_progress($superuser, 'knock', 'a run of the superuser', 'done > 0');
 fails_with($tester, "SELECT pool_exhaust_stop($run_id)", '42501',

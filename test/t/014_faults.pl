@@ -22,7 +22,7 @@ my $json = JSON::PP->new->canonical;
 # Small, but with room for a busy machine: the question is whether a fault is
 # found, not how fast the pool is.
 my %options = (
-	saturation => { role_limit => 4, knocks => 2 },
+	saturation => { role_limit => 4, attempts => 2 },
 	queue => { long_ms => 200, pool_timeout_ms => 1000, tolerance_ms => 3000 },
 	degradation => { pool_size => 4, max_overflow => 2, work_ms => 10, baseline_ms => 200, sustained_ms => 800,
 		burst_ms => 100, burst_every_ms => 400, burst_percent => 150, pool_timeout_ms => 1500, connect_timeout_ms => 1000,

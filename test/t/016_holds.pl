@@ -504,7 +504,7 @@ foreach (
 	is($watcher->query(row($id, 'connections')), 5, 'and the hold stays');
 	is($watcher->query('SELECT count(*) FROM pool_exhaust_progress'), 0, 'a hold is no run under way');
 	is(http_metrics($http_port)->{runs}, 0, 'nor in the metrics');
-	my $run_id = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"knocks": 10000, "role_limit": 1, "timeout_ms": 300000}')));
+	my $run_id = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}')));
 	is($watcher->query("SELECT pool_exhaust_release($id)"), 5, 'a hold is released beside a run');
 	$id = held($watcher, 'during a run', 'hold', 2);
 	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'the run goes on until it is stopped');

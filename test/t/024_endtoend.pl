@@ -134,7 +134,7 @@ foreach (1 .. 10)
 			$end = $watcher->query("SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id");
 			$end ne '' ? 'over' : 'on';
 		},
-		'over', 'a run beside somebody who knocks');
+		'over', 'a run beside somebody who attempts');
 	last if !$over || $end eq 'aborted';
 }
 is($end, 'aborted', 'a bystander who is refused ends it');

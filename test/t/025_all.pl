@@ -124,7 +124,7 @@ ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', 1), 'they have go
 
 # ---------- Somebody else's run is under way ----------
 
-my $other = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'server', '{"knocks": 10000, "timeout_ms": 50000}')))
+my $other = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'server', '{"attempts": 10000, "timeout_ms": 50000}')))
   // die $watcher->message;
 ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $other AND phase = 'knock'", 1), 'a run on the server is under way');
 $run_id = $watcher->query("SELECT pool_exhaust_start('all', 'role')") // die $watcher->message;
@@ -198,8 +198,8 @@ $somebody->query('SET pool_exhaust.progress = off');
 like($somebody->query("SELECT pool_exhaust_run('all', 'role')") // $somebody->message, qr/^PASS    all on role/, 'a role that was let');
 fails_with($somebody, q(SELECT pool_exhaust_run('all', 'role', '{"database": "secret"}')), '42501', [qr/permission denied for database secret/],
 	'a database that it may not connect to');
-fails_with($watcher, q(SELECT pool_exhaust_run('all', 'role', '{"knocks": 3}')), '22023',
-	[qr/scenario "all" has no option "knocks"/, qr/Options are: .*timeout_ms.*profile/s], 'options of others');
+fails_with($watcher, q(SELECT pool_exhaust_run('all', 'role', '{"attempts": 3}')), '22023',
+	[qr/scenario "all" has no option "attempts"/, qr/Options are: .*timeout_ms.*profile/s], 'options of others');
 fails_with($watcher, q(SELECT pool_exhaust_run('saturation', 'each')), '22023', [qr/cannot aim at target "each"/], 'a target for it alone');
 
 $_->close foreach $somebody, $watcher;

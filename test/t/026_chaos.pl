@@ -107,7 +107,7 @@ foreach ([ 'the same seed', \@again ], [ 'the same seed, another scenario', \@el
 isnt($other[$_], $first[$_], "another seed: act $_ is another") foreach 0 .. 9;
 
 # Its first act would come after 8.5 s.
-report('saturation', seed => 2641, chaos => 1, role_limit => 2, knocks => 1);
+report('saturation', seed => 2641, chaos => 1, role_limit => 2, attempts => 1);
 like($watcher->query('SELECT pool_exhaust_report()'), qr/^chaos +disturbed nobody: .* seed 2641$/m, 'a run that was too short for any act says so');
 is($watcher->query('SELECT verdict FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1'), 'pass', 'and is not invalid for that');
 
@@ -128,7 +128,7 @@ like($watcher->query("SELECT pool_exhaust_report($id)"), qr/^chaos +\d+ terminat
 
 # Small, but with room for a busy machine.
 my %options = (
-	saturation => { role_limit => 10, knocks => 5 },
+	saturation => { role_limit => 10, attempts => 5 },
 	queue => { long_ms => 200, pool_timeout_ms => 1000, tolerance_ms => 3000 },
 	degradation => { pool_size => 4, max_overflow => 2, work_ms => 10, baseline_ms => 200, sustained_ms => 800,
 		burst_ms => 100, burst_every_ms => 400, burst_percent => 150, pool_timeout_ms => 1500, response_limit_ms => 5000 },

@@ -93,7 +93,7 @@ foreach my $mode (qw(session transaction statement))
 # What it says of what it found
 bouncer_with();
 {
-	my $run_id = run_is('full', 'pass', '', 'saturation', knocks => 7);
+	my $run_id = run_is('full', 'pass', '', 'saturation', attempts => 7);
 	report_has($run_id, qr/^knock +7 refused +pooler_clients 7 +08P01 no more connections allowed \(max_client_conn\)/m, 'full: in its own words');
 	is($watcher->query("SELECT count(*) FROM pool_exhaust_refusals WHERE refusals > 0"), 0, 'full: no refusal of this server');
 }

@@ -32,7 +32,7 @@ sub aim
 
 aim(capacity => 8);
 {
-	my $run_id = Target::run_is($watcher, 'told no', 'pass', '', 'saturation', 'pgpool', knocks => 5);
+	my $run_id = Target::run_is($watcher, 'told no', 'pass', '', 'saturation', 'pgpool', attempts => 5);
 	Target::report_has($watcher, $run_id, qr/^knock +5 refused +pooler_clients 5 +53300 Sorry, too many clients already$/m, 'told no: in its own words');
 	Target::report_has($watcher, $run_id, qr/^skip +refusals by cause/m, 'told no: what it cannot claim');
 }
@@ -68,7 +68,7 @@ aim(capacity => 8);
 $pgpool->{settings}{num_init_children} = 8;
 $pgpool->{settings}{reserved_connections} = 0;
 $pgpool->restart;
-Target::run_is($watcher, 'never told', 'invalid', qr/nothing was refused: 1 attempts beyond 8 connections in use got no answer/, 'saturation', 'pgpool', knocks => 1);
+Target::run_is($watcher, 'never told', 'invalid', qr/nothing was refused: 1 attempts beyond 8 connections in use got no answer/, 'saturation', 'pgpool', attempts => 1);
 
 $behind->stop;
 Target::run_is($watcher, 'server behind down', 'invalid', qr/could not log in to pgpool: XX000 pooler_server_down, failed to create a backend/, 'saturation', 'pgpool');

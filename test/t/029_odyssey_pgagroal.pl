@@ -32,7 +32,7 @@ SKIP:
 	my $odyssey = Pooler->new('odyssey', node => $behind, route => \%route);
 
 	aim($odyssey, capacity => 8);
-	my $run_id = Target::run_is($watcher, 'Odyssey', 'pass', '', 'saturation', 'odyssey', knocks => 5);
+	my $run_id = Target::run_is($watcher, 'Odyssey', 'pass', '', 'saturation', 'odyssey', attempts => 5);
 	Target::report_has($watcher, $run_id, qr/^knock +5 refused +pooler_user_limit 5 +53300 odyssey: \w+: too many client tcp connections \(client_max for user postgres\.app 8\)$/m,
 		'Odyssey: in its own words');
 	Target::run_is($watcher, 'Odyssey', 'pass', '', 'storm', 'odyssey');
@@ -60,7 +60,7 @@ SKIP:
 	# Its refusals lack their last byte, or bring it later: libpq does not always
 	# understand them, and then a run proves nothing.
 	aim($agroal, capacity => 12);
-	my $run_id = Target::run_it($watcher, 'saturation', 'pgagroal', knocks => 1);
+	my $run_id = Target::run_it($watcher, 'saturation', 'pgagroal', attempts => 1);
 	like($watcher->query("SELECT verdict || ': ' || reason FROM pool_exhaust_runs WHERE id = $run_id"),
 		qr/^fail: .*held connections|^invalid: .*received invalid error message/, 'pgagroal, less than promised: does not pass');
 	ok(Target::nobody_behind($behind), 'pgagroal: nobody is left in the server behind');

@@ -29,24 +29,24 @@ pool_exhaust_progress_rows(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunSlot		slot;
+		RunEntry		entry;
 		Datum		values[8];
 		bool		nulls[8] = {false};
 		int			n = 0;
 
 		LWLockAcquire(shared->lock, LW_SHARED);
-		memcpy(&slot, &shared->runs[i], offsetof(RunSlot, lines_written));
+		memcpy(&entry, &shared->runs[i], offsetof(RunEntry, lines_written));
 		LWLockRelease(shared->lock);
-		if (!place_is_busy(&slot) || plan_is_hold(&slot.plan))
+		if (!run_entry_is_busy(&entry) || request_is_hold(&entry.request))
 			continue;
-		nulls[0] = slot.run_id == 0;
-		values[n++] = Int64GetDatum(slot.run_id);
-		values[n++] = CStringGetTextDatum(slot.plan.scenario);
-		values[n++] = CStringGetTextDatum(slot.plan.target_name);
-		values[n++] = CStringGetTextDatum(slot.phase);
+		nulls[0] = entry.run_id == 0;
+		values[n++] = Int64GetDatum(entry.run_id);
+		values[n++] = CStringGetTextDatum(entry.request.scenario);
+		values[n++] = CStringGetTextDatum(entry.request.target_name);
+		values[n++] = CStringGetTextDatum(entry.phase);
 		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].done));
 		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].total));
-		values[n++] = TimestampTzGetDatum(slot.started_at);
+		values[n++] = TimestampTzGetDatum(entry.started_at);
 		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].connections));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
@@ -63,23 +63,23 @@ pool_exhaust_holds_rows(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunSlot		slot;
+		RunEntry		entry;
 		Datum		values[7];
 		bool		nulls[7] = {false};
 		int			n = 0;
 
 		LWLockAcquire(shared->lock, LW_SHARED);
-		memcpy(&slot, &shared->runs[i], offsetof(RunSlot, lines_written));
+		memcpy(&entry, &shared->runs[i], offsetof(RunEntry, lines_written));
 		LWLockRelease(shared->lock);
-		if (slot.state != RUN_RUNNING || !plan_is_hold(&slot.plan))
+		if (entry.state != RUN_RUNNING || !request_is_hold(&entry.request))
 			continue;
-		values[n++] = Int64GetDatum(slot.hold_id);
-		values[n++] = CStringGetTextDatum(slot.plan.target_name);
-		values[n++] = CStringGetTextDatum(hold_kinds[slot.plan.hold.state].name);
+		values[n++] = Int64GetDatum(entry.hold_id);
+		values[n++] = CStringGetTextDatum(entry.request.target_name);
+		values[n++] = CStringGetTextDatum(hold_kinds[entry.request.hold.state].name);
 		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].connections));
-		values[n++] = BoolGetDatum(slot.plan.hold.leaked);
-		values[n++] = TimestampTzGetDatum(slot.held_at);
-		values[n++] = TimestampTzGetDatum(slot.expires_at);
+		values[n++] = BoolGetDatum(entry.request.hold.leaked);
+		values[n++] = TimestampTzGetDatum(entry.held_at);
+		values[n++] = TimestampTzGetDatum(entry.expires_at);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -96,18 +96,18 @@ pool_exhaust_run_roles(PG_FUNCTION_ARGS)
 
 	shared_require();
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < RUNS_MAX * RUN_SERVICES_MAX; i++)
+	for (int i = 0; i < RUNS_MAX * RUN_PARTIES_MAX; i++)
 	{
-		const RunSlot *slot = &shared->runs[i / RUN_SERVICES_MAX];
+		const RunEntry *entry = &shared->runs[i / RUN_PARTIES_MAX];
 		Datum		values[3];
 		bool		nulls[3] = {false};
 		Oid			role;
 
 		LWLockAcquire(shared->lock, LW_SHARED);
-		role = slot->roles[i % RUN_SERVICES_MAX];
-		values[0] = Int64GetDatum(slot->run_id);
-		values[1] = Int64GetDatum(slot->hold_id);
-		nulls[0] = plan_is_hold(&slot->plan);
+		role = entry->roles[i % RUN_PARTIES_MAX];
+		values[0] = Int64GetDatum(entry->run_id);
+		values[1] = Int64GetDatum(entry->hold_id);
+		nulls[0] = request_is_hold(&entry->request);
 		nulls[1] = !nulls[0];
 		LWLockRelease(shared->lock);
 		values[2] = ObjectIdGetDatum(role);

@@ -94,22 +94,22 @@ const char *const leak_rule_names[LEAK_RULES] = {
 };
 
 static uint64
-threshold_us(const LeakTrack *track)
+threshold_us(const LeakSession *session)
 {
-	return (uint64) track->threshold_ms * 1000;
+	return (uint64) session->threshold_ms * 1000;
 }
 
 static bool
-held_too_long(const LeakWatch *watch, const LeakTrack *track)
+held_too_long(const LeakWatch *watch, const LeakSession *session)
 {
-	return leak_held_us(track, watch->looked_us) > threshold_us(track);
+	return leak_held_us(session, watch->looked_us) > threshold_us(session);
 }
 
 /* Idle for longer than the threshold, and not on purpose. */
 static bool
-lies_idle(const LeakWatch *watch, const LeakTrack *track)
+lies_idle(const LeakWatch *watch, const LeakSession *session)
 {
-	return track->state == SLOT_IDLE && !track->on_purpose && held_too_long(watch, track);
+	return session->state == SLOT_IDLE && !session->on_purpose && held_too_long(watch, session);
 }
 
 /*
@@ -117,19 +117,19 @@ lies_idle(const LeakWatch *watch, const LeakTrack *track)
  * behind.  Who is suspected already is none of those.
  */
 static bool
-lies_like_others(const LeakWatch *watch, const LeakTrack *track)
+lies_like_others(const LeakWatch *watch, const LeakSession *session)
 {
-	return track->state == SLOT_IDLE && !track->on_purpose && track->rule == LEAK_NONE &&
-		leak_held_us(track, watch->looked_us) > threshold_us(track) / 2;
+	return session->state == SLOT_IDLE && !session->on_purpose && session->rule == LEAK_NONE &&
+		leak_held_us(session, watch->looked_us) > threshold_us(session) / 2;
 }
 
 /* And for longer than its service has ever come back to one. */
 static bool
-lies_lost(const LeakWatch *watch, const LeakTrack *track)
+lies_lost(const LeakWatch *watch, const LeakSession *session)
 {
-	const LeakGroup *group = &watch->groups[track->group];
+	const LeakGroup *group = &watch->groups[session->group];
 
-	return lies_idle(watch, track) && leak_rested_us(group, track) >= REST_FACTOR * group->reused_us;
+	return lies_idle(watch, session) && leak_rested_us(group, session) >= REST_FACTOR * group->reused_us;
 }
 
 /*
@@ -137,21 +137,21 @@ lies_lost(const LeakWatch *watch, const LeakTrack *track)
  * and for longer than its service has ever come back to one, or closed it.
  */
 static bool
-is_forgotten(const LeakWatch *watch, const LeakTrack *track)
+is_forgotten(const LeakWatch *watch, const LeakSession *session)
 {
-	const LeakGroup *group = &watch->groups[track->group];
+	const LeakGroup *group = &watch->groups[session->group];
 
-	return track->state == SLOT_IDLE && !track->on_purpose &&
-		leak_held_us(track, watch->looked_us) > threshold_us(track) / 2 &&
-		track->since_us <= track->started_us + Max(threshold_us(track) / EARLY_PART, EARLY_US) && track->uses <= FORGOTTEN_USES &&
-		leak_rested_us(group, track) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
+	return session->state == SLOT_IDLE && !session->on_purpose &&
+		leak_held_us(session, watch->looked_us) > threshold_us(session) / 2 &&
+		session->since_us <= session->started_us + Max(threshold_us(session) / EARLY_PART, EARLY_US) && session->uses <= FORGOTTEN_USES &&
+		leak_rested_us(group, session) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
 }
 
 /* The last moment at which it was in use. */
 static uint64
-used_us(const LeakWatch *watch, const LeakTrack *track)
+used_us(const LeakWatch *watch, const LeakSession *session)
 {
-	return track->state == SLOT_IDLE ? track->since_us : watch->looked_us;
+	return session->state == SLOT_IDLE ? session->since_us : watch->looked_us;
 }
 
 /*
@@ -159,45 +159,45 @@ used_us(const LeakWatch *watch, const LeakTrack *track)
  * are.
  */
 static bool
-is_kept_in_use(const LeakWatch *watch, const LeakTrack *track)
+is_kept_in_use(const LeakWatch *watch, const LeakSession *session)
 {
-	return track->uses >= LEAK_USES_MIN && !track->needless &&
-		track->busy_looks <= (int64) track->looks * BUSY_PERCENT / 100 &&
-		watch->looked_us <= used_us(watch, track) + 2 * threshold_us(track);
+	return session->uses >= LEAK_USES_MIN && !session->needless &&
+		session->busy_looks <= (int64) session->looks * BUSY_PERCENT / 100 &&
+		watch->looked_us <= used_us(watch, session) + 2 * threshold_us(session);
 }
 
 /* Sessions of the group, without those that it has forgotten or lost; but with this one. */
 static int
-sessions_alive(const LeakWatch *watch, const LeakGroup *group, const LeakTrack *track)
+sessions_alive(const LeakWatch *watch, const LeakGroup *group, const LeakSession *session)
 {
 	return group->sessions - group->forgotten - group->lost +
-		(is_forgotten(watch, track) || track->rule == LEAK_ABANDONED);
+		(is_forgotten(watch, session) || session->rule == LEAK_ABANDONED);
 }
 
 static void
-leak_suspect(LeakWatch *watch, LeakTrack *track, LeakRule rule)
+leak_suspect(LeakWatch *watch, LeakSession *session, LeakRule rule)
 {
 	/* A new watcher may find by another rule what is counted already. */
-	if (track->counted == LEAK_NONE)
+	if (session->counted == LEAK_NONE)
 	{
 		watch->counts[rule].found++;
-		track->counted = rule;
+		session->counted = rule;
 	}
-	track->rule = rule;
-	track->suspected_us = watch->looked_us;
-	track->evidence = (LeakEvidence) {
-		.threshold_ms = track->threshold_ms,
-		.sessions_then = track->sessions_then,
-		.sessions_now = sessions_alive(watch, &watch->groups[track->group], track),
+	session->rule = rule;
+	session->suspected_us = watch->looked_us;
+	session->evidence = (LeakEvidence) {
+		.threshold_ms = session->threshold_ms,
+		.sessions_then = session->sessions_then,
+		.sessions_now = sessions_alive(watch, &watch->groups[session->group], session),
 	};
 }
 
 /* How many of those there were when this one was used last. */
 static int
-sessions_at_use(const LeakWatch *watch, const LeakTrack *track)
+sessions_at_use(const LeakWatch *watch, const LeakSession *session)
 {
-	const LeakGroup *group = &watch->groups[track->group];
-	int			sessions = sessions_alive(watch, group, track);
+	const LeakGroup *group = &watch->groups[session->group];
+	int			sessions = sessions_alive(watch, group, session);
 
 	/*
 	 * Of what was before the first look nothing is known, and of a crowd that
@@ -205,8 +205,8 @@ sessions_at_use(const LeakWatch *watch, const LeakTrack *track)
 	 */
 	if (watch->before_us == 0 || group->fresh > FRESH_MAX)
 		return sessions;
-	for (int i = group->first_fresh; i >= 0; i = watch->tracks[i].next_fresh)
-		sessions -= watch->tracks[i].started_us > used_us(watch, track);
+	for (int i = group->first_fresh; i >= 0; i = watch->sessions[i].next_fresh)
+		sessions -= watch->sessions[i].started_us > used_us(watch, session);
 	return Max(sessions, 1);	/* it was there itself */
 }
 
@@ -219,12 +219,12 @@ mark_needless(LeakWatch *watch, LeakGroup *group)
 {
 	uint64		from_us = group->was_idle_us + OPEN_US;
 
-	if (from_us < watch->before_us && watch->tracks[group->newest].started_us > from_us)
-		for (int i = group->first; i >= 0; i = watch->tracks[i].next)
+	if (from_us < watch->before_us && watch->sessions[group->newest].started_us > from_us)
+		for (int i = group->first; i >= 0; i = watch->sessions[i].next)
 		{
-			LeakTrack  *track = &watch->tracks[i];
+			LeakSession  *session = &watch->sessions[i];
 
-			track->needless |= track->started_us > from_us && track->started_us < watch->before_us;
+			session->needless |= session->started_us > from_us && session->started_us < watch->before_us;
 		}
 	group->was_idle_us = LEAK_NEVER_US;
 }
@@ -244,14 +244,14 @@ compare_descending(const void *a, const void *b)
  */
 static int
 starts_sort(LeakWatch *watch, const LeakGroup *group,
-			bool (*is_one) (const LeakWatch *watch, const LeakTrack *track), int *count)
+			bool (*is_one) (const LeakWatch *watch, const LeakSession *session), int *count)
 {
 	uint64	   *starts = watch->starts + watch->nstarts;
 	int			n = 0;
 
-	for (int i = group->first; i >= 0; i = watch->tracks[i].next)
-		if (is_one(watch, &watch->tracks[i]))
-			starts[n++] = watch->tracks[i].started_us;
+	for (int i = group->first; i >= 0; i = watch->sessions[i].next)
+		if (is_one(watch, &watch->sessions[i]))
+			starts[n++] = watch->sessions[i].started_us;
 	qsort(starts, n, sizeof(uint64), compare_descending);
 	watch->nstarts += n;
 	*count = n;
@@ -263,31 +263,31 @@ starts_sort(LeakWatch *watch, const LeakGroup *group,
  * one?  What was before the watch began is no evidence.
  */
 static bool
-has_newer(LeakWatch *watch, const LeakTrack *track, int n)
+has_newer(LeakWatch *watch, const LeakSession *session, int n)
 {
-	LeakGroup  *group = &watch->groups[track->group];
+	LeakGroup  *group = &watch->groups[session->group];
 
 	if (group->keepers < n)
 		return false;
 	if (group->keepers_at < 0)
 		group->keepers_at = starts_sort(watch, group, is_kept_in_use, &group->keepers);
 	return group->keepers >= n &&
-		watch->starts[group->keepers_at + n - 1] > Max(used_us(watch, track), group->watched_us);
+		watch->starts[group->keepers_at + n - 1] > Max(used_us(watch, session), group->watched_us);
 }
 
 static bool
-judge_abandoned(LeakWatch *watch, LeakTrack *track)
+judge_abandoned(LeakWatch *watch, LeakSession *session)
 {
-	const LeakGroup *group = &watch->groups[track->group];
+	const LeakGroup *group = &watch->groups[session->group];
 	int			newer = Max(NEWER_MIN, NEWER_FACTOR * group->idle);
 
-	if (!lies_lost(watch, track) || sessions_alive(watch, group, track) <= track->sessions_then ||
-		!has_newer(watch, track, newer))
+	if (!lies_lost(watch, session) || sessions_alive(watch, group, session) <= session->sessions_then ||
+		!has_newer(watch, session, newer))
 		return false;
-	while (has_newer(watch, track, newer + 1))
+	while (has_newer(watch, session, newer + 1))
 		newer++;
-	leak_suspect(watch, track, LEAK_ABANDONED);
-	track->evidence.others = newer;
+	leak_suspect(watch, session, LEAK_ABANDONED);
+	session->evidence.others = newer;
 	return true;
 }
 
@@ -342,74 +342,74 @@ leak_growth_spacing_ms(int threshold_ms)
 }
 
 static bool
-judge_growth(LeakWatch *watch, LeakTrack *track)
+judge_growth(LeakWatch *watch, LeakSession *session)
 {
-	LeakGroup  *group = &watch->groups[track->group];
+	LeakGroup  *group = &watch->groups[session->group];
 	const uint64 *starts;
 
-	if (group->forgotten < watch->growth_min || !lies_idle(watch, track) || !is_forgotten(watch, track))
+	if (group->forgotten < watch->growth_min || !lies_idle(watch, session) || !is_forgotten(watch, session))
 		return false;
 	if (group->forgotten_at < 0)
 	{
 		group->forgotten_at = starts_sort(watch, group, is_forgotten, &group->forgotten);
-		group_grow(watch, group, threshold_us(track));
+		group_grow(watch, group, threshold_us(session));
 	}
 	starts = watch->starts + group->forgotten_at;
-	if (group->growth < watch->growth_min || track->started_us < starts[group->grown - 1])
+	if (group->growth < watch->growth_min || session->started_us < starts[group->grown - 1])
 		return false;
-	leak_suspect(watch, track, LEAK_GROWTH);
-	track->evidence.others = group->grown;
-	track->evidence.span_ms = (int) ((starts[0] - starts[group->grown - 1]) / 1000);
+	leak_suspect(watch, session, LEAK_GROWTH);
+	session->evidence.others = group->grown;
+	session->evidence.span_ms = (int) ((starts[0] - starts[group->grown - 1]) / 1000);
 	return true;
 }
 
 static void
-track_judge(LeakWatch *watch, LeakTrack *track)
+leak_session_judge(LeakWatch *watch, LeakSession *session)
 {
-	if ((track->rule == LEAK_GROWTH && !is_forgotten(watch, track)) ||
-		(track->rule == LEAK_ABANDONED && !lies_lost(watch, track)))
-		leak_clear(watch, track, true);
-	if (track->rule != LEAK_NONE)
+	if ((session->rule == LEAK_GROWTH && !is_forgotten(watch, session)) ||
+		(session->rule == LEAK_ABANDONED && !lies_lost(watch, session)))
+		leak_clear(watch, session, true);
+	if (session->rule != LEAK_NONE)
 		return;
-	if (track->state == SLOT_IDLE_IN_TRANSACTION && held_too_long(watch, track))
-		leak_suspect(watch, track, LEAK_IDLE_IN_TRANSACTION);
-	else if (track->client_gone && track->state == SLOT_ACTIVE && held_too_long(watch, track))
-		leak_suspect(watch, track, LEAK_DEAD_CLIENT);
-	else if (!judge_abandoned(watch, track) && !judge_growth(watch, track) && track->counted != LEAK_NONE)
-		leak_clear(watch, track, true); /* a watcher before this one suspected it */
+	if (session->state == SLOT_IDLE_IN_TRANSACTION && held_too_long(watch, session))
+		leak_suspect(watch, session, LEAK_IDLE_IN_TRANSACTION);
+	else if (session->client_gone && session->state == SLOT_ACTIVE && held_too_long(watch, session))
+		leak_suspect(watch, session, LEAK_DEAD_CLIENT);
+	else if (!judge_abandoned(watch, session) && !judge_growth(watch, session) && session->counted != LEAK_NONE)
+		leak_clear(watch, session, true); /* a watcher before this one suspected it */
 }
 
 /* What the session says of its group. */
 static void
-group_count(LeakWatch *watch, const LeakTrack *track)
+group_count(LeakWatch *watch, const LeakSession *session)
 {
-	LeakGroup  *group = &watch->groups[track->group];
-	bool		forgotten = is_forgotten(watch, track);
+	LeakGroup  *group = &watch->groups[session->group];
+	bool		forgotten = is_forgotten(watch, session);
 
-	group->idle += lies_like_others(watch, track);
+	group->idle += lies_like_others(watch, session);
 	group->forgotten += forgotten;
-	group->lost += track->rule == LEAK_ABANDONED && !forgotten;
-	group->keepers += is_kept_in_use(watch, track);
+	group->lost += session->rule == LEAK_ABANDONED && !forgotten;
+	group->keepers += is_kept_in_use(watch, session);
 }
 
 /* Ends a look: applies the rules to what was noted. */
 void
 leak_judge(LeakWatch *watch)
 {
-	foreach_track(watch, i)
+	foreach_leak_session(watch, i)
 	{
-		group_count(watch, &watch->tracks[i]);
+		group_count(watch, &watch->sessions[i]);
 	}
-	foreach_track(watch, i)
+	foreach_leak_session(watch, i)
 	{
-		LeakTrack  *track = &watch->tracks[i];
-		LeakGroup  *group = &watch->groups[track->group];
+		LeakSession  *session = &watch->sessions[i];
+		LeakGroup  *group = &watch->groups[session->group];
 
-		if (track->fresh || track->moved || track->state != SLOT_IDLE)
-			track->sessions_then = sessions_at_use(watch, track);
+		if (session->fresh || session->moved || session->state != SLOT_IDLE)
+			session->sessions_then = sessions_at_use(watch, session);
 		if (group->was_idle_us != LEAK_NEVER_US)
 			mark_needless(watch, group);
 	}
-	foreach_track(watch, i)
-		track_judge(watch, &watch->tracks[i]);
+	foreach_leak_session(watch, i)
+		leak_session_judge(watch, &watch->sessions[i]);
 }

@@ -9,7 +9,9 @@
 #ifndef POOL_EXHAUST_BASE_LEAK_LEAK_H
 #define POOL_EXHAUST_BASE_LEAK_LEAK_H
 
-#include "observe/slots/slot.h"
+#include "datatype/timestamp.h"
+
+#include "base/slot_state.h"
 
 typedef enum LeakRule
 {
@@ -53,7 +55,7 @@ typedef struct LeakEvidence
  * What is remembered of the session in a slot.  Moments in microseconds are
  * monotonic; those of the server's clock only tell one state from the next.
  */
-typedef struct LeakTrack
+typedef struct LeakSession
 {
 	int			pid;			/* 0: none was seen there */
 	Oid			role;
@@ -88,7 +90,7 @@ typedef struct LeakTrack
 	uint64		suspected_us;
 	LeakEvidence evidence;
 	uint64		healed_us;		/* when it was told to end; 0 = it was not */
-} LeakTrack;
+} LeakSession;
 
 /* Sessions that could share a pool: what is remembered, and what a look adds up. */
 typedef struct LeakGroup
@@ -138,7 +140,7 @@ typedef struct LeakWatch
 {
 	int			nslots;
 	int			growth_min;		/* forgotten sessions that are a growth */
-	LeakTrack  *tracks;			/* nslots of them */
+	LeakSession  *sessions;			/* nslots of them */
 	LeakCounts *counts;			/* LEAK_RULES of them */
 	int			ngroups;		/* leak_groups_max() */
 	int			taken;			/* groups that are */
@@ -150,9 +152,9 @@ typedef struct LeakWatch
 } LeakWatch;
 
 /* Those that were noted in this look: who is on his way out is not. */
-#define foreach_track(watch, number) \
+#define foreach_leak_session(watch, number) \
 	for (int number = 0; number < (watch)->nslots; number++) \
-		if ((watch)->tracks[number].pid != 0 && (watch)->tracks[number].looked_us == (watch)->looked_us)
+		if ((watch)->sessions[number].pid != 0 && (watch)->sessions[number].looked_us == (watch)->looked_us)
 
 /* One that was used again so often is one of a pool. */
 #define LEAK_USES_MIN	3
@@ -161,9 +163,9 @@ typedef struct LeakWatch
 #define LEAK_NEVER_US	(PG_UINT64_MAX / 2)
 
 /* What is remembered: see track.c. */
-extern uint64 leak_held_us(const LeakTrack *track, uint64 now_us);
-extern uint64 leak_rested_us(const LeakGroup *group, const LeakTrack *track);
-extern void leak_clear(LeakWatch *watch, LeakTrack *track, bool alive);
+extern uint64 leak_held_us(const LeakSession *session, uint64 now_us);
+extern uint64 leak_rested_us(const LeakGroup *group, const LeakSession *session);
+extern void leak_clear(LeakWatch *watch, LeakSession *session, bool alive);
 
 /* One look: begin, note each slot, judge. */
 extern void leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind);

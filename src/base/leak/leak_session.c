@@ -15,16 +15,16 @@
 
 /* Returns for how long the session has been in its state, in microseconds. */
 uint64
-leak_held_us(const LeakTrack *track, uint64 now_us)
+leak_held_us(const LeakSession *session, uint64 now_us)
 {
-	return now_us > track->since_us ? now_us - track->since_us : 0;
+	return now_us > session->since_us ? now_us - session->since_us : 0;
 }
 
 /* For so much of its service's active time the session has not been used. */
 uint64
-leak_rested_us(const LeakGroup *group, const LeakTrack *track)
+leak_rested_us(const LeakGroup *group, const LeakSession *session)
 {
-	return group->active_us > track->active_us ? group->active_us - track->active_us : 0;
+	return group->active_us > session->active_us ? group->active_us - session->active_us : 0;
 }
 
 /* Returns how many groups a table needs; it is begun anew when half of them are taken. */
@@ -101,45 +101,45 @@ leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind)
 		memset(watch->groups, 0, sizeof(LeakGroup) * watch->ngroups);
 		watch->taken = 0;
 		for (int i = 0; i < watch->nslots; i++)
-			watch->tracks[i].active_us = 0;
+			watch->sessions[i].active_us = 0;
 	}
 }
 
 /* The session has come back to life, or has ended: it is not suspected any more. */
 void
-leak_clear(LeakWatch *watch, LeakTrack *track, bool alive)
+leak_clear(LeakWatch *watch, LeakSession *session, bool alive)
 {
-	LeakCounts *counts = &watch->counts[track->counted];
+	LeakCounts *counts = &watch->counts[session->counted];
 
 	/* Who was told to end is counted as healed. */
-	if (track->counted != LEAK_NONE && track->healed_us == 0)
+	if (session->counted != LEAK_NONE && session->healed_us == 0)
 	{
 		counts->unleaked += alive;
 		counts->ended += !alive;
 	}
-	track->rule = track->counted = LEAK_NONE;
-	track->healed_us = 0;
+	session->rule = session->counted = LEAK_NONE;
+	session->healed_us = 0;
 }
 
 /* A session has ended. */
 static void
-leak_end(LeakWatch *watch, LeakTrack *track)
+leak_end(LeakWatch *watch, LeakSession *session)
 {
-	LeakGroup  *group = &watch->groups[group_find(watch, track->service)];
+	LeakGroup  *group = &watch->groups[group_find(watch, session->service)];
 
-	if (track->healed_us == 0)
+	if (session->healed_us == 0)
 	{
 		group->closed++;
-		if (track->state == SLOT_IDLE && !track->on_purpose)
-			group->closing_us = Max(group->closing_us, leak_rested_us(group, track));
+		if (session->state == SLOT_IDLE && !session->on_purpose)
+			group->closing_us = Max(group->closing_us, leak_rested_us(group, session));
 	}
-	if (track->uses >= LEAK_USES_MIN)
+	if (session->uses >= LEAK_USES_MIN)
 	{
 		group->ended++;
-		group->longest_us = Max(group->longest_us, watch->looked_us - track->started_us);
+		group->longest_us = Max(group->longest_us, watch->looked_us - session->started_us);
 	}
-	leak_clear(watch, track, false);
-	memset(track, 0, sizeof(*track));
+	leak_clear(watch, session, false);
+	memset(session, 0, sizeof(*session));
 }
 
 /*
@@ -155,66 +155,66 @@ began_us(const LeakWatch *watch, TimestampTz began, TimestampTz now, uint64 not_
 }
 
 static void
-leak_begin(LeakWatch *watch, LeakTrack *track, const LeakLook *look, TimestampTz now)
+leak_begin(LeakWatch *watch, LeakSession *session, const LeakLook *look, TimestampTz now)
 {
-	memset(track, 0, sizeof(*track));
-	track->pid = look->pid;
-	track->role = look->role;
-	track->started = look->started;
-	track->started_us = began_us(watch, look->started, now, 0);
-	track->since_us = began_us(watch, look->state_since, now, watch->before_us);
-	track->fresh = true;
+	memset(session, 0, sizeof(*session));
+	session->pid = look->pid;
+	session->role = look->role;
+	session->started = look->started;
+	session->started_us = began_us(watch, look->started, now, 0);
+	session->since_us = began_us(watch, look->state_since, now, watch->before_us);
+	session->fresh = true;
 }
 
 /* Not in the state any more in which the look before saw it. */
 static void
-leak_move(LeakWatch *watch, LeakTrack *track, const LeakLook *look, TimestampTz now)
+leak_move(LeakWatch *watch, LeakSession *session, const LeakLook *look, TimestampTz now)
 {
-	LeakGroup  *group = &watch->groups[group_find(watch, track->service)];
+	LeakGroup  *group = &watch->groups[group_find(watch, session->service)];
 
-	track->moved = true;
-	if (track->state == SLOT_IDLE)
+	session->moved = true;
+	if (session->state == SLOT_IDLE)
 	{
-		if (!track->on_purpose)
-			group->reused_us = Max(group->reused_us, leak_rested_us(group, track));
-		track->uses++;
-		group->was_idle_us = Min(group->was_idle_us, track->since_us);
+		if (!session->on_purpose)
+			group->reused_us = Max(group->reused_us, leak_rested_us(group, session));
+		session->uses++;
+		group->was_idle_us = Min(group->was_idle_us, session->since_us);
 	}
-	leak_clear(watch, track, true);
-	track->since_us = began_us(watch, look->state_since, now, watch->before_us);
+	leak_clear(watch, session, true);
+	session->since_us = began_us(watch, look->state_since, now, watch->before_us);
 }
 
 /* If the session is or was in use, its service is active. */
 static void
-group_note_use(const LeakWatch *watch, LeakGroup *group, LeakTrack *track)
+group_note_use(const LeakWatch *watch, LeakGroup *group, LeakSession *session)
 {
-	if (!track->fresh && !track->moved && track->state == SLOT_IDLE)
+	if (!session->fresh && !session->moved && session->state == SLOT_IDLE)
 		return;
 	if (!group->active && watch->before_us != 0)
 		group->active_us += watch->looked_us - watch->before_us;
 	group->active = true;
-	track->active_us = group->active_us;
+	session->active_us = group->active_us;
 }
 
 static void
 group_add(LeakWatch *watch, int number)
 {
-	LeakTrack  *track = &watch->tracks[number];
+	LeakSession  *session = &watch->sessions[number];
 	LeakGroup  *group;
 
-	track->group = group_find(watch, track->service);
-	group = &watch->groups[track->group];
-	group_note_use(watch, group, track);
+	session->group = group_find(watch, session->service);
+	group = &watch->groups[session->group];
+	group_note_use(watch, group, session);
 	group->sessions++;
-	track->next = group->first;
+	session->next = group->first;
 	group->first = number;
-	if (track->fresh)
+	if (session->fresh)
 	{
 		group->fresh++;
-		track->next_fresh = group->first_fresh;
+		session->next_fresh = group->first_fresh;
 		group->first_fresh = number;
 	}
-	if (group->newest < 0 || watch->tracks[group->newest].started_us < track->started_us)
+	if (group->newest < 0 || watch->sessions[group->newest].started_us < session->started_us)
 		group->newest = number;
 }
 
@@ -226,31 +226,31 @@ group_add(LeakWatch *watch, int number)
 void
 leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
 {
-	LeakTrack  *track = &watch->tracks[number];
+	LeakSession  *session = &watch->sessions[number];
 
-	if (track->pid != 0 &&
-		(look == NULL || look->pid != track->pid || look->started != track->started))
-		leak_end(watch, track);
+	if (session->pid != 0 &&
+		(look == NULL || look->pid != session->pid || look->started != session->started))
+		leak_end(watch, session);
 	if (look == NULL)
 		return;
-	track->fresh = track->moved = false;
-	if (track->pid == 0)
-		leak_begin(watch, track, look, now);
-	else if (look->state_since != track->state_since || look->state != track->state)
-		leak_move(watch, track, look, now);
-	track->looked_us = watch->looked_us;
-	track->state_since = look->state_since;
-	track->state = look->state;
-	track->aborted = look->aborted;
-	track->on_purpose = look->on_purpose;
-	track->client_gone = look->client_gone;
-	track->service = look->service;
-	track->threshold_ms = look->threshold_ms;
-	track->busy_looks += look->state != SLOT_IDLE;
-	if (++track->looks == LOOKS_MAX)
+	session->fresh = session->moved = false;
+	if (session->pid == 0)
+		leak_begin(watch, session, look, now);
+	else if (look->state_since != session->state_since || look->state != session->state)
+		leak_move(watch, session, look, now);
+	session->looked_us = watch->looked_us;
+	session->state_since = look->state_since;
+	session->state = look->state;
+	session->aborted = look->aborted;
+	session->on_purpose = look->on_purpose;
+	session->client_gone = look->client_gone;
+	session->service = look->service;
+	session->threshold_ms = look->threshold_ms;
+	session->busy_looks += look->state != SLOT_IDLE;
+	if (++session->looks == LOOKS_MAX)
 	{
-		track->looks /= 2;
-		track->busy_looks /= 2;
+		session->looks /= 2;
+		session->busy_looks /= 2;
 	}
 	group_add(watch, number);
 }
@@ -263,7 +263,7 @@ void
 leak_forget(LeakWatch *watch)
 {
 	for (int i = 0; i < watch->nslots; i++)
-		watch->tracks[i].rule = LEAK_NONE;
+		watch->sessions[i].rule = LEAK_NONE;
 	watch->taken = 0;
 	for (int i = 0; i < watch->ngroups; i++)
 		watch->taken += watch->groups[i].taken;

@@ -86,10 +86,10 @@ static int
 api_retry_after_s(ApiPool *from, int timeout_ms)
 {
 	uint64		now_us = loop_now_us();
-	PoolTruth	truth;
+	PoolState	truth;
 	int			seconds;
 
-	pool_look(from->pool, &truth);
+	pool_read_state(from->pool, &truth);
 	releases_add(&from->releases, (int) (from->pool->stats.released - from->released), now_us);
 	from->released = from->pool->stats.released;
 	seconds = releases_retry_after_s(&from->releases, truth.waiting, now_us);
@@ -167,7 +167,7 @@ call_answered(void *arg, const QueryResult *result)
 {
 	Call	   *call = arg;
 
-	pool_give_back(&call->request);
+	pool_release(&call->request);
 	if (result->ok)
 		call_done(call);
 	else
@@ -204,7 +204,7 @@ call_lost(Request *request)
 {
 	Call	   *call = (Call *) request;
 
-	pool_give_back(request);
+	pool_release(request);
 	call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "connection_lost", "the database has ended the connection");
 }
 
@@ -230,7 +230,7 @@ call_ask(Call *call, ApiPool *from)
 		return;
 	}
 	call->asking = true;
-	pool_ask(from->pool, &call->request);
+	pool_acquire(from->pool, &call->request);
 	call->asking = false;
 }
 
@@ -258,10 +258,10 @@ answer_other(Call *call)
 static void
 answer_livez(Call *call)
 {
-	PoolTruth	truth;
+	PoolState	truth;
 
 	answer_other(call);
-	pool_look(call->api->work.pool, &truth);
+	pool_read_state(call->api->work.pool, &truth);
 	if (api_fault(call->api, FAULT_LIVENESS_DOWN) && truth.in_use >= truth.capacity)
 	{
 		call->status = MHD_HTTP_SERVICE_UNAVAILABLE;
@@ -309,7 +309,7 @@ call_answer(Call *call)
 {
 	ReferenceApi *api = call->api;
 	char		retry_after[16] = "null";
-	Answer		answer = {.status = call->status, .retry_after_s = call->retry_after_s,
+	HttpResponse		answer = {.status = call->status, .retry_after_s = call->retry_after_s,
 	.content_type = "application/json", .body = &api->body};
 
 	if (call->retry_after_s > 0)
@@ -327,7 +327,7 @@ call_answer(Call *call)
 	else
 		appendStringInfo(&api->body, "{\"error\": \"%s\", \"message\": \"%s\", \"retry_after_s\": %s}\n",
 						 call->error, call->message, retry_after);
-	return http_server_answer(call->connection, &answer);
+	return http_server_respond(call->connection, &answer);
 }
 
 /* ---------- The server ---------- */

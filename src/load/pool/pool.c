@@ -10,10 +10,10 @@
 /*
  * Asks for a connection.  request->events->ended is called once, maybe before
  * this returns; after ACQUIRE_GRANTED the connection is the caller's until
- * pool_give_back().
+ * pool_release().
  */
 void
-pool_ask(Pool *pool, Request *request)
+pool_acquire(Pool *pool, Request *request)
 {
 	request->pool = pool;
 	request->session = NULL;
@@ -24,18 +24,18 @@ pool_ask(Pool *pool, Request *request)
 	if (pool->draining)
 		request->events->ended(request, ACQUIRE_CANCELED);
 	else
-		pool->driver->ask(pool, request);
+		pool->driver->acquire(pool, request);
 }
 
 /* Gives the connection of a granted request back, also one that was lost. */
 void
-pool_give_back(Request *request)
+pool_release(Request *request)
 {
 	Pool	   *pool = request->pool;
 
 	pool->stats.held--;
 	pool->stats.released++;
-	pool->driver->give_back(pool, request);
+	pool->driver->release(pool, request);
 	request->session = NULL;
 }
 
@@ -94,7 +94,7 @@ hold_end(Request *request)
 {
 	dlist_delete(&request->node);
 	dlist_push_head(&request->pool->holds_unused, &request->node);
-	pool_give_back(request);
+	pool_release(request);
 }
 
 static const RequestEvents hold_events = {
@@ -104,7 +104,7 @@ static const RequestEvents hold_events = {
 
 /*
  * For drivers: sets up what is common.  holds_max is the most that
- * pool_acquire() may be asked for.
+ * pool_acquire_many() may be asked for.
  */
 void
 pool_init(Pool *pool, const PoolDriver *driver, int holds_max)
@@ -127,15 +127,15 @@ pool_init(Pool *pool, const PoolDriver *driver, int holds_max)
  * loop turns.
  */
 void
-pool_acquire(Pool *pool, int n)
+pool_acquire_many(Pool *pool, int n)
 {
 	for (; n > 0 && !dlist_is_empty(&pool->holds_unused); n--)
-		pool_ask(pool, dlist_container(Request, node, dlist_pop_head_node(&pool->holds_unused)));
+		pool_acquire(pool, dlist_container(Request, node, dlist_pop_head_node(&pool->holds_unused)));
 }
 
 /* Gives n of those back, the oldest first. */
 void
-pool_release(Pool *pool, int n)
+pool_release_many(Pool *pool, int n)
 {
 	for (; n > 0 && !dlist_is_empty(&pool->holds); n--)
 		hold_end(dlist_head_element(Request, node, &pool->holds));

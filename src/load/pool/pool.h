@@ -11,10 +11,10 @@
 
 #include "base/cause.h"
 #include "base/histogram.h"
-#include "base/plan.h"
 #include "event/alarm.h"
 #include "event/loop.h"
 #include "load/session.h"
+#include "shmem/request.h"
 
 typedef struct Pool Pool;
 typedef struct Request Request;
@@ -29,7 +29,7 @@ typedef enum AcquireEnd
 	ACQUIRE_CANCELED			/* by pool_cancel() or pool_drain() */
 } AcquireEnd;
 
-/* They run inside the loop, or inside pool_ask(): they must not throw. */
+/* They run inside the loop, or inside pool_acquire(): they must not throw. */
 typedef struct RequestEvents
 {
 	void		(*ended) (Request *request, AcquireEnd end);
@@ -56,7 +56,7 @@ struct Request
 };
 
 /* What the pool, or the server itself, says of the pool at this moment. */
-typedef struct PoolTruth
+typedef struct PoolState
 {
 	int			capacity;
 	int			in_use;			/* everybody's connections, not just ours */
@@ -72,22 +72,22 @@ typedef struct PoolTruth
 	int			reserved;		/* slots that only privileged roles can get */
 	int			reserved_free;
 	Cause		full_cause;		/* how it refuses when it is full, as it stands */
-} PoolTruth;
+} PoolState;
 
 typedef struct PoolDriver
 {
 	const char *kind;
 	bool		exclusive;		/* what it exhausts belongs to everybody */
 	bool		queues;			/* a request that finds it full waits */
-	void		(*look) (Pool *pool, PoolTruth *truth);
+	void		(*read_state) (Pool *pool, PoolState *truth);
 
 	/*
 	 * Asks those who are elsewhere, so that look tells what is true by now; NULL:
 	 * it always does.  Poll it until it says that it has heard.  See probe.c.
 	 */
 	bool		(*refresh) (Pool *pool, uint64 since_us);
-	void		(*ask) (Pool *pool, Request *request);
-	void		(*give_back) (Pool *pool, Request *request);
+	void		(*acquire) (Pool *pool, Request *request);
+	void		(*release) (Pool *pool, Request *request);
 	void		(*cancel) (Pool *pool);
 	void		(*close) (Pool *pool);
 } PoolDriver;
@@ -124,7 +124,7 @@ struct Pool
 	uint64		asked;			/* requests so far */
 	bool		draining;		/* nobody gets anything any more */
 
-	/* Connections that are held for their own sake: see pool_acquire(). */
+	/* Connections that are held for their own sake: see pool_acquire_many(). */
 	dlist_head	holds_unused;
 	dlist_head	holds;			/* granted, the oldest first */
 };
@@ -186,10 +186,10 @@ extern bool pgbouncer_mode_is_known(const char *name);
 extern Pool *pool_open_pgbouncer(const BouncerPoolConfig *config);
 
 extern void pool_init(Pool *pool, const PoolDriver *driver, int holds_max);
-extern void pool_acquire(Pool *pool, int n);
-extern void pool_release(Pool *pool, int n);
-extern void pool_ask(Pool *pool, Request *request);
-extern void pool_give_back(Request *request);
+extern void pool_acquire_many(Pool *pool, int n);
+extern void pool_release_many(Pool *pool, int n);
+extern void pool_acquire(Pool *pool, Request *request);
+extern void pool_release(Request *request);
 extern void pool_drain(Pool *pool);
 
 /* For drivers. */
@@ -204,11 +204,11 @@ pool_cancel(Pool *pool)
 }
 
 static inline void
-pool_look(Pool *pool, PoolTruth *truth)
+pool_read_state(Pool *pool, PoolState *truth)
 {
 	memset(truth, 0, sizeof(*truth));
 	truth->granted = pool->stats.granted;
-	pool->driver->look(pool, truth);
+	pool->driver->read_state(pool, truth);
 }
 
 /* Whether the next look tells what is true at that moment or later; sees to it. */

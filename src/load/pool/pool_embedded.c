@@ -334,7 +334,7 @@ static const SessionEvents connection_events = {
 };
 
 static void
-embedded_ask(Pool *pool, Request *request)
+embedded_acquire(Pool *pool, Request *request)
 {
 	EmbeddedPool *ep = (EmbeddedPool *) pool;
 	int			coming = ep->nidle + pool->stats.opening + Max(embedded_capacity(ep) - ep->open, 0);
@@ -392,7 +392,7 @@ connection_reset(EmbeddedPool *ep, Connection *connection)
 }
 
 static void
-embedded_give_back(Pool *pool, Request *request)
+embedded_release(Pool *pool, Request *request)
 {
 	EmbeddedPool *ep = (EmbeddedPool *) pool;
 
@@ -435,7 +435,7 @@ embedded_close(Pool *pool)
 }
 
 static void
-embedded_look(Pool *pool, PoolTruth *truth)
+embedded_read_state(Pool *pool, PoolState *truth)
 {
 	EmbeddedPool *ep = (EmbeddedPool *) pool;
 	int			extra = ep->config.fault == FAULT_MISCOUNT && pool->stats.granted > 0;
@@ -453,9 +453,9 @@ embedded_look(Pool *pool, PoolTruth *truth)
 static const PoolDriver pool_embedded = {
 	.kind = "pool",
 	.queues = true,
-	.look = embedded_look,
-	.ask = embedded_ask,
-	.give_back = embedded_give_back,
+	.read_state = embedded_read_state,
+	.acquire = embedded_acquire,
+	.release = embedded_release,
 	.cancel = embedded_cancel,
 	.close = embedded_close,
 };

@@ -317,7 +317,7 @@ bouncer_serve(BouncerPool *bp)
 }
 
 static void
-bouncer_ask(Pool *pool, Request *request)
+bouncer_acquire(Pool *pool, Request *request)
 {
 	BouncerPool *bp = (BouncerPool *) pool;
 
@@ -353,7 +353,7 @@ client_transaction_ended(void *arg, const QueryResult *result)
 }
 
 static void
-bouncer_give_back(Pool *pool, Request *request)
+bouncer_release(Pool *pool, Request *request)
 {
 	BouncerPool *bp = (BouncerPool *) pool;
 	BouncerClient *client = (BouncerClient *) request->session;
@@ -417,7 +417,7 @@ bouncer_close(Pool *pool)
 }
 
 static void
-bouncer_look(Pool *pool, PoolTruth *truth)
+bouncer_read_state(Pool *pool, PoolState *truth)
 {
 	BouncerPool *bp = (BouncerPool *) pool;
 	const Figures *figures = &bp->config.probe->figures;
@@ -443,10 +443,10 @@ bouncer_refresh(Pool *pool, uint64 since_us)
 static const PoolDriver pool_pgbouncer = {
 	.kind = "pgbouncer",
 	.queues = true,
-	.look = bouncer_look,
+	.read_state = bouncer_read_state,
 	.refresh = bouncer_refresh,
-	.ask = bouncer_ask,
-	.give_back = bouncer_give_back,
+	.acquire = bouncer_acquire,
+	.release = bouncer_release,
 	.cancel = bouncer_cancel,
 	.close = bouncer_close,
 };

@@ -152,7 +152,7 @@ static const SessionEvents server_events = {
 };
 
 static void
-server_ask(Pool *pool, Request *request)
+server_acquire(Pool *pool, Request *request)
 {
 	ServerPool *sp = (ServerPool *) pool;
 
@@ -163,7 +163,7 @@ server_ask(Pool *pool, Request *request)
 }
 
 static void
-server_give_back(Pool *pool, Request *request)
+server_release(Pool *pool, Request *request)
 {
 	if (request->session != NULL)
 		session_close(request->session);
@@ -197,7 +197,7 @@ server_close(Pool *pool)
 }
 
 static void
-server_look(Pool *pool, PoolTruth *truth)
+server_read_state(Pool *pool, PoolState *truth)
 {
 	Oid			role = ((ServerPool *) pool)->config.role;
 
@@ -209,7 +209,7 @@ server_look(Pool *pool, PoolTruth *truth)
 }
 
 static void
-role_look(Pool *pool, PoolTruth *truth)
+role_read_state(Pool *pool, PoolState *truth)
 {
 	ServerPool *sp = (ServerPool *) pool;
 
@@ -221,7 +221,7 @@ role_look(Pool *pool, PoolTruth *truth)
 
 /* What has not been asked for yet, or cannot be, is what the run itself knows. */
 static void
-foreign_look(Pool *pool, PoolTruth *truth)
+foreign_read_state(Pool *pool, PoolState *truth)
 {
 	ServerPool *sp = (ServerPool *) pool;
 	const Probe *probe = sp->config.probe;
@@ -249,10 +249,10 @@ foreign_refresh(Pool *pool, uint64 since_us)
 
 #define FOREIGN_DRIVER(kind_) { \
 	.kind = kind_, \
-	.look = foreign_look, \
+	.read_state = foreign_read_state, \
 	.refresh = foreign_refresh, \
-	.ask = server_ask, \
-	.give_back = server_give_back, \
+	.acquire = server_acquire, \
+	.release = server_release, \
 	.cancel = server_cancel, \
 	.close = server_close, \
 }
@@ -263,9 +263,9 @@ const PoolDriver pool_clients = FOREIGN_DRIVER("pgbouncer");
 const PoolDriver pool_server = {
 	.kind = "server",
 	.exclusive = true,
-	.look = server_look,
-	.ask = server_ask,
-	.give_back = server_give_back,
+	.read_state = server_read_state,
+	.acquire = server_acquire,
+	.release = server_release,
 	.cancel = server_cancel,
 	.close = server_close,
 };
@@ -273,9 +273,9 @@ const PoolDriver pool_server = {
 const PoolDriver pool_role = {
 	.kind = "role",
 	.exclusive = false,
-	.look = role_look,
-	.ask = server_ask,
-	.give_back = server_give_back,
+	.read_state = role_read_state,
+	.acquire = server_acquire,
+	.release = server_release,
 	.cancel = server_cancel,
 	.close = server_close,
 };

@@ -79,7 +79,7 @@ conninfo_check(char **newval, void **extra, GucSource source)
 }
 
 void
-way_init(void)
+local_endpoint_init(void)
 {
 	DefineCustomStringVariable("pool_exhaust.conninfo",
 							   "How runs log in to this server.",
@@ -125,9 +125,9 @@ typedef struct Who
 } Who;
 
 static void
-way_finish(Way *way, const Who *who)
+local_endpoint_finish(LocalEndpoint *local, const Who *who)
 {
-	Login	   *login = &way->login;
+	Login	   *login = &local->login;
 
 	login_add(login, "dbname", who->database);
 	login_add(login, "user", who->user);
@@ -138,18 +138,18 @@ way_finish(Way *way, const Who *who)
 	login_add(login, "application_name", who->application_name);
 }
 
-static Way *
-way_at(const char *name, const char *keyword, const char *address, const char *sslmode,
+static LocalEndpoint *
+local_endpoint_at(const char *name, const char *keyword, const char *address, const char *sslmode,
 	   const Who *who)
 {
-	Way		   *way = palloc0(sizeof(Way));
+	LocalEndpoint		   *local = palloc0(sizeof(LocalEndpoint));
 
-	way->name = psprintf("%s %s", name, address);
-	login_add(&way->login, keyword, address);
-	login_add(&way->login, "port", psprintf("%d", PostPortNumber));
-	login_add(&way->login, "sslmode", sslmode);
-	way_finish(way, who);
-	return way;
+	local->name = psprintf("%s %s", name, address);
+	login_add(&local->login, keyword, address);
+	login_add(&local->login, "port", psprintf("%d", PostPortNumber));
+	login_add(&local->login, "sslmode", sslmode);
+	local_endpoint_finish(local, who);
+	return local;
 }
 
 static const char *
@@ -162,34 +162,34 @@ conninfo_value(const PQconninfoOption *options, const char *keyword)
 }
 
 /* What the setting leaves open is as in the other ways. */
-static Way *
-way_from_conninfo(const PQconninfoOption *options, char *address, const Who *who)
+static LocalEndpoint *
+local_endpoint_from_conninfo(const PQconninfoOption *options, char *address, const Who *who)
 {
-	Way		   *way = palloc0(sizeof(Way));
+	LocalEndpoint		   *local = palloc0(sizeof(LocalEndpoint));
 
-	way->name = "pool_exhaust.conninfo";
-	login_add(&way->login, "port", psprintf("%d", PostPortNumber));
-	login_add(&way->login, "sslmode", "disable");
+	local->name = "pool_exhaust.conninfo";
+	login_add(&local->login, "port", psprintf("%d", PostPortNumber));
+	login_add(&local->login, "sslmode", "disable");
 	for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
 	{
 		if (o->val == NULL)
 			continue;
-		if (way->login.params >= LOGIN_PARAMS - 8)
+		if (local->login.params >= LOGIN_PARAMS - 8)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("pool_exhaust.conninfo sets too many parameters"),
 					 errhint("Host, port and TLS parameters are enough.")));
-		login_add(&way->login, pstrdup(o->keyword), pstrdup(o->val));
+		login_add(&local->login, pstrdup(o->keyword), pstrdup(o->val));
 	}
 	if (address != NULL)
-		login_add(&way->login, "hostaddr", address);
-	way_finish(way, who);
-	return way;
+		login_add(&local->login, "hostaddr", address);
+	local_endpoint_finish(local, who);
+	return local;
 }
 
 /* One way for each address that the host name leads to. */
 static List *
-ways_from_conninfo(List *ways, const Who *who)
+local_endpoints_from_conninfo(List *locals, const Who *who)
 {
 	PQconninfoOption *options = PQconninfoParse(way_conninfo, NULL);
 	const char *host;
@@ -200,57 +200,57 @@ ways_from_conninfo(List *ways, const Who *who)
 	host = conninfo_value(options, "host");
 	if (host == NULL || host[0] == '/' || host[0] == '@' ||
 		conninfo_value(options, "hostaddr") != NULL)
-		ways = lappend(ways, way_from_conninfo(options, NULL, who));
+		locals = lappend(locals, local_endpoint_from_conninfo(options, NULL, who));
 	else
 		foreach(lc, host_resolve(host))
-			ways = lappend(ways, way_from_conninfo(options, lfirst(lc), who));
+			locals = lappend(locals, local_endpoint_from_conninfo(options, lfirst(lc), who));
 	PQconninfoFree(options);
-	return ways;
+	return locals;
 }
 
 static List *
-ways_over_sockets(List *ways, const Who *who)
+local_endpoints_over_sockets(List *locals, const Who *who)
 {
 	List	   *directories;
 	ListCell   *lc;
 
 	if (!SplitDirectoriesString(pstrdup(Unix_socket_directories), ',', &directories))
-		return ways;
+		return locals;
 	foreach(lc, directories)
-		ways = lappend(ways, way_at("unix socket", "host", lfirst(lc), "disable", who));
-	return ways;
+		locals = lappend(locals, local_endpoint_at("unix socket", "host", lfirst(lc), "disable", who));
+	return locals;
 }
 
 static List *
-ways_over_tcp(List *ways, const Who *who)
+local_endpoints_over_tcp(List *locals, const Who *who)
 {
 	static const char *const loopback[] = {"127.0.0.1", "::1"};
 
 	if (ListenAddresses == NULL || ListenAddresses[0] == '\0')
-		return ways;
+		return locals;
 	for (int i = 0; i < lengthof(loopback); i++)
-		ways = lappend(ways, way_at("tcp", "hostaddr", loopback[i], "disable", who));
+		locals = lappend(locals, local_endpoint_at("tcp", "hostaddr", loopback[i], "disable", who));
 	if (EnableSSL)
 		for (int i = 0; i < lengthof(loopback); i++)
-			ways = lappend(ways, way_at("tcp with TLS", "hostaddr", loopback[i], "require", who));
-	return ways;
+			locals = lappend(locals, local_endpoint_at("tcp with TLS", "hostaddr", loopback[i], "require", who));
+	return locals;
 }
 
 /*
- * Returns the ways in for this role, a List of Way in the current memory
+ * Returns the ways in for this role, a List of LocalEndpoint in the current memory
  * context.  The strings passed in must live as long; "password" may be NULL.
  */
 List *
-ways_list(const char *user, const char *password, const char *database,
+local_endpoints_list(const char *user, const char *password, const char *database,
 		  const char *application_name)
 {
 	Who			who = {user, password, database, application_name};
-	List	   *ways = NIL;
+	List	   *locals = NIL;
 
 	if (way_conninfo != NULL && way_conninfo[0] != '\0')
-		ways = ways_from_conninfo(ways, &who);
-	ways = ways_over_sockets(ways, &who);
-	return ways_over_tcp(ways, &who);
+		locals = local_endpoints_from_conninfo(locals, &who);
+	locals = local_endpoints_over_sockets(locals, &who);
+	return local_endpoints_over_tcp(locals, &who);
 }
 
 /* One attempt, alone in the loop. */
@@ -280,7 +280,7 @@ attempt_connected(Session *session, const ConnectResult *result)
 static void
 attempt_over(Session *session)
 {
-	/* Whether it was lost or let go of, way_try() looks at the state. */
+	/* Whether it was lost or let go of, local_endpoint_try() looks at the state. */
 }
 
 /*
@@ -290,7 +290,7 @@ attempt_over(Session *session)
  * little longer than this function runs.
  */
 ConnectResult
-way_try(Loop *loop, const Way *way, Oid role, int timeout_ms,
+local_endpoint_try(Loop *loop, const LocalEndpoint *local, Oid role, int timeout_ms,
 		bool (*must_end) (void *arg), void *arg)
 {
 	static const SessionEvents events = {attempt_connected, session_close, attempt_over};
@@ -298,7 +298,7 @@ way_try(Loop *loop, const Way *way, Oid role, int timeout_ms,
 	ConnectResult result;
 
 	attempt->role = role;
-	session_open(&attempt->session, loop, &way->login, timeout_ms, &events, attempt);
+	session_open(&attempt->session, loop, &local->login, timeout_ms, &events, attempt);
 	attempt->result.end = CONNECT_TIMED_OUT;
 	while (!attempt->answered && !must_end(arg))
 		loop_turn(loop, MUST_END_TURN_MS);

@@ -13,16 +13,16 @@
 #define NO_PASSFILE "/dev/null/none"
 
 /* One address of this server, as a login for one role. */
-typedef struct Way
+typedef struct LocalEndpoint
 {
 	char	   *name;			/* for reports: no secret in it */
 	Login		login;
-} Way;
+} LocalEndpoint;
 
-extern void way_init(void);
-extern List *ways_list(const char *user, const char *password, const char *database,
+extern void local_endpoint_init(void);
+extern List *local_endpoints_list(const char *user, const char *password, const char *database,
 					   const char *application_name);
-extern ConnectResult way_try(Loop *loop, const Way *way, Oid role, int timeout_ms,
+extern ConnectResult local_endpoint_try(Loop *loop, const LocalEndpoint *local, Oid role, int timeout_ms,
 							 bool (*must_end) (void *arg), void *arg);
 
 #endif							/* POOL_EXHAUST_LOAD_TARGET_LOCAL_ENDPOINT_H */

@@ -58,7 +58,7 @@ listen_observe(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 
 /* To be called from _PG_init while shared_preload_libraries is processed. */
 void
-purpose_init(void)
+idle_reason_init(void)
 {
 	prev_process_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = listen_observe;
@@ -77,7 +77,7 @@ slot_holds_lock(int number)
 
 /* Is the session in this slot, which is idle, so for a reason? */
 bool
-slot_has_purpose(int number, const Slot *slot)
+slot_has_idle_reason(int number, const Slot *slot)
 {
 	return pg_atomic_read_u32(&session_slots[number].listener) == (uint32) slot->pid ||
 		(slot->state == SLOT_IDLE && slot_holds_lock(number));

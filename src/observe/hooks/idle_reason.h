@@ -7,7 +7,7 @@
 
 #include "observe/slots/slot.h"
 
-extern void purpose_init(void);
-extern bool slot_has_purpose(int number, const Slot *slot);
+extern void idle_reason_init(void);
+extern bool slot_has_idle_reason(int number, const Slot *slot);
 
 #endif							/* POOL_EXHAUST_OBSERVE_HOOKS_IDLE_REASON_H */

@@ -27,7 +27,7 @@ static bool logging_in = false;
 
 /* The first commit ends the login; the others are the session's own. */
 static void
-grant_count_commit(XactEvent event, void *arg)
+login_count_count_commit(XactEvent event, void *arg)
 {
 	Names		names;
 
@@ -41,7 +41,7 @@ grant_count_commit(XactEvent event, void *arg)
 
 /* Replication has slots of its own. */
 static void
-grant_observe(Port *port, int status)
+login_count_observe(Port *port, int status)
 {
 	if (prev_client_authentication_hook)
 		prev_client_authentication_hook(port, status);
@@ -49,36 +49,36 @@ grant_observe(Port *port, int status)
 	if (status == STATUS_OK && shared != NULL && !am_walsender)
 	{
 		logging_in = true;
-		RegisterXactCallback(grant_count_commit, NULL);
+		RegisterXactCallback(login_count_count_commit, NULL);
 	}
 }
 
 /* To be called from _PG_init while shared_preload_libraries is processed. */
 void
-grant_init(void)
+login_count_init(void)
 {
 	prev_client_authentication_hook = ClientAuthentication_hook;
-	ClientAuthentication_hook = grant_observe;
+	ClientAuthentication_hook = login_count_observe;
 }
 
 uint64
-grant_total(void)
+login_count_total(void)
 {
 	return pg_atomic_read_u64(&shared->opened);
 }
 
 uint64
-grant_count(void)
+login_count_add(void)
 {
 	uint64		reset = pg_atomic_read_u64(&shared->opened_reset);
 
 	pg_read_barrier();			/* so that it is not the later one */
-	return grant_total() - reset;
+	return login_count_total() - reset;
 }
 
 void
-grant_reset(void)
+login_count_reset(void)
 {
-	pg_atomic_write_u64(&shared->opened_reset, grant_total());
+	pg_atomic_write_u64(&shared->opened_reset, login_count_total());
 	names_empty(&shared->services);
 }

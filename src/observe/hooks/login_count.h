@@ -5,12 +5,12 @@
 #ifndef POOL_EXHAUST_OBSERVE_HOOKS_LOGIN_COUNT_H
 #define POOL_EXHAUST_OBSERVE_HOOKS_LOGIN_COUNT_H
 
-extern void grant_init(void);
+extern void login_count_init(void);
 
 /* Sessions let in since the server started, and since the last reset. */
-extern uint64 grant_total(void);
-extern uint64 grant_count(void);
+extern uint64 login_count_total(void);
+extern uint64 login_count_add(void);
 
-extern void grant_reset(void);
+extern void login_count_reset(void);
 
 #endif							/* POOL_EXHAUST_OBSERVE_HOOKS_LOGIN_COUNT_H */

@@ -38,8 +38,8 @@ run_refused_count(Cause cause, const char *usename)
 	if (usename == NULL || strncmp(usename, ROLE_PREFIX, strlen(ROLE_PREFIX)) != 0)
 		return;
 	number = atoi(usename + strlen(ROLE_PREFIX));
-	if (number >= 1 && number <= RUNS_MAX * RUN_SERVICES_MAX)
-		pg_atomic_fetch_add_u64(&shared->runs[ROLE_PLACE(number)].refused[cause], 1);
+	if (number >= 1 && number <= RUNS_MAX * RUN_PARTIES_MAX)
+		pg_atomic_fetch_add_u64(&shared->runs[ROLE_ENTRY(number)].refused[cause], 1);
 }
 
 static void
@@ -58,7 +58,7 @@ refusal_count_one(Cause cause)
 	names_fill(&names, cause, MyProcPort->user_name, MyProcPort->database_name,
 			   MyProcPort->application_name);
 	names_count(&shared->refused, &names, now);
-	pulse_wake();
+	monitor_wake();
 }
 
 /*

@@ -18,7 +18,7 @@ static uint64 told;				/* acts that this process has logged */
 PG_FUNCTION_INFO_V1(pool_exhaust_heals_rows);
 
 static bool
-heal_read(uint64 *seen, HealRecord *record)
+heal_read(uint64 *seen, HealLogEntry *record)
 {
 	Observed   *observed = &shared->observed;
 	bool		found;
@@ -38,9 +38,9 @@ heal_read(uint64 *seen, HealRecord *record)
  * monitor now and then.
  */
 void
-heals_tell(void)
+heal_log_tell(void)
 {
-	HealRecord	record;
+	HealLogEntry	record;
 
 	while (heal_read(&told, &record))
 		ereport(LOG,
@@ -51,7 +51,7 @@ heals_tell(void)
 
 /* How many acts there were. */
 uint64
-heals_now(void)
+heal_log_now(void)
 {
 	uint64		now;
 
@@ -63,9 +63,9 @@ heals_now(void)
 
 /* A new monitor does not tell again what the one before it has told. */
 void
-heals_skip(void)
+heal_log_skip(void)
 {
-	told = heals_now();
+	told = heal_log_now();
 }
 
 /*
@@ -74,10 +74,10 @@ heals_skip(void)
  * acts that were.
  */
 char *
-heals_text(const Oid *roles, int nroles, uint64 since, int *n)
+heal_log_text(const Oid *roles, int nroles, uint64 since, int *n)
 {
 	StringInfoData text;
-	HealRecord	record;
+	HealLogEntry	record;
 	int			last = NO_STRATEGY;
 
 	*n = 0;
@@ -103,7 +103,7 @@ Datum
 pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	HealRecord	record;
+	HealLogEntry	record;
 	uint64		seen = 0;
 
 	shared_require();

@@ -76,16 +76,16 @@ heal_init(void)
 static bool
 slot_is_suspect(int number, Slot *slot)
 {
-	const LeakTrack *track = &leak_tracks[number];
+	const LeakSession *session = &leak_sessions[number];
 
 	return slot_look(number, slot) && suspect_rule(number, slot) != LEAK_NONE &&
-		slot->state == track->state && slot->state_since == track->state_since;
+		slot->state == session->state && slot->state_since == session->state_since;
 }
 
 static bool
-was_told(const LeakTrack *track, uint64 now_us)
+was_told(const LeakSession *session, uint64 now_us)
 {
-	return track->healed_us != 0 && now_us <= track->healed_us + AGAIN_US;
+	return session->healed_us != 0 && now_us <= session->healed_us + AGAIN_US;
 }
 
 /*
@@ -96,23 +96,23 @@ static bool
 heal_act(int number, const char *service, int strategy, uint64 now_us)
 {
 	Observed   *observed = &shared->observed;
-	LeakTrack  *track = &leak_tracks[number];
+	LeakSession  *session = &leak_sessions[number];
 	Slot		slot;
 	bool		acted;
 
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
-	acted = !was_told(track, now_us) &&
-		strategy_is_for(strategy, track) && slot_is_suspect(number, &slot) &&
+	acted = !was_told(session, now_us) &&
+		strategy_is_for(strategy, session) && slot_is_suspect(number, &slot) &&
 		slot.state != SLOT_ACTIVE && kill(slot.pid, SIGTERM) == 0;
 	if (acted)
 	{
-		HealRecord *record = &observed->heals[observed->heals_written++ % HEALS_MAX];
+		HealLogEntry *record = &observed->heals[observed->heals_written++ % HEALS_MAX];
 
-		observed->leaks[track->counted].healed += track->healed_us == 0;
-		track->healed_us = now_us;
-		*record = (HealRecord) {GetCurrentTimestamp(), slot.pid, slot.role, track->rule, strategy};
+		observed->leaks[session->counted].healed += session->healed_us == 0;
+		session->healed_us = now_us;
+		*record = (HealLogEntry) {GetCurrentTimestamp(), slot.pid, slot.role, session->rule, strategy};
 		strlcpy(record->service, service, SERVICE_LEN);
-		suspect_evidence(track, now_us, record->evidence);
+		suspect_evidence(session, now_us, record->evidence);
 	}
 	LWLockRelease(shared->observe_lock);
 	return acted;
@@ -125,7 +125,7 @@ healing(const Slot *slots)
 	int			n = 0;
 
 	for (int i = 0; i < MaxConnections; i++)
-		n += leak_tracks[i].healed_us != 0 && slots[i].pid == leak_tracks[i].pid;
+		n += leak_sessions[i].healed_us != 0 && slots[i].pid == leak_sessions[i].pid;
 	return n;
 }
 
@@ -133,29 +133,29 @@ healing(const Slot *slots)
 static bool
 server_has_surplus(const Slot *slots)
 {
-	const PoolHistory *server = &shared->observed.pools[0];
+	const MonitoredPool *server = &shared->observed.pools[0];
 
 	return server->in_use - healing(slots) >= health_level(HEALTH_CRITICAL, server->capacity);
 }
 
 /* The run whose own affair it is what becomes of the session; NULL: the settings decide. */
-static RunSlot *
+static RunEntry *
 slot_judge(const Slot *slot)
 {
-	RunSlot    *run = slot_run(slot);
+	RunEntry    *run = slot_run(slot);
 
 	return run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING ? run : NULL;
 }
 
 /* Is there a need to end sessions like this one, by the settings or by its run? */
 static bool
-heal_is_wanted(const Sight *sight, const Slot *slot)
+heal_is_wanted(const MonitorSnapshot *snapshot, const Slot *slot)
 {
-	RunSlot    *run = slot_judge(slot);
+	RunEntry    *run = slot_judge(slot);
 
 	if (run != NULL)
 		return pg_atomic_read_u32(&run->heal) != 0;
-	return heal_mode == HEAL_ALWAYS || (heal_mode == HEAL_CRITICAL && server_has_surplus(sight->slots));
+	return heal_mode == HEAL_ALWAYS || (heal_mode == HEAL_CRITICAL && server_has_surplus(snapshot->slots));
 }
 
 /* May the strategy act now, at its rate? */
@@ -183,7 +183,7 @@ typedef struct HealTurns
 static int
 heal_turn(const Slot *slot)
 {
-	const RunSlot *run = slot_judge(slot);
+	const RunEntry *run = slot_judge(slot);
 
 	return run != NULL ? (int) (run - shared->runs) : RUNS_MAX;
 }
@@ -192,22 +192,22 @@ heal_turn(const Slot *slot)
 static bool
 suspected_before(int a, int b)
 {
-	uint64		a_us = leak_tracks[a].suspected_us;
-	uint64		b_us = leak_tracks[b].suspected_us;
+	uint64		a_us = leak_sessions[a].suspected_us;
+	uint64		b_us = leak_sessions[b].suspected_us;
 
 	return a_us != b_us ? a_us < b_us : a < b;
 }
 
 /* May the strategy end that one: is he its affair, and is it its turn there? */
 static bool
-strategy_is_due(int number, const Sight *sight, int i, uint64 now_us, const HealTurns *before)
+strategy_is_due(int number, const MonitorSnapshot *snapshot, int i, uint64 now_us, const HealTurns *before)
 {
-	const Slot *slot = &sight->slots[i];
-	const LeakTrack *track = &leak_tracks[i];
+	const Slot *slot = &snapshot->slots[i];
+	const LeakSession *session = &leak_sessions[i];
 
-	return suspect_rule(i, slot) != LEAK_NONE && !was_told(track, now_us) &&
-		strategy_is_for(number, track) && strategy_why_spared(track, slot) == NULL &&
-		heal_is_wanted(sight, slot) && !before->taken[heal_turn(slot)];
+	return suspect_rule(i, slot) != LEAK_NONE && !was_told(session, now_us) &&
+		strategy_is_for(number, session) && strategy_why_spared(session, slot) == NULL &&
+		heal_is_wanted(snapshot, slot) && !before->taken[heal_turn(slot)];
 }
 
 /*
@@ -216,20 +216,20 @@ strategy_is_due(int number, const Sight *sight, int i, uint64 now_us, const Heal
  * him, or -1; -1 if there is nobody.  Notes where there is somebody for it.
  */
 static int
-strategy_pick(int number, const Sight *sight, int last, uint64 now_us, const HealTurns *before,
+strategy_pick(int number, const MonitorSnapshot *snapshot, int last, uint64 now_us, const HealTurns *before,
 			  HealTurns *turns)
 {
 	int			next = -1;
 
 	for (int i = 0; i < MaxConnections; i++)
 	{
-		const LeakTrack *track = &leak_tracks[i];
-		uint64		grace_us = (uint64) track->threshold_ms * 10 * strategies[number].grace_percent;
+		const LeakSession *session = &leak_sessions[i];
+		uint64		grace_us = (uint64) session->threshold_ms * 10 * strategies[number].grace_percent;
 
-		if (!strategy_is_due(number, sight, i, now_us, before))
+		if (!strategy_is_due(number, snapshot, i, now_us, before))
 			continue;
-		turns->taken[heal_turn(&sight->slots[i])] = true;
-		if (now_us >= track->suspected_us + grace_us && (last < 0 || suspected_before(last, i)) &&
+		turns->taken[heal_turn(&snapshot->slots[i])] = true;
+		if (now_us >= session->suspected_us + grace_us && (last < 0 || suspected_before(last, i)) &&
 			(next < 0 || suspected_before(i, next)))
 			next = i;
 	}
@@ -238,15 +238,15 @@ strategy_pick(int number, const Sight *sight, int last, uint64 now_us, const Hea
 
 /* Lets one strategy end whom it may, no more than the rate allows, where it is its turn. */
 static void
-strategy_run(int number, const Sight *sight, uint64 now_us, HealTurns *turns)
+strategy_run(int number, const MonitorSnapshot *snapshot, uint64 now_us, HealTurns *turns)
 {
 	HealTurns	before = *turns;
 	int			i = -1;
 
-	while ((i = strategy_pick(number, sight, i, now_us, &before, turns)) >= 0 &&
+	while ((i = strategy_pick(number, snapshot, i, now_us, &before, turns)) >= 0 &&
 		   strategy_may_act(number, now_us))
 	{
-		const Slot *slot = &sight->slots[i];
+		const Slot *slot = &snapshot->slots[i];
 		char		service[SERVICE_LEN];
 
 		service_name(slot->role, slot->application_name, service);
@@ -261,15 +261,15 @@ strategy_run(int number, const Sight *sight, uint64 now_us, HealTurns *turns)
  * transaction.
  */
 void
-heal_look(const Sight *sight)
+heal_look(const MonitorSnapshot *snapshot)
 {
 	uint64		now_us = loop_now_us();
 	HealTurns	turns = {{false}};
 
 	/* Names of roles must not be waited for. */
-	if (sight->readable && !ProcDiePending)
+	if (snapshot->readable && !ProcDiePending)
 		for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
-			strategy_run(*s, sight, now_us, &turns);
+			strategy_run(*s, snapshot, now_us, &turns);
 	looked_us = now_us;
 }
 
@@ -282,10 +282,10 @@ may_end(Oid role)
 
 /* Deals with one suspect, and puts the row that says so. */
 static void
-heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakTrack *track, bool dry_run)
+heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakSession *session, bool dry_run)
 {
 	uint64		now_us = loop_now_us();
-	int			strategy = strategy_of(track);
+	int			strategy = strategy_of(session);
 	const char *action;
 	char		service[SERVICE_LEN];
 	char		evidence[EVIDENCE_LEN];
@@ -293,12 +293,12 @@ heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakTrack *track, bool dry
 	bool		nulls[6] = {[3] = strategy == NO_STRATEGY};
 	Datum		values[6];
 
-	if (!slot_look(number, &slot) || slot.pid != track->pid || slot.started != track->started ||
+	if (!slot_look(number, &slot) || slot.pid != session->pid || slot.started != session->started ||
 		!service_may_see(slot.role))
 		return;
 	service_name(slot.role, slot.application_name, service);
-	suspect_evidence(track, now_us, evidence);
-	action = strategy_why_spared(track, &slot);
+	suspect_evidence(session, now_us, evidence);
+	action = strategy_why_spared(session, &slot);
 	if (action == NULL && !may_end(slot.role))
 		action = "spared: permission denied";
 	if (action == NULL && dry_run)
@@ -308,7 +308,7 @@ heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakTrack *track, bool dry
 			: "spared: it has changed since, or was told to end already";
 	values[0] = Int32GetDatum(slot.pid);
 	values[1] = CStringGetTextDatum(service);
-	values[2] = CStringGetTextDatum(leak_rule_names[track->rule]);
+	values[2] = CStringGetTextDatum(leak_rule_names[session->rule]);
 	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(strategies[strategy].name);
 	values[4] = CStringGetTextDatum(action);
 	values[5] = CStringGetTextDatum(evidence);
@@ -319,7 +319,7 @@ heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakTrack *track, bool dry
 static void
 require_watched(void)
 {
-	if (!pulse_is_fresh())
+	if (!monitor_is_fresh())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the monitor does not watch, so nobody knows which sessions have leaked"),
@@ -330,23 +330,23 @@ require_watched(void)
 Datum
 pool_exhaust_heal(PG_FUNCTION_ARGS)
 {
-	LeakTrack  *tracks = palloc_extended(sizeof(LeakTrack) * MaxConnections, MCXT_ALLOC_HUGE);
+	LeakSession  *sessions = palloc_extended(sizeof(LeakSession) * MaxConnections, MCXT_ALLOC_HUGE);
 	const int  *order = strategies_in_order;
 
 	shared_require();
 	require_watched();
 	InitMaterializedSRF(fcinfo, 0);
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	memcpy(tracks, leak_tracks, sizeof(LeakTrack) * MaxConnections);
+	memcpy(sessions, leak_sessions, sizeof(LeakSession) * MaxConnections);
 	LWLockRelease(shared->observe_lock);
 	for (;; order++)
 	{
 		for (int i = 0; i < MaxConnections; i++)
-			if (tracks[i].rule != LEAK_NONE && strategy_of(&tracks[i]) == *order)
-				heal_suspect((ReturnSetInfo *) fcinfo->resultinfo, i, &tracks[i], PG_GETARG_BOOL(0));
+			if (sessions[i].rule != LEAK_NONE && strategy_of(&sessions[i]) == *order)
+				heal_suspect((ReturnSetInfo *) fcinfo->resultinfo, i, &sessions[i], PG_GETARG_BOOL(0));
 		if (*order == NO_STRATEGY)
 			break;
 	}
-	pfree(tracks);
+	pfree(sessions);
 	return (Datum) 0;
 }

@@ -44,7 +44,7 @@ static uint64 sent;
 static BackgroundWorkerHandle *messenger;	/* the last one; it may have ended */
 
 void
-transition_init(void)
+health_log_init(void)
 {
 	DefineCustomStringVariable("pool_exhaust.notify_database",
 							   "Database in which changes of health are sent by NOTIFY, on channel pool_exhaust.",
@@ -55,11 +55,11 @@ transition_init(void)
 
 /* Remembers a change of health.  Needs the lock. */
 void
-transition_add(const PoolHistory *history, Health was, uint64 refused, TimestampTz at,
+health_log_add(const MonitoredPool *history, Health was, uint64 refused, TimestampTz at,
 			   uint64 at_us)
 {
 	Observed   *observed = &shared->observed;
-	Transition *t = &observed->transitions[observed->transitions_written++ % TRANSITIONS_MAX];
+	HealthChange *t = &observed->health_changes[observed->health_changes_written++ % HEALTH_CHANGES_MAX];
 
 	t->at = at;
 	t->at_us = at_us;
@@ -74,44 +74,44 @@ transition_add(const PoolHistory *history, Health was, uint64 refused, Timestamp
 }
 
 uint64
-transitions_now(void)
+health_log_now(void)
 {
 	uint64		now;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	now = shared->observed.transitions_written;
+	now = shared->observed.health_changes_written;
 	LWLockRelease(shared->observe_lock);
 	return now;
 }
 
 /* A new monitor does not tell again what the one before it has told. */
 void
-transitions_skip(void)
+health_log_skip(void)
 {
-	told = sent = transitions_now();
+	told = sent = health_log_now();
 }
 
 /* Copies the next transition that is not "seen"; false if there is none. */
 static bool
-transition_read(uint64 *seen, Transition *transition)
+health_log_read(uint64 *seen, HealthChange *transition)
 {
 	Observed   *observed = &shared->observed;
 	bool		found;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	if (observed->transitions_written > TRANSITIONS_MAX)
-		*seen = Max(*seen, observed->transitions_written - TRANSITIONS_MAX);
-	found = *seen < observed->transitions_written;
+	if (observed->health_changes_written > HEALTH_CHANGES_MAX)
+		*seen = Max(*seen, observed->health_changes_written - HEALTH_CHANGES_MAX);
+	found = *seen < observed->health_changes_written;
 	if (found)
-		*transition = observed->transitions[(*seen)++ % TRANSITIONS_MAX];
+		*transition = observed->health_changes[(*seen)++ % HEALTH_CHANGES_MAX];
 	LWLockRelease(shared->observe_lock);
 	return found;
 }
 
 bool
-transition_next(PoolKind kind, Oid oid, uint64 *seen, Transition *transition)
+health_log_next(PoolKind kind, Oid oid, uint64 *seen, HealthChange *transition)
 {
-	while (transition_read(seen, transition))
+	while (health_log_read(seen, transition))
 		if (transition->kind == kind && transition->oid == oid)
 			return true;
 	return false;
@@ -122,7 +122,7 @@ transition_next(PoolKind kind, Oid oid, uint64 *seen, Transition *transition)
  * door that somebody has closed: neither alarms anybody.
  */
 static bool
-is_no_alarm(const Transition *t)
+is_no_alarm(const HealthChange *t)
 {
 	if (t->capacity == 0)
 		return true;
@@ -175,11 +175,11 @@ messenger_send(void)
  * by NOTIFY if there is a database to do so.  To be called now and then.
  */
 void
-transitions_tell(void)
+health_log_tell(void)
 {
-	Transition	t;
+	HealthChange	t;
 
-	while (transition_read(&told, &t))
+	while (health_log_read(&told, &t))
 	{
 		if (is_no_alarm(&t))
 		{
@@ -198,7 +198,7 @@ transitions_tell(void)
 }
 
 static char *
-transition_json(Transition *t)
+health_log_json(HealthChange *t)
 {
 	StringInfoData json;
 	char		at[MAXDATELEN + 1];
@@ -225,15 +225,15 @@ void
 messenger_main(Datum arg)
 {
 	Errand		errand;
-	Transition	t;
+	HealthChange	t;
 
 	memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof(errand));
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(errand.database, NULL, 0);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	while (errand.from < errand.to && transition_read(&errand.from, &t))
+	while (errand.from < errand.to && health_log_read(&errand.from, &t))
 		if (!is_no_alarm(&t))
-			Async_Notify(CHANNEL, transition_json(&t));
+			Async_Notify(CHANNEL, health_log_json(&t));
 	CommitTransactionCommand();
 }

@@ -7,17 +7,17 @@
 
 #include "shmem/shared.h"
 
-extern void transition_init(void);
+extern void health_log_init(void);
 
 /* The monitor's part. */
-extern void transition_add(const PoolHistory *history, Health was, uint64 refused,
+extern void health_log_add(const MonitoredPool *history, Health was, uint64 refused,
 						   TimestampTz at, uint64 at_us);
-extern void transitions_skip(void);
-extern void transitions_tell(void);
+extern void health_log_skip(void);
+extern void health_log_tell(void);
 
 /* For those who watch one pool: where to begin, and what came since. */
-extern uint64 transitions_now(void);
-extern bool transition_next(PoolKind kind, Oid oid, uint64 *seen, Transition *transition);
+extern uint64 health_log_now(void);
+extern bool health_log_next(PoolKind kind, Oid oid, uint64 *seen, HealthChange *transition);
 
 extern PGDLLEXPORT void messenger_main(Datum arg);
 

@@ -53,7 +53,7 @@ PG_FUNCTION_INFO_V1(pool_exhaust_leaks_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_leak_rules_rows);
 
 void
-suspects_gucs_init(void)
+leak_detector_gucs_init(void)
 {
 	DefineCustomIntVariable("pool_exhaust.leak_threshold",
 							"A session that is held for longer than that may be suspected of a leak.",
@@ -64,11 +64,11 @@ suspects_gucs_init(void)
 
 /* To be called once in the monitor. */
 void
-suspects_init(void)
+leak_detector_init(void)
 {
 	watch.nslots = MaxConnections;
 	watch.growth_min = leak_growth_min(MaxConnections);
-	watch.tracks = leak_tracks;
+	watch.sessions = leak_sessions;
 	watch.counts = shared->observed.leaks;
 	watch.ngroups = leak_groups_max(MaxConnections);
 	watch.groups = leak_groups;
@@ -82,14 +82,14 @@ suspects_init(void)
 }
 
 /* The run or hold whose session this is, or NULL.  Takes no lock. */
-RunSlot *
+RunEntry *
 slot_run(const Slot *slot)
 {
-	for (int i = 0; i < RUNS_MAX * RUN_SERVICES_MAX && OidIsValid(slot->role); i++)
+	for (int i = 0; i < RUNS_MAX * RUN_PARTIES_MAX && OidIsValid(slot->role); i++)
 	{
-		RunSlot    *run = &shared->runs[i / RUN_SERVICES_MAX];
+		RunEntry    *run = &shared->runs[i / RUN_PARTIES_MAX];
 
-		if (((volatile RunSlot *) run)->roles[i % RUN_SERVICES_MAX] == slot->role)
+		if (((volatile RunEntry *) run)->roles[i % RUN_PARTIES_MAX] == slot->role)
 			return run;
 	}
 	return NULL;
@@ -99,7 +99,7 @@ slot_run(const Slot *slot)
 static int
 slot_threshold_ms(const Slot *slot)
 {
-	const RunSlot *run = slot_run(slot);
+	const RunEntry *run = slot_run(slot);
 	uint32		threshold_ms = LEAK_THRESHOLD_SETTING;
 
 	if (run != NULL)
@@ -119,9 +119,9 @@ slot_service(const Slot *slot)
 
 /* Who has gone does not come back. */
 static bool
-client_has_gone(const LeakTrack *track, const Slot *slot)
+client_has_gone(const LeakSession *session, const Slot *slot)
 {
-	return track->client_gone && track->pid == slot->pid && track->started == slot->started;
+	return session->client_gone && session->pid == slot->pid && session->started == slot->started;
 }
 
 static bool
@@ -141,7 +141,7 @@ runs_too_long(const Slot *slot, TimestampTz now)
  * lock, and is not to be called with one: it asks the kernel.
  */
 void
-suspects_look_for_clients(const Slot *slots)
+leak_detector_look_for_clients(const Slot *slots)
 {
 	uint64		end_us = loop_now_us() + PEERS_US;
 	TimestampTz now = GetCurrentTimestamp();
@@ -154,7 +154,7 @@ suspects_look_for_clients(const Slot *slots)
 		int			i = (first + n) % MaxConnections;
 		PeerState	peer;
 
-		gone[i] = client_has_gone(&leak_tracks[i], &slots[i]);
+		gone[i] = client_has_gone(&leak_sessions[i], &slots[i]);
 		if (gone[i] || late || !runs_too_long(&slots[i], now))
 		{
 			lost[i] &= late;
@@ -178,12 +178,12 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 		.state_since = slot->state_since,
 		.state = slot->state,
 		.aborted = slot->aborted,
-		.on_purpose = slot->pid != 0 && slot_has_purpose(number, slot),
+		.on_purpose = slot->pid != 0 && slot_has_idle_reason(number, slot),
 		.client_gone = gone && slot->state == SLOT_ACTIVE,
 	};
 
 	/* That is how one shows whose entry could not be read: ask again next time. */
-	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_tracks[number].pid)
+	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_sessions[number].pid)
 		return;
 	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
 		look.threshold_ms = slot_threshold_ms(slot);
@@ -216,10 +216,10 @@ lives_note(uint64 now_us)
 
 /*
  * Takes a look into account, MaxConnections slots, and judges.  Needs the lock,
- * and suspects_look_for_clients() before.
+ * and leak_detector_look_for_clients() before.
  */
 void
-suspects_look(const Slot *slots)
+leak_detector_look(const Slot *slots)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		now_us = loop_now_us();
@@ -235,7 +235,7 @@ suspects_look(const Slot *slots)
 
 /* Notes the settings of the server that keep leaks from getting old. */
 void
-suspects_note_limits(void)
+leak_detector_note_limits(void)
 {
 	LeakLimits *limits = &shared->observed.leak_limits;
 
@@ -252,9 +252,9 @@ suspects_note_limits(void)
  * it is not, or was told to end.
  */
 LeakRule
-suspect_counted(const LeakTrack *track)
+suspect_counted(const LeakSession *session)
 {
-	return track->healed_us == 0 ? track->counted : LEAK_NONE;
+	return session->healed_us == 0 ? session->counted : LEAK_NONE;
 }
 
 /*
@@ -264,9 +264,9 @@ suspect_counted(const LeakTrack *track)
 LeakRule
 suspect_rule(int number, const Slot *slot)
 {
-	const LeakTrack *track = &leak_tracks[number];
+	const LeakSession *session = &leak_sessions[number];
 
-	return track->pid == slot->pid && track->started == slot->started ? track->rule : LEAK_NONE;
+	return session->pid == slot->pid && session->started == slot->started ? session->rule : LEAK_NONE;
 }
 
 /*
@@ -281,15 +281,15 @@ suspects_of(const Oid *roles, int nroles, Suspect *suspects, int max)
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
 	for (int i = 0; i < MaxConnections; i++)
 	{
-		const LeakTrack *track = &leak_tracks[i];
+		const LeakSession *session = &leak_sessions[i];
 		bool		ours = false;
 
 		for (int j = 0; j < nroles; j++)
-			ours |= track->role == roles[j];
-		if (track->rule == LEAK_NONE || !ours)
+			ours |= session->role == roles[j];
+		if (session->rule == LEAK_NONE || !ours)
 			continue;
 		if (n < max)
-			suspects[n] = (Suspect) {track->pid, track->rule, track->suspected_us - track->since_us};
+			suspects[n] = (Suspect) {session->pid, session->rule, session->suspected_us - session->since_us};
 		n++;
 	}
 	LWLockRelease(shared->observe_lock);
@@ -298,20 +298,20 @@ suspects_of(const Oid *roles, int nroles, Suspect *suspects, int max)
 
 /* One sentence with the numbers; "text" has EVIDENCE_LEN bytes. */
 void
-suspect_evidence(const LeakTrack *track, uint64 now_us, char *text)
+suspect_evidence(const LeakSession *session, uint64 now_us, char *text)
 {
-	const LeakEvidence *e = &track->evidence;
-	double		held_s = leak_held_us(track, now_us) / 1e6;
+	const LeakEvidence *e = &session->evidence;
+	double		held_s = leak_held_us(session, now_us) / 1e6;
 	double		threshold_s = e->threshold_ms / 1000.0;
 
-	switch (track->rule)
+	switch (session->rule)
 	{
 		case LEAK_NONE:
 			text[0] = '\0';
 			break;
 		case LEAK_IDLE_IN_TRANSACTION:
 			snprintf(text, EVIDENCE_LEN, "idle in %s transaction for %.1f s, longer than %.6g s",
-					 track->aborted ? "a failed" : "an open", held_s, threshold_s);
+					 session->aborted ? "a failed" : "an open", held_s, threshold_s);
 			break;
 		case LEAK_ABANDONED:
 			snprintf(text, EVIDENCE_LEN,
@@ -332,7 +332,7 @@ suspect_evidence(const LeakTrack *track, uint64 now_us, char *text)
 }
 
 static void
-suspect_put(ReturnSetInfo *rsinfo, const Slot *slot, const LeakTrack *track, uint64 now_us)
+suspect_put(ReturnSetInfo *rsinfo, const Slot *slot, const LeakSession *session, uint64 now_us)
 {
 	char		service[SERVICE_LEN];
 	char		evidence[EVIDENCE_LEN];
@@ -340,11 +340,11 @@ suspect_put(ReturnSetInfo *rsinfo, const Slot *slot, const LeakTrack *track, uin
 	Datum		values[6];
 
 	service_name(slot->role, slot->application_name, service);
-	suspect_evidence(track, now_us, evidence);
+	suspect_evidence(session, now_us, evidence);
 	values[0] = Int32GetDatum(slot->pid);
 	values[1] = CStringGetTextDatum(service);
-	values[2] = CStringGetTextDatum(leak_rule_names[track->rule]);
-	values[3] = Int64GetDatum((int64) leak_held_us(track, now_us) / 1000);
+	values[2] = CStringGetTextDatum(leak_rule_names[session->rule]);
+	values[3] = Int64GetDatum((int64) leak_held_us(session, now_us) / 1000);
 	values[4] = CStringGetTextDatum(evidence);
 	values[5] = TimestampTzGetDatum(slot->started);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -354,26 +354,26 @@ suspect_put(ReturnSetInfo *rsinfo, const Slot *slot, const LeakTrack *track, uin
 Datum
 pool_exhaust_leaks_rows(PG_FUNCTION_ARGS)
 {
-	LeakTrack  *tracks = palloc_extended(sizeof(LeakTrack) * MaxConnections, MCXT_ALLOC_HUGE);
+	LeakSession  *sessions = palloc_extended(sizeof(LeakSession) * MaxConnections, MCXT_ALLOC_HUGE);
 	uint64		now_us = loop_now_us();
 	bool		fresh;
 
 	shared_require();
 	InitMaterializedSRF(fcinfo, 0);
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	memcpy(tracks, leak_tracks, sizeof(LeakTrack) * MaxConnections);
-	fresh = pulse_is_fresh();
+	memcpy(sessions, leak_sessions, sizeof(LeakSession) * MaxConnections);
+	fresh = monitor_is_fresh();
 	LWLockRelease(shared->observe_lock);
 	for (int i = 0; i < MaxConnections && fresh; i++)
 	{
 		Slot		slot;
 
-		if (tracks[i].rule == LEAK_NONE || !slot_look(i, &slot) || slot.pid != tracks[i].pid ||
-			slot.started != tracks[i].started || !service_may_see(slot.role))
+		if (sessions[i].rule == LEAK_NONE || !slot_look(i, &slot) || slot.pid != sessions[i].pid ||
+			slot.started != sessions[i].started || !service_may_see(slot.role))
 			continue;
-		suspect_put((ReturnSetInfo *) fcinfo->resultinfo, &slot, &tracks[i], now_us);
+		suspect_put((ReturnSetInfo *) fcinfo->resultinfo, &slot, &sessions[i], now_us);
 	}
-	pfree(tracks);
+	pfree(sessions);
 	return (Datum) 0;
 }
 
@@ -433,8 +433,8 @@ pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
 	memcpy(counts, shared->observed.leaks, sizeof(counts));
 	limits = shared->observed.leak_limits;
 	for (int i = 0; i < MaxConnections; i++)
-		suspects[suspect_counted(&leak_tracks[i])]++;
-	fresh = pulse_is_fresh();
+		suspects[suspect_counted(&leak_sessions[i])]++;
+	fresh = monitor_is_fresh();
 	LWLockRelease(shared->observe_lock);
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
 	{
@@ -458,15 +458,15 @@ pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
 
 /* Counters begin anew, with those who are suspected now.  Needs the lock. */
 void
-suspects_reset(void)
+leak_detector_reset(void)
 {
 	LeakCounts *counts = shared->observed.leaks;
 
 	memset(counts, 0, sizeof(shared->observed.leaks));
 	for (int i = 0; i < MaxConnections; i++)
 	{
-		leak_tracks[i].counted = suspect_counted(&leak_tracks[i]);
-		if (leak_tracks[i].counted != LEAK_NONE)
-			counts[leak_tracks[i].counted].found++;
+		leak_sessions[i].counted = suspect_counted(&leak_sessions[i]);
+		if (leak_sessions[i].counted != LEAK_NONE)
+			counts[leak_sessions[i].counted].found++;
 	}
 }

@@ -10,18 +10,18 @@
 
 extern int	leak_threshold;		/* milliseconds */
 
-extern void suspects_gucs_init(void);
+extern void leak_detector_gucs_init(void);
 
 /* The monitor's part. */
-extern void suspects_init(void);
-extern void suspects_look_for_clients(const Slot *slots);
-extern void suspects_look(const Slot *slots);
-extern void suspects_note_limits(void);
+extern void leak_detector_init(void);
+extern void leak_detector_look_for_clients(const Slot *slots);
+extern void leak_detector_look(const Slot *slots);
+extern void leak_detector_note_limits(void);
 
-extern LeakRule suspect_counted(const LeakTrack *track);
+extern LeakRule suspect_counted(const LeakSession *session);
 extern LeakRule suspect_rule(int number, const Slot *slot);
-extern void suspect_evidence(const LeakTrack *track, uint64 now_us, char *text);
-extern RunSlot *slot_run(const Slot *slot);
+extern void suspect_evidence(const LeakSession *session, uint64 now_us, char *text);
+extern RunEntry *slot_run(const Slot *slot);
 
 /* A session that is suspected of a leak. */
 typedef struct Suspect
@@ -33,6 +33,6 @@ typedef struct Suspect
 
 extern int	suspects_of(const Oid *roles, int nroles, Suspect *suspects, int max);
 
-extern void suspects_reset(void);
+extern void leak_detector_reset(void);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_LEAK_DETECTOR_H */

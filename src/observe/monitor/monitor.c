@@ -92,27 +92,27 @@ static void
 monitor_look(bool regular)
 {
 	MemoryContext old = CurrentMemoryContext;
-	const Sight *sight;
+	const MonitorSnapshot *snapshot;
 
 	refusals_seen = refusals_total();
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	sight = sight_take();
+	snapshot = snapshot_take();
 	if (regular)
-		suspects_look_for_clients(sight->slots);
+		leak_detector_look_for_clients(snapshot->slots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
-	pools_judge(sight->pools, list_length(sight->limits), regular);
-	history_note(sight->by_state);
+	pools_judge(snapshot->pools, list_length(snapshot->limits), regular);
+	timeline_note(snapshot->by_state);
 	if (regular)
 	{
-		history_close_row();
-		suspects_look(sight->slots);
+		timeline_close_row();
+		leak_detector_look(snapshot->slots);
 	}
 	LWLockRelease(shared->observe_lock);
 	if (regular)
 	{
-		services_remember(sight->services);
-		heal_look(sight);
+		services_remember(snapshot->services);
+		heal_look(snapshot);
 	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
@@ -176,7 +176,7 @@ monitor_configure(void)
 		uv_timer_start(&sample_timer, sample_timer_fired, sample_interval, sample_interval);
 	}
 	http_configure(monitor_on);
-	suspects_note_limits();
+	leak_detector_note_limits();
 }
 
 static void
@@ -203,8 +203,8 @@ monitor_turn(void)
 	sample_due = false;
 	if (monitor_on)
 		monitor_attend();
-	transitions_tell();
-	heals_tell();
+	health_log_tell();
+	heal_log_tell();
 }
 
 static void
@@ -226,10 +226,10 @@ monitor_main(Datum arg)
 	loop_open(&loop, "PoolExhaustMonitor");
 	uv_timer_init(&loop.uv, &sample_timer);
 	uv_timer_init(&loop.uv, &refused_timer);
-	sight_init();
-	transitions_skip();
-	suspects_init();
-	heals_skip();
+	snapshot_init();
+	health_log_skip();
+	leak_detector_init();
+	heal_log_skip();
 	http_init(&loop, monitor_refresh);
 	monitor_configure();
 	pg_atomic_write_u32(&shared->attention, 1);

@@ -70,12 +70,12 @@ pool_granted(PoolKind kind, const char *name, const NameList *services)
 		case POOL_DATABASE:
 			return -1;
 		default:
-			return grant_count();
+			return login_count_add();
 	}
 }
 
 static bool
-history_is_of(const PoolHistory *history, PoolKind kind, Oid oid)
+timeline_is_of(const MonitoredPool *history, PoolKind kind, Oid oid)
 {
 	return history->kind == kind && history->oid == oid;
 }
@@ -87,12 +87,12 @@ pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions)
 	bool		found = false;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	for (int i = 0; i < observed->npools && pulse_is_fresh(); i++)
-		if (history_is_of(&observed->pools[i], kind, oid))
+	for (int i = 0; i < observed->npools && monitor_is_fresh(); i++)
+		if (timeline_is_of(&observed->pools[i], kind, oid))
 		{
 			found = true;
 			*health = observed->pools[i].judge.health;
-			*transitions = observed->transitions_written;
+			*transitions = observed->health_changes_written;
 		}
 	LWLockRelease(shared->observe_lock);
 	return found;
@@ -100,7 +100,7 @@ pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions)
 
 /* Completes a row by what the monitor remembers; health if that is fresh. */
 static void
-pool_remember(PoolRow *row, PoolHistory *history, bool fresh, uint64 now_us)
+pool_remember(PoolRow *row, MonitoredPool *history, bool fresh, uint64 now_us)
 {
 	bool		higher = row->in_use > history->peak_in_use;
 
@@ -130,7 +130,7 @@ pools_look(const List *limits)
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
 	*observed = shared->observed;
-	fresh = pulse_is_fresh();
+	fresh = monitor_is_fresh();
 	LWLockRelease(shared->observe_lock);
 	names_list(&shared->refused, &refused);
 	names_list(&shared->services, &services);
@@ -146,7 +146,7 @@ pools_look(const List *limits)
 		row->granted = pool_granted(limit->kind, limit->name, &services);
 		row->refused = pool_refused(limit->kind, limit->name, &refused);
 		for (int i = 0; i < observed->npools; i++)
-			if (history_is_of(&observed->pools[i], limit->kind, limit->oid))
+			if (timeline_is_of(&observed->pools[i], limit->kind, limit->oid))
 				pool_remember(row, &observed->pools[i], fresh, now_us);
 	}
 	pfree(observed);
@@ -161,7 +161,7 @@ void
 pools_watch(const List *limits)
 {
 	Observed   *observed = &shared->observed;
-	PoolHistory *before = palloc(sizeof(observed->pools));
+	MonitoredPool *before = palloc(sizeof(observed->pools));
 	uint64		now_us = loop_now_us();
 	NameList	refused;
 	int			n = 0;
@@ -173,7 +173,7 @@ pools_watch(const List *limits)
 	foreach(lc, limits)
 	{
 		const PoolLimit *limit = lfirst(lc);
-		PoolHistory *history = &observed->pools[n];
+		MonitoredPool *history = &observed->pools[n];
 
 		if (n == POOLS_MAX)
 			break;
@@ -184,7 +184,7 @@ pools_watch(const List *limits)
 		history->kind = limit->kind;
 		history->oid = limit->oid;
 		for (int i = 0; i < observed->npools; i++)
-			if (history_is_of(&before[i], limit->kind, limit->oid))
+			if (timeline_is_of(&before[i], limit->kind, limit->oid))
 				*history = before[i];
 		strlcpy(history->name, limit->name, NAMEDATALEN);
 		history->capacity = limit->capacity;
@@ -196,7 +196,7 @@ pools_watch(const List *limits)
 }
 
 static void
-pool_judge(PoolHistory *history, const PoolSight *sight, uint64 refused_total, bool regular,
+pool_judge(MonitoredPool *history, const PoolSnapshot *snapshot, uint64 refused_total, bool regular,
 		   TimestampTz now, uint64 now_us)
 {
 	Health		was = history->judge.health;
@@ -205,18 +205,18 @@ pool_judge(PoolHistory *history, const PoolSight *sight, uint64 refused_total, b
 	/* What was released while nobody looked is not known. */
 	if (now_us >= shared->observed.sampled_us + RELEASES_US)
 		history->releases.since_us = now_us;
-	history->in_use = sight->in_use;
+	history->in_use = snapshot->in_use;
 	history->refused = refused_total;
-	releases_add(&history->releases, sight->released, now_us);
-	if (sight->in_use > history->peak_in_use)
+	releases_add(&history->releases, snapshot->released, now_us);
+	if (snapshot->in_use > history->peak_in_use)
 	{
-		history->peak_in_use = sight->in_use;
+		history->peak_in_use = snapshot->in_use;
 		history->peak_at = now;
 	}
-	if (regular || health_of(sight->in_use, history->capacity, refused > 0) >= was)
-		health_judge(&history->judge, sight->in_use, history->capacity, refused > 0);
+	if (regular || health_of(snapshot->in_use, history->capacity, refused > 0) >= was)
+		health_judge(&history->judge, snapshot->in_use, history->capacity, refused > 0);
 	if (history->judge.health != was)
-		transition_add(history, was, refused, now, now_us);
+		health_log_add(history, was, refused, now, now_us);
 }
 
 /*
@@ -225,7 +225,7 @@ pool_judge(PoolHistory *history, const PoolSight *sight, uint64 refused_total, b
  * better again, so that looks out of turn do not hasten that.  Needs the lock.
  */
 void
-pools_judge(const PoolSight *sights, int n, bool regular)
+pools_judge(const PoolSnapshot *sights, int n, bool regular)
 {
 	Observed   *observed = &shared->observed;
 	TimestampTz now = GetCurrentTimestamp();
@@ -235,7 +235,7 @@ pools_judge(const PoolSight *sights, int n, bool regular)
 	names_list(&shared->refused, &refused);
 	for (int i = 0; i < Min(n, observed->npools); i++)
 	{
-		PoolHistory *history = &observed->pools[i];
+		MonitoredPool *history = &observed->pools[i];
 
 		pool_judge(history, &sights[i], pool_refused(history->kind, history->name, &refused),
 				   regular, now, now_us);
@@ -346,7 +346,7 @@ pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
 		pool_put(rsinfo, &rows[i]);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunPool		pools[RUN_SERVICES_MAX];
+		RunPool		pools[RUN_PARTIES_MAX];
 		int			n = run_pools_read(&shared->runs[i], pools);
 
 		for (int j = 0; j < n; j++)

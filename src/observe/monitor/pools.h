@@ -33,14 +33,14 @@ extern PoolRow *pools_look(const List *limits);
 extern bool pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions);
 
 /* What the monitor saw of one pool. */
-typedef struct PoolSight
+typedef struct PoolSnapshot
 {
 	int			in_use;
 	int			logins;			/* not through yet, and not in use */
 	int			released;		/* sessions that ended since the sight before */
-} PoolSight;
+} PoolSnapshot;
 
 extern void pools_watch(const List *limits);
-extern void pools_judge(const PoolSight *sights, int n, bool regular);
+extern void pools_judge(const PoolSnapshot *sights, int n, bool regular);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_POOLS_H */

@@ -152,7 +152,7 @@ services_put_live(ReturnSetInfo *rsinfo, bool *seen)
 	HASH_SEQ_STATUS seq;
 	Service    *service;
 	Slot		slot;
-	bool		watched = pulse_is_fresh();
+	bool		watched = monitor_is_fresh();
 
 	for (int i = 0; i < MaxConnections; i++)
 		if (slot_look(i, &slot) && (service = services_add(services, &slot)) != NULL)
@@ -183,7 +183,7 @@ services_put_live(ReturnSetInfo *rsinfo, bool *seen)
 static void
 services_put_past(ReturnSetInfo *rsinfo, const bool *seen)
 {
-	Service		service = {.suspects = pulse_is_fresh() ? 0 : -1};
+	Service		service = {.suspects = monitor_is_fresh() ? 0 : -1};
 	int64		opened;
 	int			peak;
 

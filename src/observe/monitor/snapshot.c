@@ -25,7 +25,7 @@ typedef struct Holder
 	Oid			database;
 } Holder;
 
-static Sight sight;
+static MonitorSnapshot snapshot;
 static Holder *holders;			/* by number of slot */
 static MemoryContext limits_context;
 static MemoryContext services_context;
@@ -39,21 +39,21 @@ limits_changed(Datum arg, int cacheid, uint32 hashvalue)
 
 /* To be called once in the monitor, when it can read catalogs. */
 void
-sight_init(void)
+snapshot_init(void)
 {
 	MemoryContext old;
 
 	holders = MemoryContextAllocZero(TopMemoryContext, sizeof(Holder) * MaxConnections);
-	sight.slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MaxConnections);
+	snapshot.slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MaxConnections);
 	limits_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust limits",
 										   ALLOCSET_SMALL_SIZES);
 	services_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust services",
 											 ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(limits_context);
-	sight.limits = limits_of_server();
+	snapshot.limits = limits_of_server();
 	MemoryContextSwitchTo(old);
 	if (shared->observed.npools == 0)
-		pools_watch(sight.limits);
+		pools_watch(snapshot.limits);
 	CacheRegisterSyscacheCallback(AUTHOID, limits_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(DATABASEOID, limits_changed, (Datum) 0);
 }
@@ -96,11 +96,11 @@ limits_refresh(void)
 	limits_stale = false;
 	MemoryContextReset(limits_context);
 	old = MemoryContextSwitchTo(limits_context);
-	sight.limits = limits_read();
-	list_sort(sight.limits, limits_compare);
-	sight.limits = list_truncate(sight.limits, POOLS_MAX);
+	snapshot.limits = limits_read();
+	list_sort(snapshot.limits, limits_compare);
+	snapshot.limits = list_truncate(snapshot.limits, POOLS_MAX);
 	MemoryContextSwitchTo(old);
-	pools_watch(sight.limits);
+	pools_watch(snapshot.limits);
 }
 
 static bool
@@ -116,12 +116,12 @@ holder_released(const Holder *holder)
 {
 	ListCell   *lc;
 
-	foreach(lc, sight.limits)
+	foreach(lc, snapshot.limits)
 	{
 		const PoolLimit *limit = lfirst(lc);
 
 		if (limit->kind == POOL_SERVER || limit_is_of(limit, holder->role, holder->database))
-			sight.pools[foreach_current_index(lc)].released++;
+			snapshot.pools[foreach_current_index(lc)].released++;
 	}
 }
 
@@ -134,9 +134,9 @@ login_seen(const Slot *slot)
 {
 	ListCell   *lc;
 
-	foreach(lc, sight.limits)
+	foreach(lc, snapshot.limits)
 		if (limit_is_of(lfirst(lc), slot->role, slot->database))
-			sight.pools[foreach_current_index(lc)].logins++;
+			snapshot.pools[foreach_current_index(lc)].logins++;
 }
 
 static void
@@ -150,16 +150,16 @@ slots_look(void)
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		Holder	   *holder = &holders[i];
-		Slot	   *slot = &sight.slots[i];
+		Slot	   *slot = &snapshot.slots[i];
 
 		memset(slot, 0, sizeof(*slot));
 		if (slot_look(i, slot))
 		{
-			sight.by_state[slot->state]++;
+			snapshot.by_state[slot->state]++;
 			if (slot->state == SLOT_AUTHENTICATING && OidIsValid(slot->role))
 				login_seen(slot);
-			if (sight.readable)
-				services_add(sight.services, slot);
+			if (snapshot.readable)
+				services_add(snapshot.services, slot);
 		}
 		/* When those who left long ago did so, nobody knows. */
 		if (recent && holder->started != 0 &&
@@ -170,34 +170,34 @@ slots_look(void)
 }
 
 /* Looks.  Needs a transaction; what it returns stands until the next look. */
-const Sight *
-sight_take(void)
+const MonitorSnapshot *
+snapshot_take(void)
 {
 	MemoryContext old;
 	ListCell   *lc;
 
-	sight.readable = catalogs_readable();
-	if (sight.readable)
+	snapshot.readable = catalogs_readable();
+	if (snapshot.readable)
 		limits_refresh();
-	memset(sight.by_state, 0, sizeof(sight.by_state));
-	memset(sight.pools, 0, sizeof(sight.pools));
+	memset(snapshot.by_state, 0, sizeof(snapshot.by_state));
+	memset(snapshot.pools, 0, sizeof(snapshot.pools));
 	MemoryContextReset(services_context);
 	old = MemoryContextSwitchTo(services_context);
-	sight.services = services_create();
+	snapshot.services = services_create();
 	MemoryContextSwitchTo(old);
 
 	slots_look();
-	foreach(lc, sight.limits)
+	foreach(lc, snapshot.limits)
 	{
-		PoolSight  *pool = &sight.pools[foreach_current_index(lc)];
+		PoolSnapshot  *pool = &snapshot.pools[foreach_current_index(lc)];
 
 		pool->in_use = Max(limit_in_use(lfirst(lc)) - pool->logins, 0);
 	}
-	return &sight;
+	return &snapshot;
 }
 
-const Sight *
-sight_last(void)
+const MonitorSnapshot *
+snapshot_last(void)
 {
-	return &sight;
+	return &snapshot;
 }

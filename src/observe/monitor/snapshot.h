@@ -8,18 +8,18 @@
 #include "observe/monitor/pools.h"
 #include "observe/monitor/service.h"
 
-typedef struct Sight
+typedef struct MonitorSnapshot
 {
 	int			by_state[SLOT_STATES];	/* slots in use */
 	List	   *limits;			/* the pools that are watched, the server first */
-	PoolSight	pools[POOLS_MAX];	/* in the order of limits */
+	PoolSnapshot	pools[POOLS_MAX];	/* in the order of limits */
 	HTAB	   *services;
 	Slot	   *slots;			/* MaxConnections of them; pid 0: free */
 	bool		readable;		/* whether catalogs could be read without waiting */
-} Sight;
+} MonitorSnapshot;
 
-extern void sight_init(void);
-extern const Sight *sight_take(void);
-extern const Sight *sight_last(void);
+extern void snapshot_init(void);
+extern const MonitorSnapshot *snapshot_take(void);
+extern const MonitorSnapshot *snapshot_last(void);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H */

@@ -126,20 +126,20 @@ strategy_init(void)
 
 /* Does the strategy deal with such a suspect? */
 bool
-strategy_is_for(int number, const LeakTrack *track)
+strategy_is_for(int number, const LeakSession *session)
 {
 	const Strategy *strategy = &strategies[number];
 
-	return strategy->rule == track->rule &&
-		(track->rule != LEAK_IDLE_IN_TRANSACTION || strategy->aborted == track->aborted);
+	return strategy->rule == session->rule &&
+		(session->rule != LEAK_IDLE_IN_TRANSACTION || strategy->aborted == session->aborted);
 }
 
 /* The strategy in force that deals with such a suspect, or NO_STRATEGY. */
 int
-strategy_of(const LeakTrack *track)
+strategy_of(const LeakSession *session)
 {
 	for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
-		if (strategy_is_for(*s, track))
+		if (strategy_is_for(*s, session))
 			return *s;
 	return NO_STRATEGY;
 }
@@ -201,11 +201,11 @@ role_is_excluded(Oid role)
  * a transaction.
  */
 const char *
-strategy_why_spared(const LeakTrack *track, const Slot *slot)
+strategy_why_spared(const LeakSession *session, const Slot *slot)
 {
 	if (slot->state == SLOT_ACTIVE)
 		return "spared: it runs a statement";
-	if (strategy_of(track) == NO_STRATEGY)
+	if (strategy_of(session) == NO_STRATEGY)
 		return "spared: no strategy in pool_exhaust.heal_strategies";
 	if (superuser_arg(slot->role))
 		return "spared: a superuser";

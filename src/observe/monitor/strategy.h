@@ -34,10 +34,10 @@ extern const Strategy strategies[STRATEGIES];
 extern const int *strategies_in_order;
 
 extern void strategy_init(void);
-extern bool strategy_is_for(int strategy, const LeakTrack *track);
-extern int	strategy_of(const LeakTrack *track);
+extern bool strategy_is_for(int strategy, const LeakSession *session);
+extern int	strategy_of(const LeakSession *session);
 extern char *strategies_text(int set);
 extern bool strategies_in_force(int set);
-extern const char *strategy_why_spared(const LeakTrack *track, const Slot *slot);
+extern const char *strategy_why_spared(const LeakSession *session, const Slot *slot);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H */

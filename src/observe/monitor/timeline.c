@@ -22,12 +22,12 @@
 #define COLUMNS 9
 
 /* The row that is not complete yet, in the process of the monitor. */
-static HistorySample row;
+static TimelineRow row;
 
 PG_FUNCTION_INFO_V1(pool_exhaust_timeline_rows);
 
 void
-history_init(void)
+timeline_init(void)
 {
 	DefineCustomIntVariable("pool_exhaust.timeline_length",
 							"Samples that pool_exhaust_timeline keeps.",
@@ -38,9 +38,9 @@ history_init(void)
 
 /* Takes a look into account: the fullest moment stands for the interval. */
 void
-history_note(const int *by_state)
+timeline_note(const int *by_state)
 {
-	const PoolHistory *server = &shared->observed.pools[0];
+	const MonitoredPool *server = &shared->observed.pools[0];
 
 	row.health = Max(row.health, server->judge.health);
 	if (row.at != 0 && server->in_use < row.in_use)
@@ -55,41 +55,41 @@ history_note(const int *by_state)
 
 /* Ends the interval: its row joins the timeline. */
 void
-history_close_row(void)
+timeline_close_row(void)
 {
 	Observed   *observed = &shared->observed;
 	uint64		refused = refusal_count_slots();
-	uint64		opened = grant_total();
+	uint64		opened = login_count_total();
 
 	row.at = observed->sampled_at;
-	row.refused = refused - observed->history_refused;
-	row.opened = opened - observed->history_opened;
-	observed->history_refused = refused;
-	observed->history_opened = opened;
-	shared->history[observed->history_written++ % timeline_length] = row;
+	row.refused = refused - observed->timeline_refused;
+	row.opened = opened - observed->timeline_opened;
+	observed->timeline_refused = refused;
+	observed->timeline_opened = opened;
+	shared->timeline[observed->timeline_written++ % timeline_length] = row;
 	memset(&row, 0, sizeof(row));
 }
 
 /* Copies what stands in the timeline, oldest first; returns how many rows. */
 static int
-history_copy(HistorySample *rows)
+timeline_copy(TimelineRow *rows)
 {
 	Observed   *observed = &shared->observed;
 	uint64		first;
 	int			n = 0;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	first = observed->history_first;
-	if (observed->history_written > timeline_length)
-		first = Max(first, observed->history_written - timeline_length);
-	for (uint64 i = first; i < observed->history_written; i++)
-		rows[n++] = shared->history[i % timeline_length];
+	first = observed->timeline_first;
+	if (observed->timeline_written > timeline_length)
+		first = Max(first, observed->timeline_written - timeline_length);
+	for (uint64 i = first; i < observed->timeline_written; i++)
+		rows[n++] = shared->timeline[i % timeline_length];
 	LWLockRelease(shared->observe_lock);
 	return n;
 }
 
 static void
-history_put(ReturnSetInfo *rsinfo, const HistorySample *sample)
+timeline_put(ReturnSetInfo *rsinfo, const TimelineRow *sample)
 {
 	bool		nulls[COLUMNS] = {false};
 	Datum		values[COLUMNS] = {
@@ -112,17 +112,17 @@ history_put(ReturnSetInfo *rsinfo, const HistorySample *sample)
 Datum
 pool_exhaust_timeline_rows(PG_FUNCTION_ARGS)
 {
-	HistorySample *rows;
+	TimelineRow *rows;
 	int			n;
 
 	shared_require();
 	InitMaterializedSRF(fcinfo, 0);
-	rows = palloc_extended(sizeof(HistorySample) * timeline_length, MCXT_ALLOC_HUGE);
-	n = history_copy(rows);
+	rows = palloc_extended(sizeof(TimelineRow) * timeline_length, MCXT_ALLOC_HUGE);
+	n = timeline_copy(rows);
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		history_put((ReturnSetInfo *) fcinfo->resultinfo, &rows[i]);
+		timeline_put((ReturnSetInfo *) fcinfo->resultinfo, &rows[i]);
 	}
 	return (Datum) 0;
 }

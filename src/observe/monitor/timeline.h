@@ -7,10 +7,10 @@
 
 #include "observe/slots/slot.h"
 
-extern void history_init(void);
+extern void timeline_init(void);
 
 /* The monitor's part; both need the lock. */
-extern void history_note(const int *by_state);
-extern void history_close_row(void);
+extern void timeline_note(const int *by_state);
+extern void timeline_close_row(void);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_TIMELINE_H */

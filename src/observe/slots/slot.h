@@ -7,18 +7,7 @@
 
 #include "datatype/timestamp.h"
 
-typedef enum SlotState
-{
-	SLOT_AUTHENTICATING,		/* the login is not through yet */
-	SLOT_ACTIVE,
-	SLOT_IDLE,
-	SLOT_IDLE_IN_TRANSACTION,	/* aborted ones too */
-	SLOT_UNKNOWN				/* track_activities is off there */
-} SlotState;
-
-#define SLOT_STATES (SLOT_UNKNOWN + 1)
-
-extern const char *const slot_state_names[SLOT_STATES];
+#include "base/slot_state.h"
 
 typedef struct Slot
 {

@@ -52,7 +52,7 @@ static uv_timer_t quiet_timer;
 static uv_timer_t retry_timer;
 static dlist_head clients = DLIST_STATIC_INIT(clients);
 static int	nclients;
-static MemoryContext answer_context;
+static MemoryContext page_context;
 
 void
 http_gucs_init(void)
@@ -154,7 +154,7 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 			 const char *version, const char *upload, size_t *upload_size, void **request)
 {
 	static char seen;
-	Answer		answer = {0};
+	HttpResponse		answer = {0};
 	MemoryContext old;
 	enum MHD_Result result;
 
@@ -171,14 +171,14 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 	}
 	client_heard(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context);
 
-	MemoryContextReset(answer_context);
-	old = MemoryContextSwitchTo(answer_context);
+	MemoryContextReset(page_context);
+	old = MemoryContextSwitchTo(page_context);
 	http_refresh();
 	answer.body = makeStringInfo();
-	answer_request(&answer, method, url,
+	page_request(&answer, method, url,
 				MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
-	openmetrics_count_answer(answer.status);
-	result = http_server_answer(connection, &answer);
+	openmetrics_count_response(answer.status);
+	result = http_server_respond(connection, &answer);
 	MemoryContextSwitchTo(old);
 	return result;
 }
@@ -268,7 +268,7 @@ http_init(Loop *loop, void (*refresh) (void))
 {
 	http_loop = loop;
 	http_refresh = refresh;
-	answer_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust answer",
+	page_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust answer",
 										 ALLOCSET_DEFAULT_SIZES);
 	uv_timer_init(&loop->uv, &quiet_timer);
 	uv_timer_init(&loop->uv, &retry_timer);

@@ -118,7 +118,7 @@ static void
 write_server(const Writer *w)
 {
 	Census		census;
-	const Sight *sight = sight_last();
+	const MonitorSnapshot *snapshot = snapshot_last();
 
 	family(w, "version_info", "gauge", NULL, "Versions of extension and server; always 1.");
 	appendStringInfoString(w->out, "pool_exhaust_version_info");
@@ -134,7 +134,7 @@ write_server(const Writer *w)
 		  "Slots reserved for roles with pg_use_reserved_connections.");
 	family(w, "slots", "gauge", NULL, "Slots in use, by what their sessions do.");
 	for (int i = 0; i < SLOT_STATES; i++)
-		labeled(w, "slots", "state", slot_state_names[i], sight->by_state[i]);
+		labeled(w, "slots", "state", slot_state_names[i], snapshot->by_state[i]);
 	gauge(w, "walsenders", NULL, census.walsenders, "Walsenders; they have slots of their own.");
 	gauge(w, "workers", NULL, census.workers,
 		  "Background and autovacuum workers; they have slots of their own.");
@@ -199,7 +199,7 @@ figure_retry_after(const PoolRow *row)
 static void
 write_pools(const Writer *w)
 {
-	const List *limits = sight_last()->limits;
+	const List *limits = snapshot_last()->limits;
 	PoolRow    *rows = pools_look(limits);
 	int			n = list_length(limits);
 
@@ -252,7 +252,7 @@ count_roles(RoleCount *counts)
 	int			services = 0;
 	int			n = 0;
 
-	hash_seq_init(&seq, sight_last()->services);
+	hash_seq_init(&seq, snapshot_last()->services);
 	while ((service = hash_seq_search(&seq)) != NULL)
 		counts[services++] = (RoleCount) {service->key.role, service->usename, service->in_use};
 	qsort(counts, services, sizeof(RoleCount), compare_roles);
@@ -275,7 +275,7 @@ write_roles(const Writer *w)
 
 	family(w, "role_connections", "gauge", "connections",
 		   "Sessions, by role; the roles with the most of them, and all others together.");
-	counts = palloc(sizeof(RoleCount) * (hash_get_num_entries(sight_last()->services) + 1));
+	counts = palloc(sizeof(RoleCount) * (hash_get_num_entries(snapshot_last()->services) + 1));
 	n = count_roles(counts);
 	qsort(counts, n, sizeof(RoleCount), compare_counts);
 	for (int i = 0; i < n; i++)
@@ -297,7 +297,7 @@ write_counters(const Writer *w)
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 		labeled(w, "refusals_total", "cause", cause_kinds[i].name, refusal_count(i));
 	family(w, "opened_connections", "counter", "connections", "Sessions let in.");
-	plain(w, "opened_connections_total", grant_count());
+	plain(w, "opened_connections_total", login_count_add());
 }
 
 /* How many sessions are suspected by each rule, as far as they are counted. */
@@ -307,7 +307,7 @@ write_suspects(const Writer *w)
 	int			suspects[LEAK_RULES] = {0};
 
 	for (int i = 0; i < MaxConnections; i++)
-		suspects[suspect_counted(&leak_tracks[i])]++;
+		suspects[suspect_counted(&leak_sessions[i])]++;
 	family(w, "leak_suspects", "gauge", NULL, "Sessions suspected of a leak, by rule.");
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
 		labeled(w, "leak_suspects", "rule", leak_rule_names[rule], suspects[rule]);
@@ -348,7 +348,7 @@ runs_under_way(void)
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
-		n += !plan_is_hold(&shared->runs[i].plan) &&
+		n += !request_is_hold(&shared->runs[i].request) &&
 			(shared->runs[i].state == RUN_STARTING || shared->runs[i].state == RUN_RUNNING);
 	LWLockRelease(shared->lock);
 	return n;
@@ -381,7 +381,7 @@ write_monitor(const Writer *w)
 }
 
 void
-openmetrics_count_answer(int status)
+openmetrics_count_response(int status)
 {
 	for (int i = 0; i < lengthof(answers); i++)
 		answers[i].count += answers[i].status == status;

@@ -10,6 +10,6 @@
 extern void openmetrics_write(StringInfo out, bool openmetrics);
 
 /* Counts an answer, so that the page can tell how many there were. */
-extern void openmetrics_count_answer(int status);
+extern void openmetrics_count_response(int status);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_HTTP_OPENMETRICS_H */

@@ -36,11 +36,11 @@
 static PoolRow
 server_row(void)
 {
-	return *pools_look(list_make1(linitial(sight_last()->limits)));
+	return *pools_look(list_make1(linitial(snapshot_last()->limits)));
 }
 
 static void
-answer_livez(Answer *answer, const char *accept)
+page_livez(HttpResponse *answer, const char *accept)
 {
 	answer->content_type = TEXT_TYPE;
 	appendStringInfoString(answer->body, "ok\n");
@@ -84,7 +84,7 @@ json_utilization(StringInfo out, const PoolRow *row)
 
 /* 200 while there is room, 429 when there is little, 503 when there is none. */
 static void
-answer_readyz(Answer *answer, const char *accept)
+page_readyz(HttpResponse *answer, const char *accept)
 {
 	PoolRow		row = server_row();
 	const char *cause = readyz_cause(&row);
@@ -124,9 +124,9 @@ json_pool(StringInfo out, const PoolRow *row)
 }
 
 static void
-answer_pools(Answer *answer, const char *accept)
+page_pools(HttpResponse *answer, const char *accept)
 {
-	const List *limits = sight_last()->limits;
+	const List *limits = snapshot_last()->limits;
 	PoolRow    *rows = pools_look(limits);
 
 	answer->content_type = JSON_TYPE;
@@ -139,7 +139,7 @@ answer_pools(Answer *answer, const char *accept)
 }
 
 static void
-answer_metrics(Answer *answer, const char *accept)
+page_metrics(HttpResponse *answer, const char *accept)
 {
 	bool		openmetrics = accept != NULL && strstr(accept, OPENMETRICS_TYPE) != NULL;
 
@@ -150,16 +150,16 @@ answer_metrics(Answer *answer, const char *accept)
 static const struct
 {
 	const char *path;
-	void		(*write) (Answer *answer, const char *accept);
+	void		(*write) (HttpResponse *answer, const char *accept);
 }			pages[] = {
-	{"/livez", answer_livez},
-	{"/readyz", answer_readyz},
-	{"/metrics", answer_metrics},
-	{"/pools", answer_pools},
+	{"/livez", page_livez},
+	{"/readyz", page_readyz},
+	{"/metrics", page_metrics},
+	{"/pools", page_pools},
 };
 
 static void
-answer_error(Answer *answer, int status, const char *message)
+page_error(HttpResponse *answer, int status, const char *message)
 {
 	answer->status = status;
 	answer->content_type = JSON_TYPE;
@@ -171,7 +171,7 @@ answer_error(Answer *answer, int status, const char *message)
  * client says it can read, or NULL.  Nothing in the request can make it throw.
  */
 void
-answer_request(Answer *answer, const char *method, const char *path, const char *accept)
+page_request(HttpResponse *answer, const char *method, const char *path, const char *accept)
 {
 	answer->status = 200;
 	for (int i = 0; i < lengthof(pages); i++)
@@ -184,8 +184,8 @@ answer_request(Answer *answer, const char *method, const char *path, const char 
 			return;
 		}
 		answer->allow = "GET, HEAD";
-		answer_error(answer, 405, "only GET and HEAD are answered");
+		page_error(answer, 405, "only GET and HEAD are answered");
 		return;
 	}
-	answer_error(answer, 404, "there are /livez, /readyz, /metrics and /pools");
+	page_error(answer, 404, "there are /livez, /readyz, /metrics and /pools");
 }

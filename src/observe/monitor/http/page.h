@@ -7,6 +7,6 @@
 
 #include "event/http_server.h"
 
-extern void answer_request(Answer *answer, const char *method, const char *path, const char *accept);
+extern void page_request(HttpResponse *answer, const char *method, const char *path, const char *accept);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_HTTP_PAGE_H */

@@ -1,10 +1,10 @@
 /*
- * plan.h
+ * request.h
  *		What a run was asked to do, checked and complete: the contract between
  *		the caller's backend, which fills it in, and the runner.
  */
-#ifndef POOL_EXHAUST_BASE_PLAN_H
-#define POOL_EXHAUST_BASE_PLAN_H
+#ifndef POOL_EXHAUST_SHMEM_REQUEST_H
+#define POOL_EXHAUST_SHMEM_REQUEST_H
 
 #include "datatype/timestamp.h"
 
@@ -137,7 +137,7 @@ typedef struct Options
 	char		database[NAMEDATALEN];	/* to connect to; empty = the caller's */
 
 	/* Of the pools of this server. */
-	int64		knocks;			/* attempts beyond capacity */
+	int64		attempts;			/* attempts beyond capacity */
 	int64		role_limit;		/* CONNECTION LIMIT of target role */
 
 	/* Of the application-style pool. */
@@ -225,7 +225,7 @@ typedef enum HoldState
 #define HOLD_STATES (HOLD_GROWTH + 1)
 
 /* Connections held by hand: a run that tells no story and proves nothing. */
-typedef struct HoldPlan
+typedef struct HoldRequest
 {
 	int			connections;	/* 0: it is a scenario's run, and no hold */
 	HoldState	state;
@@ -236,11 +236,11 @@ typedef struct HoldPlan
 	int			owner_pid;
 	int			owner_number;
 	TimestampTz owner_started;
-} HoldPlan;
+} HoldRequest;
 
-typedef struct RunPlan
+typedef struct RunRequest
 {
-	HoldPlan	hold;
+	HoldRequest	hold;
 	char		scenario[NAMEDATALEN];
 	TargetKind	target;
 	char		target_name[NAMEDATALEN];	/* as it was asked for, and reports call it */
@@ -251,12 +251,12 @@ typedef struct RunPlan
 	int			needed;			/* connections to this server that it is going to hold */
 	int			held_max;		/* connections it may hold; 0 = no limit */
 	Options		options;
-} RunPlan;
+} RunRequest;
 
 static inline bool
-plan_is_hold(const RunPlan *plan)
+request_is_hold(const RunRequest *plan)
 {
 	return plan->hold.connections > 0;
 }
 
-#endif							/* POOL_EXHAUST_BASE_PLAN_H */
+#endif							/* POOL_EXHAUST_SHMEM_REQUEST_H */
