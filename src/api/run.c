@@ -24,6 +24,7 @@
 #include "request/run_table.h"
 #include "request/target.h"
 #include "runner/results.h"
+#include "scenario/list.h"
 #include "story/story.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_run);

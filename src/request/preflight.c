@@ -21,6 +21,7 @@
 #include "request/target.h"
 #include "request/workload.h"
 #include "scenario/hold.h"
+#include "scenario/list.h"
 #include "shmem/shared.h"
 
 static int	max_run_time = 600;

@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "request/options.h"
 #include "request/run_table.h"
+#include "scenario/list.h"
 #include "shmem/run_pool.h"
 
 /* How often a waiter looks whether its own client is still there. */

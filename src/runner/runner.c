@@ -41,6 +41,7 @@
 #include "runner/runner.h"
 #include "runner/sub_runs.h"
 #include "scenario/hold.h"
+#include "scenario/list.h"
 #include "shmem/run_pool.h"
 
 static Run *the_run;			/* of this process */

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "scenario/list.h"
 #include "story/sub_runs.h"
 
 #define RETRY_US	(100 * 1000)

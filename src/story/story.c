@@ -1,6 +1,6 @@
 /*
  * story.c
- *		The table of scenarios, and the words that their stories are told in.
+ *		The words that stories are told in.
  */
 #include "postgres.h"
 
@@ -28,38 +28,11 @@
 /* Of a path of health that goes up and down for hours the beginning will do. */
 #define HEALTH_PATH_MAX	1024
 
-const Scenario *const scenarios[] = {
-	&scenario_saturation,
-	&scenario_queue,
-	&scenario_backpressure,
-	&scenario_leak,
-	&scenario_degradation,
-	&scenario_isolation,
-	&scenario_recovery,
-	&scenario_latency,
-	&scenario_accuracy,
-	&scenario_storm,
-	&scenario_endtoend,
-	&scenario_all,
-};
-
-const int	nscenarios = lengthof(scenarios);
-
 const char *const outcome_names[] = {
 	[OUTCOME_PASS] = "pass",
 	[OUTCOME_FAIL] = "fail",
 	[OUTCOME_SKIP] = "skip",
 };
-
-/* Returns the scenario of that name, or NULL. */
-const Scenario *
-scenario_find(const char *name)
-{
-	for (int i = 0; i < nscenarios; i++)
-		if (strcmp(scenarios[i]->name, name) == 0)
-			return scenarios[i];
-	return NULL;
-}
 
 /*
  * Ends the story here with a verdict that no check gave: invalid, because the

@@ -13,6 +13,7 @@
 #include "request/run_table.h"
 #include "request/target.h"
 #include "scenario/hold.h"
+#include "scenario/list.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_progress_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_holds_rows);

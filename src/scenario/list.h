@@ -1,0 +1,34 @@
+/*
+ * list.h
+ *		The list of scenarios, in the order of the views.
+ */
+#ifndef POOL_EXHAUST_SCENARIO_LIST_H
+#define POOL_EXHAUST_SCENARIO_LIST_H
+
+#include "story/scenario.h"
+
+/* Each is told in the file of its name, which defines scenario_<name>. */
+#define SCENARIOS(SCENARIO) \
+	SCENARIO(saturation) \
+	SCENARIO(queue) \
+	SCENARIO(backpressure) \
+	SCENARIO(leak) \
+	SCENARIO(degradation) \
+	SCENARIO(isolation) \
+	SCENARIO(recovery) \
+	SCENARIO(latency) \
+	SCENARIO(accuracy) \
+	SCENARIO(storm) \
+	SCENARIO(endtoend) \
+	SCENARIO(all)
+
+#define SCENARIO_DECLARE(name) extern const Scenario scenario_##name;
+SCENARIOS(SCENARIO_DECLARE)
+#undef SCENARIO_DECLARE
+
+extern const Scenario *const scenarios[];
+extern const int nscenarios;
+
+extern const Scenario *scenario_find(const char *name);
+
+#endif							/* POOL_EXHAUST_SCENARIO_LIST_H */

@@ -1,0 +1,147 @@
+/*
+ * run.h
+ *		A run as its runner has it: what it was asked for, its parties and their
+ *		pools, and what it has found so far.
+ */
+#ifndef POOL_EXHAUST_STORY_RUN_H
+#define POOL_EXHAUST_STORY_RUN_H
+
+#include "lib/stringinfo.h"
+
+#include "base/health.h"
+#include "load/chaos.h"
+#include "load/pool/pool.h"
+#include "shmem/request.h"
+#include "shmem/shared.h"
+#include "story/samples.h"
+
+typedef enum Outcome
+{
+	OUTCOME_PASS,
+	OUTCOME_FAIL,
+	OUTCOME_SKIP
+} Outcome;
+
+extern const char *const outcome_names[];
+
+/* One comparison; all strings live in the run's memory context. */
+typedef struct Check
+{
+	const char *phase;
+	const char *name;
+	Outcome		outcome;
+	char	   *expected;
+	char	   *observed;
+	const char *unit;
+	const char *detail;			/* what a failure means and where to look */
+} Check;
+
+/* One step of the story, with its own figures. */
+typedef struct Phase
+{
+	const char *name;
+	uint64		started_us;
+	uint64		elapsed_us;		/* without the pauses */
+	uint64		paused_us;		/* nothing to do but to wait for the monitor */
+	uint64		cpu_us;			/* spent by the runner itself */
+	PoolStats	before;			/* the pool's figures when the phase began */
+	uint64		granted;
+	uint64		refused;
+	uint64		timed_out;
+	Histogram	latency;		/* of its grants */
+	const char *note;			/* one sentence for the report */
+	StringInfoData figures;		/* members of a JSON object; data is NULL if there are none */
+} Phase;
+
+/* A service of the run: a login role of its own and the pool that it uses. */
+typedef struct RunParty
+{
+	Oid			role;
+	char		role_name[NAMEDATALEN];
+	Login	   *login;
+	struct Endpoint *endpoint;	/* of a foreign server; NULL: it is this one */
+	struct Probe *probe;		/* that asks it; NULL if it cannot be asked */
+	Pool	   *pool;
+	ChaosToll	toll;
+	HealthJudge judge;
+	uint64		sent_away_judged;	/* refused and timed out up to the last sample */
+	RunPool		published;		/* of an application-style pool; see publish.c */
+	Releases	releases;
+	uint64		released;		/* counted there so far */
+	uint64		metered_us;		/* until when in_use_s is added up */
+	double		in_use_s;		/* connection seconds, by what was published */
+} RunParty;
+
+/* Why a run that another one has started ends with that. */
+#define PARENT_ENDED	"the run that it is a part of has ended"
+
+#define LOOSE_MAX	24
+#define PHASES_MAX	32
+#define CHECKS_MAX	128
+
+/* The pool as the monitor sees it; see watch.c. */
+typedef struct Watch
+{
+	const char *absent;			/* why there is nothing to watch, or NULL */
+	PoolKind	kind;
+	Oid			oid;
+	uint64		seen;			/* counts the monitor's transitions */
+	Health		health;			/* as of the last one */
+	StringInfoData path;		/* "healthy > warning > ...", the way up */
+	uint64		reached_us[HEALTHS];	/* when the pool got there; 0 = not yet */
+	uint64		noticed_us[HEALTHS];	/* when the monitor said so */
+} Watch;
+
+typedef struct Run
+{
+	RunEntry    *entry;			/* in shared memory */
+	RunRequest		request;
+	const struct Scenario *scenario;
+	MemoryContext context;
+	Loop		loop;
+	AlarmClock	clock;
+	RunParty	parties[RUN_PARTIES_MAX];
+	int			nparties;
+	Pool	   *pool;			/* of the first service */
+	Chaos		chaos;			/* what disturbs the sessions of its pools, if anything does */
+	struct Hold *hold;			/* the connections held by hand, NULL: there are none */
+	struct Endpoint *endpoint;	/* of an HTTP service that it aims at; NULL: none */
+	struct HttpClient *http;	/* these two of a story over HTTP; the clean-up closes them */
+	struct ReferenceApi *api;
+	Session    *loose[LOOSE_MAX];	/* sessions beside those of the pools */
+	int			nloose;
+	const char *login_endpoint;			/* how it gets to the server */
+	const char *database;		/* that its sessions connect to */
+	const char *superuser;		/* the server's first one, by name */
+	const char *schema;			/* of the extension, quoted */
+	uint64		started_us;
+	uint64		deadline_us;
+	uint64		refused_before; /* in the ledger, for lack of slots */
+	uint64		own_knocks;		/* own attempts beside the pool that were refused */
+
+	const int  *done;			/* of the phase, for pool_exhaust_progress */
+
+	/* Runs that this one has started; see children.h. */
+	const struct SubRunMethods *sub_run_methods;
+	struct SubRun *sub_runs;
+	int			nsub_runs;
+
+	/* The runner's own look-out, called now and then: why to end the story, or NULL. */
+	const char *(*look_out) (struct Run *run);
+	uint64		look_out_us;	/* when it is due again */
+
+	StringInfoData health_path; /* "healthy > warning > ..." */
+	uint64		sample_us;		/* when the next sample is due */
+	SampleSeries series;
+	Watch		watch;			/* the pool as the monitor sees it */
+
+	Phase		phases[PHASES_MAX];
+	int			nphases;
+	Check		checks[CHECKS_MAX];
+	int			nchecks;
+	Verdict		verdict;
+	int			error_code;		/* SQLSTATE of what ended it, 0 = nothing did */
+	char		reason[RUN_REASON_LEN];
+} Run;
+
+#endif							/* POOL_EXHAUST_STORY_RUN_H */

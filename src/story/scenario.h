@@ -1,0 +1,66 @@
+/*
+ * scenario.h
+ *		What a scenario is: what it needs, the options that it has, and its story.
+ */
+#ifndef POOL_EXHAUST_STORY_SCENARIO_H
+#define POOL_EXHAUST_STORY_SCENARIO_H
+
+#include "shmem/request.h"
+
+struct Run;
+
+/* What every scenario over an application-style pool has, beside its size. */
+#define POOL_OPTIONS \
+	{"max_waiting"}, {"idle_order", {IDLE_LIFO}}, {"max_lifetime_ms"}, \
+	{"connect_timeout_ms", {5000, 5000, 5000}}, {"workload"}
+
+/* Scenario.services of one that is made of others. */
+#define PARTIES_NONE	(-1)
+
+/* What there is to run.  Each scenario is defined in the file that tells it. */
+typedef struct Scenario
+{
+	const char *name;
+	const char *summary;
+	const char *effect;			/* what it does to the server */
+	TargetKind	default_target;
+	int			targets;		/* all that it can aim at: a set of 1 << TargetKind */
+	int			parties;		/* roles and pools of its own, 0 counts as 1; or PARTIES_NONE */
+	int			limited;		/* the one of these whose role option role_limit is for */
+	int			pools;			/* of its pools that are used up; 0: all of them */
+	int			embedded;		/* services with an application-style pool, whatever the
+								 * target: a set of 1 << number */
+	bool		logins;			/* of PgBouncer it uses up the clients, not the pool behind them */
+	int			spare_sessions; /* that it opens beside those of its pools ... */
+	bool		grows;			/* ... and as many more as are a growth here */
+	const OptionDefault *options;	/* its own ones, ended by a name of NULL */
+	bool		bare;			/* and it has no others */
+
+	/* ERROR if these options contradict each other; NULL: they cannot. */
+	void		(*require) (const Options *options);
+	void		(*play) (struct Run *run);
+} Scenario;
+
+/* Or else it is made of runs of others, and holds nothing itself. */
+static inline bool
+scenario_has_pools(const Scenario *scenario)
+{
+	return scenario->parties != PARTIES_NONE;
+}
+
+/* How many roles and pools a run of it has. */
+static inline int
+scenario_parties(const Scenario *scenario)
+{
+	return scenario_has_pools(scenario) ? Max(scenario->parties, 1) : 0;
+}
+
+/* Does a foreign server of that kind need another one beside it, for the second service? */
+static inline bool
+scenario_needs_second(const Scenario *scenario, TargetKind target)
+{
+	return target_is_foreign(target) && target != TARGET_HTTP &&
+		scenario->parties > 1 && (scenario->embedded & (1 << 1)) == 0;
+}
+
+#endif							/* POOL_EXHAUST_STORY_SCENARIO_H */
