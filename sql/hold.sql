@@ -1,6 +1,6 @@
 -- Connections held and leaked by hand: errors, each with the value seen and the
 -- way out, before anything is touched; and what can be seen from one session.
--- test/t/016_holds.pl has the rest.
+-- test/t/holds.pl has the rest.
 
 -- Arguments
 SELECT pool_exhaust_hold(NULL);

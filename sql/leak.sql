@@ -1,5 +1,5 @@
 -- Leaks and the healer: what is there to be asked and set, and bad input.
--- test/t/017_*.pl and 018_*.pl have the rest.
+-- test/t/leak*.pl and heal*.pl have the rest.
 SET pool_exhaust.progress = off;
 
 -- The views

@@ -83,7 +83,7 @@ my %broken = (
 			'in use after the churn: 0, not 1' ] });
 my $broke_nothing = 'invalid: the deliberate fault broke nothing: this scenario does not try what it concerns';
 
-# Tried by 002_faults.pl
+# Tried by faults.pl
 my %of_saturation = map { $_ => 1 } qw(keep_slot miscount no_limit leave_session miss_health);
 
 # It may be a client in the background whose turn is lost, or one that is
@@ -103,7 +103,7 @@ my %slow = ('isolation ignore_timeout' => 12, 'isolation lost_wakeup' => 12, 'is
 # Who is not healed, or not woken, waits for that as long as this.
 my %patience = (never_heal => { recovery_limit_ms => 3000 }, lost_wakeup => { timeout_ms => 120000 });
 
-# The reference API is served by backpressure alone: 021_backpressure.pl has its faults.
+# The reference API is served by backpressure alone: backpressure.pl has its faults.
 my @faults = grep { !/^(none|http_\w+|liveness_down)$/ } split /, /,
   $watcher->query("SELECT options->'fault'->>'values' FROM pool_exhaust_scenarios WHERE name = 'queue'");
 foreach my $fault (@faults)
