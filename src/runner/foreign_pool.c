@@ -23,7 +23,7 @@
 static void
 foreign_target_fit_options(Run *run, const Figures *figures)
 {
-	Options    *options = &run->request.options;
+	Options    *options = &run->options;
 	int64		capacity = figures->pool_size + figures->reserve;
 	struct
 	{
@@ -54,7 +54,7 @@ foreign_target_fit_options(Run *run, const Figures *figures)
 static void
 foreign_target_check_options(Run *run, const Figures *figures)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 
 	if (options->pool_size != OPTION_INHERIT && options->pool_size > 0)
 		check_count(run, "pool_size", options->pool_size, figures->pool_size,
@@ -69,7 +69,7 @@ static void
 foreign_target_require(Run *run)
 {
 	if (run->scenario->require != NULL)
-		run->scenario->require(&run->request.options);
+		run->scenario->require(&run->options);
 }
 
 /*
@@ -84,7 +84,7 @@ foreign_target_fit(Run *run, const Figures *figures)
 				figures->pool_size + figures->reserve, CLIENTS_MAX / 2);
 	foreign_target_check_options(run, figures);
 	foreign_target_fit_options(run, figures);
-	if (run->request.options.pool_timeout_ms == 0 || run->request.options.pool_timeout_ms >= run->request.options.timeout_ms)
+	if (run->options.pool_timeout_ms == 0 || run->options.pool_timeout_ms >= run->options.timeout_ms)
 		run_end(run, VERDICT_INVALID, figures->wait_timeout_ms == 0
 				? "PgBouncer lets clients wait for ever (query_wait_timeout = 0): say with option pool_timeout_ms what you expect of it"
 				: "PgBouncer lets clients wait for %.0f s (query_wait_timeout), longer than this run may take: raise option timeout_ms, or say with option pool_timeout_ms what you expect",
@@ -106,7 +106,7 @@ foreign_target_sessions(const Run *run, const RunParty *party, int spare)
 Pool *
 foreign_target_pool(Run *run, const RunParty *party)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	int			timeout_ms = (int) Min(LOGIN_TIMEOUT_MS, options->timeout_ms);
 	int			spare = (int) (options->handshakes + options->attempts);
 

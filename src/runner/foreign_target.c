@@ -44,7 +44,7 @@ foreign_target_read(Run *run, RunParty *party, int n)
 	StartTransactionCommand();
 	MemoryContextSwitchTo(run->context);
 	if (n > 0)
-		server = get_foreign_server_oid(run->request.options.second, false);
+		server = get_foreign_server_oid(run->options.second, false);
 	foreign_read(server, run->request.user, run->request.target, endpoint);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(run->context);
@@ -227,7 +227,7 @@ foreign_target_require_alone(Run *run, RunParty *party)
 	Probe	   *probe = party->probe;
 	int			others = 0;
 
-	if (probe == NULL || run->request.options.bystanders != BYSTANDERS_REFUSE)
+	if (probe == NULL || run->options.bystanders != BYSTANDERS_REFUSE)
 		return;
 	poll_until(run, probe_refresh(probe, loop_now_us()) || probe->state == PROBE_LOST ||
 			   (others = probe->figures.in_use - probe->figures.ours - probe->figures.probes) <= 0, OTHERS_WAIT_MS);

@@ -211,7 +211,7 @@ role_grant_connect(Oid role, const char *name, const char *database)
 static int
 role_limit(const Run *run, int n)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 
 	if (run->request.target == TARGET_SERVER || run_fault(run, FAULT_NO_LIMIT) ||
 		n != run->scenario->limited)
@@ -225,7 +225,7 @@ password_and_role_create(Run *run, int place, int n)
 	RunParty *party = &run->parties[n];
 	MemoryContext context = CurrentMemoryContext;
 	char	   *password = password_make();
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	TimestampTz end = GetCurrentTimestamp() +
 		((TimestampTz) options->timeout_ms + GRACE_MS) * 1000;
 	Oid			role;

@@ -37,8 +37,8 @@ results_begin(Run *run)
 	Datum		values[] = {
 		CStringGetTextDatum(run->request.scenario),
 		CStringGetTextDatum(run->request.target_name),
-		CStringGetTextDatum(options_json(run->scenario, &run->request.options)),
-		Int64GetDatum(run->request.options.seed),
+		CStringGetTextDatum(options_json(run->scenario, &run->options)),
+		Int64GetDatum(run->options.seed),
 		CStringGetTextDatum(EXTVERSION),
 	};
 	Extension	extension;

@@ -135,17 +135,18 @@ runner_make_run(RunEntry *entry)
 	run->context = context;
 	run->entry = entry;
 	run->request = entry->request;
+	run->options = run->request.options;
 	run->scenario = request_is_hold(&run->request) ? &scenario_hold : scenario_find(run->request.scenario);
 	run->look_out = runner_look_out;
 	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();
-	run->deadline_us = run->started_us + run->request.options.timeout_ms * 1000;
+	run->deadline_us = run->started_us + run->options.timeout_ms * 1000;
 	run->refused_before = refusal_count_slots();
 	the_run = run;
 
 	StartTransactionCommand();
-	run->database = run->request.options.database[0] != '\0'
-		? run->request.options.database
+	run->database = run->options.database[0] != '\0'
+		? run->options.database
 		: MemoryContextStrdup(context, get_database_name(MyDatabaseId));
 	extension_require(&extension);
 	run->schema = MemoryContextStrdup(context, extension.schema);
@@ -179,7 +180,7 @@ runner_begin(Run *run)
 static Pool *
 runner_server_pool(Run *run, const RunParty *party)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	ServerPoolConfig config = {
 		.driver = run->request.target == TARGET_ROLE ? &pool_role : &pool_server,
 		.loop = &run->loop,
@@ -202,7 +203,7 @@ runner_server_pool(Run *run, const RunParty *party)
 static Pool *
 runner_embedded_pool(Run *run, const RunParty *party)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	EmbeddedPoolConfig config = {
 		.loop = &run->loop,
 		.clock = &run->clock,
@@ -245,7 +246,7 @@ runner_open_party(Run *run, int number, int n)
 static void
 runner_open_pools(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 
 	if (run->request.target == TARGET_POOL || run->scenario->embedded != 0)
 		runner_raise_descriptors((options->pool_size + options->max_overflow) * run->nparties);
@@ -283,7 +284,7 @@ runner_open(Run *run, int number)
 		RunParty *party = &run->parties[i];
 
 		runner_open_party(run, number, i);
-		if (run->request.options.chaos > 0)
+		if (run->options.chaos > 0)
 			chaos_concern(&run->chaos, party->login, party->role, &party->toll);
 	}
 	workload_try(run);
@@ -332,7 +333,7 @@ runner_judge(Run *run)
 	for (int i = 0; i < run->nchecks; i++)
 		if (run->checks[i].outcome == OUTCOME_FAIL)
 			appendStringInfo(&failed, "%s%s", failed.len > 0 ? ", " : "failed: ", run->checks[i].name);
-	if (failed.len == 0 && run->request.options.fault != FAULT_NONE)
+	if (failed.len == 0 && run->options.fault != FAULT_NONE)
 	{
 		run->verdict = VERDICT_INVALID;
 		strlcpy(run->reason, "the deliberate fault broke nothing: this scenario does not try what it concerns",

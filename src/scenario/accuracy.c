@@ -66,7 +66,7 @@ server_sessions(Run *run)
 static void
 level(Run *run, int percent)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	int			n = (int) Min(rint(options->pool_size * percent / 100.0), run_capacity(run));
 	int			open;
 	PoolState	truth;
@@ -133,14 +133,14 @@ churn_figures(Run *run, const Motion *motion, const Tally *tally)
 		phase_figure(run, psprintf("wait_p%d_ms", quantiles[i]),
 					 histogram_ms(&tally->wait, quantiles[i] / 100.0));
 	phase_figure(run, "wait_max_ms", histogram_max_ms(&tally->wait));
-	phase_figure(run, "peak_overflow", Max(motion->peak - run->request.options.pool_size, 0));
+	phase_figure(run, "peak_overflow", Max(motion->peak - run->options.pool_size, 0));
 }
 
 /* The clients come at random, as the seed says, and hold as long as it says. */
 static Load *
 churn_load(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	Arrival		arrival = load_arrival(run, options->churn_ms);
 	LoadConfig	config = load_of(run, &run->parties[0]);
 
@@ -172,7 +172,7 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 				failure_text(run->pool));
 	check_all_ended(run, "requests without an end", tally);
 	check_near(run, "connections in use on average", little,
-			   Max(little * run->request.options.tolerance_percent / 100, LEAST_TOLERANCE), in_use, "",
+			   Max(little * run->options.tolerance_percent / 100, LEAST_TOLERANCE), in_use, "",
 			   "arrivals times the time that each held a connection give another number (Little's law)");
 	check_count(run, "in use after the churn", 0, reported_count(run, "in_use"),
 				"operations that failed did not give their connection back");
@@ -194,7 +194,7 @@ churn(Run *run)
 	run_progress(run, &motion.load->ended, arrival_expected(&motion.load->arrival));
 	load_begin(motion.load);
 	wait_until(run, in_motion(run, &motion),
-			   run->request.options.churn_ms + run->request.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+			   run->options.churn_ms + run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	load_tally(motion.load, tally);
 	in_use = (party->in_use_s - in_use) * 1e6 / p->elapsed_us;
@@ -212,7 +212,7 @@ churn(Run *run)
 static void
 accuracy_play(Run *run)
 {
-	const Levels *levels = &run->request.options.levels;
+	const Levels *levels = &run->options.levels;
 
 	run_disturb(run, CHAOS_GENTLE); /* what is held stays so */
 	for (int i = 0; i < levels->n; i++)

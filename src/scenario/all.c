@@ -66,7 +66,7 @@ lane_of(const SubRun *sub_run)
 static const char *
 why_skip(const Run *run, const Scenario *scenario)
 {
-	if (scenario_needs_second(scenario, run->request.target) && run->request.options.second[0] == '\0')
+	if (scenario_needs_second(scenario, run->request.target) && run->options.second[0] == '\0')
 		return "it needs a second foreign server: see option second";
 	if (!run_is_local(run) && scenario == &scenario_recovery)
 		return "it waits for somebody to restart the target: run it by itself";
@@ -167,7 +167,7 @@ job_start(All *all, int n)
 	job->retry_us = now_us + RETRY_US;
 	start = run->sub_run_methods->start(run, &run->sub_runs[n]);
 	if (start == SUB_RUN_STARTED || (start == SUB_RUN_NOT_NOW && now_us - job->wanted_us <
-								   (uint64) patience_ms[run->request.options.profile] * 1000))
+								   (uint64) patience_ms[run->options.profile] * 1000))
 		return;
 	run->sub_runs[n].verdict = VERDICT_INVALID; /* it has shown nothing */
 	job_done(all, n);

@@ -50,7 +50,7 @@ probe_begin(Backpressure *bp, const char *path, int timeout_ms)
 static void
 probes_begin(Backpressure *bp)
 {
-	const Options *options = &bp->run->request.options;
+	const Options *options = &bp->run->options;
 	const HttpTarget *target = &bp->target;
 
 	bp->liveness = probe_begin(bp, target->liveness_path, (int) options->latency_limit_ms);
@@ -79,7 +79,7 @@ stop(Backpressure *bp)
 	for (int i = 0; i < lengthof(loads); i++)
 		if (loads[i] != NULL)
 			loads[i]->stopped = true;
-	wait_until(bp->run, step(bp), deadline_ms(bp) + (int) bp->run->request.options.latency_limit_ms + SETTLE_TIMEOUT_MS);
+	wait_until(bp->run, step(bp), deadline_ms(bp) + (int) bp->run->options.latency_limit_ms + SETTLE_TIMEOUT_MS);
 }
 
 /* ---------- The service ---------- */
@@ -88,14 +88,14 @@ stop(Backpressure *bp)
 static void
 raise_descriptors(Run *run)
 {
-	rlim_t		needed = 2 * run->request.options.clients + 4 * SPARE_DESCRIPTORS;
+	rlim_t		needed = 2 * run->options.clients + 4 * SPARE_DESCRIPTORS;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
 		return;
 	if (limit.rlim_max < needed)
 		run_end(run, VERDICT_INVALID, INT64_FORMAT " clients need %llu open files, but the server's hard limit is %llu",
-				run->request.options.clients, (unsigned long long) needed, (unsigned long long) limit.rlim_max);
+				run->options.clients, (unsigned long long) needed, (unsigned long long) limit.rlim_max);
 	limit.rlim_cur = needed;
 	(void) setrlimit(RLIMIT_NOFILE, &limit);
 }
@@ -105,7 +105,7 @@ static void
 serve(Backpressure *bp)
 {
 	Run		   *run = bp->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	LoadConfig	work = load_of(run, &run->parties[0]);
 
 	load_work(run, &work, options->work_ms);
@@ -173,7 +173,7 @@ baseline(Backpressure *bp)
 	bp->load = load_on(bp, bp->target.path, NULL, 1, deadline_ms(bp), 0);
 	http_load_raise(bp->load, 1);
 	probes_begin(bp);
-	wait_until(run, (step(bp), http_tally_trouble(&bp->load->tally) > 0), run->request.options.baseline_ms);
+	wait_until(run, (step(bp), http_tally_trouble(&bp->load->tally) > 0), run->options.baseline_ms);
 	stop(bp);
 	phase_end(run);
 	phase_note(run, "%s: %s   %s", bp->target.path, http_tally_text(&bp->load->tally),
@@ -192,7 +192,7 @@ static void
 fill(Run *run)
 {
 	Pool	   *limited = run->parties[1].pool;
-	int			limit = (int) run->request.options.role_limit;
+	int			limit = (int) run->options.role_limit;
 
 	phase(run, "fill");
 	pool_acquire_many(run->pool, run_capacity(run));
@@ -236,7 +236,7 @@ refusal_text(const Pool *pool, const Tally *tally)
 static void
 ask_over_sql(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	Load	   *load;
 	Load	   *beyond;
 	const Tally *tally;
@@ -296,7 +296,7 @@ static void
 press(Backpressure *bp)
 {
 	Run		   *run = bp->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	int			clients = Min(FIRST_CLIENTS, (int) options->clients);
 	uint64		enough;
 	const HttpTally *tally;
@@ -333,7 +333,7 @@ retry(Backpressure *bp, HttpRefusalKind kind)
 	HttpRequest *request = palloc0(sizeof(HttpRequest));
 	const char *answer;
 
-	if (refusal->at_us == 0 || refusal->retry_after_s * 1000 > run->request.options.recovery_limit_ms)
+	if (refusal->at_us == 0 || refusal->retry_after_s * 1000 > run->options.recovery_limit_ms)
 		return;
 	phase(run, "retry");
 	wait_until(run, loop_now_us() >= at_us, refusal->retry_after_s * 1000);
@@ -352,7 +352,7 @@ backpressure_play(Run *run)
 	Backpressure *bp = palloc0(sizeof(Backpressure));
 
 	bp->run = run;
-	bp->response_limit_ms = (int) run->request.options.response_limit_ms;
+	bp->response_limit_ms = (int) run->options.response_limit_ms;
 	run_disturb(run, CHAOS_GENTLE); /* what is held stays so, and who asks is answered */
 	if (run->request.target == TARGET_HTTP)
 		bp->target = run->endpoint->http;

@@ -61,7 +61,7 @@ check_refusals(const Backpressure *bp)
 	{
 		check_count(run, "refusals without Retry-After", 0, tally->unpromising,
 					"clients will come back at once, all of them: send Retry-After, at least 1");
-		check_at_most(run, "longest Retry-After", run->request.options.recovery_limit_ms / 1000.0,
+		check_at_most(run, "longest Retry-After", run->options.recovery_limit_ms / 1000.0,
 					  tally->longest_retry_after_s, "s", "nobody will wait for that: see option recovery_limit_ms");
 	}
 	if (tally->nformats == 0)
@@ -99,7 +99,7 @@ check_liveness(const Backpressure *bp)
 	check_count(bp->run, "liveness: not 200", 0, http_tally_trouble(tally),
 				probe_text("whoever watches it restarts a service that is merely busy: it must not need the database, nor a worker that waits for it",
 						   tally));
-	check_at_most(bp->run, "liveness: slowest answer", bp->run->request.options.latency_limit_ms,
+	check_at_most(bp->run, "liveness: slowest answer", bp->run->options.latency_limit_ms,
 				  histogram_max_ms(&tally->response), "ms",
 				  "all workers wait for the database: limit how many may, so that some are left");
 }
@@ -118,7 +118,7 @@ check_other(const Backpressure *bp)
 	tally = &bp->other->tally;
 	check_count(bp->run, "other path: not served", 0, http_tally_trouble(tally),
 				probe_text("what needs no connection fails for lack of one", tally));
-	check_at_most(bp->run, "other path: p99", bp->other_p99_ms + bp->run->request.options.tolerance_ms,
+	check_at_most(bp->run, "other path: p99", bp->other_p99_ms + bp->run->options.tolerance_ms,
 				  histogram_ms(&tally->response, 0.99), "ms",
 				  "what needs no connection waits for those who do: all workers are taken, limit how many may wait for the pool");
 }

@@ -30,7 +30,7 @@ typedef struct Baseline
 static Baseline
 closed_loop(Run *run, const char *name, int clients)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	LoadConfig	config = load_of(run, &run->parties[0]);
 	Tally	   *tally = palloc0(sizeof(Tally));
 	Baseline	result;
@@ -75,7 +75,7 @@ closed_loop(Run *run, const char *name, int clients)
 static void
 sustain(Run *run, const Baseline *full)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	const RunParty *party = &run->parties[0];
 	Arrival		arrival = {
 		.kind = ARRIVAL_BURST,
@@ -125,7 +125,7 @@ sustain(Run *run, const Baseline *full)
 static void
 recover(Run *run, uint64 before_us)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	uint64		as_before_us = before_us * AS_BEFORE_FACTOR + AS_BEFORE_SLACK_US;
 	LoadConfig	config = load_of(run, &run->parties[0]);
 	double		recovery_ms;
@@ -165,7 +165,7 @@ degradation_play(Run *run)
 	sustain(run, &full);
 	recover(run, calm.p50_us);
 	if (canary != NULL)
-		canary_check(run, canary, run->request.options.response_limit_ms);
+		canary_check(run, canary, run->options.response_limit_ms);
 	else
 		check_skip(run, "notifications heard", "who listens needs a session of its own, and a pooler shares them");
 }

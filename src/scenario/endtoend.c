@@ -62,7 +62,7 @@ static Tally *
 load_by(Story *story, Arrival *arrival)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	LoadConfig	config = load_of(run, &run->parties[0]);
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load;
@@ -92,13 +92,13 @@ static double
 calm(Story *story, const char *name, const char *claim)
 {
 	Run		   *run = story->run;
-	int64		operations = run->request.options.operations;
+	int64		operations = run->options.operations;
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load;
 
 	phase(run, name);
-	load = load_some(story, CLIENTS, operations, run->request.options.work_ms, NULL);
-	wait_until(run, load_is_over(load), SETTLE_TIMEOUT_MS + CLIENTS * operations * run->request.options.work_ms);
+	load = load_some(story, CLIENTS, operations, run->options.work_ms, NULL);
+	wait_until(run, load_is_over(load), SETTLE_TIMEOUT_MS + CLIENTS * operations * run->options.work_ms);
 	load_tally(load, tally);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
@@ -113,7 +113,7 @@ static void
 ramp(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	Arrival		arrival = {
 		.kind = ARRIVAL_RAMP,
 		.rate = capacity_rate(story) * options->load_percent / 100,
@@ -180,7 +180,7 @@ static void
 saturate_server(Story *story)
 {
 	Run		   *run = story->run;
-	int			more = (int) run->request.options.max_overflow;
+	int			more = (int) run->options.max_overflow;
 	int64		ledger = run_refusals_in_ledger(run);
 	uint64		refused = logins_refused(run->pool) + logins_refused(run->parties[1].pool);
 	Tally	   *tally = palloc(sizeof(Tally));
@@ -190,7 +190,7 @@ saturate_server(Story *story)
 	poll_until(run, server_full(story), SETTLE_TIMEOUT_MS);
 	truth = server_read_state(story);
 	load = load_some(story, more, 1, 0, NULL);
-	wait_until(run, (server_full(story), load_is_over(load)), run->request.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	wait_until(run, (server_full(story), load_is_over(load)), run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	load_stop(load);
 	load_tally(load, tally);
 	if (run_fault(run, FAULT_MISCOUNT))
@@ -202,7 +202,7 @@ saturate_server(Story *story)
 			   run->pool->stats.held, tally->refused, causes_text(run->pool->stats.refused_by));
 	check_count(run, "saturated: slots in use", truth.capacity, Min(truth.in_use, truth.capacity),
 				"the server is not full: see pool_exhaust_slots");
-	if (tally->refused < more && run->request.options.bystanders != BYSTANDERS_REFUSE)
+	if (tally->refused < more && run->options.bystanders != BYSTANDERS_REFUSE)
 		check_skip(run, "saturated: told no", "others came and went, and left slots to the pool");
 	else
 		check_count(run, "saturated: told no", more, tally->refused,
@@ -218,7 +218,7 @@ static void
 saturate(Story *story)
 {
 	Run		   *run = story->run;
-	int			keeps = (int) run->request.options.pool_size;
+	int			keeps = (int) run->options.pool_size;
 
 	phase(run, "saturated");
 	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* what came too late is closed */
@@ -240,7 +240,7 @@ static Tally *
 queue_up(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	GrantOrder *order = palloc0(sizeof(GrantOrder));
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load = load_some(story, CROWD * run_capacity(run), 1, options->long_ms, order);
@@ -261,7 +261,7 @@ static Tally *
 queue_time_out(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load;
 
@@ -312,7 +312,7 @@ static void
 degrade(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	Arrival		arrival = {
 		.kind = ARRIVAL_BURST,
 		.rate = capacity_rate(story) * options->load_percent / 200,
@@ -379,7 +379,7 @@ leak(Story *story)
 		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
 	begun_us = loop_now_us();
 	run_progress(run, &found, story->nleaks);
-	poll_until(run, (found = suspected(story)) >= story->nleaks, run->request.options.leak_threshold_ms + SETTLE_TIMEOUT_MS);
+	poll_until(run, (found = suspected(story)) >= story->nleaks, run->options.leak_threshold_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "%d transactions left open, %d found after %.2f s; %s", story->nleaks, found,
 			   (loop_now_us() - begun_us) / 1e6, health_names[run->parties[0].judge.health]);
@@ -406,7 +406,7 @@ heal(Story *story)
 	Run		   *run = story->run;
 	Oid			roles[RUN_PARTIES_MAX];
 	int			nroles = run_roles(run, roles);
-	int64		limit_ms = run->request.options.recovery_limit_ms;
+	int64		limit_ms = run->options.recovery_limit_ms;
 	uint64		since = heal_log_now();
 	char	   *strategies;
 	int			acts;
@@ -441,7 +441,7 @@ calm_again(Story *story)
 				  "operations are slower than at the beginning: see waiting in pool_exhaust_pools");
 	check_count(run, "calm again: connections in use", 0, truth.in_use,
 				"an operation kept its connection: look for ways out of it that do not release");
-	canary_check(run, story->canary, run->request.options.response_limit_ms);
+	canary_check(run, story->canary, run->options.response_limit_ms);
 }
 
 /* What a phase leaves behind if its claims do not hold would tell nothing more. */

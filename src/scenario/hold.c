@@ -137,7 +137,7 @@ hold_open(Hold *hold, int first, int n)
 	for (int i = first; i < first + n; i++)
 		pool_acquire(run->pool, &hold->held[i].request);
 	wait_until(run, hold->ready >= ready || hold->refused || hold->error_code != 0,
-			   run->request.options.timeout_ms);
+			   run->options.timeout_ms);
 	hold_require_all(hold);
 }
 
@@ -156,7 +156,7 @@ hold_prove(Hold *hold)
 	Run		   *run = hold->run;
 
 	if (hold->kind->lasts && !hold->says_begin)
-		poll_until(run, hold_waits(hold) || hold->error_code != 0, run->request.options.timeout_ms);
+		poll_until(run, hold_waits(hold) || hold->error_code != 0, run->options.timeout_ms);
 	hold_require_all(hold);
 }
 
@@ -169,7 +169,7 @@ hold_grow(Hold *hold)
 	for (int i = 0; i < hold->n; i++)
 	{
 		if (i > 0)
-			wait_until(run, hold->error_code != 0, run->request.options.spacing_ms);
+			wait_until(run, hold->error_code != 0, run->options.spacing_ms);
 		hold_open(hold, i, 1);
 	}
 }

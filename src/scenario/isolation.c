@@ -20,7 +20,7 @@
 static Load *
 second_load(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	bool		shared_pool = run_fault(run, FAULT_SHARED_BETWEEN_SERVICES);
 	LoadConfig	config = load_of(run, &run->parties[shared_pool ? 0 : 1]);
 	Load	   *load;
@@ -48,7 +48,7 @@ baseline(Run *run)
 	Phase	   *p = phase(run, "baseline");
 
 	load = second_load(run);
-	wait_until(run, false, run->request.options.baseline_ms);
+	wait_until(run, false, run->options.baseline_ms);
 	load_end(run, load, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	load_tally(load, tally);
@@ -97,7 +97,7 @@ limits_text(const Limits *limits, const Phase *p)
 static Load *
 crowd(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	LoadConfig	config = load_of(run, &run->parties[0]);
 	Load	   *load;
 
@@ -151,7 +151,7 @@ exhausted_for(const Run *run, Limits *limits, uint64 until_us)
 static Exhaustion *
 exhaust(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	Exhaustion *e = palloc0(sizeof(Exhaustion));
 	Load	   *first;
 	Load	   *second;
@@ -235,7 +235,7 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 	check_chaos(run, "errors in the second service", 0, toll_acts(toll), tally_sent_away(after) + after->failed,
 				"an error of the first service shows up in the second");
 	check_at_most(run, "p99 of the second service",
-				  histogram_ms(&before->response, 0.99) + run->request.options.tolerance_ms + toll_wait_ms(toll),
+				  histogram_ms(&before->response, 0.99) + run->options.tolerance_ms + toll_wait_ms(toll),
 				  histogram_ms(&after->response, 0.99), "ms",
 				  "the second service gets slower while the first is exhausted");
 	if (run_is_local(run))

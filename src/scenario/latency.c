@@ -40,8 +40,8 @@ cost(Run *run)
 
 	request->events = &no_events;
 	phase(run, "connect");
-	pool_acquire_many(run->pool, (int) run->request.options.pool_size);
-	wait_until(run, stats->held == run->request.options.pool_size, SETTLE_TIMEOUT_MS);
+	pool_acquire_many(run->pool, (int) run->options.pool_size);
+	wait_until(run, stats->held == run->options.pool_size, SETTLE_TIMEOUT_MS);
 	pool_release_many(run->pool, stats->held);
 
 	p = phase(run, "cost");
@@ -90,7 +90,7 @@ background(Run *run, int clients)
 	LoadConfig	config = load_of(run, &run->parties[0]);
 	Load	   *load;
 
-	load_work(run, &config, run->request.options.work_ms);
+	load_work(run, &config, run->options.work_ms);
 	config.clients = clients;
 	load = load_create(&config);
 	load_begin(load);
@@ -101,7 +101,7 @@ background(Run *run, int clients)
 static Load *
 probes(Run *run)
 {
-	Arrival		arrival = load_arrival(run, run->request.options.level_ms);
+	Arrival		arrival = load_arrival(run, run->options.level_ms);
 	LoadConfig	config = load_of(run, &run->parties[0]);
 	Load	   *load;
 
@@ -123,7 +123,7 @@ level_share(int64 capacity, int64 percent)
 static bool
 level(Run *run, int percent)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	RunParty *party = &run->parties[0];
 	uint64		acts = toll_acts(&party->toll);
 	double		share = level_share(run_capacity(run), percent);
@@ -172,7 +172,7 @@ level(Run *run, int percent)
 static void
 latency_play(Run *run)
 {
-	const Levels *levels = &run->request.options.levels;
+	const Levels *levels = &run->options.levels;
 	int			off = -1;
 
 	run_disturb(run, CHAOS_GENTLE); /* it must find its connections open */

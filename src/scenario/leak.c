@@ -59,7 +59,7 @@ typedef struct Story
 static void
 operate_once(Run *run, int64 seed, Tally *tally)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	LoadConfig	config = load_of(run, &run->parties[0]);
 	Load	   *load;
 
@@ -81,7 +81,7 @@ operate_once(Run *run, int64 seed, Tally *tally)
 static void
 operate(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	Oid			role = run->parties[0].role;
 	PoolState	truth;
 	Tally		tally;
@@ -112,7 +112,7 @@ cast(Story *story)
 {
 	Run		   *run = story->run;
 	ScriptedSession	   *parts = story->parts;
-	char	   *report = psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")", run->request.options.timeout_ms / 1000 + 1);
+	char	   *report = psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")", run->options.timeout_ms / 1000 + 1);
 
 	parts[IN_TRANSACTION] = (ScriptedSession) {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
 	parts[ABORTED] = (ScriptedSession) {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
@@ -153,14 +153,14 @@ begin_work(Story *story)
 	LoadConfig	config = load_of(run, &run->parties[0]);
 
 	config.sql = "SELECT 1";
-	config.hold_ms = run->request.options.work_ms;
+	config.hold_ms = run->options.work_ms;
 	config.exponential = true;
 	config.failing_percent = 0;
 	config.clients = 1;
 	for (int i = 0; i < WORKERS; i++)
 	{
 		config.pool = run->parties[i == STRANGER].pool;
-		config.seed = run->request.options.seed + i;
+		config.seed = run->options.seed + i;
 		story->workers[i] = load_create(&config);
 		load_begin(story->workers[i]);
 	}
@@ -176,7 +176,7 @@ forget_one(Story *story)
 	scripted_session_open(story->run, &story->run->parties[1], &story->forgotten[story->nforgotten++]);
 	/* Twice as far apart as they must be, for a machine that is busy. */
 	story->next_us = loop_now_us() +
-		2 * leak_growth_spacing_ms((int) story->run->request.options.leak_threshold_ms) * INT64CONST(1000);
+		2 * leak_growth_spacing_ms((int) story->run->options.leak_threshold_ms) * INT64CONST(1000);
 }
 
 /* Looks who is suspected, and returns how many are. */
@@ -242,7 +242,7 @@ static void
 leak(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	int64		find_ms = 5 * options->leak_threshold_ms + 10 * sample_interval + SETTLE_TIMEOUT_MS;
 
 	phase(run, "leak");
@@ -267,7 +267,7 @@ static void
 rest(Story *story)
 {
 	Run		   *run = story->run;
-	int64		rest_ms = run->request.options.leak_threshold_ms + 3 * sample_interval;
+	int64		rest_ms = run->options.leak_threshold_ms + 3 * sample_interval;
 
 	phase(run, "rest");
 	load_end(run, story->workers[STRANGER + 1], SETTLE_TIMEOUT_MS);
@@ -305,7 +305,7 @@ check_found(Story *story)
 	check_count(run, "innocent sessions named", 0, story->nsuspects - right,
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");
 	check_at_most(run, "slowest to be found, but for growth",
-				  run->request.options.leak_threshold_ms + 2 * sample_interval + run->request.options.tolerance_ms,
+				  run->options.leak_threshold_ms + 2 * sample_interval + run->options.tolerance_ms,
 				  slowest_ms(story, story->parts, PARTS), "ms",
 				  "the monitor needs more than the threshold and two samples: it, or the machine, is overloaded");
 }
@@ -358,7 +358,7 @@ heal(Story *story)
 
 	phase(run, "heal");
 	run_heal(run, ALL_STRATEGIES);
-	wait_until(run, leaks_ended(story) >= story->healable, run->request.options.recovery_limit_ms);
+	wait_until(run, leaks_ended(story) >= story->healable, run->options.recovery_limit_ms);
 	poll_until(run, suspects_of(roles, nroles, &left, 1) <= story->leaks - story->healable, SETTLE_TIMEOUT_MS);
 	strategies = heal_log_text(roles, nroles, since, &acts);
 	phase_end(run);

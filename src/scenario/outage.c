@@ -51,10 +51,10 @@ baseline(Outage *outage)
 {
 	Run		   *run = outage->run;
 	LoadConfig	config = load_of(run, &run->parties[0]);
-	int64		operations = run->request.options.operations;
+	int64		operations = run->options.operations;
 
 	phase(run, "baseline");
-	load_work(run, &config, run->request.options.work_ms);
+	load_work(run, &config, run->options.work_ms);
 	config.clients = CLIENTS;
 	outage->load = load_create(&config);
 	load_begin(outage->load);
@@ -76,13 +76,13 @@ wait_for_outage(Outage *outage)
 
 	run_say(run, "%-8s waiting for %s, or the server behind it, to be restarted", p->name, run->request.target_name);
 	outage->broken = outage_broken(outage);
-	wait_until(run, outage_broken(outage) > outage->broken, run->request.options.outage_ms);
+	wait_until(run, outage_broken(outage) > outage->broken, run->options.outage_ms);
 	outage->begun_us = loop_now_us();
 	outage->succeeded = outage->load->calm.succeeded;
 	phase_end(run);
 	if (outage_broken(outage) == outage->broken)
 		run_end(run, VERDICT_INVALID, "nothing broke within " INT64_FORMAT " ms (option outage_ms): restart %s, or the server behind it, while the run waits for that",
-				run->request.options.outage_ms, run->request.target_name);
+				run->options.outage_ms, run->request.target_name);
 	phase_note(run, "after %.2f s: %s", p->elapsed_us / 1e6, outage_reason(run));
 }
 
@@ -100,7 +100,7 @@ static void
 recover(Outage *outage)
 {
 	Run		   *run = outage->run;
-	int64		limit_ms = run->request.options.recovery_limit_ms;
+	int64		limit_ms = run->options.recovery_limit_ms;
 	double		first_ms;
 	double		normal_ms;
 
@@ -124,7 +124,7 @@ static void
 finish(Outage *outage)
 {
 	Run		   *run = outage->run;
-	int64		operations = run->request.options.operations;
+	int64		operations = run->options.operations;
 	uint64		broken = outage_broken(outage);
 	uint64		succeeded = outage->load->calm.succeeded;
 	PoolState	truth;

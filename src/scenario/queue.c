@@ -77,7 +77,7 @@ line_tally(const Line *line)
 static int64
 expected_refusals(const Run *run, int64 n, int free)
 {
-	int64		max_waiting = run->request.options.max_waiting;
+	int64		max_waiting = run->options.max_waiting;
 
 	return max_waiting > 0 ? Max(n - free - max_waiting, 0) : 0;
 }
@@ -89,7 +89,7 @@ expected_refusals(const Run *run, int64 n, int free)
 static void
 line_part(Run *run, Line *line)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 
 	if (run_is_local(run))
 		return;
@@ -103,7 +103,7 @@ line_part(Run *run, Line *line)
 static Tally *
 line_up(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	int64		n = options->long_operations + options->quick_operations;
 	const ChaosToll *toll = &run->parties[0].toll;
 	Line	   *line = palloc0(sizeof(Line));
@@ -152,7 +152,7 @@ check_said_waiting(Run *run, int64 n)
 {
 	int			said;
 
-	poll_until(run, (said = run_pool_state(run).said_waiting) == n, run->request.options.pool_timeout_ms / 2);
+	poll_until(run, (said = run_pool_state(run).said_waiting) == n, run->options.pool_timeout_ms / 2);
 	check_count(run, "waiting by the pooler's own count", n, said,
 				"the pooler's console and its clients disagree on how many wait: see cl_waiting in SHOW POOLS");
 }
@@ -161,7 +161,7 @@ check_said_waiting(Run *run, int64 n)
 static void
 time_out(Run *run, Tally *before)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	int64		n = options->quick_operations;
 	int64		refused = expected_refusals(run, n, 0);
 	Line	   *line = palloc0(sizeof(Line));

@@ -53,7 +53,7 @@ load_start(Recovery *recovery)
 	Run		   *run = recovery->run;
 	LoadConfig	config = load_of(run, &run->parties[0]);
 
-	load_work(run, &config, run->request.options.work_ms);
+	load_work(run, &config, run->options.work_ms);
 	config.clients = CLIENTS;
 	recovery->load = load_create(&config);
 	load_begin(recovery->load);
@@ -68,12 +68,12 @@ measure_baseline(Recovery *recovery)
 
 	phase(run, "baseline");
 	load_start(recovery);
-	wait_until(run, load_succeeded(recovery) >= run->request.options.operations, SETTLE_TIMEOUT_MS);
+	wait_until(run, load_succeeded(recovery) >= run->options.operations, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	tally = &recovery->load->calm;
-	if (load_succeeded(recovery) < run->request.options.operations)
+	if (load_succeeded(recovery) < run->options.operations)
 		run_end(run, VERDICT_INVALID, "only " UINT64_FORMAT " of " INT64_FORMAT " operations succeeded to begin with: %s",
-				load_succeeded(recovery), run->request.options.operations, failure_text(run->pool));
+				load_succeeded(recovery), run->options.operations, failure_text(run->pool));
 	recovery->baseline_ms = histogram_ms(&tally->response, 0.50);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
 }
@@ -140,7 +140,7 @@ exhaust(Recovery *recovery)
 		leak_take(recovery, &recovery->leaks[i]);
 	timed_out = stats->timed_out;
 	wait_until(run, run->parties[0].judge.health == HEALTH_EXHAUSTED && stats->timed_out >= timed_out + CLIENTS,
-			   2 * run->request.options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+			   2 * run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	if (scripted_session_failed(recovery->leaks, recovery->nleaks) || stats->timed_out < timed_out + CLIENTS)
 		run_end(run, VERDICT_INVALID, "the pool could not be exhausted: %d of %d connections in use, " UINT64_FORMAT " requests timed out",
@@ -215,7 +215,7 @@ static void
 check_recovered(Recovery *recovery, uint64 begun_us, const char *first, const char *normal)
 {
 	Run		   *run = recovery->run;
-	double		limit_ms = run->request.options.recovery_limit_ms;
+	double		limit_ms = run->options.recovery_limit_ms;
 
 	check_at_most(run, first, limit_ms, since_ms(begun_us, recovery->first_us), "ms",
 				  "nobody got a connection again: see pool_exhaust_heals and pool_exhaust_leaks");
@@ -238,14 +238,14 @@ heal(Recovery *recovery)
 	begun_us = loop_now_us();
 	run_heal(run, STRATEGIES_NEEDED);
 	wait_until(run, recovered(recovery) & leaks_ended(recovery) & (scripted_sessions_stuck(recovery) == 0),
-			   run->request.options.recovery_limit_ms);
+			   run->options.recovery_limit_ms);
 	strategies = heal_log_text(roles, nroles, since, &acts);
 	phase_end(run);
 	phase_note(run, "%d ended: %s; first success %s, healthy %s", acts, acts > 0 ? strategies : "-",
 			   since_text(begun_us, recovery->first_us), since_text(begun_us, recovery->healthy_us));
 
 	check_recovered(recovery, begun_us, "first success after the leaks", "as fast as before the leaks");
-	check_at_most(run, "healthy after the leaks", run->request.options.recovery_limit_ms,
+	check_at_most(run, "healthy after the leaks", run->options.recovery_limit_ms,
 				  since_ms(begun_us, recovery->healthy_us), "ms", "the pool stays ill: see pool_exhaust_pools");
 	check_count(run, "sessions that the healer ended", scripted_sessions_count(recovery, true), acts,
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
@@ -283,7 +283,7 @@ kill_all(Recovery *recovery)
 	lost = run->pool->stats.lost - lost;
 	recovery->succeeded = load_succeeded(recovery);
 	recovery->first_us = recovery->normal_us = recovery->healthy_us = 0;
-	wait_until(run, recovered(recovery), run->request.options.recovery_limit_ms);
+	wait_until(run, recovered(recovery), run->options.recovery_limit_ms);
 	phase_end(run);
 	phase_note(run, "%d sessions ended at once, " UINT64_FORMAT " of them in use; first success %s",
 			   n, lost, since_text(begun_us, recovery->first_us));
@@ -310,7 +310,7 @@ static void
 vanish(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
-	char	   *sql = psprintf("SELECT pg_catalog.pg_sleep(%.3f)", run->request.options.vanish_ms / 1000.0);
+	char	   *sql = psprintf("SELECT pg_catalog.pg_sleep(%.3f)", run->options.vanish_ms / 1000.0);
 	ScriptedSession	   *vanishing = recovery->vanishing;
 	uint64		begun_us;
 	int			lost;
@@ -332,7 +332,7 @@ vanish(Recovery *recovery)
 	if (lost < VANISHING)
 		run_end(run, VERDICT_INVALID, "only %d of %d slots were lost to the clients that vanished: raise vanish_ms",
 				lost, VANISHING);
-	poll_until(run, residual_slots(run) <= 0, run->request.options.vanish_ms + run->request.options.recovery_limit_ms);
+	poll_until(run, residual_slots(run) <= 0, run->options.vanish_ms + run->options.recovery_limit_ms);
 	phase_end(run);
 	phase_note(run, "%d clients vanished, %d slots were lost to them for %.2f s", VANISHING, lost,
 			   (loop_now_us() - begun_us) / 1e6);
@@ -355,7 +355,7 @@ finish(Recovery *recovery)
 
 	phase(run, "after");
 	load_tally(recovery->load, before);
-	wait_until(run, load_succeeded(recovery) >= before->succeeded + run->request.options.operations, SETTLE_TIMEOUT_MS);
+	wait_until(run, load_succeeded(recovery) >= before->succeeded + run->options.operations, SETTLE_TIMEOUT_MS);
 	load_end(run, recovery->load, SETTLE_TIMEOUT_MS);
 	load_tally(recovery->load, after);
 	succeeded = after->succeeded - before->succeeded;
@@ -364,7 +364,7 @@ finish(Recovery *recovery)
 	check_chaos(run, "operations that failed afterwards", 0, toll_acts(&run->parties[0].toll) - acts,
 				after->failed + tally_sent_away(after) - before->failed - tally_sent_away(before),
 				failure_text(run->pool));
-	check_at_least(run, "operations that succeeded afterwards", run->request.options.operations, succeeded, "",
+	check_at_least(run, "operations that succeeded afterwards", run->options.operations, succeeded, "",
 				   failure_text(run->pool));
 }
 

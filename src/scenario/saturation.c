@@ -187,7 +187,7 @@ fill(Run *run)
 	if (run_fault(run, FAULT_KEEP_SLOT))
 		full--;
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
-		full = Max(truth.in_use, full - (int) run->request.options.attempts);
+		full = Max(truth.in_use, full - (int) run->options.attempts);
 
 	fill_by_levels(run, full);
 	for (int i = 0; i < TRIES; i++)
@@ -259,7 +259,7 @@ static void
 knock(Run *run, int full)
 {
 	PoolStats  *stats = &run->pool->stats;
-	int			attempts = run->request.options.attempts;
+	int			attempts = run->options.attempts;
 	int			done = 0;
 	bool		known = true;	/* how the target refuses */
 	int64		ledger = run_refusals_in_ledger(run);

@@ -176,8 +176,8 @@ application_begin(Storm *storm)
 	LoadConfig	config = load_of(run, &run->parties[1]);
 
 	config.sql = APPLICATION_SQL;
-	config.hold_ms = run->request.options.work_ms;
-	config.clients = (int) run->request.options.pool_size;
+	config.hold_ms = run->options.work_ms;
+	config.clients = (int) run->options.pool_size;
 	storm->application = load_create(&config);
 	load_begin(storm->application);
 	storm->application_us = loop_now_us();
@@ -191,7 +191,7 @@ application_end(Storm *storm, double *rate)
 	Load	   *load = storm->application;
 
 	*rate = load->calm.succeeded * 1e6 / Max(loop_now_us() - storm->application_us, 1);
-	load_end(storm->run, load, 2 * storm->run->request.options.response_limit_ms);
+	load_end(storm->run, load, 2 * storm->run->options.response_limit_ms);
 	load_tally(load, tally);
 	return tally;
 }
@@ -201,7 +201,7 @@ static void
 calm(Storm *storm)
 {
 	Run		   *run = storm->run;
-	int			sessions = (int) run->request.options.pool_size;
+	int			sessions = (int) run->options.pool_size;
 	PoolState	truth;
 	Tally	   *tally;
 
@@ -212,7 +212,7 @@ calm(Storm *storm)
 	wait_until(run, run->parties[1].pool->stats.peak_held >= sessions, SETTLE_TIMEOUT_MS);
 	application_end(storm, &storm->calm_rate);
 	application_begin(storm);
-	wait_until(run, false, run->request.options.baseline_ms);
+	wait_until(run, false, run->options.baseline_ms);
 	tally = application_end(storm, &storm->calm_rate);
 	phase_end(run);
 	phase_note(run, "%d of %d in use; %d sessions at work, %.0f/s   %s", truth.in_use, truth.capacity,
@@ -329,7 +329,7 @@ static void
 wave_check_guests(Storm *storm, const Wave *wave, const Phase *p, double in_ms, int64 ledger)
 {
 	Run		   *run = storm->run;
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 	const PoolStats *stats = &run->pool->stats;
 
 	check_count(run, wave->in, storm_fit(storm), storm->inside,
@@ -354,7 +354,7 @@ wave_check_guests(Storm *storm, const Wave *wave, const Phase *p, double in_ms, 
 static void
 wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, double rate, double lasted_s)
 {
-	const Options *options = &storm->run->request.options;
+	const Options *options = &storm->run->options;
 	uint64		failed = tally->failed + tally_sent_away(tally);
 	bool		disturbed = toll_ended(&storm->run->parties[1].toll) > 0;	/* and had to come in again */
 	double		kept = storm->calm_rate > 0 ? 100 * rate / storm->calm_rate : 0;
@@ -409,9 +409,9 @@ wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
 	break_loose(storm);
 	run_disturb(run, CHAOS_ALL);
 	wait_until(run, storm->in_us != 0 && storm->untold == 0,
-			   run->request.options.recovery_limit_ms + storm->n * REFUSAL_MS);
+			   run->options.recovery_limit_ms + storm->n * REFUSAL_MS);
 	run_disturb(run, CHAOS_GENTLE); /* who was ended comes again, and all stay from now on */
-	wait_until(run, storm->inside >= storm->fit || run->request.options.chaos == 0, run->request.options.recovery_limit_ms);
+	wait_until(run, storm->inside >= storm->fit || run->options.chaos == 0, run->options.recovery_limit_ms);
 	in_ms = ((storm->in_us != 0 ? storm->in_us : loop_now_us()) - storm->begun_us) / 1000.0;
 	lasted_s = (loop_now_us() - storm->application_us) / 1e6;
 	tally = application_end(storm, &rate);
@@ -521,11 +521,11 @@ storm_cast(Run *run)
 		run_end(run, VERDICT_INVALID, "nothing is left to storm: %d of %d connections are in use",
 				truth.in_use, truth.capacity);
 	storm->run = run;
-	storm->n = run->request.options.clients > 0 ? (int) run->request.options.clients : fit * CROWD_PERCENT / 100 + 1;
+	storm->n = run->options.clients > 0 ? (int) run->options.clients : fit * CROWD_PERCENT / 100 + 1;
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
 		storm->n = (fit + 1) / 2;
 	storm->guests = palloc_extended(sizeof(Guest) * storm->n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	random_stream(&storm->jitter, run->request.options.seed, RANDOM_RETRIES);
+	random_stream(&storm->jitter, run->options.seed, RANDOM_RETRIES);
 	for (int i = 0; i < storm->n; i++)
 	{
 		storm->guests[i].request.events = &guest_events;

@@ -15,7 +15,7 @@
 void
 run_begin_chaos(Run *run)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 
 	if (options->chaos > 0)
 		chaos_begin(&run->chaos, &run->clock, options->chaos, options->seed);
@@ -37,7 +37,7 @@ run_disturb(Run *run, int kinds)
 int
 run_chaos_ms(const Run *run)
 {
-	return run->request.options.chaos > 0 ? STALL_MAX_MS + DELAY_MAX_MS : 0;
+	return run->options.chaos > 0 ? STALL_MAX_MS + DELAY_MAX_MS : 0;
 }
 
 /* Returns how many of the operations that failed may have done so because chaos ended their session. */
@@ -59,10 +59,10 @@ run_tell_chaos(Run *run)
 	phase_end(run);
 	if (toll_acts(&run->chaos.toll) == 0)
 		phase_note(run, "disturbed nobody: the run was too short, or let nothing happen   seed " INT64_FORMAT,
-				   run->request.options.seed);
+				   run->options.seed);
 	else
 		phase_note(run, UINT64_FORMAT " terminated, " UINT64_FORMAT " dropped, " UINT64_FORMAT " stalled, "
 				   UINT64_FORMAT " delayed   seed " INT64_FORMAT,
 				   done[CHAOS_TERMINATE], done[CHAOS_DROP], done[CHAOS_STALL], done[CHAOS_DELAY],
-				   run->request.options.seed);
+				   run->options.seed);
 }

@@ -13,7 +13,7 @@
 int
 run_capacity(const Run *run)
 {
-	return (int) (run->request.options.pool_size + run->request.options.max_overflow);
+	return (int) (run->options.pool_size + run->options.max_overflow);
 }
 
 /* ERROR that says which options do, and what to do about it. */
@@ -46,7 +46,7 @@ require_time_for(const Options *options, int64 ms)
 LoadConfig
 load_of(Run *run, const RunParty *party)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 
 	return (LoadConfig)
 	{
@@ -66,7 +66,7 @@ load_of(Run *run, const RunParty *party)
 Arrival
 load_arrival(const Run *run, int64 ms)
 {
-	const Options *options = &run->request.options;
+	const Options *options = &run->options;
 
 	return (Arrival)
 	{
@@ -87,7 +87,7 @@ load_arrival(const Run *run, int64 ms)
 void
 load_work(Run *run, LoadConfig *config, int64 ms)
 {
-	const char *workload = run->request.options.workload;
+	const char *workload = run->options.workload;
 
 	if (workload[0] != '\0')
 	{

@@ -95,7 +95,8 @@ typedef struct Watch
 typedef struct Run
 {
 	RunEntry    *entry;			/* in shared memory */
-	RunRequest		request;
+	RunRequest	request;			/* what was asked for */
+	Options		options;		/* in force */
 	const struct Scenario *scenario;
 	MemoryContext context;
 	Loop		loop;

@@ -56,7 +56,7 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 bool
 run_fault(const Run *run, Fault fault)
 {
-	return run->request.options.fault == fault;
+	return run->options.fault == fault;
 }
 
 /*
@@ -313,7 +313,7 @@ why_end(Run *run)
 	if (now_us >= run->deadline_us)
 		return psprintf("not %s within " INT64_FORMAT " ms (option timeout_ms)",
 						request_is_hold(&run->request) ? "all there" : "over",
-						run->request.options.timeout_ms);
+						run->options.timeout_ms);
 	if (now_us < run->look_out_us)
 		return NULL;
 	run->look_out_us = now_us + LOOK_OUT_US;
@@ -349,9 +349,9 @@ run_is_exclusive(const Run *run)
 static void
 protect_bystanders(Run *run)
 {
-	if (run_is_exclusive(run) && run->request.options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
+	if (run_is_exclusive(run) && run->options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
 		run_end(run, VERDICT_ABORTED, "another client was refused a slot (option bystanders = %s)",
-				run->request.options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
+				run->options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
 }
 
 static int

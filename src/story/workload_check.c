@@ -124,7 +124,7 @@ workload_try(Run *run)
 	WorkloadCheck	   *check = palloc0(sizeof(WorkloadCheck));
 	char	   *before;
 
-	if (run->request.options.workload[0] == '\0')
+	if (run->options.workload[0] == '\0')
 		return;
 	phase(run, "trial");
 	run_open_session(run, &run->parties[0], &check->session, &workload_check_events, NULL);
@@ -134,13 +134,13 @@ workload_try(Run *run)
 	if (!run_is_local(run))
 	{
 		/* A pooler may give each query another session, so there is nothing to compare. */
-		workload_check_query(run, check, run->request.options.workload);
+		workload_check_query(run, check, run->options.workload);
 		workload_check_end(run, check, NULL);
 		return;
 	}
 	workload_check_query(run, check, state_sql);
 	before = pstrdup(check->text);
-	workload_check_query(run, check, run->request.options.workload);
+	workload_check_query(run, check, run->options.workload);
 	if (PQtransactionStatus(check->session.conn) != PQTRANS_IDLE)
 		workload_check_end(run, check, psprintf("%s: it leaves a transaction open", changes));
 	workload_check_query(run, check, state_sql);
