@@ -7,7 +7,7 @@
 
 #include "common/pg_prng.h"
 
-#include "shmem/request.h"
+#include "base/option_words.h"
 
 /* The streams of random numbers of a run, so that one does not shift another. */
 typedef enum RandomStream

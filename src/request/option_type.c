@@ -119,9 +119,9 @@ number_describe(const OptionSpec *spec, const OptionDefault *option, StringInfo 
 	if (defaults[PROFILE_QUICK] == OPTION_RANDOM)
 		appendStringInfoString(json, "\"default\": \"random\"");
 	else
-		appendStringInfo(json, "\"default\": " INT64_FORMAT ", \"standard\": " INT64_FORMAT
-						 ", \"soak\": " INT64_FORMAT, defaults[PROFILE_QUICK],
-						 defaults[PROFILE_STANDARD], defaults[PROFILE_SOAK]);
+		for (int i = 0; i < PROFILES; i++)
+			appendStringInfo(json, "%s\"%s\": " INT64_FORMAT, i > 0 ? ", " : "",
+							 i > 0 ? profile_words.names[i] : "default", defaults[i]);
 	bounds_describe(spec, json);
 }
 
@@ -157,49 +157,33 @@ static void
 word_read(const OptionSpec *spec, void *field, const JsonbValue *value)
 {
 	char	   *word = pnstrdup(value->val.string.val, value->val.string.len);
+	int			member = words_find(spec->words, word);
 
-	for (int i = 0; spec->words[i] != NULL; i++)
-	{
-		if (strcmp(spec->words[i], word) == 0)
-		{
-			*(int64 *) field = i;
-			return;
-		}
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("option \"%s\" cannot be \"%s\"", spec->name, word),
-			 errhint("%s", spec->type->hint(spec))));
+	if (member < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" cannot be \"%s\"", spec->name, word),
+				 errhint("%s", spec->type->hint(spec))));
+	*(int64 *) field = member;
 }
 
 static void
 word_write(const OptionSpec *spec, const void *field, StringInfo json)
 {
-	escape_json(json, spec->words[*(const int64 *) field]);
-}
-
-static char *
-words_list(const char *const *words)
-{
-	StringInfoData list;
-
-	initStringInfo(&list);
-	for (; *words != NULL; words++)
-		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", *words);
-	return list.data;
+	escape_json(json, spec->words->names[*(const int64 *) field]);
 }
 
 static void
 word_describe(const OptionSpec *spec, const OptionDefault *option, StringInfo json)
 {
 	appendStringInfo(json, "\"default\": \"%s\", \"values\": \"%s\"",
-					 spec->words[word_default(option)], words_list(spec->words));
+					 spec->words->names[word_default(option)], words_text(spec->words));
 }
 
 static char *
 word_hint(const OptionSpec *spec)
 {
-	return psprintf("Values are: %s.", words_list(spec->words));
+	return psprintf("Values are: %s.", words_text(spec->words));
 }
 
 const OptionType option_word = {

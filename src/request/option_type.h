@@ -8,7 +8,7 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
-#include "shmem/request.h"
+#include "shmem/options.h"
 
 /* As the default of a number: drawn when the run is asked for. */
 #define OPTION_RANDOM	(-1)
@@ -24,7 +24,7 @@ typedef struct OptionSpec
 	size_t		offset;			/* of its field in Options */
 	int64		min;			/* of a number, or of each level */
 	int64		max;			/* likewise; of a text, in bytes */
-	const char *const *words;	/* in the order of their enum, ended by NULL */
+	const Words *words;
 	const char *what;			/* a text is, for the hint ... */
 	const char *unset;			/* ... and what takes its place if it is empty;
 								 * what a number means that no view describes */

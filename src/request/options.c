@@ -1,9 +1,6 @@
 /*
  * options.c
- *		jsonb options -> a checked struct, by way of one table.
- *
- * The table has what is true of an option in whatever scenario; a scenario
- * names those that are its own, with their defaults.
+ *		jsonb options -> a checked struct, by way of one list: shmem/options.h.
  */
 #include "postgres.h"
 
@@ -13,99 +10,20 @@
 #include "request/option_type.h"
 #include "request/options.h"
 
-#define DAY_MS	(24 * 3600 * 1000)
-
-static const char *const profile_words[] = {"quick", "standard", "soak", NULL};
-static const char *const on_fail_words[] = {"report", "error", NULL};
-static const char *const bystanders_words[] = {"refuse", "abort", "ignore", NULL};
-static const char *const fault_words[] = {
-	"none", "keep_slot", "miscount", "no_limit", "leave_session", "miss_health",
-	"lifo", "ignore_timeout", "early_timeout", "lost_wakeup", "leak_on_error",
-	"shared_between_services", "slow_grant", "miss_leak", "accuse", "never_heal",
-	"http_500", "http_no_retry_after", "http_hang", "http_html_error", "liveness_down",
-	"http_retry_too_soon", NULL
-};
-static const char *const reserved_words[] = {"keep", "take", NULL};
-static const char *const idle_order_words[] = {"lifo", "fifo", NULL};
-static const char *const arrivals_words[] = {"poisson", "constant", "ramp", "burst", NULL};
-
 /* An option and its field in Options have one name. */
 #define SPEC(name_, type_) \
-	.name = #name_, .type = &(type_), .offset = offsetof(Options, name_)
-#define NUMBER(name_, min_, max_) \
-	{SPEC(name_, option_number), .min = (min_), .max = (max_)}
-#define MEASURE(name_, min_, max_, what_) \
-	{SPEC(name_, option_number), .min = (min_), .max = (max_), .what = (what_)}
-#define WORD(name_) \
-	{SPEC(name_, option_word), .words = name_##_words}
-#define TEXT(name_, what_, unset_) \
-	{SPEC(name_, option_text), .max = sizeof(((Options *) NULL)->name_) - 1, \
-	.what = (what_), .unset = (unset_)}
-#define LEVELS(name_, min_, max_) \
-	{SPEC(name_, option_levels), .min = (min_), .max = (max_)}
+	[OPTION_##name_] = {.name = #name_, .type = &(type_), .offset = offsetof(Options, name_)
+#define NUMBER_SPEC(name_, min_, max_, what_) \
+	SPEC(name_, option_number), .min = (min_), .max = (max_), .what = (what_)},
+#define WORD_SPEC(name_) \
+	SPEC(name_, option_word), .words = &name_##_words},
+#define TEXT_SPEC(name_, bytes_, what_, unset_) \
+	SPEC(name_, option_text), .max = (bytes_) - 1, .what = (what_), .unset = (unset_)},
+#define LEVELS_SPEC(name_, min_, max_) \
+	SPEC(name_, option_levels), .min = (min_), .max = (max_)},
 
-static const OptionSpec option_specs[] = {
-	WORD(profile),
-	NUMBER(seed, 0, PG_INT32_MAX),
-	NUMBER(timeout_ms, 100, DAY_MS),
-	WORD(on_fail),
-	WORD(bystanders),
-	NUMBER(handshakes, 1, 240),
-	MEASURE(chaos, 0, 100, "so many disturbances a second, 0 for none"),
-	WORD(fault),
-	TEXT(database, "the name of a database", "the caller's"),
-
-	NUMBER(attempts, 1, 10000),
-	NUMBER(role_limit, 1, 10000),
-
-	NUMBER(pool_size, 1, 10000),
-	NUMBER(max_overflow, 0, 10000),
-	NUMBER(pool_timeout_ms, 10, 600 * 1000),
-	NUMBER(max_waiting, 0, 100000),
-	WORD(idle_order),
-	NUMBER(max_lifetime_ms, 0, DAY_MS),
-	NUMBER(connect_timeout_ms, 10, 600 * 1000),
-	TEXT(second, "the name of a foreign server", "needed where the target is a foreign server"),
-
-	TEXT(workload, "SQL", "the scenario's own"),
-	NUMBER(work_ms, 0, 60 * 1000),
-	NUMBER(long_ms, 1, 600 * 1000),
-	NUMBER(long_operations, 1, 100000),
-	NUMBER(quick_operations, 1, 100000),
-	NUMBER(clients, 1, 100000),
-	NUMBER(rate, 1, 100000),
-	WORD(arrivals),
-	NUMBER(failing_percent, 0, 100),
-	LEVELS(levels, 0, 1000),
-	NUMBER(load_percent, 1, 100),
-	NUMBER(burst_percent, 101, 1000),
-
-	NUMBER(operations, 1, 100000),
-	NUMBER(leak_threshold_ms, 100, 3600 * 1000),
-	NUMBER(vanish_ms, 10, 600 * 1000),
-	NUMBER(outage_ms, 100, DAY_MS),
-
-	MEASURE(hold_ms, 0, DAY_MS, "0 is for pool_exhaust.max_hold_time"),
-	MEASURE(spacing_ms, 0, 600 * 1000, "milliseconds from one connection of kind growth to the next; 0 is for a little more than an eighth of pool_exhaust.leak_threshold"),
-	WORD(reserved),
-
-	NUMBER(baseline_ms, 10, DAY_MS),
-	NUMBER(sustained_ms, 10, DAY_MS),
-	NUMBER(burst_ms, 10, DAY_MS),
-	NUMBER(burst_every_ms, 10, DAY_MS),
-	NUMBER(exhaust_ms, 10, DAY_MS),
-	NUMBER(level_ms, 10, DAY_MS),
-	NUMBER(churn_ms, 10, DAY_MS),
-
-	NUMBER(tolerance_ms, 1, 60 * 1000),
-	NUMBER(tolerance_percent, 1, 100),
-	NUMBER(success_percent, 0, 100),
-	NUMBER(burst_error_percent, 0, 100),
-	NUMBER(response_limit_ms, 1, 3600 * 1000),
-	NUMBER(recovery_limit_ms, 1, 3600 * 1000),
-	NUMBER(latency_limit_ms, 1, 3600 * 1000),
-	NUMBER(latency_limit_percent, 0, 1000),
-	NUMBER(keep_percent, 0, 100),
+static const OptionSpec option_specs[OPTIONS] = {
+	OPTION_LIST(NUMBER_SPEC, WORD_SPEC, TEXT_SPEC, LEVELS_SPEC)
 };
 
 /* What every scenario has beside its own options. */

@@ -11,10 +11,10 @@
 
 #include "base/cause.h"
 #include "base/histogram.h"
+#include "base/option_words.h"
 #include "event/alarm.h"
 #include "event/loop.h"
 #include "load/session.h"
-#include "shmem/request.h"
 
 typedef struct Pool Pool;
 typedef struct Request Request;
