@@ -1,7 +1,10 @@
 /*
  * clean_up.c
- *		The end of every run, however its story ended: let go of every
- *		connection, prove that nothing is left, drop the role.
+ *		The end of every run, however its story ended: a list of obligations, each
+ *		of which is settled and then proved.
+ *
+ * A clean-up that cannot be proved fails the run, whatever the story said: the
+ * reason has the pids of what is left, or where to find it.
  */
 #include "postgres.h"
 
@@ -26,10 +29,76 @@
  */
 #define DRAIN_TIMEOUT_MS	(3 * 1000)
 #define CLOSE_TIMEOUT_MS	(10 * 1000) /* to end by themselves */
-#define BUSY_TIMEOUT_MS		200		/* if they may have something to do */
-#define KILL_TIMEOUT_MS		(5 * 1000)	/* after that */
+#define BUSY_TIMEOUT_MS		200		/* if they may be in a statement */
+#define KILL_TIMEOUT_MS		(5 * 1000)	/* after they have been terminated */
+#define KILLS				2		/* a login that was given up may be granted after the first */
 #define TURN_MS				2
 #define PIDS_SHOWN			10
+
+typedef struct Obligation
+{
+	const char *what;
+	void		(*settle) (Run *run);	/* returns when that is done, or its time is over */
+	int			(*left) (Run *run);	/* how many are left after that, -1: unknown */
+	char	   *(*complaint) (const Run *run, int left);	/* the reason if that is not 0 */
+	bool		sessions;		/* what is left counts in the check of sessions */
+} Obligation;
+
+/* ---------- Chaos ---------- */
+
+/* It ends with the story, and has a line of its own before the phase of the clean-up. */
+static void
+chaos_settle(Run *run)
+{
+	chaos_end(&run->chaos);
+	run_tell_chaos(run);
+	phase(run, "clean up");
+}
+
+/* ---------- Sub-runs ---------- */
+
+static char *
+sub_runs_complaint(const Run *run, int left)
+{
+	return psprintf("%d runs that it has started are still under way", left);
+}
+
+/* ---------- HTTP ---------- */
+
+static void
+http_settle(Run *run)
+{
+	http_client_close(run->http);
+	reference_api_close(run->api);
+}
+
+/* ---------- Logins under way, and those that stall ---------- */
+
+/*
+ * Nothing is granted any more, and logins under way come to their end, as a
+ * rule: one that is cut off half-way could be granted after the proof.
+ */
+static void
+logins_settle(Run *run)
+{
+	uint64		end_us = loop_now_us() + (uint64) DRAIN_TIMEOUT_MS * 1000;
+
+	for (int i = 0; i < run->nparties; i++)
+		if (run->parties[i].pool != NULL)
+			pool_drain(run->parties[i].pool);
+	for (int i = 0; i < run->nparties; i++)
+		while (run->parties[i].pool != NULL && run->parties[i].pool->stats.opening > 0 &&
+			   loop_now_us() < end_us)
+			loop_turn(&run->loop, TURN_MS);
+}
+
+static char *
+stalled_complaint(const Run *run, int left)
+{
+	return psprintf("%d stalled logins of the hold are still there: pool_exhaust_slots counts them", left);
+}
+
+/* ---------- Sessions on this server ---------- */
 
 /* How many sessions the run's roles have; up to "max" of their pids go to "pids". */
 static int
@@ -44,9 +113,15 @@ sessions_left(const Run *run, int *pids, int max)
 	return n;
 }
 
-/* Turns the loop until there are none, or the time is over. */
 static int
-wait_for_silence(Run *run, int timeout_ms)
+sessions_proof(Run *run)
+{
+	return sessions_left(run, NULL, 0);
+}
+
+/* Turns the loop until none is left, or the time is over; returns how many are. */
+static int
+sessions_wait(Run *run, int timeout_ms)
 {
 	uint64		end_us = loop_now_us() + (uint64) timeout_ms * 1000;
 	int			left;
@@ -83,75 +158,63 @@ pids_text(const Run *run)
 }
 
 /*
- * Nobody gets a connection any more, and logins under way come to their end, as
- * a rule: one that is cut off half-way could turn up after the proof.
+ * Are some in the middle of a statement, or of a login that waits for a lock?
+ * Their backends do not notice that the client has gone.
  */
-static void
-drain_pools(Run *run)
+static bool
+sessions_are_busy(const Run *run)
 {
-	uint64		end_us = loop_now_us() + (uint64) DRAIN_TIMEOUT_MS * 1000;
+	if (run->hold != NULL && hold_is_busy(run->hold))
+		return true;
+	for (int i = 0; i < run->nloose; i++)
+		if (run->loose[i]->done != NULL)
+			return true;
+	for (int i = 0; i < run->nparties; i++)
+	{
+		const Pool *pool = run->parties[i].pool;
 
-	for (int i = 0; i < run->nparties; i++)
-		if (run->parties[i].pool != NULL)
-			pool_drain(run->parties[i].pool);
-	for (int i = 0; i < run->nparties; i++)
-		while (run->parties[i].pool != NULL && run->parties[i].pool->stats.opening > 0 &&
-			   loop_now_us() < end_us)
-			loop_turn(&run->loop, TURN_MS);
+		if (pool != NULL && pool->driver->queues && (pool->stats.held > 0 || pool->stats.opening > 0))
+			return true;
+	}
+	return false;
 }
 
-/*
- * Lets go of every connection.  A backend in the middle of a statement, or one
- * whose login waits for a lock, does not notice that its client has gone, so
- * those are ended without waiting for it.
- */
+/* Closes those of the pools and those beside them; terminates what does not end by that. */
 static void
-close_sessions(Run *run, volatile int *stalled)
+sessions_settle(Run *run)
 {
-	bool		busy = run->hold != NULL && hold_is_busy(run->hold);
+	bool		busy = sessions_are_busy(run);
+	int			left;
 
-	if (!run->loop.open)
-		return;
-	http_client_close(run->http);
-	reference_api_close(run->api);
-	drain_pools(run);
-	*stalled = hold_hang_up(run);
 	alarm_clock_close(&run->clock);
 	for (int i = 0; i < run->nloose; i++)
-	{
-		busy |= run->loose[i]->done != NULL;
 		session_close(run->loose[i]);
-	}
 	for (int i = 0; i < run->nparties; i++)
-	{
-		Pool	   *pool = run->parties[i].pool;
-
-		if (pool == NULL)
-			continue;
-		busy |= pool->driver->queues && (pool->stats.held > 0 || pool->stats.opening > 0);
-		pool_close(pool);
-	}
-	if (wait_for_silence(run, busy ? BUSY_TIMEOUT_MS : CLOSE_TIMEOUT_MS) > 0)
+		if (run->parties[i].pool != NULL)
+			pool_close(run->parties[i].pool);
+	left = sessions_wait(run, busy ? BUSY_TIMEOUT_MS : CLOSE_TIMEOUT_MS);
+	for (int i = 0; i < KILLS && left > 0; i++)
 	{
 		terminate_sessions(run);
-		wait_for_silence(run, KILL_TIMEOUT_MS);
+		left = sessions_wait(run, KILL_TIMEOUT_MS);
 	}
 }
 
-/* "pool_exhaust_1", and the others. */
-static char *
-roles_text(const Run *run)
+static const char *
+run_noun(const Run *run)
 {
-	StringInfoData text;
-
-	initStringInfo(&text);
-	for (int i = 0; i < run->nparties; i++)
-		if (OidIsValid(run->parties[i].role))
-			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", run->parties[i].role_name);
-	return text.data;
+	return request_is_hold(&run->request) ? "hold" : "run";
 }
 
-/* Whatever went wrong in a story that has lost its target came of that. */
+static char *
+sessions_complaint(const Run *run, int left)
+{
+	return psprintf("%d sessions of the %s are still there: pid %s", left, run_noun(run), pids_text(run));
+}
+
+/* ---------- Sessions on foreign servers ---------- */
+
+/* What went wrong in a story that has lost its target is explained by that. */
 static void
 reason_add_lost(Run *run)
 {
@@ -170,81 +233,122 @@ reason_add_lost(Run *run)
 	}
 }
 
-/* The same where the sessions were on a foreign server. */
+/* They are closed by now, and have time to go. */
 static int
-foreign_left(Run *run)
+foreign_proof(Run *run)
 {
-	int			left;
+	int			left = foreign_target_left(run);
 
-	reason_add_lost(run);
-	left = foreign_target_left(run);
 	foreign_target_close(run);
-	if (left >= 0)
-		return left;
-	snprintf(run->reason, sizeof(run->reason), "%s does not say whether sessions of the run are left%s%s",
-			 run->request.target_name, run->reason[0] != '\0' ? "; " : "",
-			 pstrdup(run->reason));
-	run->verdict = VERDICT_FAIL;
-	return 0;
+	return left;
 }
 
-/*
- * Closes, proves that nothing is left, drops the role.  A clean-up that cannot
- * be proved fails the run, whatever the story said.
- */
-void
-clean_up(Run *run)
+static char *
+foreign_complaint(const Run *run, int left)
+{
+	if (left > 0)
+		return psprintf("%d sessions of the %s are still open on %s", left, run_noun(run), run->request.target_name);
+	return psprintf("%s does not say whether sessions of the run are left%s%s", run->request.target_name,
+					run->reason[0] != '\0' ? "; " : "", run->reason);
+}
+
+/* ---------- Roles ---------- */
+
+static void
+roles_settle(Run *run)
+{
+	loop_close(&run->loop);
+	identity_drop(run);
+}
+
+/* "pool_exhaust_1": those that have not been dropped. */
+static char *
+roles_text(const Run *run)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < run->nparties; i++)
+		if (OidIsValid(run->parties[i].role))
+			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", run->parties[i].role_name);
+	return text.data;
+}
+
+/* ---------- The list ---------- */
+
+/* In the order in which they are settled. */
+static const Obligation obligations[] = {
+	{"chaos", chaos_settle},
+	{"sub-runs", sub_runs_end, sub_runs_left, sub_runs_complaint},
+	{"HTTP client and reference API", http_settle},
+	{"logins under way", logins_settle},
+	{"stalled logins", hold_end_stalled, hold_stalled_left, stalled_complaint},
+	{"sessions", sessions_settle, sessions_proof, sessions_complaint, .sessions = true},
+	{"sessions on foreign servers", reason_add_lost, foreign_proof, foreign_complaint, .sessions = true},
+	{"roles", roles_settle},
+};
+
+/* The first reason replaces the story's, each other one is added to it. */
+static void
+clean_up_fail(Run *run, bool first, const char *text)
+{
+	size_t		len = first ? 0 : strlen(run->reason);
+
+	snprintf(run->reason + len, sizeof(run->reason) - len, "%s%s", first ? "" : "; ", text);
+	run->verdict = VERDICT_FAIL;
+}
+
+/* Settles one; returns how many are left, -1: unknown.  "failed" is set if it ended in an ERROR. */
+static int
+obligation_settle(Run *run, const Obligation *obligation, volatile bool *failed)
 {
 	volatile int left = 0;
-	volatile int stalled = 0;
-	volatile int sub_runs = 0;
 
 	PG_TRY();
 	{
-		chaos_end(&run->chaos);
-		run_tell_chaos(run);
-		phase(run, "clean up");
-		sub_runs = sub_runs_end(run);
-		close_sessions(run, &stalled);
-		left = sessions_left(run, NULL, 0);
-		if (left > 0)
-		{
-			/* A login that was given up may have come through only now. */
-			terminate_sessions(run);
-			left = wait_for_silence(run, KILL_TIMEOUT_MS);
-		}
-		if (left == 0 && run->loop.open)
-			left = foreign_left(run);
-		if (left > 0 && !run_is_local(run))
-			snprintf(run->reason, sizeof(run->reason),
-					 "%d sessions of the %s are still open on %s", left,
-					 request_is_hold(&run->request) ? "hold" : "run", run->request.target_name);
-		else if (left > 0)
-			snprintf(run->reason, sizeof(run->reason),
-					 "%d sessions of the %s are still there: pid %s",
-					 left, request_is_hold(&run->request) ? "hold" : "run", pids_text(run));
-		else if (stalled > 0)
-			snprintf(run->reason, sizeof(run->reason),
-					 "%d stalled logins of the hold are still there: pool_exhaust_slots counts them",
-					 stalled);
-		else if (sub_runs > 0)
-			snprintf(run->reason, sizeof(run->reason), "%d runs that it has started are still under way", sub_runs);
-		if (run->pool != NULL)
-			check_count(run, "sessions left at the end", 0, left,
-						"end them with pg_terminate_backend: the reason above has their pids");
-		loop_close(&run->loop);
-		identity_drop(run);
-		phase_end(run);
+		obligation->settle(run);
+		if (obligation->left != NULL)
+			left = obligation->left(run);
 	}
 	PG_CATCH();
 	{
 		error_catch(run->context, LOG);
-		left++;
-		snprintf(run->reason, sizeof(run->reason),
-				 "the clean-up failed, and the server log says why; role %s may be left",
-				 roles_text(run));
+		ereport(LOG, (errmsg("pool_exhaust: the clean-up of %s failed", obligation->what)));
+		left = -1;
+		*failed = true;
 	}
 	PG_END_TRY();
-	if (left > 0 || stalled > 0 || sub_runs > 0)
-		run->verdict = VERDICT_FAIL;
+	return left;
+}
+
+/*
+ * Settles and proves all that the run has to leave behind it: nothing.  What
+ * cannot be proved, or ends in an ERROR, makes its verdict FAIL; the others are
+ * settled nevertheless.
+ */
+void
+clean_up(Run *run)
+{
+	bool		proved = true;
+	int			sessions = 0;
+
+	for (int i = 0; i < lengthof(obligations); i++)
+	{
+		bool		failed = false;
+		int			left = obligation_settle(run, &obligations[i], &failed);
+
+		if (left == 0)
+			continue;
+		if (obligations[i].sessions)
+			sessions += Max(left, 0);
+		clean_up_fail(run, proved, !failed ? obligations[i].complaint(run, left)
+					  : "the clean-up failed, and the server log says why");
+		proved = false;
+	}
+	if (!proved && roles_text(run)[0] != '\0')
+		clean_up_fail(run, false, psprintf("role %s may be left", roles_text(run)));
+	if (run->pool != NULL)
+		check_count(run, "sessions left at the end", 0, sessions,
+					"end them with pg_terminate_backend: the reason above has their pids");
+	phase_end(run);
 }

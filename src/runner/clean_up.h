@@ -1,6 +1,6 @@
 /*
  * clean_up.h
- *		The end of every run: let go, prove it, drop the role.
+ *		The end of every run: what it must leave behind, and the proof.
  */
 #ifndef POOL_EXHAUST_RUNNER_CLEAN_UP_H
 #define POOL_EXHAUST_RUNNER_CLEAN_UP_H

@@ -218,16 +218,23 @@ const SubRunMethods sub_run_methods = {
 	.target_names = target_names,
 };
 
-/*
- * Ends the children that are still under way, and waits until they hold nothing.
- * Returns how many do after all.
- */
+/* Returns how many of the runs that it has started are under way. */
 int
+sub_runs_left(Run *run)
+{
+	int			needed;
+
+	return siblings_under_way(run, &needed);
+}
+
+/*
+ * Ends the runs that it has started and that are still under way; returns when
+ * they hold nothing, or the time is over.
+ */
+void
 sub_runs_end(Run *run)
 {
 	uint64		end_us = loop_now_us() + (uint64) END_TIMEOUT_MS * 1000;
-	int			needed;
-	int			left;
 
 	for (int i = 0; i < run->nsub_runs; i++)
 	{
@@ -236,13 +243,12 @@ sub_runs_end(Run *run)
 		if (run->sub_runs[i].state == SUB_RUN_UNDER_WAY)
 			run_entry_stop(&claim, STOP_PARENT_ENDED);
 	}
-	while ((left = siblings_under_way(run, &needed)) > 0 && loop_now_us() < end_us)
+	while (sub_runs_left(run) > 0 && loop_now_us() < end_us)
 	{
 		loop_turn(&run->loop, TURN_MS);
 		for (int i = 0; i < run->nsub_runs; i++)
 			sub_run_look(run, &run->sub_runs[i]);
 	}
-	return left;
 }
 
 /* This process ends early: their places are for others when they are done. */

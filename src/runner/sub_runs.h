@@ -9,7 +9,8 @@
 
 extern const SubRunMethods sub_run_methods;
 
-extern int	sub_runs_end(Run *run);
+extern void sub_runs_end(Run *run);
+extern int	sub_runs_left(Run *run);
 extern void sub_runs_forget(Run *run);
 
 #endif							/* POOL_EXHAUST_RUNNER_SUB_RUNS_H */

@@ -1,8 +1,8 @@
 /*
  * held.c
- *		One session of a hold: comes, runs its statement, and is kept.
+ *		One session of a hold: is granted, runs its statement, and is kept.
  *
- *		asked -> granted -> (statement) -> ready -> let go
+ *		requested -> granted -> (statement) -> ready -> released
  *
  * Everything here runs inside the loop and never throws: what goes wrong is
  * kept for the story.
@@ -13,13 +13,13 @@
 
 #include "scenario/held.h"
 
-/* A companion is used again after 70 to 130 ms. */
+/* Between two uses of a companion. */
 #define PACE_MIN_US		(70 * 1000)
 #define PACE_MAX_US		(130 * 1000)
 
 #define DIVISION_BY_ZERO "22012"
 
-/* Only what went wrong first counts; no SQLSTATE: the connection was lost. */
+/* Keeps what went wrong first, for the story; no SQLSTATE: the connection was lost. */
 static void
 hold_fail(Hold *hold, const char *sqlstate, const char *message)
 {
@@ -31,7 +31,7 @@ hold_fail(Hold *hold, const char *sqlstate, const char *message)
 	strlcpy(hold->error, message, sizeof(hold->error));
 }
 
-/* So many of those that were asked for are there; views and waiters learn it. */
+/* Sets how many of the sessions that were asked for are open, also in pool_exhaust_holds. */
 void
 hold_count(Hold *hold, int alive)
 {
@@ -39,9 +39,9 @@ hold_count(Hold *hold, int alive)
 	pg_atomic_write_u32(&hold->run->entry->connections, alive);
 }
 
-/* Gives the session up; whoever ended it, or its statement, is not ours to judge. */
+/* Releases a session that has ended, or the statement of which has. */
 static void
-held_let_go(Held *held)
+held_release(Held *held)
 {
 	Hold	   *hold = held->hold;
 
@@ -68,7 +68,7 @@ held_lost(Request *request)
 		snprintf(message, sizeof(message), "a session was ended before all were held: %s", failure->message);
 		hold_fail(held->hold, failure->sqlstate, message);
 	}
-	held_let_go(held);
+	held_release(held);
 }
 
 static void
@@ -82,9 +82,9 @@ held_answered(void *arg, const QueryResult *result)
 	{
 		if (!hold->complete)
 			hold_fail(hold, result->sqlstate, result->ok ? "its statement ended early" : result->message);
-		/* It got the lock: that is seen before the end of who held it. */
+		/* It got the lock: that is seen before the end of the session that held it. */
 		hold->unlocked |= result->ok && hold->kind->beside > 0;
-		held_let_go(held);
+		held_release(held);
 	}
 	else if (good)
 		hold->ready++;
@@ -146,7 +146,7 @@ static const RequestEvents held_events = {
 	.began = held_began,
 };
 
-/* It is used again in a moment. */
+/* The companion is used again after 70 to 130 ms. */
 void
 companion_rest(Held *held)
 {
@@ -169,7 +169,7 @@ companion_use(Alarm *alarm)
 		session_query(held->request.session, USED_ONCE, 0, companion_answered, held);
 }
 
-/* One that nobody has asked for yet. */
+/* Makes one that has not been requested yet. */
 void
 held_init(Held *held, Hold *hold)
 {

@@ -3,9 +3,9 @@
  *		Connections held by hand: a story of one line.
  *
  * It opens what it was asked for, brings each session into its state, proves
- * that all are there, says so, and then waits until it is told to let go.  A
- * session that is ended meanwhile, or whose statement is, is let go of: the
- * hold goes on with fewer, and ends with the last one.
+ * that all are there, publishes that, and then waits for its release.  A session
+ * that is ended meanwhile, or the statement of which is, is released: the hold
+ * goes on with fewer, and ends with the last one.
  */
 #include "postgres.h"
 
@@ -14,11 +14,11 @@
 
 #include "load/stall.h"
 #include "observe/slots/census.h"
-#include "scenario/held.h"
+#include "scenario/hold.h"
 
-#define KEEP_TURN_MS	100		/* between two looks while nothing happens */
+#define KEEP_TURN_MS	100		/* between two reads of the server while nothing happens */
 #define APART_MS		350		/* from the last use of the abandoned to their companions */
-#define HANG_UP_MS		(10 * 1000)
+#define END_STALLED_MS	(10 * 1000)
 
 /* The first number of the advisory locks that holds wait for; the second is the hold's id. */
 #define LOCK_CLASS		1886351212
@@ -26,32 +26,13 @@
 #define WHOLE_WAIT_EVENT 0xFFFFFFFFU
 #define WAIT_CLASS		0xFF000000U
 
-const HoldKind hold_kinds[HOLD_STATES] = {
-	[HOLD_IDLE] = {"idle", .anywhere = true},
-	[HOLD_ACTIVE] = {"active", .anywhere = true, .lasts = true,
-	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_IDLE_IN_TRANSACTION] = {"idle in transaction", .anywhere = true,
-	.sql = "BEGIN; SELECT 1"},
-	[HOLD_ABORTED] = {"idle in transaction (aborted)", .anywhere = true,
-	.sql = "BEGIN; SELECT 1 / 0", .fails = true},
-	[HOLD_LOCK_WAIT] = {"lock wait", .beside = 1, .lasts = true,
-	.wait_event = PG_WAIT_LOCK, .wait_mask = WAIT_CLASS},
-	[HOLD_AUTHENTICATING] = {"authenticating", .stalls = true},
-	[HOLD_ABANDONED] = {"abandoned", .only_leaks = true, .beside = 3, .beside_each = 2,
-	.sql = USED_ONCE},
-	[HOLD_DEAD_CLIENT] = {"dead client", .only_leaks = true, .lasts = true,
-	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_GROWTH] = {"growth", .only_leaks = true, .beside = 1,
-	.sql = USED_ONCE},
-};
-
-/* What the sessions run.  A sleep outlasts the hold. */
+/* Returns what the sessions run, palloc'd; NULL: nothing.  A sleep outlasts the hold. */
 static char *
 hold_sql(const Run *run, const HoldKind *kind)
 {
 	const RunRequest *request = &run->request;
 
-	if (kind == &hold_kinds[HOLD_LOCK_WAIT])
+	if (kind->locks)
 		return psprintf("SELECT pg_catalog.pg_advisory_lock(%d, %d)", LOCK_CLASS,
 						(int) (run->entry->hold_id & PG_INT32_MAX));
 	if (kind->lasts && !run_is_local(run))
@@ -84,17 +65,17 @@ hold_make(Run *run)
 }
 
 /*
- * Ends the hold because the server refused one more than "after" sessions of
- * it, for that cause.
+ * Ends the hold because the server has refused a session of it for that cause,
+ * after it had granted that many.
  */
 void
-hold_refused(Run *run, Cause cause, const char *sqlstate, int after)
+hold_refused(Run *run, Cause cause, const char *sqlstate, int granted)
 {
 	run->error_code = MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4]);
-	run_end(run, VERDICT_ABORTED, "%s refused after %d", cause_kinds[cause].name, after);
+	run_end(run, VERDICT_ABORTED, "%s refused after %d", cause_kinds[cause].name, granted);
 }
 
-/* Ends the hold because there is nothing to stall at. */
+/* Ends the hold because the server does not wait for a password. */
 pg_noreturn static void
 hold_cannot_stall(Run *run, const char *why)
 {
@@ -106,7 +87,7 @@ hold_cannot_stall(Run *run, const char *why)
 
 /*
  * Ends the hold if something went wrong.  Logins that were under way beside one
- * that was refused may still come through; then it is known how many fit.
+ * that was refused may still be granted; after them it is known how many fit.
  */
 static void
 hold_require_all(Hold *hold)
@@ -127,7 +108,7 @@ hold_require_all(Hold *hold)
 	run_end(run, VERDICT_ABORTED, "%s", hold->error);
 }
 
-/* Opens n of them, from that one on, and waits until each has done its part. */
+/* Opens n of its sessions, from number "first" on, and waits until each is ready. */
 static void
 hold_open(Hold *hold, int first, int n)
 {
@@ -141,6 +122,7 @@ hold_open(Hold *hold, int first, int n)
 	hold_require_all(hold);
 }
 
+/* Does the server show that all of them wait for what they are to wait for? */
 static bool
 hold_waits(const Hold *hold)
 {
@@ -149,7 +131,7 @@ hold_waits(const Hold *hold)
 	return census_role_waiting(hold->run->parties[0].role, kind->wait_event, kind->wait_mask) >= hold->n;
 }
 
-/* What they run goes on, so only the server can tell that all are there. */
+/* Statements that go on say nothing to the client: the server shows whether all have begun. */
 static void
 hold_prove(Hold *hold)
 {
@@ -160,7 +142,7 @@ hold_prove(Hold *hold)
 	hold_require_all(hold);
 }
 
-/* One after the other, at an even pace. */
+/* Opens them one after the other, at an even pace. */
 static void
 hold_grow(Hold *hold)
 {
@@ -174,7 +156,7 @@ hold_grow(Hold *hold)
 	}
 }
 
-/* The service opens other sessions, and goes on using those. */
+/* Opens sessions of the same service beside them, which go on being used. */
 static void
 hold_add_companions(Hold *hold)
 {
@@ -183,7 +165,7 @@ hold_add_companions(Hold *hold)
 		companion_rest(&hold->held[hold->n + i]);
 }
 
-/* The clients are gone; the server does not know, and goes on working for them. */
+/* Closes the sockets of the clients; the server goes on with their statements. */
 static void
 hold_vanish(Hold *hold)
 {
@@ -194,7 +176,7 @@ hold_vanish(Hold *hold)
 	}
 }
 
-/* From now on its logins stall.  What TLS hides cannot be waited for. */
+/* Makes its logins stall.  Under TLS the request for a password cannot be seen, and so not waited for. */
 static void
 hold_stall(Hold *hold)
 {
@@ -210,32 +192,72 @@ hold_stall(Hold *hold)
 }
 
 static void
+open_all(Hold *hold)
+{
+	hold_open(hold, 0, hold->n);
+}
+
+static void
+open_stalled(Hold *hold)
+{
+	hold_stall(hold);
+	open_all(hold);
+}
+
+static void
+open_behind_lock(Hold *hold)
+{
+	hold_open(hold, hold->n, hold->kind->beside);
+	open_all(hold);
+}
+
+/* They are idle for longer than their companions. */
+static void
+open_abandoned(Hold *hold)
+{
+	open_all(hold);
+	wait_until(hold->run, hold->error_code != 0, APART_MS);
+	hold_add_companions(hold);
+}
+
+static void
+open_growth(Hold *hold)
+{
+	hold_add_companions(hold);
+	hold_grow(hold);
+}
+
+const HoldKind hold_kinds[HOLD_STATES] = {
+	[HOLD_IDLE] = {"idle", .anywhere = true},
+	[HOLD_ACTIVE] = {"active", .anywhere = true, .lasts = true,
+	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
+	[HOLD_IDLE_IN_TRANSACTION] = {"idle in transaction", .anywhere = true,
+	.sql = "BEGIN; SELECT 1"},
+	[HOLD_ABORTED] = {"idle in transaction (aborted)", .anywhere = true,
+	.sql = "BEGIN; SELECT 1 / 0", .fails = true},
+	[HOLD_LOCK_WAIT] = {"lock wait", .beside = 1, .locks = true, .lasts = true,
+	.wait_event = PG_WAIT_LOCK, .wait_mask = WAIT_CLASS, .open = open_behind_lock},
+	[HOLD_AUTHENTICATING] = {"authenticating", .stalls = true, .open = open_stalled},
+	[HOLD_ABANDONED] = {"abandoned", .only_leaks = true, .beside = 3, .beside_each = 2,
+	.sql = USED_ONCE, .open = open_abandoned},
+	[HOLD_DEAD_CLIENT] = {"dead client", .only_leaks = true, .vanishes = true, .lasts = true,
+	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
+	[HOLD_GROWTH] = {"growth", .only_leaks = true, .beside = 1,
+	.sql = USED_ONCE, .open = open_growth},
+};
+
+static void
 hold_set_up(Hold *hold)
 {
-	HoldState	state = hold->run->request.hold.state;
+	const HoldKind *kind = hold->kind;
 
-	if (hold->kind->stalls)
-		hold_stall(hold);
-	if (state == HOLD_LOCK_WAIT)
-		hold_open(hold, hold->n, hold->kind->beside);
-	if (state == HOLD_GROWTH)
-	{
-		hold_add_companions(hold);
-		hold_grow(hold);
-	}
-	else
-		hold_open(hold, 0, hold->n);
-	if (state == HOLD_ABANDONED)
-	{
-		wait_until(hold->run, hold->error_code != 0, APART_MS);
-		hold_add_companions(hold);
-	}
+	(kind->open != NULL ? kind->open : open_all) (hold);
 	hold_prove(hold);
-	if (state == HOLD_DEAD_CLIENT)
+	if (kind->vanishes)
 		hold_vanish(hold);
 }
 
-/* Whoever waits for the hold learns that it is there. */
+/* Publishes that all sessions are there, for the caller that waits for it. */
 static void
 hold_complete(Hold *hold)
 {
@@ -252,11 +274,11 @@ hold_complete(Hold *hold)
 	ConditionVariableBroadcast(&entry->changed);
 }
 
-/* Nobody tells a client that is not there what becomes of its sessions. */
+/* The end of a session is not sent to a client that has gone, so the server is read. */
 static void
-hold_look(Hold *hold)
+hold_read_sessions(Hold *hold)
 {
-	if (hold->run->request.hold.state == HOLD_DEAD_CLIENT)
+	if (hold->kind->vanishes)
 		hold_count(hold, census_role_sessions(hold->run->parties[0].role, NULL, 0));
 }
 
@@ -267,7 +289,7 @@ hold_keep(Hold *hold)
 	uint64		end_us = loop_now_us() + (uint64) run->request.hold.hold_ms * 1000;
 
 	while (hold->alive > 0 && !hold->unlocked && wait_turn(run, end_us, KEEP_TURN_MS))
-		hold_look(hold);
+		hold_read_sessions(hold);
 	if (hold->unlocked)
 		run_end(run, VERDICT_ABORTED, "the session that held the lock is gone");
 	if (hold->alive == 0)
@@ -285,7 +307,7 @@ hold_play(Run *run)
 	hold_keep(run->hold);
 }
 
-/* Are its sessions in the middle of something, so that they would not see a good-bye? */
+/* Returns whether its sessions are in a statement, so that they do not notice that their client has gone. */
 bool
 hold_is_busy(const Hold *hold)
 {
@@ -293,24 +315,32 @@ hold_is_busy(const Hold *hold)
 }
 
 /*
- * Ends the logins that stall.  They show under no role, so that their backends
- * are gone is seen in the sockets alone: that must be waited for before those
- * are closed.  Returns how many are left after all.
+ * Ends the logins that stall, if it is a hold that has them; returns when they
+ * are gone, or the time is over.  They are counted under no role, so the end of
+ * a backend is seen in its socket alone: that must not be closed before.
  */
-int
-hold_hang_up(Run *run)
+void
+hold_end_stalled(Run *run)
 {
 	Hold	   *hold = run->hold;
-	uint64		end_us = loop_now_us() + (uint64) HANG_UP_MS * 1000;
+	uint64		end_us = loop_now_us() + (uint64) END_STALLED_MS * 1000;
 
 	if (hold == NULL || !hold->kind->stalls)
-		return 0;
+		return;
 	for (int i = 0; i < hold->n; i++)
 		if (hold->held[i].request.session != NULL)
 			session_hang_up(hold->held[i].request.session);
 	while (hold->alive > 0 && loop_now_us() < end_us)
 		loop_turn(&run->loop, POLL_TURN_MS);
-	return hold->alive;
+}
+
+/* Returns how many logins that stall are left. */
+int
+hold_stalled_left(Run *run)
+{
+	const Hold *hold = run->hold;
+
+	return hold != NULL && hold->kind->stalls ? hold->alive : 0;
 }
 
 static const OptionDefault hold_options[] = {
