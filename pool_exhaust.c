@@ -16,11 +16,11 @@
  * acquire, release
  *				a client asks for a connection; gives it back
  * granted, refused, timed out
- *				the three ends of an acquire: got one; told no at once; waited
- *				too long
+ *				the three ends of an acquire: got one; was rejected at once;
+ *				waited too long
  * health		healthy, warning, critical, exhausted (health.c)
  * service		the sessions that share a role and an application_name
- * leak			a connection that is held and that nobody will give back
+ * leak			a connection that is held and will not be given back
  * scenario, phase, check
  *				a named experiment; a step of it; one comparison of expected
  *				and observed

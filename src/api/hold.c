@@ -5,7 +5,7 @@
  *
  * A hold has a runner of its own, like a run.  The caller's backend checks what
  * can be checked and waits until all connections are held; from then on the
- * runner keeps them, until it is told to let go, its time is over, or the
+ * runner keeps them, until they are released, their time is over, or the
  * session that asked for them is no more.
  */
 #include "postgres.h"
@@ -104,11 +104,11 @@ connections_arg(FunctionCallInfo fcinfo, int n, HoldState state)
 						connections, least, CONNECTIONS_MAX),
 				 least > 1
 				 ? errhint("Fewer are no growth on a server with %d slots: see docs/leaks.md.", MaxConnections)
-				 : errhint("View pool_exhaust_slots tells how many slots there are.")));
+				 : errhint("View pool_exhaust_slots shows how many slots there are.")));
 	return connections;
 }
 
-/* Stalled logins take reserved slots too, so nobody may get them by mistake. */
+/* Stalled logins take reserved slots too, so they must be asked for explicitly. */
 static void
 require_reserved(HoldState state, const Options *options)
 {
@@ -126,7 +126,7 @@ require_reserved(HoldState state, const Options *options)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" takes reserved slots too, and can lock superusers out", hold_kinds[state].name),
-				 errdetail("The server looks at its reserves after authentication, which such a login never passes."),
+				 errdetail("The server checks its reserves after authentication, which such a login never completes."),
 				 errhint("Give option \"reserved\" the value \"take\" if that may be; authentication_timeout ends it.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -246,7 +246,7 @@ release_wait(const Claim *claim, int connections)
 				 errmsg("%s", view.reason),
 				 errhint("End them with pg_terminate_backend(pid).")));
 
-	/* The place may be another one's already. */
+	/* The entry may be another run's already. */
 	return view.state == RUN_ENDED ? view.closed : connections;
 }
 

@@ -1,7 +1,7 @@
 /*
  * launch.c
  *		What the SQL functions of runs and of holds have in common: arguments
- *		that must be there, and a runner for the place that was claimed.
+ *		that must be there, and a runner for the entry that was claimed.
  */
 #include "postgres.h"
 
@@ -45,7 +45,7 @@ launch_runner(const Claim *claim)
 					 errmsg("the postmaster has died")));
 			break;
 		case BGWH_STOPPED:
-			/* Over already; or it never began, and nobody will publish an end. */
+			/* It has ended already, or it never began and will not publish an end. */
 			if (run_entry_free(claim))
 				ereport(ERROR,
 						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),

@@ -3,8 +3,8 @@
  *		Run control as SQL sees it: run, start, wait, stop, report.
  *
  * A run belongs to its runner.  The caller's backend checks what can be
- * checked, claims a place in shared memory, launches the runner and then only
- * waits on the place's condition variable.
+ * checked, claims an entry of the run table, launches the runner and then only
+ * waits on the entry's condition variable.
  */
 #include "postgres.h"
 

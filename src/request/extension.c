@@ -58,7 +58,7 @@ extension_require(Extension *extension)
 				 errhint("Run CREATE EXTENSION %s, and commit it.", EXTENSION_NAME)));
 }
 
-/* The workers' transactions are their own: nobody's settings may touch them. */
+/* Settings of databases and roles must not reach the transactions of workers. */
 void
 transaction_set_gucs(void)
 {

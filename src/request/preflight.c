@@ -186,7 +186,10 @@ require_descriptors(const char *what, int needed)
 				 errhint("Raise the limit that the server is started with (ulimit -Hn, LimitNOFILE=).")));
 }
 
-/* The roles of holds: their sessions are nobody's to be hurt. */
+/*
+ * The roles of holds under way, which are no bystanders.  Fills "roles", which
+ * has room for RUNS_MAX, and returns how many there are.
+ */
 static int
 hold_roles(Oid *roles)
 {
@@ -200,26 +203,26 @@ hold_roles(Oid *roles)
 	return n;
 }
 
-/* Filling the server shuts everybody else out, so it needs to be alone or told. */
+/* ERROR if filling the server would refuse bystanders, unless an option allows it. */
 static void
 require_no_bystanders(const RunRequest *request)
 {
 	Oid			ours[1 + RUNS_MAX] = {request->owner};
-	Oid			somebody;
+	Oid			bystander;
 	int			n;
 
 	if (request->target != TARGET_SERVER || request->options.bystanders != BYSTANDERS_REFUSE)
 		return;
 	n = 1 + hold_roles(ours + 1);
-	n = census_other_sessions(ours, n, &somebody);
+	n = census_other_sessions(ours, n, &bystander);
 	if (n > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("%d client sessions of other roles are connected, and filling the server would shut them out",
+				 errmsg("%d client sessions of other roles are connected, and filling the server would refuse their next logins",
 						n),
 				 errdetail("One of them belongs to role \"%s\".",
-						   GetUserNameFromId(somebody, true) ? GetUserNameFromId(somebody, true) : "?"),
-				 errhint("Aim at target role, which leaves them alone, or set option bystanders to abort (let go at the first refusal of somebody else) or ignore.")));
+						   GetUserNameFromId(bystander, true) ? GetUserNameFromId(bystander, true) : "?"),
+				 errhint("Aim at target role, which leaves them alone, or set option bystanders to abort (release everything at the first refusal of another client) or ignore.")));
 }
 
 /*

@@ -1,10 +1,10 @@
 /*
  * run_table.c
- *		The places of runs in shared memory, as a caller's backend sees them:
- *		claim one, watch it, ask its run to stop.
+ *		The run table in shared memory: claim an entry, wait for its run, ask the
+ *		run to stop.
  *
- * A place belongs to its runner from the launch to the verdict; its ticket
- * tells a waiter whether it still is the run that it waits for.
+ * An entry belongs to its runner from the launch to the verdict.  Its ticket
+ * changes with each claim, so a waiter notices when the entry is another run's.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #include "scenario/list.h"
 #include "shmem/run_pool.h"
 
-/* How often a waiter looks whether its own client is still there. */
+/* How often a waiting backend checks its own client connection. */
 #define CLIENT_CHECK_MS		1000
 #define ABANDON_TIMEOUT_MS	(30 * 1000)
 
@@ -39,8 +39,8 @@ run_entry_is_busy(const RunEntry *entry)
 }
 
 /*
- * A run on the server fills what all the others stand on, so it is alone; so is
- * one on a foreign server there.
+ * A run on the server takes the slots that every other run needs, so it runs
+ * alone; so does a run on a foreign server, there.
  */
 static bool
 requests_collide(const RunRequest *a, const RunRequest *b)
@@ -59,8 +59,8 @@ whom_alone(const RunRequest *request)
 }
 
 /*
- * A hold takes no more than it was asked for, and minds nobody.  Needs the lock;
- * ERROR releases it.
+ * ERROR if a run under way excludes this one.  A hold takes no more than it was
+ * asked for, so nothing excludes it.  Needs the lock; ERROR releases it.
  */
 static void
 require_exclusive(const RunRequest *request)
@@ -89,7 +89,7 @@ require_exclusive(const RunRequest *request)
 	}
 }
 
-/* The first place that nobody needs any more, -1 if there is none. */
+/* The number of the first entry that is neither busy nor claimed, or -1. */
 static int
 run_entry_find_free(void)
 {
@@ -125,14 +125,14 @@ slot_fill(RunEntry *entry, const RunRequest *request)
 	pg_atomic_write_u32(&entry->done, 0);
 	pg_atomic_write_u32(&entry->total, 0);
 	pg_atomic_write_u32(&entry->connections, 0);
-	/* Runs know what they hold; a hold is there to be found. */
+	/* A run knows its own leaks; those of a hold are for the leak detector. */
 	pg_atomic_write_u32(&entry->leak_threshold_ms, request_is_hold(request) ? LEAK_THRESHOLD_SETTING : 0);
 	pg_atomic_write_u32(&entry->heal, 0);
 	for (int cause = 0; cause < LEDGER_CAUSES; cause++)
 		pg_atomic_write_u64(&entry->refused[cause], 0);
 }
 
-/* ERROR, as run_entry_claim() would, if another run is in the way of this one now. */
+/* ERROR, as run_entry_claim() would, if a run under way excludes this one. */
 void
 run_entry_require(const RunRequest *request)
 {
@@ -160,7 +160,7 @@ run_entry_claim(const RunRequest *request)
 	return claim;
 }
 
-/* The caller has learned what it wanted to know. */
+/* The caller has read the end of its run: the entry may be claimed again. */
 void
 run_entry_release(const Claim *claim)
 {
@@ -331,7 +331,10 @@ run_entry_abandon(int code, Datum arg)
 	RESUME_CANCEL_INTERRUPTS();
 }
 
-/* Finds the place of a run of this database that is under way. */
+/*
+ * Finds the entry of a run of this database that is under way.  Returns false if
+ * there is none.
+ */
 bool
 run_entry_find_run(int64 run_id, Claim *claim)
 {
@@ -352,8 +355,8 @@ run_entry_find_run(int64 run_id, Claim *claim)
 }
 
 /*
- * A run may be stopped by whoever started it, and by those who may signal; to be
- * asked before the lock is taken, for it reads catalogs.
+ * A run may be stopped by the role that started it, and by roles with privileges
+ * of pg_signal_backend.  Reads catalogs, so call it before taking the lock.
  */
 static bool
 may_stop_any(void)

@@ -1,13 +1,13 @@
 /*
  * run_table.h
- *		The places of runs in shared memory, as a caller's backend sees them.
+ *		The run table in shared memory: entries, claims, and waiting for a run.
  */
 #ifndef POOL_EXHAUST_REQUEST_RUN_TABLE_H
 #define POOL_EXHAUST_REQUEST_RUN_TABLE_H
 
 #include "shmem/shared.h"
 
-/* One use of a place: the place may be another run's by the time of a look. */
+/* One use of an entry; another run may have the entry by the time it is read. */
 typedef struct Claim
 {
 	int			number;
@@ -17,7 +17,7 @@ typedef struct Claim
 /* What a waiter learns about its run. */
 typedef struct RunStatus
 {
-	RunState	state;			/* RUN_FREE if the place is another run's now */
+	RunState	state;			/* RUN_FREE if the entry is another run's now */
 	int64		run_id;
 	Verdict		verdict;
 	int			error_code;

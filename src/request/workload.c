@@ -143,7 +143,7 @@ require_no_client(const Node *statement)
 				 errhint("Use INSERT or SELECT.")));
 }
 
-/* An error of the parser is at a place in the workload, not in the caller's query. */
+/* The position of a parse error is one in the workload, not in the caller's query. */
 static void
 parse_error_callback(void *sql)
 {

@@ -12,7 +12,7 @@
 
 /*
  * False if the hold is to end with the session that asked for
- * it, and that is no more.  It looks for itself, because nobody says so if that
+ * it, and that session has ended.  The runner checks it, because nothing is sent if that
  * session ends in a hurry.
  */
 bool
@@ -25,13 +25,13 @@ hold_owner_is_there(const HoldRequest *request)
 		return true;
 	if (((volatile PGPROC *) proc)->procLatch.owner_pid != request->owner_pid)
 		return false;
-	/* The pid may be another process's by now, and that in the same place. */
+	/* Another process may have the same pid and the same PGPROC by now. */
 	status = compat_backend_status(proc);
 	return status == NULL ||
 		((volatile PgBackendStatus *) status)->st_proc_start_timestamp == request->owner_started;
 }
 
-/* Whoever releases the hold learns how many connections that closes. */
+/* Records how many connections the end closes, for pool_exhaust_release(). */
 void
 hold_end_begins(RunEntry *entry)
 {
@@ -40,7 +40,7 @@ hold_end_begins(RunEntry *entry)
 	LWLockRelease(shared->lock);
 }
 
-/* Nobody waits for the end of a hold, as a rule, so the log has it. */
+/* Logs the end of a hold: as a rule no session waits for it. */
 void
 hold_log_end(const Run *run)
 {

@@ -13,7 +13,11 @@
 #include "runner/launch.h"
 #include "shmem/request.h"
 
-/* Starts the runner for a place in shared memory; NULL if no worker is free. */
+/*
+ * Registers the runner, a background worker, for an entry of the run table.
+ * Returns its handle, palloc'd in the current memory context; NULL if no worker is
+ * free.
+ */
 BackgroundWorkerHandle *
 runner_launch(int number)
 {

@@ -2,13 +2,12 @@
  * runner.c
  *		The runner: one background worker, one process, one event loop a run.
  *
- * It makes the run's role, opens the pool and tells the story; then, however
- * the story ended, it lets go of everything, proves that nothing is left,
- * drops the role, writes the results and publishes the verdict.
+ * It makes the run's role, opens the pool and plays the scenario; then, however
+ * the scenario ended, it closes everything, proves that nothing is left, drops
+ * the role, writes the results and publishes the verdict.
  *
- * It holds a lock on the extension for as long as it runs.  Whoever wants to
- * drop the extension waits for it; the runner sees that, gives up, and so lets
- * the other go on.
+ * It holds a lock on the extension for as long as it runs.  A DROP EXTENSION
+ * waits for that lock; the runner notices the waiter, ends, and so makes way.
  */
 #include "postgres.h"
 
@@ -45,10 +44,10 @@
 #include "shmem/run_pool.h"
 
 static Run *the_run;			/* of this process */
-static bool published;			/* the place may be another runner's by now */
+static bool published;			/* the entry may be another runner's by now */
 static LOCKTAG extension_lock;
 
-/* Tells everybody who waits that the run is over and holds nothing. */
+/* Publishes that the run is over and holds nothing, and wakes every waiter. */
 static void
 runner_publish(RunEntry *entry, Verdict verdict, int error_code, const char *reason)
 {
@@ -65,7 +64,7 @@ runner_publish(RunEntry *entry, Verdict verdict, int error_code, const char *rea
 	ConditionVariableBroadcast(&entry->changed);
 }
 
-/* before_shmem_exit: a runner that dies early must not leave others waiting. */
+/* before_shmem_exit: a runner that exits early must not leave a waiter waiting. */
 static void
 runner_exit(int code, Datum arg)
 {
@@ -91,9 +90,9 @@ runner_clean_environment(void)
 	PQconninfoFree(options);
 }
 
-/* Run.look_out: looks at what no event tells. */
+/* Run.poll_end: what must end the run and sends no event. */
 static const char *
-runner_look_out(Run *run)
+runner_poll_end(Run *run)
 {
 	if (ConfigReloadPending)
 	{
@@ -137,7 +136,7 @@ runner_make_run(RunEntry *entry)
 	run->request = entry->request;
 	run->options = run->request.options;
 	run->scenario = request_is_hold(&run->request) ? &scenario_hold : scenario_find(run->request.scenario);
-	run->look_out = runner_look_out;
+	run->poll_end = runner_poll_end;
 	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();
 	run->deadline_us = run->started_us + run->options.timeout_ms * 1000;
@@ -157,7 +156,7 @@ runner_make_run(RunEntry *entry)
 
 /*
  * From here on the run exists: it has an id and a row.  A hold gets neither, and
- * is not there for others until it is complete.
+ * is not visible in any view until it is complete.
  */
 static void
 runner_begin(Run *run)
@@ -292,8 +291,8 @@ runner_open(Run *run, int number)
 }
 
 /*
- * Tells the story.  An ERROR ends it: run_end() has set the verdict then, and
- * whatever else goes wrong aborts the run with its own message.
+ * Plays the scenario.  An ERROR ends it: run_end() has set the verdict then, and
+ * any other error aborts the run with its own message.
  */
 static void
 runner_play(Run *run, int number)
@@ -346,7 +345,7 @@ runner_judge(Run *run)
 	strlcpy(run->reason, failed.data, sizeof(run->reason));
 }
 
-/* A run whose results cannot be written still tells its verdict. */
+/* A run whose results cannot be written still publishes its verdict. */
 static void
 runner_write_results(Run *run)
 {
@@ -409,7 +408,7 @@ runner_start(RunEntry *entry)
 
 /*
  * lock_timeout comes as a SIGINT of this process to itself, and only a cancel
- * ends the wait for the lock; from anybody else SIGINT asks for an orderly end.
+ * ends the wait for the lock; from another process SIGINT asks for an orderly end.
  */
 static void
 runner_interrupt(SIGNAL_ARGS)

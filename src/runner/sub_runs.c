@@ -1,11 +1,11 @@
 /*
  * sub_runs.c
- *		Runs that a run starts: each has a place, a runner, an id and a report of
+ *		Runs that a run starts: each has an entry, a runner, an id and a report of
  *		its own, as if the caller had asked for it.
  *
  * What is asked of the caller is asked again for each of them, in the caller's
- * name.  None outlives the run that it is a part of: that one tells them when it
- * ends, and they look whether it is still there.
+ * name.  None outlives the run that it is a part of: that run stops them when it
+ * ends, and each checks that it is still under way.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@ sub_run_claim(const SubRun *sub_run)
 	return (Claim) {sub_run->number, sub_run->ticket};
 }
 
-/* Nobody asks after it any more. */
+/* Its end has been read: gives the entry back. */
 static void
 sub_run_release(SubRun *sub_run)
 {
@@ -67,9 +67,9 @@ sub_run_plan(const Run *run, const SubRun *sub_run, RunRequest *request)
 }
 
 /*
- * Checks what is checked when somebody asks for a run; ERROR says what is wrong.
- * "sound" tells whether that may be different in a moment: who is in the way of
- * it may also have taken what it needs.
+ * Checks what is checked when a caller asks for a run; ERROR says what is wrong.
+ * Sets "sound" if the ERROR may go away by itself: another run excludes this one
+ * now, or has taken what it needs.
  */
 static void
 sub_run_preflight(const Run *run, const SubRun *sub_run, RunRequest *request, volatile bool *sound)
@@ -117,7 +117,7 @@ room_beside(int siblings_need, const RunRequest *request)
 	return siblings_need + request->needed <= census.capacity - census.in_use;
 }
 
-/* Claims a place and launches the runner; ERROR, or false, if there is none now. */
+/* Claims an entry and launches the runner; ERROR, or false, if there is none now. */
 static bool
 sub_run_launch(Run *run, SubRun *sub_run, const RunRequest *request)
 {
@@ -153,7 +153,7 @@ sub_run_begin(Run *run, SubRun *sub_run, volatile bool *sound)
 	sub_run_preflight(run, sub_run, &request, sound);
 	if (alone || room_beside(needed, &request))
 		return sub_run_launch(run, sub_run, &request) ? SUB_RUN_STARTED : SUB_RUN_NOT_NOW;
-	strlcpy(sub_run->reason, "there is no room for it beside the others", RUN_REASON_LEN);
+	strlcpy(sub_run->reason, "there is no room for it beside the other runs", RUN_REASON_LEN);
 	return SUB_RUN_NOT_NOW;
 }
 
@@ -185,9 +185,12 @@ sub_run_start(Run *run, SubRun *sub_run)
 	return result;
 }
 
-/* SubRunMethods.look.  It is over when its runner, too, has gone: the next may need the worker. */
+/*
+ * SubRunMethods.update.  It is over when its runner has exited, too: the next
+ * sub-run may need the worker.
+ */
 static void
-sub_run_look(Run *run, SubRun *sub_run)
+sub_run_update(Run *run, SubRun *sub_run)
 {
 	Claim		claim = sub_run_claim(sub_run);
 	RunStatus		view;
@@ -214,7 +217,7 @@ sub_run_look(Run *run, SubRun *sub_run)
 
 const SubRunMethods sub_run_methods = {
 	.start = sub_run_start,
-	.look = sub_run_look,
+	.update = sub_run_update,
 	.target_names = target_names,
 };
 
@@ -247,11 +250,11 @@ sub_runs_end(Run *run)
 	{
 		loop_turn(&run->loop, TURN_MS);
 		for (int i = 0; i < run->nsub_runs; i++)
-			sub_run_look(run, &run->sub_runs[i]);
+			sub_run_update(run, &run->sub_runs[i]);
 	}
 }
 
-/* This process ends early: their places are for others when they are done. */
+/* This process ends early: their entries are free when they are done. */
 void
 sub_runs_forget(Run *run)
 {

@@ -1,13 +1,13 @@
 /*
  * sweep.c
- *		Puts right what runs left behind when the server crashed.
+ *		Cleans up what runs left behind when the server crashed.
  *
  * A crash leaves the login role of a run and a row without a verdict.  The
- * monitor starts with the server, and again after a crash, and looks for them
- * first.  Without a database it can read little more than the names of roles;
- * if one looks like a run's, it sends a worker into template1, which reads where
- * such roles come from and sends a worker into each of those databases, which
- * cleans up there.
+ * monitor starts with the server, and again after a crash, and searches for them
+ * first.  Without a database it can read little more than the names of roles; if
+ * the name of one begins as those of runs do, it launches a worker in template1.
+ * That worker reads which databases such roles belong to, and launches a worker
+ * in each of those, which cleans up there.
  */
 #include "postgres.h"
 
@@ -42,7 +42,7 @@ sweep_launch(Oid database)
 				 errhint("The next run will, or raise max_worker_processes.")));
 }
 
-/* Is there a role that looks like a run's?  Works without a database. */
+/* Is there a role with the name of a run's role?  Works without a database. */
 static bool
 leftovers_exist(void)
 {

@@ -188,7 +188,7 @@ lane_step(All *all, Lane lane)
 			continue;
 		if (job->skip == NULL && sub_run->state == SUB_RUN_NEW)
 			job_start(all, i);
-		run->sub_run_methods->look(run, sub_run);
+		run->sub_run_methods->update(run, sub_run);
 		if (job->skip != NULL || sub_run->state == SUB_RUN_OVER)
 			job_done(all, i);
 		if (!job->done)

@@ -3,7 +3,7 @@
  *		The application-style pools of runs, as their runners publish them.
  *
  * A runner publishes at every turn of its loop, thousands of times a second,
- * and is never to wait for somebody who looks; so there is a version instead of
+ * and must never wait for a reader; so there is a version instead of
  * a lock, odd while it writes, as in PgBackendStatus.
  */
 #include "postgres.h"
@@ -12,7 +12,7 @@
 
 #include "shmem/run_pool.h"
 
-/* The runner's part: so its pools look now; n may be 0.  Does not throw. */
+/* Called by the runner: publishes its pools as they are now; n may be 0.  Does not throw. */
 void
 run_pools_write(RunEntry *entry, const RunPool *pools, int n)
 {

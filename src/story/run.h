@@ -127,9 +127,12 @@ typedef struct Run
 	struct SubRun *sub_runs;
 	int			nsub_runs;
 
-	/* The runner's own look-out, called now and then: why to end the story, or NULL. */
-	const char *(*look_out) (struct Run *run);
-	uint64		look_out_us;	/* when it is due again */
+	/*
+	 * Set by the runner, called every 100 ms: why the run must end, or NULL.  For
+	 * what sends no event.
+	 */
+	const char *(*poll_end) (struct Run *run);
+	uint64		poll_end_us;	/* when it is due again */
 
 	StringInfoData health_path; /* "healthy > warning > ..." */
 	uint64		sample_us;		/* when the next sample is due */

@@ -23,7 +23,7 @@
 /* What others say of themselves in a sample is not much older. */
 #define ASKED_US		(100 * 1000)
 
-#define LOOK_OUT_US		(100 * 1000)
+#define POLL_END_US		(100 * 1000)
 
 /* Of a path of health that goes up and down for hours the beginning will do. */
 #define HEALTH_PATH_MAX	1024
@@ -314,10 +314,10 @@ why_end(Run *run)
 		return psprintf("not %s within " INT64_FORMAT " ms (option timeout_ms)",
 						request_is_hold(&run->request) ? "all there" : "over",
 						run->options.timeout_ms);
-	if (now_us < run->look_out_us)
+	if (now_us < run->poll_end_us)
 		return NULL;
-	run->look_out_us = now_us + LOOK_OUT_US;
-	return run->look_out(run);
+	run->poll_end_us = now_us + POLL_END_US;
+	return run->poll_end(run);
 }
 
 bool

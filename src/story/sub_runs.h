@@ -20,7 +20,7 @@ typedef enum SubRunState
 typedef enum SubRunStart
 {
 	SUB_RUN_STARTED,
-	SUB_RUN_NOT_NOW,				/* others are in the way; "reason" says which */
+	SUB_RUN_NOT_NOW,				/* other runs exclude it; "reason" says which */
 	SUB_RUN_IMPOSSIBLE			/* as things are; "reason" says why */
 } SubRunStart;
 
@@ -35,7 +35,7 @@ typedef struct SubRun
 	uint64		started_us;
 	uint64		ended_us;
 
-	/* The starter's own. */
+	/* Private to runner/sub_runs.c. */
 	int			number;
 	uint64		ticket;
 	int			needed;			/* connections that it is going to hold */
@@ -43,16 +43,16 @@ typedef struct SubRun
 } SubRun;
 
 /*
- * They do not throw, but for what ends the process.  All take the run and one of
- * its children.
+ * How a story starts and follows sub-runs.  They do not throw, unless the process
+ * must end.
  */
 typedef struct SubRunMethods
 {
-	/* Tries to start it; asks for all that is asked for of any other run. */
+	/* Tries to start it, with the same checks as any other run. */
 	SubRunStart	(*start) (Run *run, SubRun *sub_run);
 
-	/* Takes in how it fares. */
-	void		(*look) (Run *run, SubRun *sub_run);
+	/* Brings state, run_id, verdict and reason up to date. */
+	void		(*update) (Run *run, SubRun *sub_run);
 
 	const char *const *target_names;	/* by TargetKind */
 } SubRunMethods;

@@ -116,7 +116,7 @@ $watcher->query('CREATE ROLE somebody LOGIN');
 my $bystander = client($node, user => 'somebody');
 $run_id = all_of("'server'");
 is(verdict($run_id), 'fail: failed: saturation on server, storm on server, endtoend on server', 'beside a bystander nobody may fill the server');
-is(detail($run_id, 'saturation on server'), '1 client sessions of other roles are connected, and filling the server would shut them out', 'and it says so');
+is(detail($run_id, 'saturation on server'), '1 client sessions of other roles are connected, and filling the server would refuse their next logins', 'and it says so');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_runs WHERE id > $run_id"), 0, 'without a run');
 is(verdict(all_of("'server'", bystanders => 'ignore')), 'pass', 'unless they do not matter');
 $bystander->close;
