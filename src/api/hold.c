@@ -19,7 +19,6 @@
 
 #include "api/launch.h"
 #include "base/compat.h"
-#include "observe/monitor/leak_detector.h"
 #include "request/options.h"
 #include "request/preflight.h"
 #include "request/run_table.h"
@@ -110,17 +109,17 @@ connections_arg(FunctionCallInfo fcinfo, int n, HoldState state)
 
 /* Stalled logins take reserved slots too, so they must be asked for explicitly. */
 static void
-require_reserved(HoldState state, const Options *options)
+require_reserved(HoldState state, Reserved reserved)
 {
 	bool		stalls = hold_kinds[state].stalls;
 
-	if (stalls && options->reserved == RESERVED_TAKE && !superuser())
+	if (stalls && reserved == RESERVED_TAKE && !superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to take reserved slots"),
 				 errdetail("\"%s\" takes them too, and can lock superusers out.", hold_kinds[state].name),
 				 errhint("Only superusers may.")));
-	if (stalls == (options->reserved == RESERVED_TAKE))
+	if (stalls == (reserved == RESERVED_TAKE))
 		return;
 	if (stalls)
 		ereport(ERROR,
@@ -139,13 +138,10 @@ require_reserved(HoldState state, const Options *options)
  * time than there is.
  */
 static void
-require_spacing(const HoldRequest *hold, Options *options)
+require_spacing(const HoldRequest *hold, const Options *options)
 {
-	int64		ms;
+	int64		ms = (hold->connections - 1) * options->spacing_ms;
 
-	if (options->spacing_ms == 0)
-		options->spacing_ms = leak_growth_spacing_ms(leak_threshold);
-	ms = (hold->connections - 1) * options->spacing_ms;
 	if (hold->state == HOLD_GROWTH && ms >= options->timeout_ms)
 		options_contradict("Raise timeout_ms, and setting pool_exhaust.max_hold_time, or lower spacing_ms.",
 						   "opening %d connections takes more than " INT64_FORMAT " ms, and may take " INT64_FORMAT,
@@ -170,9 +166,9 @@ request_from_args(FunctionCallInfo fcinfo, bool leaks, RunRequest *request)
 	target_find(text_to_cstring(PG_GETARG_TEXT_PP(target)), request);
 	target_require(&scenario_hold, request);
 	arg_require(fcinfo, 3, "options", "Leave it out, or give an empty object.");
-	options_parse(PG_GETARG_JSONB_P(3), &scenario_hold, request->target, &request->options);
-	require_reserved(hold->state, &request->options);
-	request->options.bystanders = BYSTANDERS_IGNORE;
+	request->asked = options_parse(PG_GETARG_JSONB_P(3), &scenario_hold);
+	request->time_max_ms = PG_INT64_MAX;
+	require_reserved(hold->state, (Reserved) request->asked.values.reserved);
 }
 
 /* ---------- Hold ---------- */
@@ -201,11 +197,13 @@ hold_begin(FunctionCallInfo fcinfo, bool leaks)
 	RunRequest		request;
 	Claim		claim;
 	RunStatus		view;
+	Options		options;
 
 	preflight_server("connections cannot be held", "A hold makes a login role.");
 	request_from_args(fcinfo, leaks, &request);
 	preflight_hold(&request);
-	require_spacing(&request.hold, &request.options);
+	options = options_in_force(&request, &scenario_hold);
+	require_spacing(&request.hold, &options);
 	owner_sign(&request.hold);
 
 	claim = run_entry_claim(&request);

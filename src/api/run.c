@@ -119,13 +119,16 @@ request_from_args(FunctionCallInfo fcinfo, RunRequest *request)
 		target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)), request);
 	target_require(scenario, request);
 	arg_require(fcinfo, 2, "options", "Leave it out, or give an empty object.");
-	options_parse(PG_GETARG_JSONB_P(2), scenario, request->target, &request->options);
+	request->asked = options_parse(PG_GETARG_JSONB_P(2), scenario);
+	request->time_max_ms = PG_INT64_MAX;
 }
 
 static void
 require_pass(const RunRequest *request, const RunStatus *view)
 {
-	if (request->options.on_fail != ON_FAIL_ERROR || view->verdict == VERDICT_PASS)
+	Options		options = options_in_force(request, scenario_find(request->scenario));
+
+	if (options.on_fail != ON_FAIL_ERROR || view->verdict == VERDICT_PASS)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_ASSERT_FAILURE),

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "common/pg_prng.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/numeric.h"
@@ -89,7 +90,9 @@ option_subject(const OptionSpec *spec)
 static void
 number_reset(void *field, const OptionDefault *option, Profile profile)
 {
-	*(int64 *) field = option->defaults[profile];
+	*(int64 *) field = option->random
+		? (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, PG_INT32_MAX)
+		: option->defaults[profile];
 }
 
 static void
@@ -114,14 +117,12 @@ bounds_describe(const OptionSpec *spec, StringInfo json)
 static void
 number_describe(const OptionSpec *spec, const OptionDefault *option, StringInfo json)
 {
-	const int64 *defaults = option->defaults;
-
-	if (defaults[PROFILE_QUICK] == OPTION_RANDOM)
+	if (option->random)
 		appendStringInfoString(json, "\"default\": \"random\"");
 	else
 		for (int i = 0; i < PROFILES; i++)
 			appendStringInfo(json, "%s\"%s\": " INT64_FORMAT, i > 0 ? ", " : "",
-							 i > 0 ? profile_words.names[i] : "default", defaults[i]);
+							 i > 0 ? profile_words.names[i] : "default", option->defaults[i]);
 	bounds_describe(spec, json);
 }
 

@@ -10,18 +10,13 @@
 
 #include "shmem/options.h"
 
-/* As the default of a number: drawn when the run is asked for. */
-#define OPTION_RANDOM	(-1)
-
-/* A number that is left to the foreign server that is aimed at. */
-#define OPTION_INHERIT	(-2)
-
 /* What there is to know of one option, whatever scenario has it. */
 typedef struct OptionSpec
 {
 	const char *name;
 	const struct OptionType *type;
-	size_t		offset;			/* of its field in Options */
+	size_t		offset;			/* of its field in Options ... */
+	size_t		size;			/* ... and that field's size */
 	int64		min;			/* of a number, or of each level */
 	int64		max;			/* likewise; of a text, in bytes */
 	const Words *words;

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "lib/stringinfo.h"
 
 #include "request/option_type.h"
@@ -12,7 +11,8 @@
 
 /* An option and its field in Options have one name. */
 #define SPEC(name_, type_) \
-	[OPTION_##name_] = {.name = #name_, .type = &(type_), .offset = offsetof(Options, name_)
+	[OPTION_##name_] = {.name = #name_, .type = &(type_), .offset = offsetof(Options, name_), \
+	.size = sizeof(((Options *) NULL)->name_)
 #define NUMBER_SPEC(name_, min_, max_, what_) \
 	SPEC(name_, option_number), .min = (min_), .max = (max_), .what = (what_)},
 #define WORD_SPEC(name_) \
@@ -29,7 +29,7 @@ static const OptionSpec option_specs[OPTIONS] = {
 /* What every scenario has beside its own options. */
 static const OptionDefault common_options[] = {
 	{"profile", {PROFILE_QUICK}},
-	{"seed", {OPTION_RANDOM, OPTION_RANDOM, OPTION_RANDOM}},
+	{"seed", .random = true},
 	{"timeout_ms", {60 * 1000, 300 * 1000, 4 * 3600 * 1000}},
 	{"on_fail", {ON_FAIL_REPORT}},
 	{"bystanders", {BYSTANDERS_REFUSE}},
@@ -90,6 +90,12 @@ spec_of(const char *name)
 	elog(ERROR, "option \"%s\" is missing in the table", name);
 }
 
+static OptionId
+option_id(const OptionSpec *spec)
+{
+	return spec - option_specs;
+}
+
 static void *
 option_field(const Options *options, const OptionSpec *spec)
 {
@@ -120,51 +126,14 @@ spec_find(const Scenario *scenario, const char *name)
 			 errhint("Options are: %s.", options_list(scenario))));
 }
 
-static void
-options_reset(Options *options, const Scenario *scenario, Profile profile)
-{
-	memset(options, 0, sizeof(*options));
-	foreach_option(option, scenario)
-	{
-		const OptionSpec *spec = spec_of(option->name);
-
-		if (spec->type->reset != NULL)
-			spec->type->reset(option_field(options, spec), option, profile);
-	}
-	options->profile = profile;
-}
-
-/* What PgBouncer knows by itself, unless the caller says what is expected of it. */
-static void
-options_inherit(Options *options, const Scenario *scenario, TargetKind target)
-{
-	foreach_option(option, scenario)
-		if (option->inherits && target == TARGET_PGBOUNCER)
-			*(int64 *) option_field(options, spec_of(option->name)) = OPTION_INHERIT;
-}
-
-/* The profile decides the defaults of the others, so it is looked up first. */
-static Profile
-options_profile(Jsonb *jsonb, const Scenario *scenario)
-{
-	const OptionSpec *spec = spec_of("profile");
-	JsonbValue	key = {.type = jbvString, .val.string = {.val = "profile", .len = 7}};
-	JsonbValue *value = findJsonbValueFromContainer(&jsonb->root, JB_FOBJECT, &key);
-	Options		options = {.profile = PROFILE_QUICK};
-
-	if (value != NULL && !scenario->bare)
-		option_read(spec, option_field(&options, spec), value);
-	return options.profile;
-}
-
 /*
- * Fills in "options" from a jsonb object, with the defaults of its profile for
- * what it does not name, or OPTION_INHERIT where the target decides.  ERROR names the key, what was wrong with it and what
- * would be right.  Options that the scenario does not have are zero.
+ * Returns what was asked for by a jsonb object.  ERROR names the key, what is
+ * wrong with it and what would be right.
  */
-void
-options_parse(Jsonb *jsonb, const Scenario *scenario, TargetKind target, Options *options)
+AskedOptions
+options_parse(Jsonb *jsonb, const Scenario *scenario)
 {
+	AskedOptions asked = {0};
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	value;
@@ -178,77 +147,106 @@ options_parse(Jsonb *jsonb, const Scenario *scenario, TargetKind target, Options
 						 scenario->bare ? "hold_ms" : "profile",
 						 scenario->bare ? "60000" : "\"standard\"", options_list(scenario))));
 
-	options_reset(options, scenario, options_profile(jsonb, scenario));
-	options_inherit(options, scenario, target);
 	it = JsonbIteratorInit(&jsonb->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 			spec = spec_find(scenario, pnstrdup(value.val.string.val, value.val.string.len));
 		else if (token == WJB_VALUE)
-			option_read(spec, option_field(options, spec), &value);
+		{
+			option_read(spec, option_field(&asked.values, spec), &value);
+			asked.given.has[option_id(spec)] = true;
+		}
 	}
-	if (options->seed == OPTION_RANDOM)
-		options->seed = pg_prng_uint64_range(&pg_global_prng_state, 0, PG_INT32_MAX);
-}
-
-static bool
-option_is_unset(const Options *options, const OptionSpec *spec)
-{
-	if (spec->type == &option_number)
-		return *(int64 *) option_field(options, spec) == OPTION_INHERIT;
-	return spec->unset != NULL && *(char *) option_field(options, spec) == '\0';
-}
-
-/* Returns the scenario's options in force as the text of a JSON object, palloc'd. */
-char *
-options_json(const Scenario *scenario, const Options *options)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	foreach_option(option, scenario)
-	{
-		const OptionSpec *spec = spec_of(option->name);
-
-		if (option_is_unset(options, spec))
-			continue;
-		appendStringInfo(&json, "%s\"%s\": ", json.len > 0 ? ", " : "{", spec->name);
-		spec->type->write(spec, option_field(options, spec), &json);
-	}
-	appendStringInfoChar(&json, '}');
-	return json.data;
+	return asked;
 }
 
 /*
- * Returns the text of a JSON object, palloc'd, with the options that another
- * scenario is to be given beside this one: those that are not as they would be by
- * themselves, if it has them.  The time is for this one alone.
+ * Returns what a run of another scenario is asked for as a part of this one:
+ * the same, where it has the option.  The time is for this one alone.
+ */
+AskedOptions
+options_pass_on(const AskedOptions *asked, const Scenario *scenario)
+{
+	AskedOptions passed = {.values = asked->values};
+
+	foreach_option(option, scenario)
+	{
+		OptionId	id = option_id(spec_of(option->name));
+
+		passed.given.has[id] = asked->given.has[id] && id != OPTION_timeout_ms;
+	}
+	return passed;
+}
+
+/*
+ * Returns the options that are in force for a request, but for what its target
+ * knows better: what was asked for, and the defaults of its profile for the
+ * rest.  Options that the scenario does not have are zero.
+ */
+Options
+options_in_force(const RunRequest *request, const Scenario *scenario)
+{
+	const AskedOptions *asked = &request->asked;
+	Profile		profile = (Profile) asked->values.profile;
+	Options		options = {0};
+
+	foreach_option(option, scenario)
+	{
+		const OptionSpec *spec = spec_of(option->name);
+		void	   *field = option_field(&options, spec);
+
+		if (asked->given.has[option_id(spec)])
+			memcpy(field, option_field(&asked->values, spec), spec->size);
+		else if (spec->type->reset != NULL)
+			spec->type->reset(field, option, profile);
+	}
+	options.timeout_ms = Min(options.timeout_ms, request->time_max_ms);
+	if (scenario->complete != NULL)
+		scenario->complete(request, &options);
+	return options;
+}
+
+/* Does PgBouncer decide on it, as the caller does not? */
+static bool
+option_is_left(const RunRequest *request, const OptionDefault *option)
+{
+	return option->inherits && request->target == TARGET_PGBOUNCER &&
+		!request->asked.given.has[option_id(spec_of(option->name))];
+}
+
+/* Returns the options that are left to the target of the request. */
+OptionSet
+options_left_to_target(const RunRequest *request, const Scenario *scenario)
+{
+	OptionSet	left = {0};
+
+	foreach_option(option, scenario)
+		left.has[option_id(spec_of(option->name))] = option_is_left(request, option);
+	return left;
+}
+
+/*
+ * Returns the options in force as the text of a JSON object, palloc'd, without
+ * those that are left to the target, and empty texts.
  */
 char *
-options_given(const Scenario *scenario, const Options *options, const Scenario *other)
+options_json(const RunRequest *request, const Scenario *scenario, const Options *options)
 {
-	Options		defaults;
 	StringInfoData json;
 
-	options_reset(&defaults, scenario, (Profile) options->profile);
-	defaults.profile = PROFILE_QUICK;
 	initStringInfo(&json);
 	foreach_option(option, scenario)
 	{
 		const OptionSpec *spec = spec_of(option->name);
-		StringInfoData value;
-		StringInfoData unset;
+		const void *field = option_field(options, spec);
 
-		initStringInfo(&value);
-		initStringInfo(&unset);
-		spec->type->write(spec, option_field(options, spec), &value);
-		spec->type->write(spec, option_field(&defaults, spec), &unset);
-		if (strcmp(value.data, unset.data) != 0 && strcmp(spec->name, "timeout_ms") != 0 &&
-			(option_is_own(other, spec->name) || option_is_common(option)))
-			appendStringInfo(&json, "%s\"%s\": %s", json.len > 0 ? ", " : "{", spec->name, value.data);
+		if (option_is_left(request, option) || (spec->unset != NULL && *(const char *) field == '\0'))
+			continue;
+		appendStringInfo(&json, "%s\"%s\": ", json.len > 0 ? ", " : "{", spec->name);
+		spec->type->write(spec, field, &json);
 	}
-	appendStringInfoString(&json, json.len > 0 ? "}" : "{}");
+	appendStringInfoChar(&json, '}');
 	return json.data;
 }
 

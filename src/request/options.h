@@ -1,6 +1,6 @@
 /*
  * options.h
- *		jsonb options -> a checked struct, and back.
+ *		jsonb options -> what was asked for -> what is in force -> JSON.
  */
 #ifndef POOL_EXHAUST_REQUEST_OPTIONS_H
 #define POOL_EXHAUST_REQUEST_OPTIONS_H
@@ -11,10 +11,11 @@
 #include "story/story.h"
 
 extern char *scenario_subject(const Scenario *scenario);
-extern void options_parse(Jsonb *jsonb, const Scenario *scenario, TargetKind target,
-						  Options *options);
-extern char *options_json(const Scenario *scenario, const Options *options);
-extern char *options_given(const Scenario *scenario, const Options *options, const Scenario *other);
+extern AskedOptions options_parse(Jsonb *jsonb, const Scenario *scenario);
+extern AskedOptions options_pass_on(const AskedOptions *asked, const Scenario *scenario);
+extern Options options_in_force(const RunRequest *request, const Scenario *scenario);
+extern OptionSet options_left_to_target(const RunRequest *request, const Scenario *scenario);
+extern char *options_json(const RunRequest *request, const Scenario *scenario, const Options *options);
 extern char *options_describe(const Scenario *scenario);
 
 #endif							/* POOL_EXHAUST_REQUEST_OPTIONS_H */

@@ -17,6 +17,7 @@
 #include "observe/slots/limit.h"
 #include "request/extension.h"
 #include "request/foreign_server.h"
+#include "request/options.h"
 #include "request/preflight.h"
 #include "request/target.h"
 #include "request/workload.h"
@@ -62,14 +63,6 @@ preflight_server(const char *what_cannot, const char *why)
 				 errdetail("%s", why),
 				 errhint("Run it on the primary; the views work here.")));
 	extension_require(&extension);
-}
-
-static void
-require_time(Options *options)
-{
-	int64		max_ms = (int64) max_run_time * 1000;
-
-	options->timeout_ms = Min(options->timeout_ms, max_ms);
 }
 
 static void
@@ -120,9 +113,9 @@ require_workload(const Options *options)
 
 /* How many connections the run would hold.  ERROR if there are not that many. */
 static int
-connections_needed(const RunRequest *request, const Scenario *scenario, const Census *census)
+connections_needed(const RunRequest *request, const Scenario *scenario, const Options *options,
+				   const Census *census)
 {
-	const Options *options = &request->options;
 	int			pools = scenario->pools > 0 ? scenario->pools : scenario_parties(scenario);
 	int			others = scenario->spare_sessions +
 		(scenario->grows ? leak_growth_min(MaxConnections) : 0) +
@@ -205,13 +198,13 @@ hold_roles(Oid *roles)
 
 /* ERROR if filling the server would refuse bystanders, unless an option allows it. */
 static void
-require_no_bystanders(const RunRequest *request)
+require_no_bystanders(const RunRequest *request, const Options *options)
 {
 	Oid			ours[1 + RUNS_MAX] = {request->owner};
 	Oid			bystander;
 	int			n;
 
-	if (request->target != TARGET_SERVER || request->options.bystanders != BYSTANDERS_REFUSE)
+	if (request->target != TARGET_SERVER || options->bystanders != BYSTANDERS_REFUSE)
 		return;
 	n = 1 + hold_roles(ours + 1);
 	n = census_other_sessions(ours, n, &bystander);
@@ -230,55 +223,55 @@ require_no_bystanders(const RunRequest *request)
  * and at what the options are worth there, before anything is touched.
  */
 static void
-require_foreign(const RunRequest *request, const Scenario *scenario)
+require_foreign(const RunRequest *request, const Scenario *scenario, const Options *options)
 {
 	RunRequest		second = {.target = request->target};
 
-	if (request->options.database[0] != '\0')
+	if (options->database[0] != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"database\" is for databases of this server"),
 				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", request->target_name)));
 	if (!scenario_needs_second(scenario, request->target))
 		return;
-	if (request->options.second[0] == '\0')
+	if (options->second[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("scenario \"%s\" needs two services, and \"%s\" is one", scenario->name, request->target_name),
 				 errhint("Name a foreign server for the second, with another database or user, in option \"second\".")));
-	if (!foreign_find(request->options.second, &second) || second.target != request->target || second.server == request->server)
+	if (!foreign_find(options->second, &second) || second.target != request->target || second.server == request->server)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"second\" must name another foreign server of kind %s, not \"%s\"",
-						target_names[request->target], request->options.second)));
+						target_names[request->target], options->second)));
 }
 
 /*
- * ERROR, with the numbers, if this plan cannot be carried out here and now.
- * Brings timeout_ms down to pool_exhaust.max_run_time, and sets held_max and needed.
+ * ERROR, with the numbers, if this request cannot be met here and now.  Brings
+ * time_max_ms down to pool_exhaust.max_run_time, and sets held_max and needed.
  */
 void
 preflight_run(RunRequest *request)
 {
 	const Scenario *scenario = scenario_find(request->scenario);
+	Options		options;
 	Census		census;
-	int			needed;
 
 	census_take(&census);
-	require_time(&request->options);
-	require_database(request->options.database);
-	if (target_is_foreign(request->target))
-		require_foreign(request, scenario);
-	needed = connections_needed(request, scenario, &census);
-	if (scenario->require != NULL && (!target_is_foreign(request->target) || request->target == TARGET_HTTP))
-		scenario->require(&request->options);
-	require_workload(&request->options);
-	require_cap("run", limiting_options[request->target], needed);
+	request->time_max_ms = Min(request->time_max_ms, (int64) max_run_time * 1000);
 	request->held_max = max_connections_per_run;
-	request->needed = needed;
-	require_descriptors("run", needed + (int) request->options.handshakes);
+	options = options_in_force(request, scenario);
+	require_database(options.database);
+	if (target_is_foreign(request->target))
+		require_foreign(request, scenario, &options);
+	request->needed = connections_needed(request, scenario, &options, &census);
+	if (scenario->require != NULL && (!target_is_foreign(request->target) || request->target == TARGET_HTTP))
+		scenario->require(&options);
+	require_workload(&options);
+	require_cap("run", limiting_options[request->target], request->needed);
+	require_descriptors("run", request->needed + (int) options.handshakes);
 	if (scenario_has_pools(scenario))
-		require_no_bystanders(request);
+		require_no_bystanders(request, &options);
 }
 
 /* "5 connections", or "5 connections and 2 beside them"; palloc'd. */
@@ -296,9 +289,9 @@ hold_sessions_text(const HoldRequest *request)
  * next.  Of several limits the one that the server looks at first decides.
  */
 static int
-hold_room(const RunRequest *request, Cause *cause)
+hold_room(const RunRequest *request, const Options *options, Cause *cause)
 {
-	const char *database = request->options.database;
+	const char *database = options->database;
 	int			room;
 	Census		census;
 
@@ -310,10 +303,9 @@ hold_room(const RunRequest *request, Cause *cause)
 	}
 	room = limit_headroom_new(database[0] != '\0' ? get_database_oid(database, false) : MyDatabaseId,
 							  cause);
-	if (request->target == TARGET_ROLE && request->options.role_limit > 0 &&
-		request->options.role_limit <= room)
+	if (request->target == TARGET_ROLE && options->role_limit <= room)
 	{
-		room = (int) request->options.role_limit;
+		room = (int) options->role_limit;
 		*cause = CAUSE_ROLE_LIMIT;
 	}
 	return room;
@@ -321,10 +313,10 @@ hold_room(const RunRequest *request, Cause *cause)
 
 /* ERROR, with the cause and the numbers, if not all of them would come through. */
 static void
-require_hold_room(const RunRequest *request, int needed)
+require_hold_room(const RunRequest *request, const Options *options, int needed)
 {
 	Cause		cause;
-	int			room = hold_room(request, &cause);
+	int			room = hold_room(request, options, &cause);
 
 	if (needed > room)
 		ereport(ERROR,
@@ -335,27 +327,26 @@ require_hold_room(const RunRequest *request, int needed)
 				 errhint(HOLD_ROOM_HINT)));
 }
 
-/* What the settings leave of the times that were asked for. */
-static void
-hold_set_times(RunRequest *request)
+/* How long it may be held, of what was asked for and what the settings leave of that. */
+static int64
+hold_time_ms(const RunRequest *request, const Options *options)
 {
 	int64		max_ms = (int64) max_hold_time * 1000;
 
-	request->options.timeout_ms = Min(request->options.timeout_ms, max_ms);
-	if (request->options.hold_ms > 0)
-		max_ms = Min(max_ms, request->options.hold_ms);
+	if (options->hold_ms > 0)
+		max_ms = Min(max_ms, options->hold_ms);
 	if (hold_kinds[request->hold.state].stalls)
 		max_ms = Min(max_ms, (int64) AuthenticationTimeout * 1000);
-	request->hold.hold_ms = max_ms;
+	return max_ms;
 }
 
 /* What is there shows when it is tried; and only this server shows who waits for a lock. */
 static void
-require_foreign_hold(const RunRequest *request)
+require_foreign_hold(const RunRequest *request, const Options *options)
 {
 	const HoldKind *kind = &hold_kinds[request->hold.state];
 
-	require_foreign(request, &scenario_hold);
+	require_foreign(request, &scenario_hold, options);
 	if (!kind->anywhere)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -365,21 +356,22 @@ require_foreign_hold(const RunRequest *request)
 
 /*
  * ERROR, with the numbers, if these connections cannot be held here and now.
- * Sets the times of the hold, and the limit of its role if it has one.
+ * Sets the times of the hold.
  */
 void
 preflight_hold(RunRequest *request)
 {
 	int			needed = hold_sessions(&request->hold);
+	Options		options;
 
-	hold_set_times(request);
-	require_database(request->options.database);
+	request->time_max_ms = Min(request->time_max_ms, (int64) max_hold_time * 1000);
+	options = options_in_force(request, &scenario_hold);
+	request->hold.hold_ms = hold_time_ms(request, &options);
+	require_database(options.database);
 	require_cap("hold", "connections", needed);
 	if (target_is_foreign(request->target))
-		require_foreign_hold(request);
+		require_foreign_hold(request, &options);
 	else
-		require_hold_room(request, needed);
-	require_descriptors("hold", needed + (int) request->options.handshakes);
-	if (request->options.role_limit == 0)
-		request->options.role_limit = needed;
+		require_hold_room(request, &options, needed);
+	require_descriptors("hold", needed + (int) options.handshakes);
 }

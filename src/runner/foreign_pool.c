@@ -6,7 +6,7 @@
 #include "postgres.h"
 
 #include "load/target/endpoint.h"
-#include "request/option_type.h"
+#include "request/options.h"
 #include "runner/foreign_target.h"
 #include "runner/launch.h"
 
@@ -24,22 +24,24 @@ static void
 foreign_target_fit_options(Run *run, const Figures *figures)
 {
 	Options    *options = &run->options;
+	OptionSet	left = options_left_to_target(&run->request, run->scenario);
 	int64		capacity = figures->pool_size + figures->reserve;
 	struct
 	{
+		OptionId	id;
 		int64	   *option;
 		int64		value;
 	}			fits[] = {
-		{&options->pool_timeout_ms, figures->wait_timeout_ms},
-		{&options->long_operations, 2 * capacity},
-		{&options->quick_operations, capacity},
-		{&options->long_ms, figures->wait_timeout_ms * 13 / 10},
-		{&options->tolerance_ms, JANITOR_MS + 300},
-		{&options->tolerance_percent, LEVEL_TOLERANCE},
+		{OPTION_pool_timeout_ms, &options->pool_timeout_ms, figures->wait_timeout_ms},
+		{OPTION_long_operations, &options->long_operations, 2 * capacity},
+		{OPTION_quick_operations, &options->quick_operations, capacity},
+		{OPTION_long_ms, &options->long_ms, figures->wait_timeout_ms * 13 / 10},
+		{OPTION_tolerance_ms, &options->tolerance_ms, JANITOR_MS + 300},
+		{OPTION_tolerance_percent, &options->tolerance_percent, LEVEL_TOLERANCE},
 	};
 
 	for (int i = 0; i < lengthof(fits); i++)
-		if (*fits[i].option == OPTION_INHERIT)
+		if (left.has[fits[i].id])
 			*fits[i].option = fits[i].value;
 
 	/* Whatever was expected, the story is of the pool that there is. */
@@ -54,12 +56,13 @@ foreign_target_fit_options(Run *run, const Figures *figures)
 static void
 foreign_target_check_options(Run *run, const Figures *figures)
 {
+	const OptionSet *given = &run->request.asked.given;
 	const Options *options = &run->options;
 
-	if (options->pool_size != OPTION_INHERIT && options->pool_size > 0)
+	if (given->has[OPTION_pool_size])
 		check_count(run, "pool_size", options->pool_size, figures->pool_size,
 					"PgBouncer's pool is of another size: see pool_size in SHOW DATABASES, default_pool_size in SHOW CONFIG");
-	if (options->max_overflow != OPTION_INHERIT && options->pool_size != 0)
+	if (given->has[OPTION_max_overflow])
 		check_count(run, "max_overflow", options->max_overflow, figures->reserve,
 					"PgBouncer's reserve is of another size: see reserve_pool_size");
 }

@@ -37,7 +37,7 @@ results_begin(Run *run)
 	Datum		values[] = {
 		CStringGetTextDatum(run->request.scenario),
 		CStringGetTextDatum(run->request.target_name),
-		CStringGetTextDatum(options_json(run->scenario, &run->options)),
+		CStringGetTextDatum(options_json(&run->request, run->scenario, &run->options)),
 		Int64GetDatum(run->options.seed),
 		CStringGetTextDatum(EXTVERSION),
 	};

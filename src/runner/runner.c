@@ -30,6 +30,7 @@
 #include "observe/hooks/refusal.h"
 #include "observe/slots/census.h"
 #include "request/extension.h"
+#include "request/options.h"
 #include "request/run_table.h"
 #include "runner/clean_up.h"
 #include "runner/foreign_target.h"
@@ -134,8 +135,8 @@ runner_make_run(RunEntry *entry)
 	run->context = context;
 	run->entry = entry;
 	run->request = entry->request;
-	run->options = run->request.options;
 	run->scenario = request_is_hold(&run->request) ? &scenario_hold : scenario_find(run->request.scenario);
+	run->options = options_in_force(&run->request, run->scenario);
 	run->poll_end = runner_poll_end;
 	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();

@@ -11,7 +11,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 
 #include "observe/slots/census.h"
 #include "request/extension.h"
@@ -46,24 +45,21 @@ sub_run_release(SubRun *sub_run)
 }
 
 /*
- * The plan of the run, but for the scenario: with the options that it was given,
- * where the scenario has them, and no more time than is left.
+ * The request of the run, but for the scenario: with the options that it was
+ * given and its seed, where the scenario has them, and no more time than is left.
  */
 static void
 sub_run_plan(const Run *run, const SubRun *sub_run, RunRequest *request)
 {
-	Options    *options = &request->options;
-	char	   *given = options_given(run->scenario, &run->request.options, sub_run->scenario);
-
 	*request = run->request;
 	request->parent = run->entry->ticket;
 	strlcpy(request->scenario, sub_run->scenario->name, NAMEDATALEN);
 	if (sub_run->target != request->target)
 		target_default(sub_run->scenario, request);
-	options_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(given))),
-				  sub_run->scenario, request->target, options);
-	options->timeout_ms = Min(options->timeout_ms,
-							  (int64) (run->deadline_us - loop_now_us()) / 1000);
+	request->asked.values.seed = run->options.seed;
+	request->asked.given.has[OPTION_seed] = true;
+	request->asked = options_pass_on(&request->asked, sub_run->scenario);
+	request->time_max_ms = (int64) (run->deadline_us - loop_now_us()) / 1000;
 }
 
 /*

@@ -13,6 +13,7 @@
 #include "utils/wait_event.h"
 
 #include "load/stall.h"
+#include "observe/monitor/leak_detector.h"
 #include "observe/slots/census.h"
 #include "scenario/hold.h"
 
@@ -30,8 +31,6 @@
 static char *
 hold_sql(const Run *run, const HoldKind *kind)
 {
-	const RunRequest *request = &run->request;
-
 	if (kind->locks)
 		return psprintf("SELECT pg_catalog.pg_advisory_lock(%d, %d)", LOCK_CLASS,
 						(int) (run->entry->hold_id & PG_INT32_MAX));
@@ -39,7 +38,7 @@ hold_sql(const Run *run, const HoldKind *kind)
 		return pstrdup(ENDLESS_SQL);
 	if (kind->lasts)
 		return psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")",
-						(request->options.timeout_ms + request->hold.hold_ms) / 1000 + 60);
+						(run->options.timeout_ms + run->request.hold.hold_ms) / 1000 + 60);
 	return kind->sql != NULL ? pstrdup(kind->sql) : NULL;
 }
 
@@ -354,6 +353,17 @@ static const OptionDefault hold_options[] = {
 	{NULL}
 };
 
+/* Scenario.complete.  Each session that it needs comes through, and no other client matters. */
+static void
+hold_complete_options(const RunRequest *request, Options *options)
+{
+	options->bystanders = BYSTANDERS_IGNORE;
+	if (options->role_limit == 0)
+		options->role_limit = hold_sessions(&request->hold);
+	if (options->spacing_ms == 0)
+		options->spacing_ms = leak_growth_spacing_ms(leak_threshold);
+}
+
 const Scenario scenario_hold = {
 	.name = "hold",
 	.default_target = TARGET_SERVER,
@@ -361,5 +371,6 @@ const Scenario scenario_hold = {
 	.logins = true,
 	.options = hold_options,
 	.bare = true,
+	.complete = hold_complete_options,
 	.play = hold_play,
 };

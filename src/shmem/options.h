@@ -118,6 +118,19 @@ typedef struct Options
 	OPTION_LIST(OPTION_INT64_FIELD, OPTION_INT64_FIELD, OPTION_TEXT_FIELD, OPTION_LEVELS_FIELD)
 } Options;
 
+/* Some of the options. */
+typedef struct OptionSet
+{
+	bool		has[OPTIONS];
+} OptionSet;
+
+/* What the caller asked for: the options that were given, and their values; the others are zero. */
+typedef struct AskedOptions
+{
+	OptionSet	given;
+	Options		values;
+} AskedOptions;
+
 /*
  * One of the options that a scenario has beside those that all have, with its
  * default in each profile; a list of levels has the same one in all.
@@ -127,6 +140,7 @@ typedef struct OptionDefault
 	const char *name;
 	int64		defaults[PROFILES];
 	Levels		levels;
+	bool		random;			/* or else it is drawn for each run */
 	bool		inherits;		/* PgBouncer knows better: see foreign_pool.c */
 } OptionDefault;
 

@@ -80,7 +80,8 @@ typedef struct RunRequest
 	uint64		parent;			/* ticket of the run that this one is a part of; 0 = none */
 	int			needed;			/* connections to this server that it is going to hold */
 	int			held_max;		/* connections it may hold; 0 = no limit */
-	Options		options;
+	int64		time_max_ms;	/* the longest that it may take, whatever timeout_ms says */
+	AskedOptions asked;
 } RunRequest;
 
 static inline bool

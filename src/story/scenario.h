@@ -36,6 +36,9 @@ typedef struct Scenario
 	const OptionDefault *options;	/* its own ones, ended by a name of NULL */
 	bool		bare;			/* and it has no others */
 
+	/* Completes the options by what else the request says; NULL: there is nothing. */
+	void		(*complete) (const RunRequest *request, Options *options);
+
 	/* ERROR if these options contradict each other; NULL: they cannot. */
 	void		(*require) (const Options *options);
 	void		(*play) (struct Run *run);
