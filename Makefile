@@ -70,7 +70,7 @@ installcheck-regress: preloaded
 installcheck-pgtap: preloaded
 	@$(PSQL) -d postgres -c 'DROP DATABASE IF EXISTS $(PGTAP_DB) WITH (FORCE)' -c 'CREATE DATABASE $(PGTAP_DB)'
 	@$(PSQL) -d $(PGTAP_DB) -c 'CREATE EXTENSION pgtap' -c 'CREATE EXTENSION pool_exhaust'
-	$(if $(TESTS),pg_prove --psql-bin $(bindir)/psql --dbname $(PGTAP_DB) $(TESTS))
+	@$(if $(TESTS),PATH='$(bindir)':$$PATH PGDATABASE=$(PGTAP_DB) test/prove $(TESTS))
 
 preloaded:
 	@$(PSQL) -d postgres -Atc 'SHOW shared_preload_libraries' | grep -qw pool_exhaust || { \

@@ -26,6 +26,7 @@ BEGIN
 			RAISE 'timed out waiting until %', condition;
 		END IF;
 		PERFORM pg_stat_clear_snapshot();
+		PERFORM pg_sleep(0.01);
 	END LOOP;
 END $$;
 CALL wait_until('count(*) >= 2 FROM pool_exhaust_timeline');

@@ -14,6 +14,7 @@ BEGIN
 			RAISE 'timed out waiting until %', condition;
 		END IF;
 		PERFORM pg_stat_clear_snapshot();
+		PERFORM pg_sleep(0.01);
 	END LOOP;
 END $$;
 

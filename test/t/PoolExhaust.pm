@@ -20,6 +20,9 @@ our @EXPORT = qw(backend_pid begin_load change_setting client end_load fails_wit
   http_json http_metrics in_progress left_nothing login monitor_pid new_server
   refusals rewrite_hba run_ends samples sqlstate wait_for wait_until);
 
+# Seconds between two questions while waiting: the cores are for what is waited for.
+my $pause = 0.01;
+
 # The services whose sessions the healer may end, by name of the server.
 my %heals;
 
@@ -175,8 +178,8 @@ sub end_load
 	ok(wait_for($client, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'load'", 0), 'until their client ends');
 }
 
-# Asks until the answer is the expected one, a round trip at a time; false, with
-# the last answer shown, when that takes too long.
+# Asks until the answer is the expected one; false, with the last answer shown,
+# when that takes too long.
 sub wait_for
 {
 	my ($client, $sql, $expected) = @_;
@@ -196,6 +199,7 @@ sub wait_until
 	{
 		$last = $ask->();
 		return 1 if $last eq $expected;
+		select undef, undef, undef, $pause;
 	}
 	diag "timed out waiting for: $what\nexpected: $expected\nlast: $last";
 	return 0;

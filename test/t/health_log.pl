@@ -49,11 +49,14 @@ sub all_told
 	return 1;
 }
 
-# Takes the notifications that have come.
+# Waits for this many notifications, and takes them and all that have come beside.
 sub notifications
 {
+	my ($n) = @_;
+	my @awaited = $listener->notifications($n);
+
 	$listener->query('SELECT 1');
-	return $listener->notifications(scalar @{ $listener->{notified} });
+	return (@awaited, $listener->notifications(scalar @{ $listener->{notified} }));
 }
 
 # The next notification is this one.
@@ -130,7 +133,7 @@ my @small = map { client($node, user => 'app', database => 'small') } 1 .. 2;
 notified('small', 'database', 'exhausted', 'healthy', 2, 2, 0);
 
 ok(all_told(), 'nothing else changes');
-is_deeply([ notifications() ], [], 'each was notified once');
+is_deeply([ notifications(0) ], [], 'each was notified once');
 is_deeply($elsewhere->query('SELECT 1') && $elsewhere->{notified}, [], 'and in one database only');
 my $log = slurp_file($node->logfile, $log_start);
 my @logged;
@@ -139,8 +142,7 @@ is_deeply(\@logged, \@told, 'the log has each of them once');
 $_->close foreach @three, @small, $of_a_run, $like_one;
 hold(0);
 ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_pools WHERE health <> 'healthy'", 0), 'all is well');
-ok(all_told(), 'and that is told');
-notifications();
+is(scalar(my @better = notifications(2)), 2, 'and that is told');
 
 # ---------- In order ----------
 
@@ -149,7 +151,7 @@ foreach my $round (1, 2)
 {
 	my @sessions = map { client($node, user => $_) } @row;
 	ok(all_told(), "round $round: all is told");
-	is_deeply([ sort map { JSON::PP::decode_json($_)->{pool} } notifications() ], \@row, "round $round: six are exhausted");
+	is_deeply([ sort map { JSON::PP::decode_json($_)->{pool} } notifications(6) ], \@row, "round $round: six are exhausted");
 	$watcher->query('BEGIN; LOCK pg_catalog.pg_db_role_setting');
 	foreach (@row)
 	{
@@ -158,7 +160,7 @@ foreach my $round (1, 2)
 	}
 	$watcher->query('COMMIT');
 	ok(all_told(), "round $round: messengers were kept waiting, and come");
-	is(join(' ', map { JSON::PP::decode_json($_)->{pool} } notifications()), "@row", "round $round: in order");
+	is(join(' ', map { JSON::PP::decode_json($_)->{pool} } notifications(6)), "@row", "round $round: in order");
 }
 
 # ---------- Where there is nobody to tell ----------
@@ -199,12 +201,12 @@ $start = -s $node->logfile;
 exhaust();
 like(slurp_file($node->logfile, $start), qr/LOG:  pool_exhaust: health of role "pool_exhaust_7x" is exhausted, was healthy/,
 	'no database: the change is logged');
-is_deeply([ notifications() ], [], 'no database: nobody is notified');
+is_deeply([ notifications(0) ], [], 'no database: nobody is notified');
 
 notify_database('alarms');
 exhaust();
 is_deeply(
-	[ map { JSON::PP::decode_json($_)->{health} } notifications() ],
+	[ map { JSON::PP::decode_json($_)->{health} } notifications(2) ],
 	[ 'exhausted', 'healthy' ],
 	'the database is back: so are notifications');
 $_->close foreach $listener, $elsewhere;
