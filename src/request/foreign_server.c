@@ -23,7 +23,7 @@
 #include "base/compat.h"
 #include "load/target/local_endpoint.h"
 #include "request/foreign_server.h"
-#include "request/target.h"
+#include "target/target.h"
 
 #define WRAPPER "pool_exhaust"
 
@@ -91,8 +91,8 @@ option_is_wrong(const char *name, const char *value, const char *hint)
 static int
 kind_find(const char *name)
 {
-	for (int kind = TARGET_POSTGRES; kind < TARGET_KINDS; kind++)
-		if (strcmp(target_names[kind], name) == 0)
+	for (int kind = 0; kind < TARGET_KINDS; kind++)
+		if (target_types[kind]->foreign && strcmp(target_types[kind]->name, name) == 0)
 			return kind;
 	return -1;
 }
@@ -267,7 +267,7 @@ pool_exhaust_fdw_validator(PG_FUNCTION_ARGS)
 		TargetKind	kind = require_kind(options);
 
 		kinds = 1 << kind;
-		whose = psprintf(" of a server of kind %s", target_names[kind]);
+		whose = psprintf(" of a server of kind %s", target_types[kind]->name);
 	}
 	foreach(lc, options)
 		option_validate(lfirst_node(DefElem, lc), catalog, kinds, whose);
@@ -429,7 +429,7 @@ foreign_require_unchanged(const ForeignServer *server, Oid user, TargetKind kind
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("foreign server \"%s\" is not of kind %s for others: it is being altered",
-						server->servername, target_names[kind])));
+						server->servername, target_types[kind]->name)));
 	if (compat_foreign_server_aclcheck(server->serverid, user, ACL_USAGE) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
 }

@@ -8,6 +8,7 @@
 
 #include "request/option_type.h"
 #include "request/options.h"
+#include "target/target.h"
 
 /* An option and its field in Options have one name. */
 #define SPEC(name_, type_) \
@@ -207,11 +208,11 @@ options_in_force(const RunRequest *request, const Scenario *scenario)
 	return options;
 }
 
-/* Does PgBouncer decide on it, as the caller does not? */
+/* Does the target decide on it, as the caller does not? */
 static bool
 option_is_left(const RunRequest *request, const OptionDefault *option)
 {
-	return option->inherits && request->target == TARGET_PGBOUNCER &&
+	return option->inherits && target_types[request->target]->knows_size &&
 		!request->asked.given.has[option_id(spec_of(option->name))];
 }
 

@@ -73,12 +73,6 @@ require_database(const char *name)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_DATABASE, name);
 }
 
-/* What to lower where a run asks for too many connections. */
-static const char *const limiting_options[TARGET_KINDS] = {
-	[TARGET_ROLE] = "role_limit",
-	[TARGET_POOL] = "pool_size or max_overflow",
-};
-
 /* ERROR if there is no room for that many connections; "asked" says by what. */
 static void
 require_room(TargetKind target, const Census *census, int needed, const char *asked)
@@ -92,7 +86,7 @@ require_room(TargetKind target, const Census *census, int needed, const char *as
 				 errdetail("%d of %d slots that are not reserved are in use.",
 						   census->in_use, census->capacity),
 				 errhint("Lower %s, or wait until slots are free: see pool_exhaust_slots.",
-						 limiting_options[target])));
+						 target_types[target]->limiting)));
 }
 
 /* What a workload makes elsewhere could not be dropped with the run's role. */
@@ -232,7 +226,7 @@ require_foreign(const RunRequest *request, const Scenario *scenario, const Optio
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"database\" is for databases of this server"),
 				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", request->target_name)));
-	if (!scenario_needs_second(scenario, request->target))
+	if (!target_needs_second(target_types[request->target], scenario))
 		return;
 	if (options->second[0] == '\0')
 		ereport(ERROR,
@@ -243,7 +237,7 @@ require_foreign(const RunRequest *request, const Scenario *scenario, const Optio
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"second\" must name another foreign server of kind %s, not \"%s\"",
-						target_names[request->target], options->second)));
+						target_types[request->target]->name, options->second)));
 }
 
 /*
@@ -262,13 +256,13 @@ preflight_run(RunRequest *request)
 	request->held_max = max_connections_per_run;
 	options = options_in_force(request, scenario);
 	require_database(options.database);
-	if (target_is_foreign(request->target))
+	if (target_types[request->target]->foreign)
 		require_foreign(request, scenario, &options);
 	request->needed = connections_needed(request, scenario, &options, &census);
-	if (scenario->require != NULL && (!target_is_foreign(request->target) || request->target == TARGET_HTTP))
+	if (scenario->require != NULL && !target_types[request->target]->asked_first)
 		scenario->require(&options);
 	require_workload(&options);
-	require_cap("run", limiting_options[request->target], request->needed);
+	require_cap("run", target_types[request->target]->limiting, request->needed);
 	require_descriptors("run", request->needed + (int) options.handshakes);
 	if (scenario_has_pools(scenario))
 		require_no_bystanders(request, &options);
@@ -303,7 +297,7 @@ hold_room(const RunRequest *request, const Options *options, Cause *cause)
 	}
 	room = limit_headroom_new(database[0] != '\0' ? get_database_oid(database, false) : MyDatabaseId,
 							  cause);
-	if (request->target == TARGET_ROLE && options->role_limit <= room)
+	if (target_types[request->target]->role_limit && options->role_limit <= room)
 	{
 		room = (int) options->role_limit;
 		*cause = CAUSE_ROLE_LIMIT;
@@ -369,7 +363,7 @@ preflight_hold(RunRequest *request)
 	request->hold.hold_ms = hold_time_ms(request, &options);
 	require_database(options.database);
 	require_cap("hold", "connections", needed);
-	if (target_is_foreign(request->target))
+	if (target_types[request->target]->foreign)
 		require_foreign_hold(request, &options);
 	else
 		require_hold_room(request, &options, needed);

@@ -21,6 +21,7 @@
 #include "request/run_table.h"
 #include "scenario/list.h"
 #include "shmem/run_pool.h"
+#include "target/target.h"
 
 /* How often a waiting backend checks its own client connection. */
 #define CLIENT_CHECK_MS		1000
@@ -47,15 +48,14 @@ requests_collide(const RunRequest *a, const RunRequest *b)
 {
 	if (!scenario_has_pools(scenario_find(a->scenario)) || !scenario_has_pools(scenario_find(b->scenario)))
 		return false;			/* it holds nothing itself */
-	if (target_is_foreign(a->target) || target_is_foreign(b->target))
-		return a->server == b->server;
-	return a->target == TARGET_SERVER || b->target == TARGET_SERVER;
+	return a->server == b->server &&
+		(target_types[a->target]->exclusive || target_types[b->target]->exclusive);
 }
 
 static const char *
 whom_alone(const RunRequest *request)
 {
-	return target_is_foreign(request->target) ? request->target_name : "the server";
+	return OidIsValid(request->server) ? request->target_name : "the server";
 }
 
 /*

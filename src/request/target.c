@@ -9,20 +9,7 @@
 #include "request/options.h"
 #include "request/target.h"
 
-/* Those of foreign servers are kinds, and nobody's names. */
-const char *const target_names[TARGET_KINDS] = {
-	[TARGET_SERVER] = "server",
-	[TARGET_ROLE] = "role",
-	[TARGET_POOL] = "pool",
-	[TARGET_EACH] = "each",
-	[TARGET_POSTGRES] = "postgres",
-	[TARGET_PGBOUNCER] = "pgbouncer",
-	[TARGET_HTTP] = "http",
-};
-
-#define ALL_TARGETS ((1 << TARGET_KINDS) - 1)
-
-/* "server, role, or a foreign server of kind pgbouncer": a set of 1 << TargetKind. */
+/* "server, role, foreign servers of kind pgbouncer": those of a set. */
 static char *
 targets_list(int targets)
 {
@@ -36,10 +23,10 @@ targets_list(int targets)
 			continue;
 		if (list.len > 0)
 			appendStringInfoString(&list, ", ");
-		if (target_is_foreign(i) && !foreign)
+		if (target_types[i]->foreign && !foreign)
 			appendStringInfoString(&list, "foreign servers of kind ");
-		foreign |= target_is_foreign(i);
-		appendStringInfoString(&list, target_names[i]);
+		foreign |= target_types[i]->foreign;
+		appendStringInfoString(&list, target_types[i]->name);
 	}
 	return list.data;
 }
@@ -48,7 +35,7 @@ static void
 target_set(RunRequest *request, TargetKind kind)
 {
 	request->target = kind;
-	strlcpy(request->target_name, target_names[kind], NAMEDATALEN);
+	strlcpy(request->target_name, target_types[kind]->name, NAMEDATALEN);
 }
 
 /* Sets the target that the scenario aims at when it is not told. */
@@ -66,8 +53,8 @@ target_default(const Scenario *scenario, RunRequest *request)
 void
 target_find(const char *name, RunRequest *request)
 {
-	for (int i = 0; i < TARGET_POSTGRES; i++)
-		if (strcmp(target_names[i], name) == 0)
+	for (int i = 0; i < TARGET_KINDS; i++)
+		if (!target_types[i]->foreign && strcmp(target_types[i]->name, name) == 0)
 		{
 			target_set(request, i);
 			return;
@@ -77,7 +64,7 @@ target_find(const char *name, RunRequest *request)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("target \"%s\" does not exist", name),
 				 errhint("Targets are: %s, by their names.  View pool_exhaust_pools lists those.",
-						 targets_list(ALL_TARGETS))));
+						 targets_list(ON_ALL))));
 }
 
 /* ERROR if the scenario cannot aim at the target of the plan. */
@@ -88,7 +75,7 @@ target_require(const Scenario *scenario, const RunRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s cannot aim at target \"%s\"%s", scenario_subject(scenario), request->target_name,
-						target_is_foreign(request->target)
-						? psprintf(", a foreign server of kind %s", target_names[request->target]) : ""),
+						target_types[request->target]->foreign
+						? psprintf(", a foreign server of kind %s", target_types[request->target]->name) : ""),
 				 errhint("It can aim at: %s.", targets_list(scenario->targets))));
 }

@@ -8,8 +8,7 @@
 
 #include "shmem/request.h"
 #include "story/story.h"
-
-extern const char *const target_names[];
+#include "target/target.h"
 
 extern void target_find(const char *name, RunRequest *request);
 extern void target_default(const Scenario *scenario, RunRequest *request);

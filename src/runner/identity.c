@@ -213,7 +213,7 @@ role_limit(const Run *run, int n)
 {
 	const Options *options = &run->options;
 
-	if (run->request.target == TARGET_SERVER || run_fault(run, FAULT_NO_LIMIT) ||
+	if (!run->target->role_limit || run_fault(run, FAULT_NO_LIMIT) ||
 		n != run->scenario->limited)
 		return -1;
 	return options->role_limit > 0 ? (int) options->role_limit : -1;

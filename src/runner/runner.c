@@ -43,6 +43,7 @@
 #include "scenario/hold.h"
 #include "scenario/list.h"
 #include "shmem/run_pool.h"
+#include "target/target.h"
 
 static Run *the_run;			/* of this process */
 static bool published;			/* the entry may be another runner's by now */
@@ -138,6 +139,7 @@ runner_make_run(RunEntry *entry)
 	run->scenario = request_is_hold(&run->request) ? &scenario_hold : scenario_find(run->request.scenario);
 	run->options = options_in_force(&run->request, run->scenario);
 	run->poll_end = runner_poll_end;
+	run->target = target_types[run->request.target];
 	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();
 	run->deadline_us = run->started_us + run->options.timeout_ms * 1000;
@@ -228,7 +230,7 @@ runner_open_party(Run *run, int number, int n)
 {
 	RunParty *party = &run->parties[n];
 
-	if (!run_is_local(run))
+	if (!run->target->own_roles)
 	{
 		foreign_target_open(run, n);
 		return;
@@ -256,7 +258,7 @@ runner_open_pools(Run *run)
 
 		party->pool = run->request.target == TARGET_POOL || party_is_embedded(run, i)
 			? runner_embedded_pool(run, party)
-			: run_is_local(run) ? runner_server_pool(run, party) : foreign_target_pool(run, party);
+			: run->target->own_roles ? runner_server_pool(run, party) : foreign_target_pool(run, party);
 		releases_begin(&party->releases, loop_now_us());
 		strlcpy(party->published.kind, party->pool->driver->kind, sizeof(party->published.kind));
 		if (party->endpoint != NULL && !party_is_embedded(run, i))

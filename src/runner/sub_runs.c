@@ -20,6 +20,7 @@
 #include "request/target.h"
 #include "runner/launch.h"
 #include "runner/sub_runs.h"
+#include "target/target.h"
 
 #define END_TIMEOUT_MS	(30 * 1000)
 #define TURN_MS			20
@@ -214,7 +215,7 @@ sub_run_update(Run *run, SubRun *sub_run)
 const SubRunMethods sub_run_methods = {
 	.start = sub_run_start,
 	.update = sub_run_update,
-	.target_names = target_names,
+	.target_types = target_types,
 };
 
 /* Returns how many of the runs that it has started are under way. */

@@ -233,7 +233,7 @@ const Scenario scenario_accuracy = {
 	.summary = "compares what is reported of a pool and of the server with what was injected, at rest and in motion",
 	.effect = "opens pool_size + max_overflow connections",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL,
+	.targets = ON_POOL,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {4, 20, 20}},
 		{"max_overflow", {2, 10, 10}},

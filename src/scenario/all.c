@@ -27,9 +27,6 @@ static const char *const patient[] = {
 	"leak", "recovery",
 };
 
-/* Targets that each run has one of, of its own. */
-#define OWN_TARGETS	(1 << TARGET_ROLE | 1 << TARGET_POOL)
-
 /* Others may be in the way of a run for so long, by profile. */
 static const int patience_ms[PROFILES] = {30 * 1000, 600 * 1000, 4 * 3600 * 1000};
 
@@ -52,9 +49,9 @@ typedef struct All
 } All;
 
 static Lane
-lane_of(const SubRun *sub_run)
+lane_of(const SubRun *sub_run, const TargetType *target)
 {
-	if ((OWN_TARGETS & (1 << sub_run->target)) == 0)
+	if (target->exclusive)
 		return LANE_ALONE;
 	for (int i = 0; i < lengthof(patient); i++)
 		if (strcmp(patient[i], sub_run->scenario->name) == 0)
@@ -64,11 +61,11 @@ lane_of(const SubRun *sub_run)
 
 /* Why a scenario that can aim at the target is not run on it; NULL: it is. */
 static const char *
-why_skip(const Run *run, const Scenario *scenario)
+why_skip(const Run *run, const Scenario *scenario, const TargetType *target)
 {
-	if (scenario_needs_second(scenario, run->request.target) && run->options.second[0] == '\0')
+	if (target_needs_second(target, scenario) && run->options.second[0] == '\0')
 		return "it needs a second foreign server: see option second";
-	if (!run_is_local(run) && scenario == &scenario_recovery)
+	if (scenario->heals && !target->terminates)
 		return "it waits for somebody to restart the target: run it by itself";
 	return NULL;
 }
@@ -79,14 +76,16 @@ job_add(All *all, const Scenario *scenario)
 	Run		   *run = all->run;
 	Job		   *job = &all->jobs[all->njobs];
 	SubRun	   *sub_run = &run->sub_runs[all->njobs++];
-	bool		each = run->request.target == TARGET_EACH;
+	bool		each = run->target->each_default;
+	const TargetType *target;
 
 	sub_run->scenario = scenario;
 	sub_run->target = each ? scenario->default_target : run->request.target;
-	job->lane = lane_of(sub_run);
-	job->skip = why_skip(run, scenario);
+	target = run->sub_run_methods->target_types[sub_run->target];
+	job->lane = lane_of(sub_run, target);
+	job->skip = why_skip(run, scenario, target);
 	job->name = psprintf("%s on %s", scenario->name,
-						 each ? run->sub_run_methods->target_names[sub_run->target] : run->request.target_name);
+						 each ? target->name : run->request.target_name);
 }
 
 /* All scenarios that can aim at the target, but for those that are made of others. */
@@ -103,7 +102,7 @@ all_cast(Run *run)
 		const Scenario *scenario = scenarios[i];
 
 		if (scenario_has_pools(scenario) &&
-			(run->request.target == TARGET_EACH || (scenario->targets & (1 << run->request.target))))
+			(run->target->each_default || (scenario->targets & (1 << run->request.target))))
 			job_add(all, scenario);
 	}
 	run->nsub_runs = all->njobs;
@@ -231,7 +230,7 @@ const Scenario scenario_all = {
 	.summary = "all other scenarios, each as a run of its own",
 	.effect = "what they do: fills the server, one run at a time, and opens pools",
 	.default_target = TARGET_EACH,
-	.targets = (1 << TARGET_KINDS) - 1,
+	.targets = ON_ALL,
 	.parties = PARTIES_NONE,
 	.options = (const OptionDefault[]) {
 		{"timeout_ms", {120 * 1000, 3600 * 1000, 24 * 3600 * 1000}},

@@ -354,7 +354,7 @@ backpressure_play(Run *run)
 	bp->run = run;
 	bp->response_limit_ms = (int) run->options.response_limit_ms;
 	run_disturb(run, CHAOS_GENTLE); /* what is held stays so, and who asks is answered */
-	if (run->request.target == TARGET_HTTP)
+	if (run->endpoint != NULL)
 		bp->target = run->endpoint->http;
 	else
 		serve(bp);
@@ -392,7 +392,7 @@ const Scenario scenario_backpressure = {
 	.summary = "more clients than connections, over SQL and over HTTP: each is told so, in time and truly",
 	.effect = "opens pool_size + max_overflow connections and role_limit more; of an HTTP service: up to option clients requests at once",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL | 1 << TARGET_HTTP,
+	.targets = ON_POOL | ON_HTTP,
 	.parties = 2,
 	.limited = 1,
 	.options = (const OptionDefault[]) {

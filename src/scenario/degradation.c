@@ -151,7 +151,7 @@ recover(Run *run, uint64 before_us)
 static void
 degradation_play(Run *run)
 {
-	Canary    *canary = run_is_local(run) ? canary_open(run) : NULL;
+	Canary    *canary = run->target->one_backend ? canary_open(run) : NULL;
 	Baseline	calm;
 	Baseline	full;
 
@@ -195,7 +195,7 @@ const Scenario scenario_degradation = {
 	.summary = "sustained load below the capacity of a pool, with bursts above it, and recovery",
 	.effect = "opens pool_size + max_overflow connections and two more, and keeps them busy",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
+	.targets = ON_POOL | ON_PGBOUNCER,
 	.spare_sessions = CANARY_SESSIONS,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {10, 10, 10}, .inherits = true},

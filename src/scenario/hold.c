@@ -34,7 +34,7 @@ hold_sql(const Run *run, const HoldKind *kind)
 	if (kind->locks)
 		return psprintf("SELECT pg_catalog.pg_advisory_lock(%d, %d)", LOCK_CLASS,
 						(int) (run->entry->hold_id & PG_INT32_MAX));
-	if (kind->lasts && !run_is_local(run))
+	if (kind->lasts && !run->target->activity)
 		return pstrdup(ENDLESS_SQL);
 	if (kind->lasts)
 		return psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")",
@@ -53,7 +53,7 @@ hold_make(Run *run)
 	hold->kind = &hold_kinds[request->state];
 	hold->n = request->connections;
 	hold->sql = hold_sql(run, hold->kind);
-	hold->says_begin = hold->kind->lasts && !run_is_local(run);
+	hold->says_begin = hold->kind->lasts && !run->target->activity;
 	hold->held = palloc_extended(sizeof(Held) * sessions, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < sessions; i++)
 	{
@@ -367,7 +367,7 @@ hold_complete_options(const RunRequest *request, Options *options)
 const Scenario scenario_hold = {
 	.name = "hold",
 	.default_target = TARGET_SERVER,
-	.targets = (1 << TARGET_SERVER) | (1 << TARGET_ROLE) | (1 << TARGET_POSTGRES) | (1 << TARGET_PGBOUNCER),
+	.targets = ON_SERVER | ON_ROLE | ON_POSTGRES | ON_PGBOUNCER,
 	.logins = true,
 	.options = hold_options,
 	.bare = true,

@@ -157,16 +157,15 @@ exhaust(Run *run)
 	Load	   *second;
 	Phase	   *p = phase(run, "exhaust");
 
-	if (run_is_local(run))
-	{
+	if (run->target->ledger)
 		e->ledger = -run_refusals_in_ledger(run);
+	if (run->target->own_roles)
 		e->others = -others_in_use(run);
-	}
 	first = crowd(run);
 	second = second_load(run);
 	wait_until(run, exhausted_for(run, &e->limits, p->started_us + options->exhaust_ms * 1000),
 			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
-	if (run_is_local(run))
+	if (run->target->own_roles)
 	{
 		e->reach = second_reach(run);
 		e->others += others_in_use(run);
@@ -175,7 +174,7 @@ exhaust(Run *run)
 	e->beside_us = loop_now_us() - p->started_us;
 	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
 	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* they may yet be refused */
-	e->ledger += run_is_local(run) ? run_refusals_in_ledger(run) : 0;
+	e->ledger += run->target->ledger ? run_refusals_in_ledger(run) : 0;
 	phase_end(run);
 	load_tally(first, &e->first);
 	load_tally(second, &e->second);
@@ -225,7 +224,7 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
 			   after->succeeded * 1e6 / e->beside_us, success_percent(run, after),
 			   latency_text(&after->response));
-	if (run_is_local(run))
+	if (run->target->ledger)
 		check_ledger(run, e);
 	check_all_ended(run, "the first: requests without an end", &e->first);
 	check_all_ended(run, "the second: requests without an end", after);
@@ -238,7 +237,7 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 				  histogram_ms(&before->response, 0.99) + run->options.tolerance_ms + toll_wait_ms(toll),
 				  histogram_ms(&after->response, 0.99), "ms",
 				  "the second service gets slower while the first is exhausted");
-	if (run_is_local(run))
+	if (run->target->own_roles)
 		check_reach(run, e);
 }
 
@@ -269,7 +268,7 @@ const Scenario scenario_isolation = {
 	.summary = "exhausts one service, while another with a pool and a role of its own goes on",
 	.effect = "opens pool_size + max_overflow connections for each of two services",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
+	.targets = ON_POOL | ON_PGBOUNCER,
 	.parties = 2,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {4, 10, 10}, .inherits = true},

@@ -176,7 +176,7 @@ latency_play(Run *run)
 	int			off = -1;
 
 	run_disturb(run, CHAOS_GENTLE); /* it must find its connections open */
-	if (run_is_local(run))
+	if (run->target->in_process)
 		cost(run);				/* another's pool answers over the network */
 	run_disturb(run, CHAOS_ALL);
 	for (int i = 0; i < levels->n; i++)
@@ -208,7 +208,7 @@ const Scenario scenario_latency = {
 	.summary = "how long it takes to get a connection, at rising utilization",
 	.effect = "opens pool_size + max_overflow connections, and keeps them busy",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
+	.targets = ON_POOL | ON_PGBOUNCER,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {10, 10, 10}, .inherits = true},
 		{"max_overflow", {5, 5, 5}, .inherits = true},

@@ -91,7 +91,7 @@ line_part(Run *run, Line *line)
 {
 	const Options *options = &run->options;
 
-	if (run_is_local(run))
+	if (!run->target->counts_itself)
 		return;
 	line->order.slack_us = SAME_TIME_US;
 	poll_until(run, run_pool_state(run).said_waiting >= options->long_operations - run_capacity(run),
@@ -126,7 +126,7 @@ line_up(Run *run)
 
 	check_at_most(run, "connections in use at the most", run_capacity(run),
 				  run_peak(run), "", "the pool handed out more than its capacity");
-	if (!run_is_local(run) && line->longest > 0)
+	if (run->target->counts_itself && line->longest > 0)
 		check_at_least(run, "in use while others waited", options->pool_size, run->pool->stats.peak_held, "",
 					   "clients wait although the pool is not used up: the server refuses the pooler (see the pooler's log, and CONNECTION LIMIT there)");
 	else if (run->pool->stats.peak_held < run_capacity(run))
@@ -138,7 +138,7 @@ line_up(Run *run)
 				"the pool and its clients disagree on how many wait: do not trust its metrics");
 	check_all_ended(run, "requests without an end", tally);
 	check_count(run, "refused at once", expected_refusals(run, n, run_capacity(run)), tally->refused,
-				run_is_local(run)
+				run->target->ledger
 				? "see option max_waiting, and pool_exhaust_refused_services for logins that the server refused"
 				: failure_text(run->pool));
 	check_chaos(run, "operations that failed", 0, toll_ended(toll) + toll->done[CHAOS_DELAY], tally->failed + tally->unserved,
@@ -175,7 +175,7 @@ time_out(Run *run, Tally *before)
 	line_add(run, line, n, 0);
 	run_progress(run, &line->ended, (int) n);
 	load_begin(line->loads[0]);
-	if (!run_is_local(run))
+	if (run->target->counts_itself)
 		check_said_waiting(run, n);
 	wait_until(run, line_step(run, line), options->pool_timeout_ms + options->tolerance_ms);
 	tally = line_tally(line);
@@ -214,21 +214,21 @@ come_back(Run *run)
 	granted = stats->granted - granted;
 	pool_release_many(run->pool, 1);
 	pool_read_state(run->pool, &truth);
-	if (run_is_local(run))
-		poll_until(run, sessions_in_activity(run, role) <= truth.idle, SETTLE_TIMEOUT_MS);
-	else
+	if (run->target->counts_itself)
 		poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
+	else
+		poll_until(run, sessions_in_activity(run, role) <= truth.idle, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "%d back, " UINT64_FORMAT " let in again, %d idle", run_capacity(run), granted, truth.idle);
 
 	check_count(run, "connections not given back", 0, truth.in_use,
 				"an operation kept its connection: look for ways out of it that do not release");
-	if (run_is_local(run))
-		check_count(run, "idle connections in the server", truth.idle, sessions_in_activity(run, role),
-					"the pool and the server disagree: see pool_exhaust_backends");
-	else
+	if (run->target->counts_itself)
 		check_count(run, "in use by the pooler's own count", 0, truth.said_in_use,
 					"the pooler has not got back what its clients gave: see sv_active in SHOW POOLS");
+	else
+		check_count(run, "idle connections in the server", truth.idle, sessions_in_activity(run, role),
+					"the pool and the server disagree: see pool_exhaust_backends");
 	check_count(run, "granted after the return", 1, granted, "the pool does not serve any more");
 }
 
@@ -257,7 +257,7 @@ const Scenario scenario_queue = {
 	.summary = "long operations take every connection of a pool, quick ones wait behind them",
 	.effect = "opens pool_size + max_overflow connections",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
+	.targets = ON_POOL | ON_PGBOUNCER,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {3, 3, 3}, .inherits = true},
 		{"max_overflow", {2, 2, 2}, .inherits = true},

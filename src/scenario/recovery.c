@@ -373,7 +373,7 @@ recovery_play(Run *run)
 {
 	Recovery   *recovery = palloc0(sizeof(Recovery));
 
-	if (!run_is_local(run))
+	if (!run->target->terminates)
 	{
 		outage_play(run);
 		return;
@@ -412,7 +412,8 @@ const Scenario scenario_recovery = {
 	.effect = "opens pool_size + max_overflow + 4 connections, and ends them; "
 	"a foreign server: waits for somebody to restart it",
 	.default_target = TARGET_POOL,
-	.targets = 1 << TARGET_POOL | 1 << TARGET_PGBOUNCER,
+	.targets = ON_POOL | ON_PGBOUNCER,
+	.heals = true,
 	.spare_sessions = VANISHING,
 	.options = (const OptionDefault[]) {
 		{"pool_size", {4, 4, 10}, .inherits = true},

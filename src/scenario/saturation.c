@@ -157,7 +157,7 @@ top_up(Run *run, int full)
 
 	if (truth.in_use >= full)
 		return;
-	if (!run_is_local(run) && stats->held == 0 && stats->lost > 0)
+	if (run->target->may_vanish && stats->held == 0 && stats->lost > 0)
 		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run: %s%s%s", run->request.target_name,
 				run->pool->last_failure.sqlstate, run->pool->last_failure.sqlstate[0] ? " " : "",
 				run->pool->last_failure.message);
@@ -209,7 +209,7 @@ fill(Run *run)
 	check_count(run, "in use by the server's count", truth.capacity,
 				Min(truth.in_use, truth.capacity),
 				"the pool is not full: see pool_exhaust_slots");
-	check_count(run, run_is_local(run) ? "sessions in pg_stat_activity" : "sessions that the target shows",
+	check_count(run, run->target->activity ? "sessions in pg_stat_activity" : "sessions that the target shows",
 				stats->held, sessions_seen(run, &run->parties[0]),
 				"pg_stat_activity and the clients disagree: look in the server log for sessions that ended by themselves");
 	check_text(run, "health on the way up", expected_path, run->health_path.data,
@@ -287,7 +287,7 @@ knock(Run *run, int full)
 		observed_by[i] = stats->refused_by[i] - p->before.refused_by[i];
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " refused   %s%s", p->refused, causes_text(observed_by),
-			   run_is_local(run) || p->refused == 0 ? ""
+			   run->target->ledger || p->refused == 0 ? ""
 			   : psprintf("   %s %s", run->pool->last_refusal.sqlstate, run->pool->last_refusal.message));
 	if (p->refused == 0)
 		run_end(run, VERDICT_INVALID,
@@ -305,7 +305,7 @@ knock(Run *run, int full)
 		check_skip(run, "refusals by cause", "a server with option capacity does not tell how it refuses");
 	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + toll_wait_ms(&run->parties[0].toll), stats->slowest_refusal_us / 1000.0, "ms",
 				  "a client waits too long to be told no: the server is overloaded or the login is slow");
-	if (run_is_local(run))
+	if (run->target->ledger)
 		check_rise(run, "refusals in the ledger", p->refused, run_refusals_in_ledger(run) - ledger,
 				   "the ledger missed or invented refusals: log_min_messages must not be panic");
 	else
@@ -324,9 +324,9 @@ reserve(Run *run)
 	const LocalEndpoint  *way = NULL;
 	ListCell   *lc;
 
-	if (!run_is_local(run) || run_pool_state(run).reserved == 0)
+	if (!run->target->superuser || run_pool_state(run).reserved == 0)
 	{
-		check_skip(run, claim, run_is_local(run) ? "no slot is reserved for superusers here"
+		check_skip(run, claim, run->target->superuser ? "no slot is reserved for superusers here"
 				   : "the run has no superuser on a foreign server");
 		return;
 	}
@@ -456,7 +456,7 @@ const Scenario scenario_saturation = {
 	"target role: takes as many slots as option role_limit says; "
 	"a foreign server: takes every connection that it lets in",
 	.default_target = TARGET_SERVER,
-	.targets = 1 << TARGET_SERVER | 1 << TARGET_ROLE | 1 << TARGET_POSTGRES | 1 << TARGET_PGBOUNCER,
+	.targets = ON_SERVER | ON_ROLE | ON_POSTGRES | ON_PGBOUNCER,
 	.logins = true,
 	.options = (const OptionDefault[]) {
 		{"attempts", {10, 50, 1000}},

@@ -343,7 +343,7 @@ wave_check_guests(Storm *storm, const Wave *wave, const Phase *p, double in_ms, 
 				"somebody waits for ever: its login hangs");
 	check_at_most(run, wave->slowest, options->response_limit_ms + run_chaos_ms(run), storm->slowest_us / 1000.0, "ms",
 				  "logins take too long while many come at once: a pooler in front of the server spares them that");
-	if (run_is_local(run))
+	if (run->target->ledger)
 		check_rise(run, wave->ledger, p->refused, ledger,
 				   "the ledger missed or invented refusals: log_min_messages must not be panic");
 	else
@@ -471,7 +471,7 @@ cut(Storm *storm)
 	int			inside = storm->inside;
 
 	storm->cut_off = 0;
-	if (run_is_local(run))
+	if (run->target->terminates)
 		(void) sessions_terminate(run->parties[0].role, pids);
 	else
 		drop_sockets(storm);
@@ -562,7 +562,7 @@ const Scenario scenario_storm = {
 	"target role: takes as many slots as option role_limit says; "
 	"a foreign server: takes every connection that it lets in",
 	.default_target = TARGET_SERVER,
-	.targets = 1 << TARGET_SERVER | 1 << TARGET_ROLE | 1 << TARGET_POSTGRES | 1 << TARGET_PGBOUNCER,
+	.targets = ON_SERVER | ON_ROLE | ON_POSTGRES | ON_PGBOUNCER,
 	.parties = 2,
 	.pools = 1,
 	.embedded = 1 << 1,

@@ -9,34 +9,13 @@
 #include "datatype/timestamp.h"
 
 #include "shmem/options.h"
+#include "shmem/target_kind.h"
 
 /* Every session of every run says so; it is how others can tell them. */
 #define RUN_APPLICATION_NAME "pool_exhaust"
 
 /* Descriptors that a runner needs beside those of its sessions. */
 #define SPARE_DESCRIPTORS	64
-
-typedef enum TargetKind
-{
-	TARGET_SERVER,
-	TARGET_ROLE,
-	TARGET_POOL,				/* an application-style pool of the run's own */
-	TARGET_EACH,				/* of several scenarios, each one's own default */
-
-	/* Foreign servers, by their option "kind". */
-	TARGET_POSTGRES,			/* an endpoint that speaks the protocol */
-	TARGET_PGBOUNCER,
-	TARGET_HTTP
-} TargetKind;
-
-#define TARGET_KINDS	(TARGET_HTTP + 1)
-
-/* Is it a foreign server, which is aimed at by its name? */
-static inline bool
-target_is_foreign(TargetKind target)
-{
-	return target >= TARGET_POSTGRES;
-}
 
 /* How a connection is held; hold_kinds[] says what becomes of it. */
 typedef enum HoldState

@@ -86,7 +86,7 @@ run_pool_state(Run *run)
 int
 run_peak(Run *run)
 {
-	return run_is_local(run) ? run->pool->stats.peak_held : run_pool_state(run).said_peak;
+	return run->target->counts_itself ? run_pool_state(run).said_peak : run->pool->stats.peak_held;
 }
 
 /*

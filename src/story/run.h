@@ -98,6 +98,7 @@ typedef struct Run
 	RunRequest	request;			/* what was asked for */
 	Options		options;		/* in force */
 	const struct Scenario *scenario;
+	const struct TargetType *target;	/* what it aims at can do that */
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;

@@ -24,12 +24,14 @@ typedef struct Scenario
 	const char *summary;
 	const char *effect;			/* what it does to the server */
 	TargetKind	default_target;
-	int			targets;		/* all that it can aim at: a set of 1 << TargetKind */
+	int			targets;		/* all that it can aim at: ON_SERVER | ON_ROLE ... */
 	int			parties;		/* roles and pools of its own, 0 counts as 1; or PARTIES_NONE */
 	int			limited;		/* the one of these whose role option role_limit is for */
 	int			pools;			/* of its pools that are used up; 0: all of them */
 	int			embedded;		/* services with an application-style pool, whatever the
 								 * target: a set of 1 << number */
+	bool		heals;			/* it needs a server that ends sessions when it is asked to, or
+								 * else waits until its target is restarted */
 	bool		logins;			/* of PgBouncer it uses up the clients, not the pool behind them */
 	int			spare_sessions; /* that it opens beside those of its pools ... */
 	bool		grows;			/* ... and as many more as are a growth here */
@@ -56,14 +58,6 @@ static inline int
 scenario_parties(const Scenario *scenario)
 {
 	return scenario_has_pools(scenario) ? Max(scenario->parties, 1) : 0;
-}
-
-/* Does a foreign server of that kind need another one beside it, for the second service? */
-static inline bool
-scenario_needs_second(const Scenario *scenario, TargetKind target)
-{
-	return target_is_foreign(target) && target != TARGET_HTTP &&
-		scenario->parties > 1 && (scenario->embedded & (1 << 1)) == 0;
 }
 
 #endif							/* POOL_EXHAUST_STORY_SCENARIO_H */

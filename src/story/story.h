@@ -13,9 +13,7 @@
 #include "load/client.h"
 #include "story/run.h"
 #include "story/scenario.h"
-
-/* Does the run aim at a pool of this server? */
-#define run_is_local(run)	(!target_is_foreign((run)->request.target))
+#include "story/target_type.h"
 
 /* The words of a story. */
 extern Phase *phase(Run *run, const char *name);

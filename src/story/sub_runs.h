@@ -54,7 +54,7 @@ typedef struct SubRunMethods
 	/* Brings state, run_id, verdict and reason up to date. */
 	void		(*update) (Run *run, SubRun *sub_run);
 
-	const char *const *target_names;	/* by TargetKind */
+	const TargetType *const *target_types;	/* by TargetKind */
 } SubRunMethods;
 
 #endif							/* POOL_EXHAUST_STORY_SUB_RUNS_H */

@@ -55,12 +55,12 @@ watch_begin(Run *run)
 
 	initStringInfo(&watch->path);
 	MemoryContextSwitchTo(old);
-	if (!run_is_local(run))
+	if (!run->target->monitored)
 	{
 		watch->absent = "the monitor watches this server, and no other";
 		return;
 	}
-	watch->kind = run->request.target == TARGET_ROLE ? POOL_ROLE : POOL_SERVER;
+	watch->kind = run->target->monitored_as;
 	watch->oid = watch->kind == POOL_ROLE ? run->parties[0].role : InvalidOid;
 	if (sample_interval > INTERVAL_MAX_MS)
 	{

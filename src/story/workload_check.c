@@ -93,7 +93,7 @@ workload_check_end(Run *run, WorkloadCheck *check, const char *reason)
 {
 	session_close(&check->session);
 	wait_until(run, check->session.state == SESSION_UNUSED, LOGIN_TIMEOUT_MS);
-	if (run_is_local(run))
+	if (run->target->own_roles)
 		poll_until(run, census_role_sessions(run->parties[0].role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
 	if (reason != NULL)
 		run_end(run, VERDICT_INVALID, "%s", reason);
@@ -131,7 +131,7 @@ workload_try(Run *run)
 	wait_until(run, check->connected || check->lost, LOGIN_TIMEOUT_MS);
 	if (!check->connected)
 		workload_check_end(run, check, psprintf("no connection to try the workload: %s", check->text));
-	if (!run_is_local(run))
+	if (!run->target->one_backend)
 	{
 		/* A pooler may give each query another session, so there is nothing to compare. */
 		workload_check_query(run, check, run->options.workload);

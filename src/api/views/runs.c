@@ -132,7 +132,7 @@ pool_exhaust_scenarios_rows(PG_FUNCTION_ARGS)
 		Datum		values[] = {
 			CStringGetTextDatum(s->name),
 			CStringGetTextDatum(s->summary),
-			CStringGetTextDatum(target_names[s->default_target]),
+			CStringGetTextDatum(target_types[s->default_target]->name),
 			CStringGetTextDatum(s->effect),
 			DirectFunctionCall1(jsonb_in, CStringGetDatum(options_describe(s))),
 		};

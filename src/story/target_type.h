@@ -1,0 +1,55 @@
+/*
+ * target_type.h
+ *		What a kind of target is and can do.  Nothing else compares kinds: it asks
+ *		run->target.
+ *
+ * Each kind has its row in a file of its own, target/<name>.c.
+ */
+#ifndef POOL_EXHAUST_STORY_TARGET_TYPE_H
+#define POOL_EXHAUST_STORY_TARGET_TYPE_H
+
+#include "shmem/shared.h"
+#include "story/scenario.h"
+
+typedef struct TargetType
+{
+	const char *name;			/* of the target, or of a kind of foreign servers */
+
+	/* How it is aimed at. */
+	bool		foreign;		/* a foreign server, by its own name; nothing is made there */
+	bool		each_default;	/* each of several scenarios aims at its default target */
+	bool		exclusive;		/* a run uses up what belongs to all clients of its server,
+								 * so it is the only one there */
+	bool		one_party;		/* a server is one service: another party needs another server */
+
+	/* What this server has of it. */
+	bool		own_roles;		/* parties log in here, as roles of the run's own ... */
+	bool		role_limit;		/* ... which option role_limit can limit */
+	bool		ledger;			/* refusals are in the ledger */
+	bool		activity;		/* sessions are in pg_stat_activity */
+	bool		terminates;		/* the server can be asked to end sessions, and the healer
+								 * reaches them */
+	bool		superuser;		/* a superuser is known, and may try to log in */
+	bool		monitored;		/* the monitor watches it ... */
+	PoolKind	monitored_as;	/* ... as that */
+
+	/* What it is for its clients. */
+	bool		in_process;		/* a pool in the runner itself, not across a network */
+	bool		one_backend;	/* a connection is known to keep its backend */
+	bool		counts_itself;	/* a pooler: what it says of its pool is PoolState.said_... */
+	bool		may_vanish;		/* it may end all sessions of a run that goes on */
+
+	/* What options mean there. */
+	bool		knows_size;		/* what an OptionDefault that inherits does not say, it says */
+	bool		asked_first;	/* what options are worth shows only when it is asked */
+	const char *limiting;		/* option to lower for fewer connections; NULL: there is none */
+} TargetType;
+
+/* Does a second party of the scenario need another foreign server of that kind? */
+static inline bool
+target_needs_second(const TargetType *target, const Scenario *scenario)
+{
+	return target->one_party && scenario->parties > 1 && (scenario->embedded & (1 << 1)) == 0;
+}
+
+#endif							/* POOL_EXHAUST_STORY_TARGET_TYPE_H */
