@@ -56,22 +56,32 @@ owner_sign(HoldRequest *request)
 
 /* ---------- Arguments ---------- */
 
+static bool
+is_leak(const HoldKind *kind)
+{
+	return true;				/* each state of a hold can be leaked, too */
+}
+
+static bool
+is_state(const HoldKind *kind)
+{
+	return !kind->only_leaks;
+}
+
+static bool
+is_stalled(const HoldKind *kind)
+{
+	return kind->stalls;
+}
+
 static char *
 kinds_hint(bool leaks)
 {
-	StringInfoData hint;
-
-	initStringInfo(&hint);
-	appendStringInfo(&hint, "%s are: ", leaks ? "Kinds" : "States");
-	for (int i = 0; i < HOLD_STATES; i++)
-		if (leaks || !hold_kinds[i].only_leaks)
-			appendStringInfo(&hint, "%s%s", i > 0 ? ", " : "", hold_kinds[i].name);
-	appendStringInfoChar(&hint, '.');
-	return hint.data;
+	return psprintf("%s are: %s.", leaks ? "Kinds" : "States", hold_kinds_text(leaks ? is_leak : is_state));
 }
 
-/* The state of a hold, or the kind of a leak. */
-static HoldState
+/* Returns the number of the kind that is named as the state of a hold, or the kind of a leak. */
+static int
 kind_arg(FunctionCallInfo fcinfo, int n, bool leaks)
 {
 	const char *what = leaks ? "kind" : "state";
@@ -79,8 +89,8 @@ kind_arg(FunctionCallInfo fcinfo, int n, bool leaks)
 
 	arg_require(fcinfo, n, what, kinds_hint(leaks));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(n));
-	for (int i = 0; i < HOLD_STATES; i++)
-		if (strcmp(hold_kinds[i].name, name) == 0 && (leaks || !hold_kinds[i].only_leaks))
+	for (int i = 0; i < nhold_kinds; i++)
+		if (strcmp(hold_kinds[i].name, name) == 0 && (leaks ? is_leak : is_state) (&hold_kinds[i]))
 			return i;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -89,9 +99,9 @@ kind_arg(FunctionCallInfo fcinfo, int n, bool leaks)
 }
 
 static int
-connections_arg(FunctionCallInfo fcinfo, int n, HoldState state)
+connections_arg(FunctionCallInfo fcinfo, int n, const HoldKind *kind)
 {
-	int			least = state == HOLD_GROWTH ? leak_growth_min(MaxConnections) : 1;
+	int			least = kind->grows ? leak_growth_min(MaxConnections) : 1;
 	int			connections;
 
 	arg_require(fcinfo, n, "connections", "Say how many connections are to be held.");
@@ -109,28 +119,28 @@ connections_arg(FunctionCallInfo fcinfo, int n, HoldState state)
 
 /* Stalled logins take reserved slots too, so they must be asked for explicitly. */
 static void
-require_reserved(HoldState state, Reserved reserved)
+require_reserved(const HoldKind *kind, Reserved reserved)
 {
-	bool		stalls = hold_kinds[state].stalls;
+	bool		stalls = kind->stalls;
 
 	if (stalls && reserved == RESERVED_TAKE && !superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to take reserved slots"),
-				 errdetail("\"%s\" takes them too, and can lock superusers out.", hold_kinds[state].name),
+				 errdetail("\"%s\" takes them too, and can lock superusers out.", kind->name),
 				 errhint("Only superusers may.")));
 	if (stalls == (reserved == RESERVED_TAKE))
 		return;
 	if (stalls)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" takes reserved slots too, and can lock superusers out", hold_kinds[state].name),
+				 errmsg("\"%s\" takes reserved slots too, and can lock superusers out", kind->name),
 				 errdetail("The server checks its reserves after authentication, which such a login never completes."),
 				 errhint("Give option \"reserved\" the value \"take\" if that may be; authentication_timeout ends it.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("options contradict each other: \"%s\" cannot take reserved slots", hold_kinds[state].name),
-			 errhint("Leave option \"reserved\" out; it is for \"%s\".", hold_kinds[HOLD_AUTHENTICATING].name)));
+			 errmsg("options contradict each other: \"%s\" cannot take reserved slots", kind->name),
+			 errhint("Leave option \"reserved\" out; it is for \"%s\".", hold_kinds_text(is_stalled))));
 }
 
 /*
@@ -142,7 +152,7 @@ require_spacing(const HoldRequest *hold, const Options *options)
 {
 	int64		ms = (hold->connections - 1) * options->spacing_ms;
 
-	if (hold->state == HOLD_GROWTH && ms >= options->timeout_ms)
+	if (hold_kinds[hold->kind].grows && ms >= options->timeout_ms)
 		options_contradict("Raise timeout_ms, and setting pool_exhaust.max_hold_time, or lower spacing_ms.",
 						   "opening %d connections takes more than " INT64_FORMAT " ms, and may take " INT64_FORMAT,
 						   hold->connections, ms, options->timeout_ms);
@@ -160,15 +170,15 @@ request_from_args(FunctionCallInfo fcinfo, bool leaks, RunRequest *request)
 	request->owner = GetSessionUserId();
 	strlcpy(request->scenario, scenario_hold.name, NAMEDATALEN);
 	hold->leaked = leaks;
-	hold->state = kind_arg(fcinfo, kind, leaks);
-	hold->connections = connections_arg(fcinfo, 0, hold->state);
+	hold->kind = kind_arg(fcinfo, kind, leaks);
+	hold->connections = connections_arg(fcinfo, 0, &hold_kinds[hold->kind]);
 	arg_require(fcinfo, target, "target", "Leave it out for server.");
 	target_find(text_to_cstring(PG_GETARG_TEXT_PP(target)), request);
 	target_require(&scenario_hold, request);
 	arg_require(fcinfo, 3, "options", "Leave it out, or give an empty object.");
 	request->asked = options_parse(PG_GETARG_JSONB_P(3), &scenario_hold);
 	request->time_max_ms = PG_INT64_MAX;
-	require_reserved(hold->state, (Reserved) request->asked.values.reserved);
+	require_reserved(&hold_kinds[hold->kind], (Reserved) request->asked.values.reserved);
 }
 
 /* ---------- Hold ---------- */

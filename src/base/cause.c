@@ -6,24 +6,7 @@
 
 #include "base/cause.h"
 
-const CauseKind cause_kinds[CAUSES] = {
-	[CAUSE_CHILD_PROCESSES] = {"child_processes", "53300", 503, true},
-	[CAUSE_TOO_MANY_CLIENTS] = {"too_many_clients", "53300", 503, true},
-	[CAUSE_RESERVED_SLOTS] = {"reserved_slots", "53300", 503, true},
-	[CAUSE_ROLE_LIMIT] = {"role_limit", "53300", 429, false},
-	[CAUSE_DATABASE_LIMIT] = {"database_limit", "53300", 429, false},
-	[CAUSE_WALSENDER_LIMIT] = {"walsender_limit", "53300", 503, false},
-	[CAUSE_NOT_ACCEPTING] = {"not_accepting", "57P03", 503, false},
-	[CAUSE_OTHER_LIMIT] = {"other_limit", "53300", 503, false},
-	[CAUSE_POOLER_CLIENTS] = {"pooler_clients", "08P01", 503, false},
-	[CAUSE_POOLER_USER_LIMIT] = {"pooler_user_limit", "08P01", 429, false},
-	[CAUSE_POOLER_DATABASE_LIMIT] = {"pooler_database_limit", "08P01", 429, false},
-	[CAUSE_POOLER_FULL] = {"pooler_full", "53300", 503, false},
-	[CAUSE_POOLER_QUEUE_TIMEOUT] = {"pooler_queue_timeout", "08P01", 503, false},
-	[CAUSE_POOLER_SERVER_DOWN] = {"pooler_server_down", "08P01", 503, false},
-	[CAUSE_POOLER_SERVER_FULL] = {"pooler_server_full", "08P01", 503, false},
-	[CAUSE_POOLER_SHUTDOWN] = {"pooler_shutdown", "08P01", 503, false},
-};
+const CauseKind cause_kinds[CAUSES] = {CAUSE_LIST(LIST_ROW)};
 
 /*
  * Routines as 15, 17 and 18 report them; the first rule that fits decides.

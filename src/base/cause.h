@@ -11,31 +11,56 @@
 #ifndef POOL_EXHAUST_BASE_CAUSE_H
 #define POOL_EXHAUST_BASE_CAUSE_H
 
+#include "base/words.h"
+
+/* What the server says, and its ledger counts: a row is a CauseKind. */
+#define SERVER_CAUSE_LIST(ROW) \
+	/* the postmaster has all the children it may */ \
+	ROW(CAUSE_CHILD_PROCESSES, "child_processes", "53300", 503, true) \
+	/* no slot is free, reserved ones included */ \
+	ROW(CAUSE_TOO_MANY_CLIENTS, "too_many_clients", "53300", 503, true) \
+	/* only reserved slots are free */ \
+	ROW(CAUSE_RESERVED_SLOTS, "reserved_slots", "53300", 503, true) \
+	/* CONNECTION LIMIT of the role */ \
+	ROW(CAUSE_ROLE_LIMIT, "role_limit", "53300", 429, false) \
+	/* CONNECTION LIMIT of the database */ \
+	ROW(CAUSE_DATABASE_LIMIT, "database_limit", "53300", 429, false) \
+	/* max_wal_senders */ \
+	ROW(CAUSE_WALSENDER_LIMIT, "walsender_limit", "53300", 503, false) \
+	/* starting up, in recovery, shutting down */ \
+	ROW(CAUSE_NOT_ACCEPTING, "not_accepting", "57P03", 503, false) \
+	/* 53300 from a routine that is not known here */ \
+	ROW(CAUSE_OTHER_LIMIT, "other_limit", "53300", 503, false)
+
+/* What only poolers say, so that only a client gets it. */
+#define POOLER_CAUSE_LIST(ROW) \
+	/* the pooler has all the clients it may */ \
+	ROW(CAUSE_POOLER_CLIENTS, "pooler_clients", "08P01", 503, false) \
+	/* this user has */ \
+	ROW(CAUSE_POOLER_USER_LIMIT, "pooler_user_limit", "08P01", 429, false) \
+	/* this database has */ \
+	ROW(CAUSE_POOLER_DATABASE_LIMIT, "pooler_database_limit", "08P01", 429, false) \
+	/* it has no connection to hand out, and does not wait for one */ \
+	ROW(CAUSE_POOLER_FULL, "pooler_full", "53300", 503, false) \
+	/* nor had it one after a wait */ \
+	ROW(CAUSE_POOLER_QUEUE_TIMEOUT, "pooler_queue_timeout", "08P01", 503, false) \
+	/* it cannot reach the server */ \
+	ROW(CAUSE_POOLER_SERVER_DOWN, "pooler_server_down", "08P01", 503, false) \
+	/* the server has refused it */ \
+	ROW(CAUSE_POOLER_SERVER_FULL, "pooler_server_full", "08P01", 503, false) \
+	/* it is shutting down, or paused the database */ \
+	ROW(CAUSE_POOLER_SHUTDOWN, "pooler_shutdown", "08P01", 503, false)
+
+#define CAUSE_LIST(ROW)	SERVER_CAUSE_LIST(ROW) POOLER_CAUSE_LIST(ROW)
+
 typedef enum Cause
 {
 	CAUSE_NONE = -1,			/* not a refusal for lack of capacity */
-	CAUSE_CHILD_PROCESSES,		/* the postmaster has all the children it may */
-	CAUSE_TOO_MANY_CLIENTS,		/* no slot is free, reserved ones included */
-	CAUSE_RESERVED_SLOTS,		/* only reserved slots are free */
-	CAUSE_ROLE_LIMIT,			/* CONNECTION LIMIT of the role */
-	CAUSE_DATABASE_LIMIT,		/* CONNECTION LIMIT of the database */
-	CAUSE_WALSENDER_LIMIT,		/* max_wal_senders */
-	CAUSE_NOT_ACCEPTING,		/* starting up, in recovery, shutting down */
-	CAUSE_OTHER_LIMIT,			/* 53300 from a routine that is not known here */
-
-	/* What only poolers say, and so only a client hears. */
-	CAUSE_POOLER_CLIENTS,		/* the pooler has all the clients it may */
-	CAUSE_POOLER_USER_LIMIT,	/* this user has */
-	CAUSE_POOLER_DATABASE_LIMIT,	/* this database has */
-	CAUSE_POOLER_FULL,			/* it has no connection to hand out, and does not wait for one */
-	CAUSE_POOLER_QUEUE_TIMEOUT, /* nor had it one after a wait */
-	CAUSE_POOLER_SERVER_DOWN,	/* it cannot reach the server */
-	CAUSE_POOLER_SERVER_FULL,	/* the server has refused it */
-	CAUSE_POOLER_SHUTDOWN		/* it is shutting down, or paused the database */
+	CAUSE_LIST(LIST_MEMBER)
 } Cause;
 
-#define LEDGER_CAUSES (CAUSE_OTHER_LIMIT + 1)	/* that the server's ledger knows */
-#define CAUSES (CAUSE_POOLER_SHUTDOWN + 1)
+#define LEDGER_CAUSES	LIST_COUNT(SERVER_CAUSE_LIST)
+#define CAUSES			LIST_COUNT(CAUSE_LIST)
 
 typedef struct CauseKind
 {

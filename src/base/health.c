@@ -13,12 +13,7 @@
 /* ... for this many samples in a row. */
 #define CALM_SAMPLES 2
 
-const char *const health_names[HEALTHS] = {
-	[HEALTH_HEALTHY] = "healthy",
-	[HEALTH_WARNING] = "warning",
-	[HEALTH_CRITICAL] = "critical",
-	[HEALTH_EXHAUSTED] = "exhausted",
-};
+const char *const health_names[HEALTHS] = {HEALTH_LIST(LIST_WORD)};
 
 double		warning_threshold = 0.80;
 double		critical_threshold = 0.95;

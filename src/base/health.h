@@ -5,15 +5,21 @@
 #ifndef POOL_EXHAUST_BASE_HEALTH_H
 #define POOL_EXHAUST_BASE_HEALTH_H
 
+#include "base/words.h"
+
+/* From the best to the worst. */
+#define HEALTH_LIST(ROW) \
+	ROW(HEALTH_HEALTHY, "healthy") \
+	ROW(HEALTH_WARNING, "warning") \
+	ROW(HEALTH_CRITICAL, "critical") \
+	ROW(HEALTH_EXHAUSTED, "exhausted")
+
 typedef enum Health
 {
-	HEALTH_HEALTHY,
-	HEALTH_WARNING,
-	HEALTH_CRITICAL,
-	HEALTH_EXHAUSTED
+	HEALTH_LIST(LIST_MEMBER)
 } Health;
 
-#define HEALTHS (HEALTH_EXHAUSTED + 1)
+#define HEALTHS LIST_COUNT(HEALTH_LIST)
 
 extern const char *const health_names[HEALTHS];
 

@@ -5,16 +5,21 @@
 #ifndef POOL_EXHAUST_BASE_SLOT_STATE_H
 #define POOL_EXHAUST_BASE_SLOT_STATE_H
 
+#include "base/words.h"
+
+#define SLOT_STATE_LIST(ROW) \
+	ROW(SLOT_AUTHENTICATING, "authenticating")	/* the login is not complete */ \
+	ROW(SLOT_ACTIVE, "active") \
+	ROW(SLOT_IDLE, "idle") \
+	ROW(SLOT_IDLE_IN_TRANSACTION, "idle_in_transaction")	/* aborted ones too */ \
+	ROW(SLOT_UNKNOWN, "unknown")		/* track_activities is off there */
+
 typedef enum SlotState
 {
-	SLOT_AUTHENTICATING,		/* the login is not through yet */
-	SLOT_ACTIVE,
-	SLOT_IDLE,
-	SLOT_IDLE_IN_TRANSACTION,	/* aborted ones too */
-	SLOT_UNKNOWN				/* track_activities is off there */
+	SLOT_STATE_LIST(LIST_MEMBER)
 } SlotState;
 
-#define SLOT_STATES (SLOT_UNKNOWN + 1)
+#define SLOT_STATES LIST_COUNT(SLOT_STATE_LIST)
 
 extern const char *const slot_state_names[SLOT_STATES];
 

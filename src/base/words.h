@@ -21,10 +21,14 @@
 #define POOL_EXHAUST_BASE_WORDS_H
 
 #define LIST_MEMBER(member, ...)	member,
-#define LIST_WORD(member, word)		[member] = (word),
+#define LIST_WORD(member, word)		[member] = word,
 #define LIST_ROW(member, ...)		[member] = {__VA_ARGS__},
 #define LIST_ONE(...)				+ 1
 #define LIST_COUNT(LIST)			(0 LIST(LIST_ONE))
+
+/* All words of a list in one text, a constant, with commas between them. */
+#define LIST_COMMA(member, word, ...)	", " word
+#define LIST_TEXT(LIST)				(&("" LIST(LIST_COMMA))[2])
 
 /* The words of a set, by member; NULL where a member has none. */
 typedef struct Words

@@ -19,18 +19,8 @@
 #include "load/chaos.h"
 #include "observe/slots/census.h"
 
-const char *const chaos_kind_names[CHAOS_KINDS] = {
-	[CHAOS_TERMINATE] = "terminate",
-	[CHAOS_DROP] = "drop",
-	[CHAOS_STALL] = "stall",
-	[CHAOS_DELAY] = "delay",
-};
-
-const char *const act_end_names[] = {
-	[ACT_MISSED] = "missed",
-	[ACT_WITHHELD] = "withheld",
-	[ACT_DONE] = "done",
-};
+const char *const chaos_kind_names[CHAOS_KINDS] = {CHAOS_KIND_LIST(LIST_WORD)};
+const char *const act_end_names[] = {ACT_END_LIST(LIST_WORD)};
 
 /* How long an act of that extent lasts. */
 static uint64

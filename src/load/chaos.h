@@ -10,18 +10,22 @@
 
 #include "common/pg_prng.h"
 
+#include "base/words.h"
 #include "event/alarm.h"
 #include "load/session.h"
 
+#define CHAOS_KIND_LIST(ROW) \
+	ROW(CHAOS_TERMINATE, "terminate")	/* the server is asked to end the session */ \
+	ROW(CHAOS_DROP, "drop")				/* its socket is gone, without a goodbye */ \
+	ROW(CHAOS_STALL, "stall")			/* what the server says is read later */ \
+	ROW(CHAOS_DELAY, "delay")			/* the next connect begins later */
+
 typedef enum ChaosKind
 {
-	CHAOS_TERMINATE,			/* the server is told to end the session */
-	CHAOS_DROP,					/* its socket is gone, without a goodbye */
-	CHAOS_STALL,				/* what the server says is read later */
-	CHAOS_DELAY					/* the next connect begins later */
+	CHAOS_KIND_LIST(LIST_MEMBER)
 } ChaosKind;
 
-#define CHAOS_KINDS		(CHAOS_DELAY + 1)
+#define CHAOS_KINDS LIST_COUNT(CHAOS_KIND_LIST)
 
 /* Sets of 1 << ChaosKind: what may happen for now. */
 #define CHAOS_NONE		0
@@ -37,11 +41,14 @@ typedef enum ChaosKind
 /* Acts beyond these happen too, but are not listed. */
 #define CHAOS_ACTS_MAX	1000
 
+#define ACT_END_LIST(ROW) \
+	ROW(ACT_MISSED, "missed")			/* there was no session that it could befall */ \
+	ROW(ACT_WITHHELD, "withheld")		/* its kind was not to happen then */ \
+	ROW(ACT_DONE, "done")
+
 typedef enum ActEnd
 {
-	ACT_MISSED,					/* there was nobody whom it could befall */
-	ACT_WITHHELD,				/* its kind was not to happen then */
-	ACT_DONE
+	ACT_END_LIST(LIST_MEMBER)
 } ActEnd;
 
 extern const char *const chaos_kind_names[CHAOS_KINDS];

@@ -289,7 +289,7 @@ hold_room(const RunRequest *request, const Options *options, Cause *cause)
 	int			room;
 	Census		census;
 
-	if (hold_kinds[request->hold.state].stalls)
+	if (hold_kinds[request->hold.kind].stalls)
 	{
 		census_take(&census);
 		*cause = CAUSE_TOO_MANY_CLIENTS;
@@ -329,23 +329,29 @@ hold_time_ms(const RunRequest *request, const Options *options)
 
 	if (options->hold_ms > 0)
 		max_ms = Min(max_ms, options->hold_ms);
-	if (hold_kinds[request->hold.state].stalls)
+	if (hold_kinds[request->hold.kind].stalls)
 		max_ms = Min(max_ms, (int64) AuthenticationTimeout * 1000);
 	return max_ms;
+}
+
+static bool
+is_anywhere(const HoldKind *kind)
+{
+	return kind->anywhere;
 }
 
 /* What is there shows when it is tried; and only this server shows who waits for a lock. */
 static void
 require_foreign_hold(const RunRequest *request, const Options *options)
 {
-	const HoldKind *kind = &hold_kinds[request->hold.state];
+	const HoldKind *kind = &hold_kinds[request->hold.kind];
 
 	require_foreign(request, &scenario_hold, options);
 	if (!kind->anywhere)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("connections to foreign servers cannot be held in state \"%s\"", kind->name),
-				 errhint("States there are: idle, active, idle in transaction, idle in transaction (aborted).")));
+				 errhint("States there are: %s.", hold_kinds_text(is_anywhere))));
 }
 
 /*

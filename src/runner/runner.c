@@ -102,9 +102,9 @@ runner_poll_end(Run *run)
 		ProcessConfigFile(PGC_SIGHUP);
 	}
 	if (request_is_hold(&run->request) && !hold_owner_is_there(&run->request.hold))
-		return "the session that asked for the hold has ended";
+		return stop_reasons[STOP_OWNER_ENDED];
 	if (run->request.parent != 0 && !run_entry_ticket_is_busy(run->request.parent))
-		return PARENT_ENDED;
+		return stop_reasons[STOP_PARENT_ENDED];
 	if (LockHasWaiters(&extension_lock, AccessShareLock, true))
 		return "the extension is being altered or dropped";
 	return NULL;

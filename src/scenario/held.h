@@ -20,6 +20,7 @@ typedef struct HoldKind
 	int			beside;			/* sessions that it opens beside those, at least */
 	int			beside_each;	/* and beside each of them */
 	bool		stalls;			/* its logins are never granted */
+	bool		grows;			/* its sessions come one after another, each used once */
 	bool		vanishes;		/* its clients close their sockets, and the sessions go on */
 	const char *sql;			/* what each session runs; NULL: that depends */
 	bool		locks;			/* it waits for a lock that the one beside it holds */

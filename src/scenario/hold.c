@@ -50,7 +50,7 @@ hold_make(Run *run)
 	Hold	   *hold = palloc0(sizeof(Hold));
 
 	hold->run = run;
-	hold->kind = &hold_kinds[request->state];
+	hold->kind = &hold_kinds[request->kind];
 	hold->n = request->connections;
 	hold->sql = hold_sql(run, hold->kind);
 	hold->says_begin = hold->kind->lasts && !run->target->activity;
@@ -226,24 +226,39 @@ open_growth(Hold *hold)
 	hold_grow(hold);
 }
 
-const HoldKind hold_kinds[HOLD_STATES] = {
-	[HOLD_IDLE] = {"idle", .anywhere = true},
-	[HOLD_ACTIVE] = {"active", .anywhere = true, .lasts = true,
+const HoldKind hold_kinds[] = {
+	{"idle", .anywhere = true},
+	{"active", .anywhere = true, .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_IDLE_IN_TRANSACTION] = {"idle in transaction", .anywhere = true,
+	{"idle in transaction", .anywhere = true,
 	.sql = "BEGIN; SELECT 1"},
-	[HOLD_ABORTED] = {"idle in transaction (aborted)", .anywhere = true,
+	{"idle in transaction (aborted)", .anywhere = true,
 	.sql = "BEGIN; SELECT 1 / 0", .fails = true},
-	[HOLD_LOCK_WAIT] = {"lock wait", .beside = 1, .locks = true, .lasts = true,
+	{"lock wait", .beside = 1, .locks = true, .lasts = true,
 	.wait_event = PG_WAIT_LOCK, .wait_mask = WAIT_CLASS, .open = open_behind_lock},
-	[HOLD_AUTHENTICATING] = {"authenticating", .stalls = true, .open = open_stalled},
-	[HOLD_ABANDONED] = {"abandoned", .only_leaks = true, .beside = 3, .beside_each = 2,
+	{"authenticating", .stalls = true, .open = open_stalled},
+	{"abandoned", .only_leaks = true, .beside = 3, .beside_each = 2,
 	.sql = USED_ONCE, .open = open_abandoned},
-	[HOLD_DEAD_CLIENT] = {"dead client", .only_leaks = true, .vanishes = true, .lasts = true,
+	{"dead client", .only_leaks = true, .vanishes = true, .lasts = true,
 	.wait_event = WAIT_EVENT_PG_SLEEP, .wait_mask = WHOLE_WAIT_EVENT},
-	[HOLD_GROWTH] = {"growth", .only_leaks = true, .beside = 1,
+	{"growth", .only_leaks = true, .grows = true, .beside = 1,
 	.sql = USED_ONCE, .open = open_growth},
 };
+
+const int	nhold_kinds = lengthof(hold_kinds);
+
+/* Returns the names of the kinds that are wanted, with commas between them, palloc'd. */
+char *
+hold_kinds_text(bool (*wanted) (const HoldKind *kind))
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < nhold_kinds; i++)
+		if (wanted(&hold_kinds[i]))
+			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", hold_kinds[i].name);
+	return text.data;
+}
 
 static void
 hold_set_up(Hold *hold)

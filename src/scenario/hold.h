@@ -9,7 +9,10 @@
 #include "scenario/held.h"
 #include "story/story.h"
 
-extern const HoldKind hold_kinds[HOLD_STATES];
+extern const HoldKind hold_kinds[];
+extern const int nhold_kinds;
+
+extern char *hold_kinds_text(bool (*wanted) (const HoldKind *kind));
 
 /* Not in the table of scenarios: it has no verdict and leaves no record. */
 extern const Scenario scenario_hold;
@@ -18,7 +21,7 @@ extern const Scenario scenario_hold;
 static inline int
 hold_beside(const HoldRequest *request)
 {
-	const HoldKind *kind = &hold_kinds[request->state];
+	const HoldKind *kind = &hold_kinds[request->kind];
 
 	return Max(kind->beside, kind->beside_each * request->connections);
 }

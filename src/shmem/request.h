@@ -17,27 +17,11 @@
 /* Descriptors that a runner needs beside those of its sessions. */
 #define SPARE_DESCRIPTORS	64
 
-/* How a connection is held; hold_kinds[] says what becomes of it. */
-typedef enum HoldState
-{
-	HOLD_IDLE,
-	HOLD_ACTIVE,
-	HOLD_IDLE_IN_TRANSACTION,
-	HOLD_ABORTED,				/* idle in a transaction that has failed */
-	HOLD_LOCK_WAIT,
-	HOLD_AUTHENTICATING,		/* the login stalls */
-	HOLD_ABANDONED,				/* used once, while newer sessions are used on */
-	HOLD_DEAD_CLIENT,			/* busy, and nobody waits for the answer */
-	HOLD_GROWTH					/* one after the other, each used once */
-} HoldState;
-
-#define HOLD_STATES (HOLD_GROWTH + 1)
-
 /* Connections held by hand: a run that tells no story and proves nothing. */
 typedef struct HoldRequest
 {
 	int			connections;	/* 0: it is a scenario's run, and no hold */
-	HoldState	state;
+	int			kind;			/* which of hold_kinds[] */
 	bool		leaked;			/* outlives the session that asked for it */
 	int64		hold_ms;		/* it ends so long after all are held */
 

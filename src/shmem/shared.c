@@ -19,19 +19,9 @@ LeakGroup  *leak_groups = NULL;
 SessionSlot *session_slots = NULL;
 int			timeline_length = 18000;
 
-const char *const verdict_names[] = {
-	[VERDICT_NONE] = NULL,
-	[VERDICT_PASS] = "pass",
-	[VERDICT_FAIL] = "fail",
-	[VERDICT_INVALID] = "invalid",
-	[VERDICT_ABORTED] = "aborted",
-};
-
-const char *const pool_kind_names[] = {
-	[POOL_SERVER] = "server",
-	[POOL_ROLE] = "role",
-	[POOL_DATABASE] = "database",
-};
+const char *const verdict_names[] = {VERDICT_LIST(LIST_WORD)};
+const char *const stop_reasons[] = {STOP_LIST(LIST_WORD)};
+const char *const pool_kind_names[] = {POOL_KIND_LIST(LIST_WORD)};
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;

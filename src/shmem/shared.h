@@ -45,6 +45,7 @@
 #include "base/health.h"
 #include "base/leak/leak.h"
 #include "base/releases.h"
+#include "base/words.h"
 #include "shmem/request.h"
 
 #define RUNS_MAX			8	/* runs under way at once, holds included */
@@ -107,11 +108,14 @@ typedef struct NameTable
 } NameTable;
 
 /* The pools that this server itself is. */
+#define POOL_KIND_LIST(ROW) \
+	ROW(POOL_SERVER, "server")			/* its slots */ \
+	ROW(POOL_ROLE, "role")				/* a role with a CONNECTION LIMIT */ \
+	ROW(POOL_DATABASE, "database")		/* a database with one */
+
 typedef enum PoolKind
 {
-	POOL_SERVER,				/* its slots */
-	POOL_ROLE,					/* a role with a CONNECTION LIMIT */
-	POOL_DATABASE				/* a database with one */
+	POOL_KIND_LIST(LIST_MEMBER)
 } PoolKind;
 
 extern const char *const pool_kind_names[];
@@ -218,28 +222,36 @@ typedef enum RunState
 	RUN_ENDED					/* holds nothing; verdict and reason stand */
 } RunState;
 
+#define VERDICT_LIST(ROW) \
+	ROW(VERDICT_NONE, NULL)				/* not judged yet */ \
+	ROW(VERDICT_PASS, "pass") \
+	ROW(VERDICT_FAIL, "fail") \
+	ROW(VERDICT_INVALID, "invalid") \
+	ROW(VERDICT_ABORTED, "aborted")
+
 typedef enum Verdict
 {
-	VERDICT_NONE,				/* not judged yet */
-	VERDICT_PASS,
-	VERDICT_FAIL,
-	VERDICT_INVALID,
-	VERDICT_ABORTED
+	VERDICT_LIST(LIST_MEMBER)
 } Verdict;
 
 extern const char *const verdict_names[];
 
-/* Why a run is asked to stop. */
+/* Why a run is asked to stop, and what its reason then says. */
+#define STOP_LIST(ROW) \
+	ROW(STOP_NONE, NULL) \
+	ROW(STOP_REQUESTED, "stopped by pool_exhaust_stop()") \
+	ROW(STOP_CALLER_CANCELED, "canceled by the caller") \
+	ROW(STOP_CALLER_LOST, "the session that asked for the run has ended") \
+	ROW(STOP_RELEASED, "released by pool_exhaust_release()") \
+	ROW(STOP_OWNER_ENDED, "the session that asked for the hold has ended") \
+	ROW(STOP_PARENT_ENDED, "the run that it is a part of has ended")
+
 typedef enum StopCause
 {
-	STOP_NONE,
-	STOP_REQUESTED,				/* pool_exhaust_stop() */
-	STOP_CALLER_CANCELED,
-	STOP_CALLER_LOST,
-	STOP_RELEASED,				/* pool_exhaust_release() */
-	STOP_OWNER_ENDED,			/* the session that asked for a hold */
-	STOP_PARENT_ENDED			/* the run that it is a part of */
+	STOP_LIST(LIST_MEMBER)
 } StopCause;
+
+extern const char *const stop_reasons[];
 
 /* An application-style pool of a run, as its runner last published it. */
 typedef struct RunPool

@@ -9,17 +9,21 @@
 #include "lib/stringinfo.h"
 
 #include "base/health.h"
+#include "base/words.h"
 #include "load/chaos.h"
 #include "load/pool/pool.h"
 #include "shmem/request.h"
 #include "shmem/shared.h"
 #include "story/samples.h"
 
+#define OUTCOME_LIST(ROW) \
+	ROW(OUTCOME_PASS, "pass") \
+	ROW(OUTCOME_FAIL, "fail") \
+	ROW(OUTCOME_SKIP, "skip")
+
 typedef enum Outcome
 {
-	OUTCOME_PASS,
-	OUTCOME_FAIL,
-	OUTCOME_SKIP
+	OUTCOME_LIST(LIST_MEMBER)
 } Outcome;
 
 extern const char *const outcome_names[];
@@ -71,9 +75,6 @@ typedef struct RunParty
 	uint64		metered_us;		/* until when in_use_s is added up */
 	double		in_use_s;		/* connection seconds, by what was published */
 } RunParty;
-
-/* Why a run that another one has started ends with that. */
-#define PARENT_ENDED	"the run that it is a part of has ended"
 
 #define LOOSE_MAX	24
 #define PHASES_MAX	32

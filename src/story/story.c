@@ -28,11 +28,7 @@
 /* Of a path of health that goes up and down for hours the beginning will do. */
 #define HEALTH_PATH_MAX	1024
 
-const char *const outcome_names[] = {
-	[OUTCOME_PASS] = "pass",
-	[OUTCOME_FAIL] = "fail",
-	[OUTCOME_SKIP] = "skip",
-};
+const char *const outcome_names[] = {OUTCOME_LIST(LIST_WORD)};
 
 /*
  * Ends the story here with a verdict that no check gave: invalid, because the
@@ -295,14 +291,6 @@ others_refused(const Run *run)
 static const char *
 why_end(Run *run)
 {
-	static const char *const stop_reasons[] = {
-		[STOP_REQUESTED] = "stopped by pool_exhaust_stop()",
-		[STOP_CALLER_CANCELED] = "canceled by the caller",
-		[STOP_CALLER_LOST] = "the session that asked for the run has ended",
-		[STOP_RELEASED] = "released by pool_exhaust_release()",
-		[STOP_OWNER_ENDED] = "the session that asked for the hold has ended",
-		[STOP_PARENT_ENDED] = PARENT_ENDED,
-	};
 	uint32		stop = pg_atomic_read_u32(&run->entry->stop);
 	uint64		now_us = loop_now_us();
 

@@ -76,7 +76,7 @@ pool_exhaust_holds_rows(PG_FUNCTION_ARGS)
 			continue;
 		values[n++] = Int64GetDatum(entry.hold_id);
 		values[n++] = CStringGetTextDatum(entry.request.target_name);
-		values[n++] = CStringGetTextDatum(hold_kinds[entry.request.hold.state].name);
+		values[n++] = CStringGetTextDatum(hold_kinds[entry.request.hold.kind].name);
 		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].connections));
 		values[n++] = BoolGetDatum(entry.request.hold.leaked);
 		values[n++] = TimestampTzGetDatum(entry.held_at);

@@ -85,13 +85,7 @@
 /* Of more new sessions in one look it is not told which came first. */
 #define FRESH_MAX		64
 
-const char *const leak_rule_names[LEAK_RULES] = {
-	[LEAK_NONE] = NULL,
-	[LEAK_IDLE_IN_TRANSACTION] = "idle in transaction",
-	[LEAK_ABANDONED] = "abandoned",
-	[LEAK_GROWTH] = "growth",
-	[LEAK_DEAD_CLIENT] = "dead client",
-};
+const char *const leak_rule_names[LEAK_RULES] = {LEAK_RULE_LIST(LIST_WORD)};
 
 static uint64
 threshold_us(const LeakSession *session)

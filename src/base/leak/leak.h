@@ -12,17 +12,21 @@
 #include "datatype/timestamp.h"
 
 #include "base/slot_state.h"
+#include "base/words.h"
+
+#define LEAK_RULE_LIST(ROW) \
+	ROW(LEAK_NONE, NULL) \
+	ROW(LEAK_IDLE_IN_TRANSACTION, "idle in transaction") \
+	ROW(LEAK_ABANDONED, "abandoned") \
+	ROW(LEAK_GROWTH, "growth") \
+	ROW(LEAK_DEAD_CLIENT, "dead client")
 
 typedef enum LeakRule
 {
-	LEAK_NONE,
-	LEAK_IDLE_IN_TRANSACTION,
-	LEAK_ABANDONED,
-	LEAK_GROWTH,
-	LEAK_DEAD_CLIENT
+	LEAK_RULE_LIST(LIST_MEMBER)
 } LeakRule;
 
-#define LEAK_RULES (LEAK_DEAD_CLIENT + 1)
+#define LEAK_RULES LIST_COUNT(LEAK_RULE_LIST)
 
 extern const char *const leak_rule_names[LEAK_RULES];
 

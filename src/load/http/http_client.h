@@ -7,6 +7,7 @@
 
 #include "lib/ilist.h"
 
+#include "base/words.h"
 #include "event/loop.h"
 #include "load/resolve.h"
 
@@ -27,25 +28,28 @@ typedef struct HttpTarget
 } HttpTarget;
 
 /* How a request ended. */
+#define HTTP_END_LIST(ROW) \
+	ROW(HTTP_ANSWERED, "answered") \
+	ROW(HTTP_CONNECT_REFUSED, "connection refused") \
+	ROW(HTTP_UNREACHABLE, "host unreachable") \
+	ROW(HTTP_NO_CONNECTION, "no connection in time") \
+	ROW(HTTP_NO_HANDSHAKE, "no TLS handshake in time") \
+	ROW(HTTP_NO_ANSWER, "no answer in time") \
+	ROW(HTTP_HALF_ANSWER, "only part of an answer in time") \
+	ROW(HTTP_CLOSED_EARLY, "closed before the answer was complete") \
+	ROW(HTTP_NOT_HTTP, "the answer is not HTTP") \
+	ROW(HTTP_BAD_CERTIFICATE, "the certificate is not to be trusted") \
+	ROW(HTTP_NO_TLS, "no TLS handshake was possible") \
+	ROW(HTTP_HEADERS_TOO_LARGE, "headers too large") \
+	ROW(HTTP_BODY_TOO_LARGE, "body too large") \
+	ROW(HTTP_FAILED, "failed")			/* otherwise: "detail" says how */
+
 typedef enum HttpEnd
 {
-	HTTP_ANSWERED,
-	HTTP_CONNECT_REFUSED,
-	HTTP_UNREACHABLE,
-	HTTP_NO_CONNECTION,			/* in time; so the next three */
-	HTTP_NO_HANDSHAKE,
-	HTTP_NO_ANSWER,
-	HTTP_HALF_ANSWER,
-	HTTP_CLOSED_EARLY,
-	HTTP_NOT_HTTP,
-	HTTP_BAD_CERTIFICATE,
-	HTTP_NO_TLS,
-	HTTP_HEADERS_TOO_LARGE,
-	HTTP_BODY_TOO_LARGE,
-	HTTP_FAILED					/* otherwise: "detail" says how */
+	HTTP_END_LIST(LIST_MEMBER)
 } HttpEnd;
 
-#define HTTP_ENDS (HTTP_FAILED + 1)
+#define HTTP_ENDS LIST_COUNT(HTTP_END_LIST)
 
 extern const char *const http_end_names[HTTP_ENDS];
 

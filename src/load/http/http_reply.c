@@ -16,22 +16,7 @@
 #define CURLE_TOO_LARGE 100
 #endif
 
-const char *const http_end_names[HTTP_ENDS] = {
-	[HTTP_ANSWERED] = "answered",
-	[HTTP_CONNECT_REFUSED] = "connection refused",
-	[HTTP_UNREACHABLE] = "host unreachable",
-	[HTTP_NO_CONNECTION] = "no connection in time",
-	[HTTP_NO_HANDSHAKE] = "no TLS handshake in time",
-	[HTTP_NO_ANSWER] = "no answer in time",
-	[HTTP_HALF_ANSWER] = "only part of an answer in time",
-	[HTTP_CLOSED_EARLY] = "closed before the answer was complete",
-	[HTTP_NOT_HTTP] = "the answer is not HTTP",
-	[HTTP_BAD_CERTIFICATE] = "the certificate is not to be trusted",
-	[HTTP_NO_TLS] = "no TLS handshake was possible",
-	[HTTP_HEADERS_TOO_LARGE] = "headers too large",
-	[HTTP_BODY_TOO_LARGE] = "body too large",
-	[HTTP_FAILED] = "failed",
-};
+const char *const http_end_names[HTTP_ENDS] = {HTTP_END_LIST(LIST_WORD)};
 
 /* Takes the value of a header of that name; false if the line is another one. */
 static bool

@@ -15,15 +15,9 @@
 #include "base/compat.h"
 #include "observe/monitor/strategy.h"
 
-/* Those that cost least come first: an aborted transaction has nothing to lose. */
-const Strategy strategies[STRATEGIES] = {
-	[HEAL_ABORTED_TRANSACTION] = {"aborted_transaction", LEAK_IDLE_IN_TRANSACTION, true, 0, 10},
-	[HEAL_ABANDONED] = {"abandoned", LEAK_ABANDONED, false, 50, 5},
-	[HEAL_GROWTH] = {"growth", LEAK_GROWTH, false, 50, 10},
-	[HEAL_IDLE_IN_TRANSACTION] = {"idle_in_transaction", LEAK_IDLE_IN_TRANSACTION, false, 100, 2},
-};
+const Strategy strategies[STRATEGIES] = {STRATEGY_LIST(LIST_ROW)};
 
-#define DEFAULT_STRATEGIES "aborted_transaction, abandoned, growth, idle_in_transaction"
+#define DEFAULT_STRATEGIES LIST_TEXT(STRATEGY_LIST)
 
 static char *heal_strategies;
 static char *heal_exclude_roles;
@@ -112,7 +106,7 @@ strategy_init(void)
 {
 	DefineCustomStringVariable("pool_exhaust.heal_strategies",
 							   "What the healer does, in this order.",
-							   "Strategies are: " DEFAULT_STRATEGIES ".",
+							   MemoryContextStrdup(TopMemoryContext, psprintf("Strategies are: %s.", DEFAULT_STRATEGIES)),
 							   &heal_strategies, DEFAULT_STRATEGIES,
 							   PGC_SIGHUP, GUC_LIST_INPUT,
 							   heal_strategies_check, heal_strategies_assign, NULL);

@@ -16,16 +16,20 @@ typedef struct Strategy
 	int			per_second;
 } Strategy;
 
+/* Those that cost least come first: an aborted transaction has nothing to lose. */
+#define STRATEGY_LIST(ROW) \
+	ROW(HEAL_ABORTED_TRANSACTION, "aborted_transaction", LEAK_IDLE_IN_TRANSACTION, true, 0, 10) \
+	ROW(HEAL_ABANDONED, "abandoned", LEAK_ABANDONED, false, 50, 5) \
+	ROW(HEAL_GROWTH, "growth", LEAK_GROWTH, false, 50, 10) \
+	ROW(HEAL_IDLE_IN_TRANSACTION, "idle_in_transaction", LEAK_IDLE_IN_TRANSACTION, false, 100, 2)
+
 enum
 {
 	NO_STRATEGY = -1,
-	HEAL_ABORTED_TRANSACTION,
-	HEAL_ABANDONED,
-	HEAL_GROWTH,
-	HEAL_IDLE_IN_TRANSACTION,
-	STRATEGIES
+	STRATEGY_LIST(LIST_MEMBER)
 };
 
+#define STRATEGIES		LIST_COUNT(STRATEGY_LIST)
 #define ALL_STRATEGIES	((1 << STRATEGIES) - 1)
 
 extern const Strategy strategies[STRATEGIES];

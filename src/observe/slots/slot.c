@@ -21,13 +21,7 @@
 /* A backend that dies while it writes leaves an entry that is never complete. */
 #define READS_MAX	100
 
-const char *const slot_state_names[SLOT_STATES] = {
-	[SLOT_AUTHENTICATING] = "authenticating",
-	[SLOT_ACTIVE] = "active",
-	[SLOT_IDLE] = "idle",
-	[SLOT_IDLE_IN_TRANSACTION] = "idle_in_transaction",
-	[SLOT_UNKNOWN] = "unknown",
-};
+const char *const slot_state_names[SLOT_STATES] = {SLOT_STATE_LIST(LIST_WORD)};
 
 static SlotState
 slot_state(BackendState state)
