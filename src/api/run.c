@@ -95,7 +95,7 @@ scenario_arg(FunctionCallInfo fcinfo, int n)
 	return scenario;
 }
 
-static ReportFormat
+static const ReportFormat *
 format_arg(FunctionCallInfo fcinfo, int n)
 {
 	arg_require(fcinfo, n, "format", "Leave it out for text.");
@@ -142,7 +142,7 @@ Datum
 pool_exhaust_run(PG_FUNCTION_ARGS)
 {
 	RunRequest		request;
-	ReportFormat format;
+	const ReportFormat *format;
 	Claim		claim;
 	RunStatus		view;
 	BackgroundWorkerHandle *handle;
@@ -255,7 +255,7 @@ pool_exhaust_stop(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_report(PG_FUNCTION_ARGS)
 {
-	ReportFormat format = format_arg(fcinfo, 1);
+	const ReportFormat *format = format_arg(fcinfo, 1);
 	int64		run_id = PG_ARGISNULL(0) ? report_latest() : PG_GETARG_INT64(0);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

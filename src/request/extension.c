@@ -20,6 +20,15 @@
 
 #define EXTENSION_NAME "pool_exhaust"
 
+static char *
+extension_version(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		version = heap_getattr(tuple, Anum_pg_extension_extversion, desc, &isnull);
+
+	return isnull ? pstrdup("") : TextDatumGetCString(version);
+}
+
 /* Needs a transaction.  False if this database does not have the extension. */
 bool
 extension_find(Extension *extension)
@@ -41,6 +50,7 @@ extension_find(Extension *extension)
 
 		extension->oid = form->oid;
 		extension->owner = form->extowner;
+		extension->version = extension_version(tuple, RelationGetDescr(rel));
 		extension->schema = pstrdup(quote_identifier(get_namespace_name(form->extnamespace)));
 	}
 	systable_endscan(scan);
@@ -48,6 +58,7 @@ extension_find(Extension *extension)
 	return found;
 }
 
+/* Needs a transaction.  ERROR if this database does not have the extension. */
 void
 extension_require(Extension *extension)
 {
@@ -56,6 +67,23 @@ extension_require(Extension *extension)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension %s is not installed in this database", EXTENSION_NAME),
 				 errhint("Run CREATE EXTENSION %s, and commit it.", EXTENSION_NAME)));
+}
+
+/*
+ * The same, and its SQL objects must be those of this library: ERROR if they are
+ * of another version.
+ */
+void
+extension_require_current(Extension *extension)
+{
+	extension_require(extension);
+	if (strcmp(extension->version, EXTVERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension %s is of version %s in this database, and its library of version %s",
+						EXTENSION_NAME, extension->version, EXTVERSION),
+				 errhint("Run ALTER EXTENSION %s UPDATE; if the library is the older one, restart the server after its installation.",
+						 EXTENSION_NAME)));
 }
 
 /* Settings of databases and roles must not reach the transactions of workers. */

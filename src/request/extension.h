@@ -12,11 +12,13 @@ typedef struct Extension
 {
 	Oid			oid;
 	Oid			owner;
-	char	   *schema;			/* quoted, in the current memory context */
+	char	   *schema;			/* quoted; these two in the current memory context */
+	char	   *version;		/* of its SQL objects */
 } Extension;
 
 extern bool extension_find(Extension *extension);
 extern void extension_require(Extension *extension);
+extern void extension_require_current(Extension *extension);
 
 extern void transaction_set_gucs(void);
 extern void transaction_begin(void);

@@ -62,7 +62,7 @@ preflight_server(const char *what_cannot, const char *why)
 				 errmsg("%s while the server is in recovery", what_cannot),
 				 errdetail("%s", why),
 				 errhint("Run it on the primary; the views work here.")));
-	extension_require(&extension);
+	extension_require_current(&extension);
 }
 
 static void

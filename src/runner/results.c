@@ -175,31 +175,49 @@ write_run(const Run *run, const Extension *extension)
 }
 
 static void
+write_check(const Run *run, const Check *check, int seq, const char *sql)
+{
+	const Comparison *c = &check->comparison;
+	bool		numbers = c->operator != OPERATOR_NONE;
+	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+	TEXTOID, FLOAT8OID, FLOAT8OID, FLOAT8OID};
+	Datum		values[] = {
+		Int64GetDatum(run->entry->run_id),
+		Int32GetDatum(seq),
+		CStringGetTextDatum(check->phase),
+		CStringGetTextDatum(check->name),
+		CStringGetTextDatum(outcome_names[check->outcome]),
+		CStringGetTextDatum(check_expected(check)),
+		CStringGetTextDatum(check_observed(check)),
+		CStringGetTextDatum(check->unit),
+		CStringGetTextDatum(check->detail),
+		CStringGetTextDatum(numbers ? operator_word(c->operator) : ""),
+		Float8GetDatum(c->expected),
+		Float8GetDatum(c->tolerance),
+		Float8GetDatum(c->observed),
+	};
+	char		nulls[lengthof(types) + 1];
+
+	memset(nulls, ' ', lengthof(types));
+	nulls[lengthof(types)] = '\0';
+	if (!numbers)
+		memset(nulls + 9, 'n', 4);
+	else if (!comparison_has_tolerance(c))
+		nulls[11] = 'n';
+	spi_run(sql, SPI_OK_INSERT, lengthof(types), types, values, nulls);
+}
+
+static void
 write_checks(const Run *run, const Extension *extension)
 {
-	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
 	char	   *sql = psprintf("INSERT INTO %s.pool_exhaust_checks "
-							   "(run_id, seq, phase, name, outcome, expected, observed, unit, detail) "
-							   "VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, ''), NULLIF($9, ''))",
+							   "(run_id, seq, phase, name, outcome, expected, observed, unit, detail, "
+							   "operator, expected_num, tolerance, observed_num) "
+							   "VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, ''), NULLIF($9, ''), $10, $11, $12, $13)",
 							   extension->schema);
 
 	for (int i = 0; i < run->nchecks; i++)
-	{
-		const Check *check = &run->checks[i];
-		Datum		values[] = {
-			Int64GetDatum(run->entry->run_id),
-			Int32GetDatum(i + 1),
-			CStringGetTextDatum(check->phase),
-			CStringGetTextDatum(check->name),
-			CStringGetTextDatum(outcome_names[check->outcome]),
-			CStringGetTextDatum(check->expected),
-			CStringGetTextDatum(check->observed),
-			CStringGetTextDatum(check->unit),
-			CStringGetTextDatum(check->detail),
-		};
-
-		spi_run(sql, SPI_OK_INSERT, lengthof(types), types, values, NULL);
-	}
+		write_check(run, &run->checks[i], i + 1, sql);
 }
 
 static void

@@ -4,15 +4,12 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "utils/memutils.h"
 
 #include "story/story.h"
 
-static void
-check_add(Run *run, const char *name, Outcome outcome, const char *expected,
-		  const char *observed, const char *unit, const char *detail)
+static Check *
+check_add(Run *run, const char *name, Outcome outcome, const char *unit, const char *detail)
 {
 	Check	   *check;
 
@@ -22,20 +19,52 @@ check_add(Run *run, const char *name, Outcome outcome, const char *expected,
 	check->phase = run->nphases > 0 ? run->phases[run->nphases - 1].name : "";
 	check->name = name;
 	check->outcome = outcome;
-	check->expected = MemoryContextStrdup(run->context, expected);
-	check->observed = MemoryContextStrdup(run->context, observed);
 	check->unit = unit;
 	check->detail = outcome == OUTCOME_PASS ? "" : MemoryContextStrdup(run->context, detail);
-	if (outcome == OUTCOME_FAIL)
-		run_say(run, "FAIL  %s: expected %s, observed %s", name, expected, observed);
+	return check;
+}
+
+/* Returns what was expected in words; palloc'd, or the run's. */
+const char *
+check_expected(const Check *check)
+{
+	if (check->comparison.operator != OPERATOR_NONE)
+		return comparison_expected(&check->comparison);
+	return check->expected != NULL ? check->expected : "";
+}
+
+/* Returns what was observed in words; palloc'd, or the run's. */
+const char *
+check_observed(const Check *check)
+{
+	if (check->comparison.operator != OPERATOR_NONE)
+		return comparison_observed(&check->comparison);
+	return check->observed != NULL ? check->observed : "";
+}
+
+static void
+check_report(Run *run, const Check *check)
+{
+	if (check->outcome == OUTCOME_FAIL)
+		run_say(run, "FAIL  %s: expected %s, observed %s", check->name,
+				check_expected(check), check_observed(check));
+}
+
+static void
+check_numbers(Run *run, const char *name, Comparison comparison, const char *unit, const char *detail)
+{
+	Check	   *check = check_add(run, name, comparison_holds(&comparison) ? OUTCOME_PASS : OUTCOME_FAIL,
+								  unit, detail);
+
+	check->comparison = comparison;
+	check_report(run, check);
 }
 
 /* The two numbers are the same. */
 void
 check_count(Run *run, const char *name, int64 expected, int64 observed, const char *detail)
 {
-	check_add(run, name, expected == observed ? OUTCOME_PASS : OUTCOME_FAIL,
-			  psprintf(INT64_FORMAT, expected), psprintf(INT64_FORMAT, observed), "", detail);
+	check_numbers(run, name, (Comparison) {OPERATOR_EQUAL, expected, 0, observed}, "", detail);
 }
 
 /* The first is expected, but chaos may have made it as many more as it is excused. */
@@ -43,24 +72,17 @@ void
 check_chaos(Run *run, const char *name, int64 expected, uint64 excused, int64 observed,
 			const char *detail)
 {
-	int64		most = expected + (int64) excused;
-
 	if (excused == 0)
 		check_count(run, name, expected, observed, detail);
 	else
-		check_add(run, name, observed >= expected && observed <= most ? OUTCOME_PASS : OUTCOME_FAIL,
-				  expected == 0 ? psprintf("<= " INT64_FORMAT " (chaos)", most)
-				  : psprintf(INT64_FORMAT " to " INT64_FORMAT " (chaos)", expected, most),
-				  psprintf(INT64_FORMAT, observed), "", detail);
+		check_numbers(run, name, (Comparison) {OPERATOR_UP_TO, expected, excused, observed}, "", detail);
 }
 
 /* A counter rose by that much. */
 void
 check_rise(Run *run, const char *name, int64 expected, int64 observed, const char *detail)
 {
-	check_add(run, name, expected == observed ? OUTCOME_PASS : OUTCOME_FAIL,
-			  psprintf("+" INT64_FORMAT, expected), psprintf("+" INT64_FORMAT, observed),
-			  "", detail);
+	check_numbers(run, name, (Comparison) {OPERATOR_RISE, expected, 0, observed}, "", detail);
 }
 
 /* A measured value stays within its limit. */
@@ -68,8 +90,7 @@ void
 check_at_most(Run *run, const char *name, double limit, double observed,
 			  const char *unit, const char *detail)
 {
-	check_add(run, name, observed <= limit ? OUTCOME_PASS : OUTCOME_FAIL,
-			  psprintf("<= %.6g", limit), psprintf("%.4g", observed), unit, detail);
+	check_numbers(run, name, (Comparison) {OPERATOR_AT_MOST, limit, 0, observed}, unit, detail);
 }
 
 /* A measured value reaches what it must. */
@@ -77,8 +98,7 @@ void
 check_at_least(Run *run, const char *name, double limit, double observed,
 			   const char *unit, const char *detail)
 {
-	check_add(run, name, observed >= limit ? OUTCOME_PASS : OUTCOME_FAIL,
-			  psprintf(">= %.6g", limit), psprintf("%.4g", observed), unit, detail);
+	check_numbers(run, name, (Comparison) {OPERATOR_AT_LEAST, limit, 0, observed}, unit, detail);
 }
 
 /* A measured value is the expected one, give or take the tolerance. */
@@ -86,9 +106,7 @@ void
 check_near(Run *run, const char *name, double expected, double tolerance,
 		   double observed, const char *unit, const char *detail)
 {
-	check_add(run, name, fabs(observed - expected) <= tolerance ? OUTCOME_PASS : OUTCOME_FAIL,
-			  psprintf("%.4g +- %.3g", expected, tolerance), psprintf("%.4g", observed),
-			  unit, detail);
+	check_numbers(run, name, (Comparison) {OPERATOR_NEAR, expected, tolerance, observed}, unit, detail);
 }
 
 /* The two texts are the same. */
@@ -96,11 +114,15 @@ void
 check_text(Run *run, const char *name, const char *expected, const char *observed,
 		   const char *detail)
 {
-	check_add(run, name, strcmp(expected, observed) == 0 ? OUTCOME_PASS : OUTCOME_FAIL,
-			  expected, observed, "", detail);
+	Check	   *check = check_add(run, name, strcmp(expected, observed) == 0 ? OUTCOME_PASS : OUTCOME_FAIL,
+								  "", detail);
+
+	check->expected = MemoryContextStrdup(run->context, expected);
+	check->observed = MemoryContextStrdup(run->context, observed);
+	check_report(run, check);
 }
 
-/* Another run came to the verdict that it was to come to; "detail" is told either way. */
+/* A sub-run came to the expected verdict; "detail" is kept either way. */
 void
 check_verdict(Run *run, const char *name, Verdict expected, Verdict observed, const char *detail)
 {
@@ -112,7 +134,7 @@ check_verdict(Run *run, const char *name, Verdict expected, Verdict observed, co
 void
 check_skip(Run *run, const char *name, const char *why)
 {
-	check_add(run, name, OUTCOME_SKIP, "", "", "", why);
+	check_add(run, name, OUTCOME_SKIP, "", why);
 }
 
 /* Returns whether a claim has failed so far. */

@@ -8,6 +8,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "base/comparison.h"
 #include "base/health.h"
 #include "base/words.h"
 #include "load/chaos.h"
@@ -28,16 +29,17 @@ typedef enum Outcome
 
 extern const char *const outcome_names[];
 
-/* One comparison; all strings live in the run's memory context. */
+/* One claim that was checked; all strings live in the run's memory context. */
 typedef struct Check
 {
 	const char *phase;
 	const char *name;
 	Outcome		outcome;
-	char	   *expected;
-	char	   *observed;
+	Comparison	comparison;
+	const char *expected;		/* these two if texts were compared, otherwise NULL */
+	const char *observed;
 	const char *unit;
-	const char *detail;			/* what a failure means and where to look */
+	const char *detail;			/* what a failure means and what to check next */
 } Check;
 
 /* One step of the story, with its own figures. */

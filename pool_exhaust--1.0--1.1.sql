@@ -1,0 +1,62 @@
+/* pool_exhaust--1.0--1.1.sql */
+
+-- complain if script is sourced in psql, rather than via ALTER EXTENSION
+\echo Use "ALTER EXTENSION pool_exhaust UPDATE TO '1.1'" to load this file. \quit
+
+-- A check keeps its numbers.
+ALTER TABLE pool_exhaust_checks
+	ADD COLUMN operator		text,
+	ADD COLUMN expected_num	float8,
+	ADD COLUMN tolerance	float8,
+	ADD COLUMN observed_num	float8;
+
+COMMENT ON COLUMN pool_exhaust_checks.expected IS
+	'what was expected, in words, without the unit';
+COMMENT ON COLUMN pool_exhaust_checks.observed IS
+	'what was observed, in words, without the unit';
+COMMENT ON COLUMN pool_exhaust_checks.unit IS
+	'of expected and observed, in words and in numbers; NULL: they have none';
+COMMENT ON COLUMN pool_exhaust_checks.detail IS
+	'what a failure means and what to check next; of a skipped check, why it was skipped';
+COMMENT ON COLUMN pool_exhaust_checks.operator IS
+	'how observed_num is compared with expected_num: =, += (a counter rose by exactly that much), <=, >=, +- (within tolerance), up to (at most tolerance more); NULL where texts were compared, where the check was skipped, and in rows of version 1.0';
+COMMENT ON COLUMN pool_exhaust_checks.expected_num IS
+	'what was expected; NULL without an operator';
+COMMENT ON COLUMN pool_exhaust_checks.tolerance IS
+	'how far observed_num may be from expected_num; NULL unless the operator is +- or up to';
+COMMENT ON COLUMN pool_exhaust_checks.observed_num IS
+	'what was observed; NULL without an operator';
+COMMENT ON COLUMN pool_exhaust_holds.connections IS
+	'how many of those that were asked for are still open; sessions opened beside them do not count';
+COMMENT ON COLUMN pool_exhaust_slots.in_use IS
+	'slots taken, also by logins that are not complete yet and by superusers';
+COMMENT ON COLUMN pool_exhaust_slots.authenticating IS
+	'slots taken by logins that are not complete yet; pg_stat_activity does not show them before 18';
+COMMENT ON VIEW pool_exhaust_refused_services IS
+	'the services that were refused: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
+COMMENT ON VIEW pool_exhaust_leaks IS
+	'the sessions that are suspected of a leak; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS
+	'suspects that were used again, or that later observations of their service have cleared';
+COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS
+	'suspects that the healer has ended';
+COMMENT ON VIEW pool_exhaust_backends IS
+	'the sessions that hold the slots: one row a client backend; rows of other roles need pg_read_all_stats';
+COMMENT ON VIEW pool_exhaust_services IS
+	'the services that hold the slots, by role and application_name; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_services.opened IS
+	'logins granted since the server started, under the application_name of the login; what does not fit is counted in one row (others)';
+COMMENT ON COLUMN pool_exhaust_pools.granted IS
+	'connections granted; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
+COMMENT ON COLUMN pool_exhaust_pools.timed_out IS
+	'requests that waited for pool_timeout_ms and were not granted';
+COMMENT ON COLUMN pool_exhaust_pools.wait_p50_ms IS
+	'half of the granted requests waited no longer than that, since the pool was opened; at most 3.2 % too large';
+COMMENT ON COLUMN pool_exhaust_pools.oldest_wait_ms IS
+	'for how long the first request in the queue has waited; NULL when none waits';
+COMMENT ON COLUMN pool_exhaust_timeline.in_use IS
+	'slots in use at the fullest moment that was sampled in the interval';
+COMMENT ON COLUMN pool_exhaust_timeline.opened IS
+	'logins granted since the row before';
+COMMENT ON VIEW pool_exhaust_heals IS
+	'the last sessions that were ended, by the monitor or by pool_exhaust_heal(), oldest first';

@@ -1,0 +1,643 @@
+/* pool_exhaust--1.1.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION pool_exhaust" to load this file. \quit
+
+/* ---------- Results ---------- */
+
+CREATE TABLE pool_exhaust_runs (
+	id					bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	scenario			text NOT NULL,
+	target				text NOT NULL,
+	options				jsonb NOT NULL,
+	verdict				text CHECK (verdict IN ('pass', 'fail', 'invalid', 'aborted')),
+	reason				text,
+	started_at			timestamptz NOT NULL,
+	finished_at			timestamptz,
+	seed				bigint NOT NULL,
+	server_version		text NOT NULL,
+	extension_version	text NOT NULL,
+	summary				jsonb
+);
+COMMENT ON TABLE pool_exhaust_runs IS
+	'one row a run; no verdict while it is under way';
+
+CREATE TABLE pool_exhaust_checks (
+	run_id		bigint NOT NULL REFERENCES pool_exhaust_runs ON DELETE CASCADE,
+	seq			integer NOT NULL,
+	phase		text NOT NULL,
+	name		text NOT NULL,
+	outcome		text NOT NULL CHECK (outcome IN ('pass', 'fail', 'skip')),
+	expected	text NOT NULL,
+	observed	text NOT NULL,
+	unit		text,
+	detail		text,
+	operator	text,
+	expected_num	float8,
+	tolerance	float8,
+	observed_num	float8,
+	PRIMARY KEY (run_id, seq)
+);
+COMMENT ON TABLE pool_exhaust_checks IS
+	'one row a comparison of expected and observed; detail says what a failure means';
+COMMENT ON COLUMN pool_exhaust_checks.expected IS
+	'what was expected, in words, without the unit';
+COMMENT ON COLUMN pool_exhaust_checks.observed IS
+	'what was observed, in words, without the unit';
+COMMENT ON COLUMN pool_exhaust_checks.unit IS
+	'of expected and observed, in words and in numbers; NULL: they have none';
+COMMENT ON COLUMN pool_exhaust_checks.detail IS
+	'what a failure means and what to check next; of a skipped check, why it was skipped';
+COMMENT ON COLUMN pool_exhaust_checks.operator IS
+	'how observed_num is compared with expected_num: =, += (a counter rose by exactly that much), <=, >=, +- (within tolerance), up to (at most tolerance more); NULL where texts were compared, where the check was skipped, and in rows of version 1.0';
+COMMENT ON COLUMN pool_exhaust_checks.expected_num IS
+	'what was expected; NULL without an operator';
+COMMENT ON COLUMN pool_exhaust_checks.tolerance IS
+	'how far observed_num may be from expected_num; NULL unless the operator is +- or up to';
+COMMENT ON COLUMN pool_exhaust_checks.observed_num IS
+	'what was observed; NULL without an operator';
+
+CREATE TABLE pool_exhaust_samples (
+	run_id		bigint NOT NULL REFERENCES pool_exhaust_runs ON DELETE CASCADE,
+	at			timestamptz NOT NULL,
+	in_use		integer NOT NULL,
+	waiting		integer NOT NULL,
+	granted		bigint NOT NULL,
+	refused		bigint NOT NULL,
+	timed_out	bigint NOT NULL,
+	p50_ms		float8,
+	p99_ms		float8,
+	health		text NOT NULL
+);
+CREATE INDEX pool_exhaust_samples_run_id_idx ON pool_exhaust_samples (run_id);
+COMMENT ON TABLE pool_exhaust_samples IS
+	'what the pool of a run looked like over time; counters since the run began, latencies of the phase so far';
+
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_checks', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_samples', '');
+
+/* ---------- Foreign servers as targets ---------- */
+
+CREATE FUNCTION pool_exhaust_fdw_validator(options text[], catalog oid)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_fdw_validator(text[], oid) IS
+	'checks the options of foreign servers and user mappings';
+
+CREATE FOREIGN DATA WRAPPER pool_exhaust VALIDATOR pool_exhaust_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER pool_exhaust IS
+	'servers that runs can aim at, by name; kinds: postgres, pgbouncer, http';
+
+/* ---------- Run a scenario ---------- */
+
+CREATE FUNCTION pool_exhaust_run(
+	scenario text,
+	target text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
+	format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_run(text, text, jsonb, text) IS
+	'runs a scenario and returns its report, a line a row; formats: text, json, tap';
+
+CREATE FUNCTION pool_exhaust_start(
+	scenario text,
+	target text DEFAULT NULL,
+	options jsonb DEFAULT '{}')
+RETURNS bigint
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_start(text, text, jsonb) IS
+	'starts a scenario and returns the run''s id at once; the run outlives the session';
+
+CREATE FUNCTION pool_exhaust_wait(run_id bigint, timeout interval DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_wait(bigint, interval) IS
+	'waits for a run and returns its verdict, or NULL when the timeout passes first';
+
+CREATE FUNCTION pool_exhaust_stop(run_id bigint DEFAULT NULL)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_stop(bigint) IS
+	'stops a run of this database, or all of them, and returns how many, once they hold nothing';
+
+CREATE FUNCTION pool_exhaust_report(run_id bigint DEFAULT NULL, format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_report(bigint, text) IS
+	'returns the report of a run, or of the latest one; formats: text, json, tap';
+
+CREATE FUNCTION pool_exhaust_scenarios_rows(
+	OUT name text,
+	OUT summary text,
+	OUT default_target text,
+	OUT effect text,
+	OUT options jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_scenarios_rows() IS
+	'the rows of view pool_exhaust_scenarios';
+
+CREATE VIEW pool_exhaust_scenarios AS
+	SELECT * FROM pool_exhaust_scenarios_rows();
+COMMENT ON VIEW pool_exhaust_scenarios IS
+	'the scenarios: what each does to the server, and its options with their defaults and bounds';
+
+CREATE FUNCTION pool_exhaust_progress_rows(
+	OUT run_id bigint,
+	OUT scenario text,
+	OUT target text,
+	OUT phase text,
+	OUT done integer,
+	OUT total integer,
+	OUT started_at timestamptz,
+	OUT connections integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_progress_rows() IS
+	'the rows of view pool_exhaust_progress';
+
+CREATE VIEW pool_exhaust_progress AS
+	SELECT run_id, scenario, target, phase, done, total, started_at,
+		   pg_catalog.clock_timestamp() - started_at AS elapsed, connections
+	FROM pool_exhaust_progress_rows();
+COMMENT ON VIEW pool_exhaust_progress IS
+	'the runs under way: which phase, how far, how many connections they hold';
+
+/* ---------- Hold connections by hand ---------- */
+
+CREATE FUNCTION pool_exhaust_hold(
+	connections integer,
+	target text DEFAULT 'server',
+	state text DEFAULT 'idle',
+	options jsonb DEFAULT '{}')
+RETURNS bigint
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_hold(integer, text, text, jsonb) IS
+	'holds that many connections, all or none, until the session ends, and returns the id of the hold; states: idle, active, idle in transaction, idle in transaction (aborted), lock wait (takes one more session), authenticating';
+
+CREATE FUNCTION pool_exhaust_leak(
+	connections integer,
+	kind text DEFAULT 'idle in transaction',
+	target text DEFAULT 'server',
+	options jsonb DEFAULT '{}')
+RETURNS bigint
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_leak(integer, text, text, jsonb) IS
+	'the same, but outlives the session; kinds: the states of a hold, abandoned (takes at least three more sessions, which go on being used), dead client, growth (takes one more)';
+
+CREATE FUNCTION pool_exhaust_release(hold_id bigint DEFAULT NULL)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_release(bigint) IS
+	'ends a hold, or all of this database that the caller may release, and returns how many connections that closed, once they are gone';
+
+CREATE FUNCTION pool_exhaust_holds_rows(
+	OUT hold_id bigint,
+	OUT target text,
+	OUT state text,
+	OUT connections integer,
+	OUT leaked boolean,
+	OUT since timestamptz,
+	OUT expires_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_holds_rows() IS
+	'the rows of view pool_exhaust_holds';
+
+CREATE VIEW pool_exhaust_holds AS
+	SELECT * FROM pool_exhaust_holds_rows();
+COMMENT ON VIEW pool_exhaust_holds IS
+	'the connections held and leaked by hand: one row a hold of this server';
+COMMENT ON COLUMN pool_exhaust_holds.state IS
+	'what its connections are held in, or the kind of the leak';
+COMMENT ON COLUMN pool_exhaust_holds.connections IS
+	'how many of those that were asked for are still open; sessions opened beside them do not count';
+COMMENT ON COLUMN pool_exhaust_holds.leaked IS
+	'whether it outlives the session that asked for it';
+COMMENT ON COLUMN pool_exhaust_holds.since IS
+	'when all its connections were held';
+COMMENT ON COLUMN pool_exhaust_holds.expires_at IS
+	'when it ends by itself: after pool_exhaust.max_hold_time, or option hold_ms';
+
+/* ---------- See ---------- */
+
+CREATE FUNCTION pool_exhaust_census(
+	OUT max_connections integer,
+	OUT superuser_reserved integer,
+	OUT reserved integer,
+	OUT capacity integer,
+	OUT in_use integer,
+	OUT free integer,
+	OUT authenticating integer,
+	OUT walsenders integer,
+	OUT workers integer)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_census() IS
+	'the row of view pool_exhaust_slots';
+
+CREATE VIEW pool_exhaust_slots AS
+	SELECT * FROM pool_exhaust_census();
+COMMENT ON VIEW pool_exhaust_slots IS
+	'the connection slots of this server, counted from its own shared memory';
+COMMENT ON COLUMN pool_exhaust_slots.capacity IS
+	'slots that every role can get: max_connections less both reserves';
+COMMENT ON COLUMN pool_exhaust_slots.in_use IS
+	'slots taken, also by logins that are not complete yet and by superusers';
+COMMENT ON COLUMN pool_exhaust_slots.free IS
+	'slots not taken, the reserved ones included';
+COMMENT ON COLUMN pool_exhaust_slots.authenticating IS
+	'slots taken by logins that are not complete yet; pg_stat_activity does not show them before 18';
+COMMENT ON COLUMN pool_exhaust_slots.walsenders IS
+	'these have slots of their own (max_wal_senders)';
+COMMENT ON COLUMN pool_exhaust_slots.workers IS
+	'background and autovacuum workers; these have slots of their own';
+
+CREATE FUNCTION pool_exhaust_refusals_rows(
+	OUT cause text,
+	OUT sqlstate text,
+	OUT refusals bigint,
+	OUT first_at timestamptz,
+	OUT last_at timestamptz,
+	OUT http_status integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_refusals_rows() IS
+	'the rows of view pool_exhaust_refusals';
+
+CREATE VIEW pool_exhaust_refusals AS
+	SELECT * FROM pool_exhaust_refusals_rows();
+COMMENT ON VIEW pool_exhaust_refusals IS
+	'the refusal ledger: how many connections were refused since the server started, by cause';
+
+CREATE FUNCTION pool_exhaust_refused_services_rows(
+	OUT cause text,
+	OUT usename text,
+	OUT datname text,
+	OUT application_name text,
+	OUT refusals bigint,
+	OUT last_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_refused_services_rows() IS
+	'the rows of view pool_exhaust_refused_services, which adds up equal names';
+
+CREATE VIEW pool_exhaust_refused_services AS
+	SELECT cause, usename, datname, application_name,
+		   sum(refusals)::bigint AS refusals, max(last_at) AS last_at
+	FROM pool_exhaust_refused_services_rows()
+	GROUP BY cause, usename, datname, application_name;
+COMMENT ON VIEW pool_exhaust_refused_services IS
+	'the services that were refused: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
+
+CREATE FUNCTION pool_exhaust_run_roles(OUT run_id bigint, OUT hold_id bigint, OUT role oid)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_run_roles() IS
+	'the login roles of the runs and holds under way';
+
+CREATE FUNCTION pool_exhaust_leaks_rows(
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT held_ms bigint,
+	OUT evidence text,
+	OUT backend_start timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_leaks_rows() IS
+	'the rows of view pool_exhaust_leaks';
+
+CREATE VIEW pool_exhaust_leaks AS
+	SELECT pid, service, rule, held_ms, evidence FROM pool_exhaust_leaks_rows();
+COMMENT ON VIEW pool_exhaust_leaks IS
+	'the sessions that are suspected of a leak; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_leaks.rule IS
+	'idle in transaction, abandoned, growth or dead client';
+COMMENT ON COLUMN pool_exhaust_leaks.held_ms IS
+	'for how long the session has been in its state';
+
+CREATE FUNCTION pool_exhaust_leak_rules_rows(
+	OUT rule text,
+	OUT threshold_ms integer,
+	OUT suspects integer,
+	OUT found bigint,
+	OUT unleaked bigint,
+	OUT ended bigint,
+	OUT healed bigint,
+	OUT note text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_leak_rules_rows() IS
+	'the rows of view pool_exhaust_leak_rules';
+
+CREATE VIEW pool_exhaust_leak_rules AS
+	SELECT * FROM pool_exhaust_leak_rules_rows();
+COMMENT ON VIEW pool_exhaust_leak_rules IS
+	'the leak rules: how many sessions each suspects, and what became of those that it found';
+COMMENT ON COLUMN pool_exhaust_leak_rules.suspects IS
+	'sessions that the rule suspects now; NULL while the monitor does not watch';
+COMMENT ON COLUMN pool_exhaust_leak_rules.found IS
+	'suspicions so far; each is a suspect still, or was cleared in one of the three ways that follow';
+COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS
+	'suspects that were used again, or that later observations of their service have cleared';
+COMMENT ON COLUMN pool_exhaust_leak_rules.ended IS
+	'suspects that ended by themselves';
+COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS
+	'suspects that the healer has ended';
+COMMENT ON COLUMN pool_exhaust_leak_rules.note IS
+	'why the rule can never fire, if that is so: a timeout of PostgreSQL or the lifetime of a pool comes first';
+
+CREATE VIEW pool_exhaust_backends AS
+	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
+		   a.backend_start, a.xact_start, a.state_change,
+		   CASE WHEN a.state LIKE 'idle%' THEN
+			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change) * 1000.0, 0.0)::float8
+		   END AS idle_ms,
+		   greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) * 1000.0, 0.0)::float8 AS xact_ms,
+		   a.usename::text || '/' || a.application_name AS service,
+		   r.run_id,
+		   r.hold_id,
+		   l.rule AS leak
+	FROM pg_catalog.pg_stat_activity a
+		 LEFT JOIN pool_exhaust_run_roles() r ON r.role = a.usesysid
+		 LEFT JOIN pool_exhaust_leaks_rows() l USING (pid, backend_start)
+	WHERE a.backend_type = 'client backend';
+COMMENT ON VIEW pool_exhaust_backends IS
+	'the sessions that hold the slots: one row a client backend; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_backends.hold_id IS
+	'the hold that the session belongs to, or is opened beside';
+COMMENT ON COLUMN pool_exhaust_backends.leak IS
+	'the rule that suspects a leak, see pool_exhaust_leaks';
+
+CREATE FUNCTION pool_exhaust_services_rows(
+	OUT service text,
+	OUT usename text,
+	OUT application_name text,
+	OUT in_use integer,
+	OUT active integer,
+	OUT idle integer,
+	OUT idle_in_transaction integer,
+	OUT share float8,
+	OUT peak_in_use integer,
+	OUT opened bigint,
+	OUT suspects integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_services_rows() IS
+	'the rows of view pool_exhaust_services';
+
+CREATE VIEW pool_exhaust_services AS
+	SELECT * FROM pool_exhaust_services_rows();
+COMMENT ON VIEW pool_exhaust_services IS
+	'the services that hold the slots, by role and application_name; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_services.share IS
+	'in_use / capacity of the server, 1.0 = all of it';
+COMMENT ON COLUMN pool_exhaust_services.peak_in_use IS
+	'most sessions in use at a sample of the monitor, or now';
+COMMENT ON COLUMN pool_exhaust_services.opened IS
+	'logins granted since the server started, under the application_name of the login; what does not fit is counted in one row (others)';
+COMMENT ON COLUMN pool_exhaust_services.suspects IS
+	'sessions suspected of a leak; NULL while the monitor does not watch';
+
+CREATE FUNCTION pool_exhaust_pools_rows(
+	OUT name text,
+	OUT kind text,
+	OUT capacity integer,
+	OUT in_use integer,
+	OUT idle integer,
+	OUT overflow integer,
+	OUT waiting integer,
+	OUT utilization float8,
+	OUT health text,
+	OUT granted bigint,
+	OUT refused bigint,
+	OUT timed_out bigint,
+	OUT wait_p50_ms float8,
+	OUT wait_p95_ms float8,
+	OUT wait_p99_ms float8,
+	OUT wait_max_ms float8,
+	OUT oldest_wait_ms float8,
+	OUT peak_in_use integer,
+	OUT peak_at timestamptz,
+	OUT retry_after_s integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_pools_rows() IS
+	'the rows of view pool_exhaust_pools';
+
+CREATE VIEW pool_exhaust_pools AS
+	WITH pools AS MATERIALIZED (SELECT * FROM pool_exhaust_pools_rows())
+	SELECT * FROM pools
+	UNION ALL
+	SELECT srvname::text COLLATE "default", option_value, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+		   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+	FROM pg_catalog.pg_foreign_server s
+	JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'pool_exhaust'
+	JOIN LATERAL pg_catalog.pg_options_to_table(s.srvoptions) AS o ON o.option_name = 'kind'
+	WHERE NOT EXISTS (SELECT FROM pools p WHERE p.name = s.srvname AND p.kind = o.option_value);
+COMMENT ON VIEW pool_exhaust_pools IS
+	'the pools that this server is, its slots and each role and database with a CONNECTION LIMIT; those of runs under way; and the foreign servers of this database that runs can aim at, with figures only while one does';
+COMMENT ON COLUMN pool_exhaust_pools.kind IS
+	'server, role or database; pool: an application-style pool of a run; postgres, pgbouncer or http: a foreign server';
+COMMENT ON COLUMN pool_exhaust_pools.idle IS
+	'connections open and not handed out; only kind pool keeps such';
+COMMENT ON COLUMN pool_exhaust_pools.overflow IS
+	'connections handed out beyond pool_size; only kind pool has that';
+COMMENT ON COLUMN pool_exhaust_pools.waiting IS
+	'requests in the queue; only kind pool has one, the others refuse when they are full';
+COMMENT ON COLUMN pool_exhaust_pools.utilization IS
+	'in_use / capacity, 1.0 = full; more than that when reserved slots are in use';
+COMMENT ON COLUMN pool_exhaust_pools.health IS
+	'healthy, warning, critical or exhausted; worsens at once, improves after two samples of the monitor';
+COMMENT ON COLUMN pool_exhaust_pools.granted IS
+	'connections granted; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
+COMMENT ON COLUMN pool_exhaust_pools.refused IS
+	'connections refused because this pool was full; those of roles and databases may be counted among the (others) of pool_exhaust_refused_services instead';
+COMMENT ON COLUMN pool_exhaust_pools.timed_out IS
+	'requests that waited for pool_timeout_ms and were not granted';
+COMMENT ON COLUMN pool_exhaust_pools.wait_p50_ms IS
+	'half of the granted requests waited no longer than that, since the pool was opened; at most 3.2 % too large';
+COMMENT ON COLUMN pool_exhaust_pools.oldest_wait_ms IS
+	'for how long the first request in the queue has waited; NULL when none waits';
+COMMENT ON COLUMN pool_exhaust_pools.peak_in_use IS
+	'most connections in use at a sample of the monitor, or now; NULL without the monitor';
+COMMENT ON COLUMN pool_exhaust_pools.retry_after_s IS
+	'seconds until a connection should be free, by the releases of the last minute; NULL when there were none';
+
+CREATE FUNCTION pool_exhaust_timeline_rows(
+	OUT at timestamptz,
+	OUT in_use integer,
+	OUT active integer,
+	OUT idle integer,
+	OUT idle_in_transaction integer,
+	OUT utilization float8,
+	OUT refused bigint,
+	OUT opened bigint,
+	OUT health text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_timeline_rows() IS
+	'the rows of view pool_exhaust_timeline';
+
+CREATE VIEW pool_exhaust_timeline AS
+	SELECT * FROM pool_exhaust_timeline_rows();
+COMMENT ON VIEW pool_exhaust_timeline IS
+	'the server over time: the last pool_exhaust.timeline_length samples of the monitor, oldest first';
+COMMENT ON COLUMN pool_exhaust_timeline.in_use IS
+	'slots in use at the fullest moment that was sampled in the interval';
+COMMENT ON COLUMN pool_exhaust_timeline.refused IS
+	'connections refused for want of slots since the row before';
+COMMENT ON COLUMN pool_exhaust_timeline.opened IS
+	'logins granted since the row before';
+
+CREATE FUNCTION pool_exhaust_health()
+RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_health() IS
+	'the health of this server''s slots: healthy, warning, critical or exhausted';
+
+CREATE FUNCTION pool_exhaust_headroom(
+	role regrole DEFAULT pg_catalog.quote_ident(CURRENT_ROLE)::pg_catalog.regrole,
+	database text DEFAULT pg_catalog.current_database())
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_headroom(regrole, text) IS
+	'how many more connections the role can open to the database, after every limit and reserve';
+
+CREATE FUNCTION pool_exhaust_reset_stats()
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_reset_stats() IS
+	'counters, peaks, names and the timeline begin anew; health stands';
+
+/* ---------- Heal ---------- */
+
+CREATE FUNCTION pool_exhaust_heal(
+	dry_run boolean DEFAULT true,
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT strategy text,
+	OUT action text,
+	OUT evidence text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_heal(boolean) IS
+	'ends the sessions that are suspected of a leak, in the order of pool_exhaust.heal_strategies, or says what it would do';
+
+CREATE FUNCTION pool_exhaust_heals_rows(
+	OUT at timestamptz,
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT strategy text,
+	OUT evidence text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_heals_rows() IS
+	'the rows of view pool_exhaust_heals';
+
+CREATE VIEW pool_exhaust_heals AS
+	SELECT * FROM pool_exhaust_heals_rows();
+COMMENT ON VIEW pool_exhaust_heals IS
+	'the last sessions that were ended, by the monitor or by pool_exhaust_heal(), oldest first';
+
+/* ---------- Rights ---------- */
+
+REVOKE ALL ON
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
+	pool_exhaust_scenarios, pool_exhaust_progress, pool_exhaust_holds,
+	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
+	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
+	pool_exhaust_timeline, pool_exhaust_leaks, pool_exhaust_leak_rules,
+	pool_exhaust_heals
+FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION
+	pool_exhaust_run(text, text, jsonb, text),
+	pool_exhaust_start(text, text, jsonb),
+	pool_exhaust_wait(bigint, interval),
+	pool_exhaust_stop(bigint),
+	pool_exhaust_report(bigint, text),
+	pool_exhaust_hold(integer, text, text, jsonb),
+	pool_exhaust_leak(integer, text, text, jsonb),
+	pool_exhaust_release(bigint),
+	pool_exhaust_scenarios_rows(),
+	pool_exhaust_progress_rows(),
+	pool_exhaust_holds_rows(),
+	pool_exhaust_census(),
+	pool_exhaust_refusals_rows(),
+	pool_exhaust_refused_services_rows(),
+	pool_exhaust_run_roles(),
+	pool_exhaust_services_rows(),
+	pool_exhaust_pools_rows(),
+	pool_exhaust_timeline_rows(),
+	pool_exhaust_leaks_rows(),
+	pool_exhaust_leak_rules_rows(),
+	pool_exhaust_heals_rows(),
+	pool_exhaust_heal(boolean),
+	pool_exhaust_health(),
+	pool_exhaust_headroom(regrole, text),
+	pool_exhaust_reset_stats(),
+	pool_exhaust_fdw_validator(text[], oid)
+FROM PUBLIC;
+
+-- What opens connections is for superusers and the roles that they grant it to;
+-- what only reads is for pg_monitor.
+GRANT SELECT ON
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
+	pool_exhaust_scenarios, pool_exhaust_progress, pool_exhaust_holds,
+	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
+	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
+	pool_exhaust_timeline, pool_exhaust_leaks, pool_exhaust_leak_rules,
+	pool_exhaust_heals
+TO pg_monitor;
+
+GRANT EXECUTE ON FUNCTION
+	pool_exhaust_report(bigint, text),
+	pool_exhaust_scenarios_rows(),
+	pool_exhaust_progress_rows(),
+	pool_exhaust_holds_rows(),
+	pool_exhaust_census(),
+	pool_exhaust_refusals_rows(),
+	pool_exhaust_refused_services_rows(),
+	pool_exhaust_run_roles(),
+	pool_exhaust_services_rows(),
+	pool_exhaust_pools_rows(),
+	pool_exhaust_timeline_rows(),
+	pool_exhaust_leaks_rows(),
+	pool_exhaust_leak_rules_rows(),
+	pool_exhaust_heals_rows(),
+	pool_exhaust_health(),
+	pool_exhaust_headroom(regrole, text)
+TO pg_monitor;

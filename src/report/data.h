@@ -1,0 +1,70 @@
+/*
+ * data.h
+ *		The results of a run as a report needs them, read once.
+ */
+#ifndef POOL_EXHAUST_REPORT_DATA_H
+#define POOL_EXHAUST_REPORT_DATA_H
+
+#include "base/comparison.h"
+
+/* Texts are "" where the table has NULL. */
+typedef struct ReportPhase
+{
+	char	   *name;
+	char	   *note;			/* one sentence, or "" */
+} ReportPhase;
+
+typedef struct ReportCheck
+{
+	char	   *phase;
+	char	   *name;
+	char	   *outcome;		/* pass, fail, skip */
+	Comparison	comparison;		/* OPERATOR_NONE: texts were compared, or version 1.0 wrote the row */
+	char	   *expected;		/* as version 1.0 wrote it, or a text */
+	char	   *observed;
+	char	   *unit;
+	char	   *detail;			/* what a failure means and what to check next; why it was skipped */
+} ReportCheck;
+
+typedef struct ReportSample
+{
+	double		at_s;			/* since the first one */
+	int			in_use;
+} ReportSample;
+
+typedef struct ReportData
+{
+	int64		run_id;
+	char	   *scenario;
+	char	   *target;
+	char	   *verdict;		/* "" while it is under way */
+	char	   *reason;
+	char	   *seed;
+	char	   *server_version;
+	char	   *extension_version;
+	double		elapsed_s;
+	int			capacity;		/* of the pool; 0: there was none */
+
+	/* JSON. */
+	char	   *options;
+	char	   *summary;
+	char	   *started_at;
+	char	   *finished_at;
+
+	int			nphases;
+	ReportPhase *phases;
+	int			nchecks;
+	ReportCheck *checks;
+	int			nsamples;
+	ReportSample *samples;
+} ReportData;
+
+extern ReportData *report_read(int64 run_id);
+
+/* The words of a check; see report.c. */
+extern bool report_passed(const ReportData *data);
+extern bool check_is(const ReportCheck *check, const char *outcome);
+extern char *expected_text(const ReportCheck *check);
+extern char *observed_text(const ReportCheck *check);
+
+#endif							/* POOL_EXHAUST_REPORT_DATA_H */

@@ -1,0 +1,57 @@
+/*
+ * tap.c
+ *		Report format tap: the Test Anything Protocol, a test a check and one for
+ *		the verdict.
+ */
+#include "postgres.h"
+
+#include "report/format.h"
+
+/* What comes from a server must not be read as TAP: no '#' and no line feed.  palloc'd. */
+static char *
+tap_safe(const char *text)
+{
+	char	   *safe = pstrdup(text);
+
+	for (char *p = safe; *p != '\0'; p++)
+		if (*p == '#' || *p == '\n' || *p == '\r')
+			*p = ' ';
+	return safe;
+}
+
+static void
+tap_check(const ReportCheck *check, int number, StringInfo out)
+{
+	if (check_is(check, "skip"))
+		appendStringInfo(out, "ok %d - %s # SKIP %s\n", number, check->name, tap_safe(check->detail));
+	else if (!check_is(check, "fail"))
+		appendStringInfo(out, "ok %d - %s\n", number, check->name);
+	else
+		appendStringInfo(out, "not ok %d - %s\n#   expected: %s\n#   observed: %s\n#   %s\n", number, check->name,
+						 tap_safe(expected_text(check)), tap_safe(observed_text(check)), tap_safe(check->detail));
+}
+
+static void
+tap_verdict(const ReportData *data, StringInfo out)
+{
+	const char *verdict = data->verdict[0] != '\0' ? data->verdict : "running";
+
+	appendStringInfo(out, "%s %d - verdict is pass\n", report_passed(data) ? "ok" : "not ok", data->nchecks + 1);
+	if (!report_passed(data))
+		appendStringInfo(out, "#   verdict: %s%s%s\n", verdict, data->reason[0] ? ", " : "", tap_safe(data->reason));
+}
+
+static void
+tap_write(const ReportData *data, StringInfo out)
+{
+	appendStringInfo(out, "1..%d\n# %s\n", data->nchecks + 1,
+					 tap_safe(psprintf("%s on %s, run " INT64_FORMAT, data->scenario, data->target, data->run_id)));
+	for (int i = 0; i < data->nchecks; i++)
+		tap_check(&data->checks[i], i + 1, out);
+	tap_verdict(data, out);
+}
+
+const ReportFormat report_format_tap = {
+	.name = "tap",
+	.write = tap_write,
+};

@@ -1,0 +1,125 @@
+# Every older version of the extension updates to what CREATE EXTENSION makes
+# today, and results that an older version has written stay readable.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node    = new_server('upgrade', conf => 'max_connections = 20');
+my $current = $node->safe_psql('postgres', q(SELECT default_version FROM pg_available_extensions WHERE name = 'pool_exhaust'));
+my @older   = grep { $_ ne $current } split /\n/,
+	$node->safe_psql('postgres', q(SELECT version FROM pg_available_extension_versions WHERE name = 'pool_exhaust' ORDER BY 1));
+is("@older", '1.0', 'the versions before this one');
+
+# Everything about the objects of the extension but their OIDs, a line each.
+my $catalogue = q(
+	WITH members AS (
+		SELECT classid, objid FROM pg_depend
+		WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+		  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pool_exhaust')),
+	relations AS (SELECT c.* FROM pg_class c JOIN members ON classid = 'pg_class'::regclass AND objid = c.oid)
+	SELECT 'object ' || pg_describe_object(classid, objid, 0) FROM members
+	UNION ALL SELECT format('function %s owner %s acl %s', pg_get_functiondef(p.oid), proowner::regrole,
+		(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(proacl) AS a))
+	FROM pg_proc p JOIN members ON classid = 'pg_proc'::regclass AND objid = p.oid
+	UNION ALL SELECT format('relation %s kind %s owner %s persistence %s rls %s options %s acl %s', oid::regclass, relkind,
+		relowner::regrole, relpersistence, relrowsecurity, reloptions,
+		(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) AS a)) FROM relations
+	UNION ALL SELECT format('view %s as %s', oid::regclass, pg_get_viewdef(oid)) FROM relations WHERE relkind = 'v'
+	UNION ALL SELECT format('column %s.%s no %s type %s not null %s identity %s default %s acl %s', r.oid::regclass, attname,
+		attnum, format_type(atttypid, atttypmod), attnotnull, attidentity, pg_get_expr(adbin, adrelid), attacl)
+	FROM relations r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
+		 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+	UNION ALL SELECT format('constraint %s on %s: %s', conname, conrelid::regclass, pg_get_constraintdef(c.oid))
+	FROM pg_constraint c JOIN relations r ON r.oid = conrelid
+	UNION ALL SELECT 'index ' || pg_get_indexdef(indexrelid) FROM pg_index JOIN relations r ON r.oid = indrelid
+	UNION ALL SELECT format('trigger %s', pg_get_triggerdef(t.oid)) FROM pg_trigger t JOIN relations r ON r.oid = tgrelid
+	WHERE NOT tgisinternal
+	UNION ALL SELECT format('rule %s', pg_get_ruledef(w.oid)) FROM pg_rewrite w JOIN relations r ON r.oid = ev_class
+	UNION ALL SELECT format('wrapper %s validator %s handler %s options %s acl %s', fdwname, fdwvalidator::regprocedure,
+		fdwhandler, fdwoptions, fdwacl)
+	FROM pg_foreign_data_wrapper w JOIN members ON classid = 'pg_foreign_data_wrapper'::regclass AND objid = w.oid
+	UNION ALL SELECT format('comment on %s is %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), description)
+	FROM pg_description d JOIN members ON classid = d.classoid AND objid = d.objoid
+	UNION ALL SELECT format('dumped %s where %s', t::regclass, extcondition[i]) FROM pg_extension,
+		unnest(extconfig) WITH ORDINALITY AS u(t, i) WHERE extname = 'pool_exhaust'
+	UNION ALL SELECT format('extension %s version %s relocatable %s', extname, extversion, extrelocatable)
+	FROM pg_extension WHERE extname = 'pool_exhaust'
+	ORDER BY 1);
+
+# A run as version 1.0 recorded it
+my $old_results = q(
+	INSERT INTO pool_exhaust_runs (scenario, target, options, verdict, reason, started_at, finished_at, seed,
+		server_version, extension_version, summary)
+	VALUES ('saturation', 'role', '{"seed": 7}', 'fail', 'failed: held connections', now(), now(), 7, '15.0', '1.0',
+		'{"capacity": 4, "elapsed_ms": 120, "phases": [{"phase": "fill", "note": "3 granted"}]}');
+	INSERT INTO pool_exhaust_checks
+	VALUES (1, 1, 'fill', 'held connections', 'fail', '4', '3', NULL, 'one is missing'),
+		   (1, 2, 'fill', 'slowest refusal', 'pass', '<= 1000', '12', 'ms', NULL),
+		   (1, 3, 'fill', 'reserve', 'skip', '', '', NULL, 'no slot is reserved');
+	INSERT INTO pool_exhaust_samples VALUES (1, now(), 3, 0, 3, 0, 0, 1, 2, 'healthy'));
+
+$node->safe_psql('postgres', 'CREATE DATABASE fresh');
+$node->safe_psql('fresh', 'CREATE EXTENSION pool_exhaust');
+my $fresh = $node->safe_psql('fresh', $catalogue);
+cmp_ok(scalar(split /\n/, $fresh), '>', 100, 'there is a catalogue to compare');
+
+for my $version (@older)
+{
+	(my $name = "from_$version") =~ tr/./_/;
+	$node->safe_psql('postgres', "CREATE DATABASE $name");
+	$node->safe_psql($name, "CREATE EXTENSION pool_exhaust VERSION '$version'");
+	isnt($node->safe_psql($name, $catalogue), $fresh, "$version: its catalogue is another one");
+	$node->safe_psql($name, $old_results);
+
+	# A library that is newer than the SQL objects
+	for my $call (q(pool_exhaust_run('saturation', 'role')), q(pool_exhaust_start('saturation', 'role')),
+		'pool_exhaust_report(1)', 'pool_exhaust_wait(1)', 'pool_exhaust_hold(1)', 'pool_exhaust_leak(1)')
+	{
+		my ($rc, $out, $err) = $node->psql($name, "SELECT $call");
+		like($err, qr/ERROR:  extension pool_exhaust is of version \Q$version\E in this database, and its library of version \Q$current\E\nHINT:  Run ALTER EXTENSION pool_exhaust UPDATE/,
+			"$version: $call");
+	}
+	is($node->safe_psql($name, "SELECT kind FROM pool_exhaust_pools WHERE name = 'server'"), 'server', "$version: views work meanwhile");
+
+	$node->safe_psql($name, 'ALTER EXTENSION pool_exhaust UPDATE');
+	is($node->safe_psql($name, $catalogue), $fresh, "$version: updated it is as if made today");
+	$node->safe_psql($name, q(COMMENT ON VIEW pool_exhaust_slots IS 'another one'));
+	isnt($node->safe_psql($name, $catalogue), $fresh, "$version: a comment of its own would show");
+
+	is($node->safe_psql($name, 'SELECT pool_exhaust_report(1)'), <<'TEXT' =~ s/\n\z//r, "$version: its results as text");
+FAIL    saturation on role         1 of 2 checks      0.12 s      run 1
+        failed: held connections
+fill      3 granted
+FAIL  held connections                   expected 4, observed 3
+      one is missing
+ok    slowest refusal                    12 ms   (<= 1000 ms)
+skip  reserve                            no slot is reserved
+utilization ▇  peak 75 %
+TEXT
+	is($node->safe_psql($name, q(SELECT pool_exhaust_report(1, 'tap'))), <<'TAP' =~ s/\n\z//r, "$version: as tap");
+1..4
+# saturation on role, run 1
+not ok 1 - held connections
+#   expected: 4
+#   observed: 3
+#   one is missing
+ok 2 - slowest refusal
+ok 3 - reserve # SKIP no slot is reserved
+not ok 4 - verdict is pass
+#   verdict: fail, failed: held connections
+TAP
+	is( $node->safe_psql($name, q(SELECT r->>'verdict', r#>>'{summary,capacity}', jsonb_array_length(r->'checks'),
+			r#>>'{checks,1,expected}', r#>'{checks,1,observed_num}'
+			FROM (SELECT pool_exhaust_report(1, 'json')::jsonb) AS j(r))),
+		'fail|4|3|<= 1000|null', "$version: as json");
+	$node->safe_psql($name, q(SET client_min_messages = warning; SELECT pool_exhaust_run('saturation', 'role')));
+	is( $node->safe_psql($name, q(SELECT operator, expected_num, tolerance, observed_num FROM pool_exhaust_checks
+			WHERE run_id = 2 AND name = 'held connections')), '=|10||10', "$version: new runs keep numbers");
+}
+
+done_testing();
