@@ -109,7 +109,7 @@ BEGIN
 		FROM regexp_split_to_table(pg_read_file(format('/proc/%s/smaps_rollup', runner)), '\\n') line
 		WHERE line ~ '^Private_(Clean|Dirty)';
 		SELECT * INTO STRICT progress FROM pool_exhaust_progress WHERE run_id = run;
-		IF progress.phase = 'knock' THEN
+		IF progress.phase = 'attempt' THEN
 			EXIT;
 		ELSIF progress.phase IS DISTINCT FROM 'fill' THEN
 			before := kib;

@@ -49,7 +49,7 @@ SELECT ok(:before_wait_p50_ms > 0 AND :before_wait_p50_ms <= :before_wait_p95_ms
 	AND :before_wait_p99_ms <= :before_wait_max_ms, 'the waits of those who were served are in order');
 SELECT ok(:'before_peak_at'::timestamptz BETWEEN :'begun' AND clock_timestamp(), 'the peak was since then');
 SELECT is((pg_temp.pool('run ' || :run)).retry_after_s, NULL, 'nothing came back, so nobody knows when to retry');
-SELECT results_eq($$ SELECT phase, connections FROM pool_exhaust_progress $$, $$ VALUES ('line up', 5) $$, 'progress has the same count');
+SELECT results_eq($$ SELECT phase, connections FROM pool_exhaust_progress $$, $$ VALUES ('queue', 5) $$, 'progress has the same count');
 SELECT results_eq(format($$ SELECT count(*), min(usename)::name, bool_and(state = 'active') FROM pool_exhaust_backends WHERE run_id = %s $$, :run),
 	$$ VALUES (5::bigint, 'pool_exhaust_1'::name, true) $$, 'the server has five sessions of the run, all busy');
 SELECT results_eq($$ SELECT in_use, active, idle FROM pool_exhaust_services WHERE usename = 'pool_exhaust_1' $$,

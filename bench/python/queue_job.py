@@ -53,7 +53,7 @@ def line_up(case, pool, executor):
     ends = [future.result()[0] for future in long_ones + quick_ones]
     case.claim("granted", len(ends), ends.count("granted"))
     case.pause(SETTLE_S)
-    case.claim("connections not given back", 0, pool.checkedout())
+    case.claim("connections not released", 0, pool.checkedout())
 
 
 def time_out(case, pool, executor):
@@ -75,9 +75,9 @@ def time_out(case, pool, executor):
 
 
 def come_back(case, pool, admin):
-    case.claim("connections not given back", 0, pool.checkedout())
+    case.claim("connections not released", 0, pool.checkedout())
     case.claim("idle connections in the server", pool.checkedin(), admin.execute(SESSIONS).fetchone()[0])
-    case.claim("granted after the return", "granted", operation(pool, 0)[0])
+    case.claim("granted after the release", "granted", operation(pool, 0)[0])
     pool.dispose()
     case.pause(SETTLE_S)
     case.claim("sessions left at the end", 0, admin.execute(SESSIONS).fetchone()[0])

@@ -65,7 +65,7 @@ async def main():
 
     case.claim("refused attempts", case.options["attempts"], await knock(case, connections))
     superuser = await asyncpg.connect()
-    case.claim("superuser let in", 1, await superuser.fetchval("SELECT 1"))
+    case.claim("superuser granted", 1, await superuser.fetchval("SELECT 1"))
     await superuser.close()
 
     await asyncio.gather(*(c.close() for c in connections))

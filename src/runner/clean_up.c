@@ -51,7 +51,7 @@ static void
 chaos_settle(Run *run)
 {
 	chaos_end(&run->chaos);
-	run_tell_chaos(run);
+	run_report_chaos(run);
 	phase(run, "clean up");
 }
 

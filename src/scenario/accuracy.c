@@ -1,7 +1,7 @@
 /*
  * accuracy.c
  *		Known numbers of connections at rest and in motion: do the views, the
- *		server and the clients tell the same?
+ *		server and the clients agree on them?
  */
 #include "postgres.h"
 
@@ -14,12 +14,10 @@
 #include "shmem/run_pool.h"
 #include "story/story.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
-
-/* Of an average number of connections: what is held for no time is seen by nobody. */
+/* Of an average number of connections: what is held for no time is not measured. */
 #define LEAST_TOLERANCE		0.05
 
-/* "in use 2, idle 0, overflow 0, waiting 0", as the view has it. */
+/* Returns "in use 2, idle 0, overflow 0, waiting 0", as the view has it, palloc'd. */
 static char *
 reported_gauges(Run *run)
 {
@@ -29,7 +27,7 @@ reported_gauges(Run *run)
 									run->schema, quote_literal_cstr(run->parties[0].published.name)));
 }
 
-/* One of its counters. */
+/* Returns one of the view's counters. */
 static int64
 reported_count(Run *run, const char *column)
 {
@@ -39,22 +37,7 @@ reported_count(Run *run, const char *column)
 				   NULL, 10);
 }
 
-/* Holds exactly n connections, and nothing moves any more. */
-static void
-hold(Run *run, int n)
-{
-	PoolStats  *stats = &run->pool->stats;
-
-	if (n > stats->held)
-		pool_acquire_many(run->pool, n - stats->held);
-	else
-		pool_release_many(run->pool, stats->held - n);
-	wait_until(run, stats->opening == 0 && stats->wanted == 0, SETTLE_TIMEOUT_MS);
-	require_held(run, n);
-	run_publish(run);
-}
-
-/* So many sessions of the run does the server have, by its own two counts. */
+/* Returns how many sessions of the run the server has, by its own two counts. */
 static char *
 server_sessions(Run *run)
 {
@@ -72,7 +55,8 @@ level(Run *run, int percent)
 	PoolState	truth;
 
 	phase(run, psprintf("%d %%", percent));
-	hold(run, n);
+	run_hold(run, n);
+	run_publish(run);
 	pool_read_state(run->pool, &truth);
 	open = n + truth.idle;
 	poll_until(run, census_role_sessions(run->parties[0].role, NULL, 0) == open, SETTLE_TIMEOUT_MS);
@@ -89,7 +73,7 @@ level(Run *run, int percent)
 			   "the server's own count or pg_stat_activity disagrees with the pool: see pool_exhaust_backends");
 }
 
-/* For how long the view and the clients have not agreed, at the longest. */
+/* How long the view and the clients disagreed, at the longest. */
 typedef struct Motion
 {
 	Load	   *load;
@@ -98,7 +82,7 @@ typedef struct Motion
 	int			peak;			/* most connections in use */
 } Motion;
 
-/* Looks where the view looks; true when all are done. */
+/* Compares what the view reads with what the clients hold; true when all are done. */
 static bool
 in_motion(Run *run, Motion *motion)
 {
@@ -136,7 +120,7 @@ churn_figures(Run *run, const Motion *motion, const Tally *tally)
 	phase_figure(run, "peak_overflow", Max(motion->peak - run->options.pool_size, 0));
 }
 
-/* The clients come at random, as the seed says, and hold as long as it says. */
+/* Clients arrive at random, and hold for a random time; the seed determines both. */
 static Load *
 churn_load(Run *run)
 {
@@ -151,7 +135,7 @@ churn_load(Run *run)
 	return load_create(&config);
 }
 
-/* What came and went is what was reported; the mean numbers follow Little's law. */
+/* What was granted and ended is what was reported; the mean numbers follow Little's law. */
 static void
 churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *before, double in_use)
 {
@@ -170,12 +154,11 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 				"other operations failed than were meant to: the server log says why");
 	check_chaos(run, "requests that failed", 0, run->parties[0].toll.done[CHAOS_DELAY], tally->unserved,
 				failure_text(run->pool));
-	check_all_ended(run, "requests without an end", tally);
+	check_all_ended(run, NULL, tally);
 	check_near(run, "connections in use on average", little,
 			   Max(little * run->options.tolerance_percent / 100, LEAST_TOLERANCE), in_use, "",
 			   "arrivals times the time that each held a connection give another number (Little's law)");
-	check_count(run, "in use after the churn", 0, reported_count(run, "in_use"),
-				"operations that failed did not give their connection back");
+	check_all_released(run, NULL, (int) reported_count(run, "in_use"));
 }
 
 static void
@@ -202,7 +185,7 @@ churn(Run *run)
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed, " UINT64_FORMAT " timed out   %.2f in use on average",
 			   tally->asked, tally->failed, tally->timed_out, in_use);
 	if (tally->granted == 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "nothing moved: no operation was granted a connection");
+		run_end(run, VERDICT_INVALID, "no operation of the churn was granted a connection");
 	check_at_most(run, "longest disagreement in motion", sample_interval,
 				  motion.longest_us / 1000.0, "ms",
 				  "the view shows another number of connections in use than there are");
@@ -217,7 +200,7 @@ accuracy_play(Run *run)
 	run_disturb(run, CHAOS_GENTLE); /* what is held stays so */
 	for (int i = 0; i < levels->n; i++)
 		level(run, (int) levels->percent[i]);
-	hold(run, 0);
+	run_hold(run, 0);
 	run_disturb(run, CHAOS_ALL);
 	churn(run);
 }

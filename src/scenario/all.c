@@ -2,9 +2,9 @@
  * all.c
  *		All other scenarios, each as a run of its own, and what they came to.
  *
- * What they run on decides who may run beside whom: a run on the server or on a
- * foreign one must be alone; those on pools of their own go on two lanes, one
- * for those that measure how fast things are, one for those that mostly wait.
+ * The target decides which runs may be under way at once: a run on the server or
+ * on a foreign one must be alone; those on pools of their own go on two lanes, one
+ * for those that measure time, one for those that mostly wait.
  */
 #include "postgres.h"
 
@@ -22,12 +22,12 @@ typedef enum Lane
 
 #define LANES (LANE_PATIENT + 1)
 
-/* The others are timed: they are disturbed as little as can be. */
+/* The others measure time: as little as possible runs beside them. */
 static const char *const patient[] = {
 	"leak", "recovery",
 };
 
-/* Others may be in the way of a run for so long, by profile. */
+/* How long a run may wait for others to end, by profile. */
 static const int patience_ms[PROFILES] = {30 * 1000, 600 * 1000, 4 * 3600 * 1000};
 
 typedef struct Job
@@ -43,7 +43,7 @@ typedef struct Job
 typedef struct All
 {
 	Run		   *run;
-	Job		   *jobs;			/* those that are run beside run->children, one each */
+	Job		   *jobs;			/* those that are run beside run->sub_runs, one each */
 	int			njobs;
 	int			ndone;
 } All;
@@ -59,14 +59,14 @@ lane_of(const SubRun *sub_run, const TargetType *target)
 	return LANE_TIMED;
 }
 
-/* Why a scenario that can aim at the target is not run on it; NULL: it is. */
+/* Returns why a scenario that has that target is not run on it; NULL: it is. */
 static const char *
 why_skip(const Run *run, const Scenario *scenario, const TargetType *target)
 {
 	if (target_needs_second(target, scenario) && run->options.second[0] == '\0')
 		return "it needs a second foreign server: see option second";
 	if (scenario->heals && !target->terminates)
-		return "it waits for somebody to restart the target: run it by itself";
+		return "it waits until the target is restarted: run it by itself";
 	return NULL;
 }
 
@@ -88,9 +88,9 @@ job_add(All *all, const Scenario *scenario)
 						 each ? target->name : run->request.target_name);
 }
 
-/* All scenarios that can aim at the target, but for those that are made of others. */
+/* Makes a job of each scenario that has that target and is not made of others. */
 static All *
-all_cast(Run *run)
+all_make(Run *run)
 {
 	All		   *all = palloc0(sizeof(All));
 
@@ -109,7 +109,7 @@ all_cast(Run *run)
 	return all;
 }
 
-/* "16 of  16 checks   0.84 s   run 13"; or, of one that did not pass, why and what to look at. */
+/* Returns "16 of  16 checks   0.84 s   run 13", or why it did not pass and where its report is, palloc'd. */
 static char *
 sub_run_text(Run *run, const SubRun *sub_run)
 {
@@ -129,7 +129,7 @@ sub_run_text(Run *run, const SubRun *sub_run)
 	return psprintf("%s %6.2f s   run " INT64_FORMAT, checks, elapsed_s, sub_run->run_id);
 }
 
-/* It is over, or has never begun: says so. */
+/* Makes its check: it is over, or has never begun. */
 static void
 job_done(All *all, int n)
 {
@@ -168,11 +168,11 @@ job_start(All *all, int n)
 	if (start == SUB_RUN_STARTED || (start == SUB_RUN_NOT_NOW && now_us - job->wanted_us <
 								   (uint64) patience_ms[run->options.profile] * 1000))
 		return;
-	run->sub_runs[n].verdict = VERDICT_INVALID; /* it has shown nothing */
+	run->sub_runs[n].verdict = VERDICT_INVALID; /* it has proved nothing */
 	job_done(all, n);
 }
 
-/* Sees to the first of the lane that is not done yet; true when all of them are. */
+/* Goes on with the first of the lane that is not done; returns whether all of them are. */
 static bool
 lane_step(All *all, Lane lane)
 {
@@ -219,7 +219,7 @@ lanes_run(All *all, const char *name, Lane first, Lane last)
 static void
 all_play(Run *run)
 {
-	All		   *all = all_cast(run);
+	All		   *all = all_make(run);
 
 	lanes_run(all, "alone", LANE_ALONE, LANE_ALONE);
 	lanes_run(all, "side by side", LANE_TIMED, LANE_PATIENT);

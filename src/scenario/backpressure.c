@@ -1,10 +1,10 @@
 /*
  * backpressure.c
- *		There are more clients than connections: is each of them told so, in
- *		time, in a way that it can act on, and is it true?
+ *		There are more clients than connections: is each of them refused in time,
+ *		in a way that it can act on, and is what the refusal says true?
  *
- * Over SQL where the pool is the run's own, and over HTTP: of the reference API
- * over that pool, or of whatever service the run aims at.
+ * Over SQL where the pool is the run's own, and over HTTP: from the reference API
+ * over that pool, or from the service that is the target of the run.
  */
 #include "postgres.h"
 
@@ -14,13 +14,12 @@
 #include "load/target/endpoint.h"
 #include "scenario/backpressure.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define RESOLVE_TIMEOUT_MS	(5 * 1000)
 #define SQL_CLIENTS			4
 #define FIRST_CLIENTS		4	/* of the first step over HTTP, doubled with each */
 #define CLIENTS_MAX			10000
-#define PROBE_MS			50	/* liveness and the other path are asked so often */
-#define ROUNDS				3	/* of all clients, and if all were served nobody is sent away */
+#define PROBE_MS			50	/* between two requests to liveness and to the other path */
+#define ROUNDS				3	/* of all clients: if all of these are served, none is refused */
 
 static HttpLoad *
 load_on(const Backpressure *bp, const char *path, const char *second, int clients, int timeout_ms, int pause_ms)
@@ -46,7 +45,7 @@ probe_begin(Backpressure *bp, const char *path, int timeout_ms)
 	return probe;
 }
 
-/* Liveness, and the path that needs no connection, are asked all the time. */
+/* Begins the requests to liveness, and to the path that needs no connection. */
 static void
 probes_begin(Backpressure *bp)
 {
@@ -70,7 +69,7 @@ step(Backpressure *bp)
 	return busy == 0;
 }
 
-/* Nobody asks any more; all come to their end. */
+/* Ends the loads, and waits for the requests under way. */
 static void
 stop(Backpressure *bp)
 {
@@ -100,7 +99,7 @@ raise_descriptors(Run *run)
 	(void) setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Serves the reference API, and aims at it. */
+/* Opens the reference API, and makes it the target. */
 static void
 serve(Backpressure *bp)
 {
@@ -141,9 +140,9 @@ connect_to(Backpressure *bp)
 				http_client_error(run->http) != NULL ? http_client_error(run->http) : "no answer in time");
 }
 
-/* Without load all must be well, or nothing can be proved. */
+/* Ends the run as invalid if requests fail even without load. */
 static void
-require_well(Backpressure *bp, const HttpLoad *load)
+require_served(Backpressure *bp, const HttpLoad *load)
 {
 	const HttpTally *tally;
 	const char *path;
@@ -178,16 +177,16 @@ baseline(Backpressure *bp)
 	phase_end(run);
 	phase_note(run, "%s: %s   %s", bp->target.path, http_tally_text(&bp->load->tally),
 			   latency_text(&bp->load->tally.response));
-	require_well(bp, bp->load);
-	require_well(bp, bp->liveness);
-	require_well(bp, bp->other);
+	require_served(bp, bp->load);
+	require_served(bp, bp->liveness);
+	require_served(bp, bp->other);
 	if (bp->other != NULL)
 		bp->other_p99_ms = histogram_ms(&bp->other->tally.response, 0.99);
 }
 
 /* ---------- Over SQL ---------- */
 
-/* Every connection is held, and all that the limit of the second role leaves. */
+/* Holds every connection of the pool, and as many of the second role as its limit allows. */
 static void
 fill(Run *run)
 {
@@ -211,17 +210,14 @@ static Load *
 sql_begin(Run *run, int party, int clients)
 {
 	LoadConfig	config = load_of(run, &run->parties[party]);
-	Load	   *load;
 
 	load_work(run, &config, 0);
 	config.clients = clients;
 	config.operations = 1;
-	load = load_create(&config);
-	load_begin(load);
-	return load;
+	return load_start(run, &config, 0);
 }
 
-/* "53300 role_limit": as the server refused the last one. */
+/* Returns "53300 role_limit", how the server refused the last one; may be palloc'd. */
 static char *
 refusal_text(const Pool *pool, const Tally *tally)
 {
@@ -232,7 +228,7 @@ refusal_text(const Pool *pool, const Tally *tally)
 	return psprintf("%s %s", last->sqlstate, last->cause != CAUSE_NONE ? cause_kinds[last->cause].name : "no cause");
 }
 
-/* Those who ask the pool wait in vain, and whoever asks beyond the role's limit is refused. */
+/* Requests to the pool time out, and one beyond the role's limit is refused. */
 static void
 ask_over_sql(Run *run)
 {
@@ -248,22 +244,14 @@ ask_over_sql(Run *run)
 	wait_until(run, load_is_over(load) && load_is_over(beyond), options->pool_timeout_ms + options->tolerance_ms);
 	phase_end(run);
 	tally = &load->calm;
-	phase_note(run, UINT64_FORMAT " timed out after %.0f to %.0f ms, " UINT64_FORMAT " found the queue full; beyond the role's limit: %s",
+	phase_note(run, UINT64_FORMAT " timed out after %.0f to %.0f ms, " UINT64_FORMAT " refused by a full queue; beyond the role's limit: %s",
 			   tally->timed_out, tally->shortest_timeout_us / 1000.0, tally->longest_timeout_us / 1000.0,
 			   tally->refused, refusal_text(run->parties[1].pool, &beyond->calm));
 
-	check_count(run, "SQL: timed out", queued, tally->timed_out,
-				"somebody waits longer than pool_timeout_ms, or was served by a pool that is full");
+	check_timed_out(run, "SQL", queued, tally);
 	check_count(run, "SQL: refused by a full queue", SQL_CLIENTS - queued, tally->refused,
 				"see option max_waiting");
-	if (tally->timed_out > 0)
-	{
-		check_at_least(run, "SQL: earliest timeout", options->pool_timeout_ms, tally->shortest_timeout_us / 1000.0, "ms",
-					   "a request was sent away before its time");
-		check_at_most(run, "SQL: latest timeout", options->pool_timeout_ms + options->tolerance_ms,
-					  tally->longest_timeout_us / 1000.0, "ms",
-					  "a request waited longer than it was promised, or the machine is overloaded");
-	}
+	check_timeout_times(run, "SQL", tally);
 	check_text(run, "SQL: beyond the role's limit", "53300 role_limit",
 			   refusal_text(run->parties[1].pool, &beyond->calm),
 			   "the refusal does not say which limit it was: see pool_exhaust_refusals");
@@ -277,21 +265,21 @@ release(Run *run)
 		pool_release_many(run->parties[i].pool, run->parties[i].pool->stats.held);
 	wait_until(run, run->parties[0].pool->stats.held == 0 && run->parties[1].pool->stats.held == 0, SETTLE_TIMEOUT_MS);
 	phase_end(run);
-	phase_note(run, "all connections are free again");
-	check_count(run, "connections not given back", 0, run->parties[0].pool->stats.held + run->parties[1].pool->stats.held,
-				"a request kept its connection: look for ways out of it that do not release");
+	phase_note(run, "all connections are released");
+	check_all_released(run, NULL, run->parties[0].pool->stats.held + run->parties[1].pool->stats.held);
 }
 
 /* ---------- Over HTTP ---------- */
 
+/* One step; returns whether a request has ended without being served. */
 static bool
-in_trouble(Backpressure *bp)
+refuses(Backpressure *bp)
 {
 	step(bp);
 	return http_tally_trouble(&bp->load->tally) > 0;
 }
 
-/* More and more clients, until somebody is sent away; then so many for a while. */
+/* More and more clients, until a request is refused; then that many for a while. */
 static void
 press(Backpressure *bp)
 {
@@ -305,15 +293,15 @@ press(Backpressure *bp)
 	bp->load = load_on(bp, bp->target.path, bp->own ? API_LIMITED : NULL, (int) options->clients, deadline_ms(bp), 0);
 	probes_begin(bp);
 	http_load_raise(bp->load, clients);
-	wait_until(run, in_trouble(bp), options->level_ms);
-	while (clients < options->clients && !in_trouble(bp))
+	wait_until(run, refuses(bp), options->level_ms);
+	while (clients < options->clients && !refuses(bp))
 	{
 		clients = Min(clients * 2, (int) options->clients);
 		http_load_raise(bp->load, clients);
-		wait_until(run, in_trouble(bp), options->level_ms);
+		wait_until(run, refuses(bp), options->level_ms);
 	}
 	enough = bp->load->tally.ended + ROUNDS * clients;
-	wait_until(run, in_trouble(bp) || bp->load->tally.ended >= enough, bp->response_limit_ms);
+	wait_until(run, refuses(bp) || bp->load->tally.ended >= enough, bp->response_limit_ms);
 	wait_until(run, (step(bp), false), options->exhaust_ms);
 	stop(bp);
 	phase_end(run);
@@ -323,7 +311,7 @@ press(Backpressure *bp)
 	phase_note(run, "%d clients at once: %s   %s", clients, http_tally_text(tally), latency_text(&tally->response));
 }
 
-/* Whoever was sent away comes back when it was told to, and must be served. */
+/* Repeats a refused request after the time that its Retry-After says: it must be served. */
 static void
 retry(Backpressure *bp, HttpRefusalKind kind)
 {
@@ -342,8 +330,8 @@ retry(Backpressure *bp, HttpRefusalKind kind)
 	answer = request->reply.end == HTTP_ANSWERED ? psprintf("%d", request->reply.status) : http_end_names[request->reply.end];
 	phase_end(run);
 	phase_note(run, "%d s after a %d %s answers %s", refusal->retry_after_s, http_refusal_status[kind], refusal->path, answer);
-	check_text(run, psprintf("answer to the retry after %d", http_refusal_status[kind]), "200", answer,
-			   "Retry-After does not hold what it promises: whoever comes back then, with all the load gone, is sent away again");
+	check_text(run, psprintf("status of the retry after %d", http_refusal_status[kind]), "200", answer,
+			   "Retry-After is too short: a request after that time, with all the load gone, is refused again");
 }
 
 static void
@@ -353,7 +341,7 @@ backpressure_play(Run *run)
 
 	bp->run = run;
 	bp->response_limit_ms = (int) run->options.response_limit_ms;
-	run_disturb(run, CHAOS_GENTLE); /* what is held stays so, and who asks is answered */
+	run_disturb(run, CHAOS_GENTLE); /* what is held stays so, and each request is answered */
 	if (run->endpoint != NULL)
 		bp->target = run->endpoint->http;
 	else
@@ -367,7 +355,7 @@ backpressure_play(Run *run)
 	press(bp);
 	backpressure_check(bp);
 	if (http_tally_trouble(&bp->load->tally) == 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "nobody was sent away, and all were served in time, with %d clients at once: raise option clients",
+		run_end(run, VERDICT_INVALID, "no request was refused, and all were served in time, with %d clients at once: raise option clients",
 				bp->load->ncallers);
 	if (bp->own)
 		release(run);
@@ -389,7 +377,7 @@ backpressure_require(const Options *options)
 
 const Scenario scenario_backpressure = {
 	.name = "backpressure",
-	.summary = "more clients than connections, over SQL and over HTTP: each is told so, in time and truly",
+	.summary = "more clients than connections, over SQL and over HTTP: each is refused in time, and with the right cause",
 	.effect = "opens pool_size + max_overflow connections and role_limit more; of an HTTP service: up to option clients requests at once",
 	.default_target = TARGET_POOL,
 	.targets = ON_POOL | ON_HTTP,

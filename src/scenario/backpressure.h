@@ -19,10 +19,10 @@ typedef struct Backpressure
 	HttpLoad   *load;
 	HttpLoad   *liveness;		/* these two NULL: there is no such path */
 	HttpLoad   *other;
-	double		other_p99_ms;	/* when all was well */
+	double		other_p99_ms;	/* in the baseline */
 } Backpressure;
 
-/* Nobody waits longer for an answer than this. */
+/* Returns how long a request waits for its answer, in ms. */
 static inline int
 deadline_ms(const Backpressure *bp)
 {

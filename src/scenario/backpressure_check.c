@@ -1,6 +1,7 @@
 /*
  * backpressure_check.c
- *		What those are told who find no connection, and those who need none.
+ *		The claims on answers under load: refusals, liveness, and what needs no
+ *		connection.
  */
 #include "postgres.h"
 
@@ -12,7 +13,7 @@ or_none(const char *text)
 	return text != NULL ? text : "none";
 }
 
-/* Those who were served, and those who should have been sent away and were not. */
+/* What was served, and what was neither served nor refused. */
 static void
 check_answers(const Backpressure *bp)
 {
@@ -21,30 +22,30 @@ check_answers(const Backpressure *bp)
 
 	if (bp->own)
 	{
-		check_count(run, "served although all was held", 0, tally->served,
+		check_count(run, "served by a full pool", 0, tally->served,
 					"the pool handed out more than its capacity");
 		check_at_least(run, "429 at the caller's own limit", 1, tally->refused_as[HTTP_REFUSED_QUOTA], "",
 					   "a limit of the caller's own must not look like one of everybody's: answer 429");
 	}
 	else
 		check_at_least(run, "requests served under load", 1, tally->served, "",
-					   "the service serves nobody while there are too many: a full pool must still be used");
+					   "the service serves no request while there are too many: a full pool must still be used");
 	check_count(run, "server errors (5xx but 503)", 0, tally->server_errors,
-				psprintf("an error that nobody caught, or a proxy that gave up: catch the pool's timeout and answer 503 with Retry-After; the first: %s",
+				psprintf("an error that was not caught, or a proxy that gave up: catch the pool's timeout and answer 503 with Retry-After; the first: %s",
 						 or_none(tally->first_error)));
 	check_count(run, "answers of another kind", 0, tally->strange,
-				psprintf("a client can make nothing of it: send away with 503 or 429; the first: %s", or_none(tally->first_error)));
+				psprintf("a client cannot act on it: refuse with 503 or 429; the first: %s", or_none(tally->first_error)));
 	check_count(run, "requests without an answer", 0, tally->unanswered,
 				psprintf("nothing came within %d ms: the queue in front of the workers, or of the pool, has no limit in time; the first: %s",
 						 deadline_ms(bp), or_none(tally->first_failure)));
 	check_count(run, "connections that broke", 0, tally->broken,
-				psprintf("the service, or what is before it, drops clients instead of sending them away; the first: %s",
+				psprintf("the service, or what is before it, drops clients instead of refusing them; the first: %s",
 						 or_none(tally->first_failure)));
 	check_at_most(run, "slowest answer", bp->response_limit_ms, histogram_max_ms(&tally->response), "ms",
-				  "clients wait longer than they will: a shorter pool timeout, or a limit on those who wait, sends them away in time");
+				  "clients wait too long: a shorter pool timeout, or a limit on the requests that wait, refuses them in time");
 }
 
-/* What they are told who are sent away. */
+/* What a refusal says. */
 static void
 check_refusals(const Backpressure *bp)
 {
@@ -54,15 +55,15 @@ check_refusals(const Backpressure *bp)
 
 	if (tally->refused == 0)
 	{
-		check_skip(run, "refusals without Retry-After", "nobody was sent away with 503 or 429");
-		check_skip(run, "answer to the retry", "nobody was told when to come back");
+		check_skip(run, "refusals without Retry-After", "no request was refused with 503 or 429");
+		check_skip(run, "status of the retry", "no request was refused with 503 or 429");
 	}
 	else
 	{
 		check_count(run, "refusals without Retry-After", 0, tally->unpromising,
 					"clients will come back at once, all of them: send Retry-After, at least 1");
 		check_at_most(run, "longest Retry-After", run->options.recovery_limit_ms / 1000.0,
-					  tally->longest_retry_after_s, "s", "nobody will wait for that: see option recovery_limit_ms");
+					  tally->longest_retry_after_s, "s", "clients will not wait for that long: see option recovery_limit_ms");
 	}
 	if (tally->nformats == 0)
 		return;
@@ -75,16 +76,16 @@ check_refusals(const Backpressure *bp)
 			   "clients must know each of them: give all errors the same content type and the same keys");
 }
 
-/* What a probe was answered, for a check that failed. */
+/* Returns the answers to a probe, for a check that failed, palloc'd. */
 static char *
 probe_text(const char *meaning, const HttpTally *tally)
 {
-	return psprintf("%s; it said: %s%s%s", meaning, http_tally_text(tally),
+	return psprintf("%s; it answered: %s%s%s", meaning, http_tally_text(tally),
 					tally->first_failure != NULL ? ", " : "",
 					tally->first_failure != NULL ? tally->first_failure : "");
 }
 
-/* Whoever watches it would end a service that is merely busy. */
+/* Liveness is answered, or a supervisor would restart a service that is merely busy. */
 static void
 check_liveness(const Backpressure *bp)
 {
@@ -97,7 +98,7 @@ check_liveness(const Backpressure *bp)
 	}
 	tally = &bp->liveness->tally;
 	check_count(bp->run, "liveness: not 200", 0, http_tally_trouble(tally),
-				probe_text("whoever watches it restarts a service that is merely busy: it must not need the database, nor a worker that waits for it",
+				probe_text("a supervisor restarts a service that is merely busy: it must not need the database, nor a worker that waits for it",
 						   tally));
 	check_at_most(bp->run, "liveness: slowest answer", bp->run->options.latency_limit_ms,
 				  histogram_max_ms(&tally->response), "ms",
@@ -120,7 +121,7 @@ check_other(const Backpressure *bp)
 				probe_text("what needs no connection fails for lack of one", tally));
 	check_at_most(bp->run, "other path: p99", bp->other_p99_ms + bp->run->options.tolerance_ms,
 				  histogram_ms(&tally->response, 0.99), "ms",
-				  "what needs no connection waits for those who do: all workers are taken, limit how many may wait for the pool");
+				  "what needs no connection waits behind what does: all workers are taken, limit how many may wait for the pool");
 }
 
 /* All claims on what was answered under load. */

@@ -1,7 +1,7 @@
 /*
  * degradation.c
- *		Sustained load below capacity with bursts above it: does service get
- *		slower and no worse, and is all well again afterwards?
+ *		Sustained load below capacity with bursts above it: do operations get
+ *		slower without failing, and are they as fast as before afterwards?
  */
 #include "postgres.h"
 
@@ -9,13 +9,11 @@
 
 #include "story/canary.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
-
 /* An operation is as fast as before when it takes no longer than that. */
 #define AS_BEFORE_FACTOR	2
 #define AS_BEFORE_SLACK_US	(20 * 1000)
 
-/* The baseline has few clients, so that nobody waits: a share of the capacity. */
+/* The baseline has so few clients that none waits: a share of the capacity. */
 #define BASELINE_PERCENT	20
 
 /* What a fixed number of clients got done. */
@@ -40,8 +38,7 @@ closed_loop(Run *run, const char *name, int clients)
 
 	load_work(run, &config, options->work_ms);
 	config.clients = clients;
-	load = load_create(&config);
-	load_begin(load);
+	load = load_start(run, &config, 0);
 	wait_until(run, load->holding == clients, options->connect_timeout_ms);
 	p->started_us = loop_now_us();
 	succeeded = load->calm.succeeded;
@@ -56,14 +53,14 @@ closed_loop(Run *run, const char *name, int clients)
 	phase_note(run, "%d clients, %.0f operations/s   %s", clients, result.goodput,
 			   latency_text(&tally->response));
 	if (tally->failed > 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "operations fail even without pressure: " UINT64_FORMAT " of " UINT64_FORMAT,
+		run_end(run, VERDICT_INVALID, "operations fail even in the baseline: " UINT64_FORMAT " of " UINT64_FORMAT,
 				tally->failed, tally->granted);
 	if (result.goodput == 0 && tally_sent_away(tally) == 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "no operation ended within the " INT64_FORMAT " ms of baseline_ms",
 				options->baseline_ms);
-	check_count(run, psprintf("%s: requests sent away", name), 0, tally_sent_away(tally),
-				"the pool does not serve even those that it has connections for");
-	check_all_ended(run, psprintf("%s: requests without an end", name), tally);
+	check_count(run, psprintf("%s: not granted", name), 0, tally_sent_away(tally),
+				"requests were refused or timed out though there are as many connections as clients");
+	check_all_ended(run, name, tally);
 	return result;
 }
 
@@ -93,9 +90,7 @@ sustain(Run *run, const Baseline *full)
 
 	load_work(run, &config, options->work_ms);
 	config.arrival = &arrival;
-	load = load_create(&config);
-	run_progress(run, &load->ended, arrival_expected(&arrival));
-	load_begin(load);
+	load = load_start(run, &config, arrival_expected(&arrival));
 	wait_until(run, !load->coming, options->sustained_ms + SETTLE_TIMEOUT_MS);
 	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
 	phase_end(run);
@@ -106,19 +101,12 @@ sustain(Run *run, const Baseline *full)
 	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, %.0f/s   %s",
 			   arrival.rate, arrival.burst_rate, all->succeeded, all->asked,
 			   all->succeeded * 1e6 / p->elapsed_us, latency_text(&all->response));
-	if (burst->queued == 0 && tally_sent_away(burst) == 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "the bursts made nobody wait: raise burst_percent or burst_ms");
+	require_waits(run, burst);
 
-	check_all_ended(run, "load: requests without an end", all);
-	check_at_least(run, "success under load", options->success_percent,
-				   percent_of(all->succeeded, all->asked + load->turned_away - operations_excused(party, all->failed)), "%",
-				   "requests were sent away or failed: see timed_out and refused in pool_exhaust_samples");
-	check_at_most(run, "errors in bursts", options->burst_error_percent,
+	check_load(run, "load", all, load->turned_away);
+	check_at_most(run, "load: errors in bursts", options->burst_error_percent,
 				  percent_of(tally_sent_away(burst) + burst->failed - operations_excused(party, burst->failed), burst->asked), "%",
-				  "bursts are longer than the queue can bear: raise pool_timeout_ms or the capacity");
-	check_at_most(run, "slowest response", options->response_limit_ms + toll_wait_ms(&party->toll),
-				  histogram_max_ms(&all->response), "ms",
-				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");
+				  "the queue does not outlast the bursts: raise pool_timeout_ms or the capacity");
 }
 
 /* The load is off: until operations take no longer than before. */
@@ -134,8 +122,7 @@ recover(Run *run, uint64 before_us)
 
 	load_work(run, &config, options->work_ms);
 	config.clients = 1;
-	load = load_create(&config);
-	load_begin(load);
+	load = load_start(run, &config, 0);
 	wait_until(run, load->last_us > 0 && load->last_us <= as_before_us, options->recovery_limit_ms);
 	recovery_ms = (loop_now_us() - p->started_us) / 1000.0;
 	load_end(run, load, options->response_limit_ms);
@@ -144,8 +131,7 @@ recover(Run *run, uint64 before_us)
 			   load->last_us / 1000.0, recovery_ms);
 	check_at_most(run, "time to recover", options->recovery_limit_ms, recovery_ms, "ms",
 				  "operations are still slower than before the load: see waiting in pool_exhaust_pools");
-	check_count(run, "connections in use afterwards", 0, run->pool->stats.held,
-				"operations kept their connections: look for ways out of them that do not release");
+	check_all_released(run, NULL, run->pool->stats.held);
 }
 
 static void
@@ -155,19 +141,19 @@ degradation_play(Run *run)
 	Baseline	calm;
 	Baseline	full;
 
-	run_disturb(run, CHAOS_NONE);	/* the measure of all that follows */
+	run_disturb(run, CHAOS_NONE);	/* what follows is compared with this */
 	calm = closed_loop(run, "baseline", Max(run_capacity(run) * BASELINE_PERCENT / 100, 1));
 	full = closed_loop(run, "capacity", run_capacity(run));
 	run_disturb(run, CHAOS_ALL);
 
 	if (full.goodput == 0)
-		return;					/* all were sent away: nothing is left to degrade */
+		return;					/* nothing was granted: nothing can degrade */
 	sustain(run, &full);
 	recover(run, calm.p50_us);
 	if (canary != NULL)
 		canary_check(run, canary, run->options.response_limit_ms);
 	else
-		check_skip(run, "notifications heard", "who listens needs a session of its own, and a pooler shares them");
+		check_skip(run, "notifications received", "a client that listens needs a session of its own, and a pooler shares them");
 }
 
 static void
@@ -186,7 +172,7 @@ degradation_require(const Options *options)
 						   "the first burst ends after " INT64_FORMAT " ms, the load after " INT64_FORMAT " ms",
 						   options->burst_every_ms, options->sustained_ms);
 	if (average > 100)
-		options_contradict("No pool bears that for long: lower load_percent, burst_percent or burst_ms, or raise burst_every_ms.",
+		options_contradict("No pool serves that for long: lower load_percent, burst_percent or burst_ms, or raise burst_every_ms.",
 						   "with its bursts the load is %.4g %% of the capacity on average", average);
 }
 

@@ -4,8 +4,8 @@
  *		server that is full, a queue, overload, leaks, the healer, and calm again.
  *
  * The first service is the application with its pool; the second takes the
- * server's slots while that is full.  Each phase makes its own claims, and what
- * one leaves behind the next ones have to live with.
+ * server's slots while that is full.  Each phase makes its own claims, and begins
+ * with what the one before has left.
  */
 #include "postgres.h"
 
@@ -15,13 +15,12 @@
 #include "story/canary.h"
 #include "story/scripted_session.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define STRATEGIES_NEEDED	((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))
 
 /* Clients while all is calm. */
 #define CLIENTS				2
 
-/* As many times the connections wait for one in the queue. */
+/* Clients in the queue, as a multiple of the connections. */
 #define CROWD				3
 
 /* An operation is as fast as before if it takes no longer than so many times as long. */
@@ -32,7 +31,7 @@ typedef struct Story
 {
 	Run		   *run;
 	Canary    *canary;
-	double		calm_ms;		/* an operation takes that long when all is well */
+	double		calm_ms;		/* time of an operation in the first phase */
 	ScriptedSession	   *leaks;			/* as many as the pool has connections */
 	int			nleaks;
 	Suspect    *suspects;
@@ -40,24 +39,20 @@ typedef struct Story
 
 /* ---------- Loads ---------- */
 
-/* Clients who do so many operations of that length each. */
+/* Begins clients that do so many operations of that length each. */
 static Load *
 load_some(Story *story, int clients, int64 operations, int64 ms, GrantOrder *order)
 {
 	LoadConfig	config = load_of(story->run, &story->run->parties[0]);
-	Load	   *load;
 
 	load_work(story->run, &config, ms);
 	config.clients = clients;
 	config.operations = (int) operations;
 	config.order = order;
-	load = load_create(&config);
-	run_progress(story->run, &load->ended, (int) (clients * operations));
-	load_begin(load);
-	return load;
+	return load_start(story->run, &config, (int) (clients * operations));
 }
 
-/* Clients who come at these times, each for one operation. */
+/* Clients that arrive at these times, each for one operation; returns what became of them, palloc'd. */
 static Tally *
 load_by(Story *story, Arrival *arrival)
 {
@@ -69,16 +64,14 @@ load_by(Story *story, Arrival *arrival)
 
 	load_work(run, &config, options->work_ms);
 	config.arrival = arrival;
-	load = load_create(&config);
-	run_progress(run, &load->ended, arrival_expected(arrival));
-	load_begin(load);
+	load = load_start(run, &config, arrival_expected(arrival));
 	wait_until(run, !load->coming, (int64) (arrival->duration_us / 1000) + SETTLE_TIMEOUT_MS);
 	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
 	load_tally(load, tally);
 	return tally;
 }
 
-/* What the pool can do at best, operations a second. */
+/* Returns what the pool can do at best, in operations a second. */
 static double
 capacity_rate(const Story *story)
 {
@@ -87,7 +80,7 @@ capacity_rate(const Story *story)
 
 /* ---------- Calm ---------- */
 
-/* A few clients do what they do; returns how long an operation takes, in ms. */
+/* A few clients work; returns how long an operation takes, in ms. */
 static double
 calm(Story *story, const char *name, const char *claim)
 {
@@ -108,7 +101,7 @@ calm(Story *story, const char *name, const char *claim)
 
 /* ---------- Ramp ---------- */
 
-/* The load rises to what the pool can just bear. */
+/* The load rises to what the pool can just serve. */
 static void
 ramp(Story *story)
 {
@@ -127,13 +120,12 @@ ramp(Story *story)
 	phase_note(run, "up to %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, up to %d of %d in use   %s",
 			   arrival.rate, tally->succeeded, tally->asked, run->pool->stats.peak_held, run_capacity(run),
 			   latency_text(&tally->response));
-	check_at_least(run, "ramp: in use, at the least", Min(CLIENTS + 1, run_capacity(run)), run->pool->stats.peak_held, "",
+	check_at_least(run, "ramp: peak in use, lower bound", Min(CLIENTS + 1, run_capacity(run)), run->pool->stats.peak_held, "",
 				   "the load did not reach the pool: raise load_percent or level_ms");
-	check_at_most(run, "ramp: in use at the most", run_capacity(run), run->pool->stats.peak_held, "",
-				  "the pool handed out more than its capacity");
-	check_all_ended(run, "ramp: requests without an end", tally);
-	check_count(run, "ramp: sent away", 0, tally_sent_away(tally),
-				"a load below the capacity of the pool is too much for it: raise pool_timeout_ms");
+	check_peak(run, "ramp", run->pool->stats.peak_held);
+	check_all_ended(run, "ramp", tally);
+	check_count(run, "ramp: not granted", 0, tally_sent_away(tally),
+				"requests were refused or timed out below the capacity of the pool: raise pool_timeout_ms");
 }
 
 /* ---------- Saturated ---------- */
@@ -147,7 +139,7 @@ server_read_state(Story *story)
 	return truth;
 }
 
-/* Asks for every slot that is left, but for those that are reserved; true when none is. */
+/* Acquires every slot that is left, but for those that are reserved; true when none is. */
 static bool
 server_full(Story *story)
 {
@@ -162,7 +154,7 @@ server_full(Story *story)
 	return left <= 0 && truth.ours <= server->stats.held;
 }
 
-/* The slots are given back. */
+/* Releases the slots. */
 static void
 server_empty(Story *story)
 {
@@ -171,8 +163,7 @@ server_empty(Story *story)
 
 	pool_release_many(server, server->stats.held - run_fault(run, FAULT_LEAVE_SESSION));
 	poll_until(run, server_read_state(story).ours <= server->stats.held, SETTLE_TIMEOUT_MS);
-	check_count(run, "saturated: sessions left", 0, server_read_state(story).ours,
-				"sessions of the run are still there: pool_exhaust_backends shows their pids");
+	check_sessions_left(run, "saturated: sessions left", server_read_state(story).ours);
 }
 
 /* The server is full when the pool wants to grow. */
@@ -203,17 +194,16 @@ saturate_server(Story *story)
 	check_count(run, "saturated: slots in use", truth.capacity, Min(truth.in_use, truth.capacity),
 				"the server is not full: see pool_exhaust_slots");
 	if (tally->refused < more && run->options.bystanders != BYSTANDERS_REFUSE)
-		check_skip(run, "saturated: told no", "others came and went, and left slots to the pool");
+		check_skip(run, "saturated: refused", "sessions of others ended, and left slots to the pool");
 	else
-		check_count(run, "saturated: told no", more, tally->refused,
-					"a pool that cannot grow must say so to those whom it has nothing for, or let them wait no longer than pool_timeout_ms");
-	check_rise(run, "saturated: refusals in the ledger", logins_refused(run->pool) + logins_refused(run->parties[1].pool) - refused,
-			   run_refusals_in_ledger(run) - ledger,
-			   "the ledger missed or invented refusals: log_min_messages must not be panic");
+		check_count(run, "saturated: refused", more, tally->refused,
+					"a pool that cannot grow must refuse requests, or let them time out after pool_timeout_ms");
+	check_ledger(run, "saturated", logins_refused(run->pool) + logins_refused(run->parties[1].pool) - refused,
+				 run_refusals_in_ledger(run) - ledger);
 	server_empty(story);
 }
 
-/* The pool has all that it keeps in use, and then there is no more to be had. */
+/* All that the pool keeps is in use, and it cannot open more. */
 static void
 saturate(Story *story)
 {
@@ -221,21 +211,18 @@ saturate(Story *story)
 	int			keeps = (int) run->options.pool_size;
 
 	phase(run, "saturated");
-	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* what came too late is closed */
-	pool_acquire_many(run->pool, keeps);
-	wait_until(run, run->pool->stats.held == keeps && run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);
-	require_held(run, keeps);
+	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* a session that was opened too late is closed */
+	run_hold(run, keeps);
 	if (run->parties[1].pool->driver->exclusive)
 		saturate_server(story);
 	else
 		check_skip(run, "saturated: slots in use", "on a pool of its own the run leaves the server's slots alone");
-	pool_release_many(run->pool, run->pool->stats.held);
-	wait_until(run, run->pool->stats.held == 0 && run->pool->stats.wanted == 0, SETTLE_TIMEOUT_MS);
+	run_hold(run, 0);
 }
 
 /* ---------- Queue ---------- */
 
-/* More clients than connections, each served in its turn. */
+/* More clients than connections, granted in the order of their requests. */
 static Tally *
 queue_up(Story *story)
 {
@@ -248,15 +235,13 @@ queue_up(Story *story)
 	wait_until(run, load_is_over(load), CROWD * options->long_ms + options->pool_timeout_ms + options->tolerance_ms);
 	load_stop(load);
 	load_tally(load, tally);
-	check_at_most(run, "queue: in use at the most", run_capacity(run), run->pool->stats.peak_held, "",
-				  "the pool handed out more than its capacity");
-	check_count(run, "queue: granted out of turn", 0, order->overtaken,
-				"somebody who asked later was served first: the queue is not first in, first out");
-	check_all_ended(run, "queue: requests without an end", tally);
+	check_peak(run, "queue", run->pool->stats.peak_held);
+	check_fifo(run, "queue", order);
+	check_all_ended(run, "queue", tally);
 	return tally;
 }
 
-/* Nothing comes back, and those who wait are sent away in time. */
+/* Nothing is released, and all requests time out. */
 static Tally *
 queue_time_out(Story *story)
 {
@@ -265,23 +250,13 @@ queue_time_out(Story *story)
 	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load;
 
-	pool_acquire_many(run->pool, run_capacity(run));
-	wait_until(run, run->pool->stats.held == run_capacity(run), SETTLE_TIMEOUT_MS);
-	require_held(run, run_capacity(run));
+	run_hold(run, run_capacity(run));
 	load = load_some(story, run_capacity(run), 1, 0, NULL);
 	wait_until(run, load_is_over(load), options->pool_timeout_ms + options->tolerance_ms);
 	load_stop(load);
 	load_tally(load, tally);
-	check_count(run, "queue: timed out", run_capacity(run), tally->timed_out,
-				"somebody waits longer than pool_timeout_ms, or was served by a pool that is full");
-	if (tally->timed_out > 0)
-	{
-		check_at_least(run, "queue: earliest timeout", options->pool_timeout_ms,
-					   tally->shortest_timeout_us / 1000.0, "ms", "a request was sent away before its time");
-		check_at_most(run, "queue: latest timeout", options->pool_timeout_ms + options->tolerance_ms,
-					  tally->longest_timeout_us / 1000.0, "ms",
-					  "a request waited longer than it was promised, or the machine is overloaded");
-	}
+	check_timed_out(run, "queue", run_capacity(run), tally);
+	check_timeout_times(run, "queue", tally);
 	pool_release_many(run->pool, run->pool->stats.held);
 	wait_until(run, load_is_over(load) && run->pool->stats.held == 0, SETTLE_TIMEOUT_MS);
 	return tally;
@@ -297,17 +272,17 @@ queue(Story *story)
 	phase(run, "queue");
 	served = queue_up(story);
 	if (check_failed(run))
-		return;					/* who has no end would be in the way of all that follows */
+		return;					/* a request without an end would disturb all that follows */
 	away = queue_time_out(story);
 	phase_end(run);
-	phase_note(run, UINT64_FORMAT " served in their turn, after %.0f ms at most; " UINT64_FORMAT " sent away after %.0f to %.0f ms",
+	phase_note(run, UINT64_FORMAT " granted in order, after %.0f ms at most; " UINT64_FORMAT " timed out after %.0f to %.0f ms",
 			   served->granted, histogram_max_ms(&served->wait), away->timed_out,
 			   away->shortest_timeout_us / 1000.0, away->longest_timeout_us / 1000.0);
 }
 
 /* ---------- Degraded ---------- */
 
-/* More than the pool can bear, at times. */
+/* In bursts the load is more than the pool can serve. */
 static void
 degrade(Story *story)
 {
@@ -331,15 +306,8 @@ degrade(Story *story)
 	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, " UINT64_FORMAT " had to wait   %s",
 			   arrival.rate, arrival.burst_rate, tally->succeeded, tally->asked, tally->queued,
 			   latency_text(&tally->response));
-	if (tally->queued == 0 && tally_sent_away(tally) == 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "the bursts made nobody wait: raise burst_percent or burst_ms");
-	check_all_ended(run, "degraded: requests without an end", tally);
-	check_at_least(run, "degraded: success", options->success_percent,
-				   percent_of(tally->succeeded, tally->asked - operations_excused(&run->parties[0], tally->failed)), "%",
-				   "requests were sent away or failed: see timed_out and refused in pool_exhaust_samples");
-	check_at_most(run, "degraded: slowest response", options->response_limit_ms + toll_wait_ms(&run->parties[0].toll),
-				  histogram_max_ms(&tally->response), "ms",
-				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");
+	require_waits(run, tally);
+	check_load(run, "degraded", tally, 0);
 }
 
 /* ---------- Leak and heal ---------- */
@@ -355,7 +323,7 @@ suspected(Story *story)
 	return n;
 }
 
-/* Transactions that nobody will end take all connections. */
+/* Transactions that their clients never end take all connections. */
 static void
 leak(Story *story)
 {
@@ -386,7 +354,7 @@ leak(Story *story)
 	check_count(run, "leak: found idle in transaction", story->nleaks, found,
 				"a leak of the run was not found, or another session looks like one: see docs/leaks.md");
 	check_text(run, "leak: health of the pool", health_names[HEALTH_EXHAUSTED], health_names[run->parties[0].judge.health],
-			   "a pool that has nothing left does not say so: see pool_exhaust_pools");
+			   "a pool without a free connection is not reported as exhausted: see pool_exhaust_pools");
 }
 
 static int
@@ -399,7 +367,7 @@ leaks_ended(const Story *story)
 	return n;
 }
 
-/* The healer takes back what was leaked. */
+/* The healer ends the leaks. */
 static void
 heal(Story *story)
 {
@@ -423,12 +391,12 @@ heal(Story *story)
 	check_count(run, "heal: leaks that are left", 0, story->nleaks - leaks_ended(story),
 				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
 	check_text(run, "heal: health of the pool", health_names[HEALTH_HEALTHY], health_names[run->parties[0].judge.health],
-			   "the pool stays ill: see pool_exhaust_pools");
+			   "the pool is not healthy again: see pool_exhaust_pools");
 }
 
 /* ---------- The story ---------- */
 
-/* All is as it was. */
+/* Operations are as fast as in the beginning, and nothing is kept. */
 static void
 calm_again(Story *story)
 {
@@ -439,16 +407,15 @@ calm_again(Story *story)
 	pool_read_state(run->pool, &truth);
 	check_at_most(run, "calm again: an operation takes", story->calm_ms * AS_BEFORE_FACTOR + AS_BEFORE_MS, ms, "ms",
 				  "operations are slower than at the beginning: see waiting in pool_exhaust_pools");
-	check_count(run, "calm again: connections in use", 0, truth.in_use,
-				"an operation kept its connection: look for ways out of it that do not release");
+	check_all_released(run, "calm again", truth.in_use);
 	canary_check(run, story->canary, run->options.response_limit_ms);
 }
 
-/* What a phase leaves behind if its claims do not hold would tell nothing more. */
+/* After a phase that has failed the others would prove nothing. */
 static void
 endtoend_play(Run *run)
 {
-	static void (*const acts[]) (Story *story) = {
+	static void (*const phases[]) (Story *story) = {
 		ramp, saturate, queue, degrade, leak, heal, calm_again
 	};
 	Story	   *story = palloc0(sizeof(Story));
@@ -457,8 +424,8 @@ endtoend_play(Run *run)
 	run_disturb(run, CHAOS_DELAYS);
 	story->canary = canary_open(run);
 	story->calm_ms = calm(story, "calm", "calm: operations");
-	for (int i = 0; i < lengthof(acts) && !check_failed(run); i++)
-		acts[i] (story);
+	for (int i = 0; i < lengthof(phases) && !check_failed(run); i++)
+		phases[i] (story);
 }
 
 static void

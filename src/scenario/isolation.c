@@ -1,38 +1,33 @@
 /*
  * isolation.c
  *		Two services with pools and roles of their own: the first is exhausted,
- *		and the second must not notice.
+ *		and the second must go on as before.
  */
 #include "postgres.h"
 
 #include "observe/slots/census.h"
 #include "story/story.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
-
-/* The first service has so many clients for each connection it can get. */
+/* Clients of the first service for each of its connections. */
 #define CROWD				3
 
 /* The second service succeeds as before, but for a rounding error. */
 #define SUCCESS_SLACK		1.0
 
-/* Load on the second service for one phase, and what became of it. */
+/* Begins the load on the second service, for one phase. */
 static Load *
 second_load(Run *run)
 {
 	const Options *options = &run->options;
 	bool		shared_pool = run_fault(run, FAULT_SHARED_BETWEEN_SERVICES);
 	LoadConfig	config = load_of(run, &run->parties[shared_pool ? 0 : 1]);
-	Load	   *load;
 
 	load_work(run, &config, options->work_ms);
 	config.clients = (int) options->clients;
-	load = load_create(&config);
-	load_begin(load);
-	return load;
+	return load_start(run, &config, 0);
 }
 
-/* Of the operations of the second service, those that chaos is not to blame for. */
+/* Returns the share of the second service's operations that succeeded, without those that chaos broke. */
 static double
 success_percent(const Run *run, const Tally *tally)
 {
@@ -60,11 +55,11 @@ baseline(Run *run)
 	return tally;
 }
 
-/* Which limit of the first service was felt, and when. */
+/* Which limit of the first service was reached, and when; 0 = not yet. */
 typedef struct Limits
 {
 	uint64		role_us;		/* a login was refused for the role's CONNECTION LIMIT */
-	uint64		pool_us;		/* somebody waited too long for the pool */
+	uint64		pool_us;		/* a request to the pool timed out */
 } Limits;
 
 static void
@@ -78,7 +73,7 @@ limits_note(const Run *run, Limits *limits)
 		limits->pool_us = loop_now_us();
 }
 
-/* "role_limit after 8 ms, pool_timeout after 300 ms", in the order in which they were felt. */
+/* "role_limit after 8 ms, pool_timeout after 300 ms", in the order in which they were reached. */
 static char *
 limits_text(const Limits *limits, const Phase *p)
 {
@@ -90,22 +85,19 @@ limits_text(const Limits *limits, const Phase *p)
 	if (role != NULL && pool != NULL)
 		return limits->role_us < limits->pool_us
 			? psprintf("%s, %s", role, pool) : psprintf("%s, %s", pool, role);
-	return role != NULL ? role : pool != NULL ? pool : "no limit was felt";
+	return role != NULL ? role : pool != NULL ? pool : "no limit was reached";
 }
 
-/* More clients than the first service has connections, none of them quick. */
+/* More clients than the first service has connections, with long operations. */
 static Load *
 crowd(Run *run)
 {
 	const Options *options = &run->options;
 	LoadConfig	config = load_of(run, &run->parties[0]);
-	Load	   *load;
 
 	load_work(run, &config, options->long_ms);
 	config.clients = run_capacity(run) * CROWD;
-	load = load_create(&config);
-	load_begin(load);
-	return load;
+	return load_start(run, &config, 0);
 }
 
 /* What came of the exhaustion of the first service. */
@@ -115,8 +107,8 @@ typedef struct Exhaustion
 	Tally		second;
 	Limits		limits;
 	int64		ledger;			/* refusals of the run's roles in the ledger */
-	int			reach;			/* what the second has, and what it can still open */
-	int			others;			/* slots that others have taken meanwhile */
+	int			reach;			/* connections that the second has, and can still open */
+	int			others;			/* slots that sessions of no service of the run have taken meanwhile */
 	uint64		beside_us;		/* for so long the second worked beside the first */
 } Exhaustion;
 
@@ -128,7 +120,7 @@ second_reach(Run *run)
 	return run_headroom(run, role) + sessions_in_activity(run, role);
 }
 
-/* How many slots are in use by anybody but the two services. */
+/* Returns how many slots are in use by other sessions than those of the two services. */
 static int
 others_in_use(Run *run)
 {
@@ -144,10 +136,10 @@ static bool
 exhausted_for(const Run *run, Limits *limits, uint64 until_us)
 {
 	limits_note(run, limits);
-	return run_sent_away(&run->pool->stats) > 0 && loop_now_us() >= until_us;
+	return run_not_granted(&run->pool->stats) > 0 && loop_now_us() >= until_us;
 }
 
-/* The crowd comes to the first service, and the second goes on with its work. */
+/* The first service has more clients than connections; the second goes on with its work. */
 static Exhaustion *
 exhaust(Run *run)
 {
@@ -173,47 +165,45 @@ exhaust(Run *run)
 	load_end(run, second, SETTLE_TIMEOUT_MS);
 	e->beside_us = loop_now_us() - p->started_us;
 	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
-	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* they may yet be refused */
+	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* these may be refused */
 	e->ledger += run->target->ledger ? run_refusals_in_ledger(run) : 0;
 	phase_end(run);
 	load_tally(first, &e->first);
 	load_tally(second, &e->second);
-	phase_note(run, "the first: " UINT64_FORMAT " sent away, %s",
-			   run_sent_away(&run->pool->stats), limits_text(&e->limits, p));
-	if (run_sent_away(&run->pool->stats) == 0)
-		run_end(run, VERDICT_INVALID, "the first service was not exhausted: nobody was sent away");
+	phase_note(run, "the first: " UINT64_FORMAT " not granted, %s",
+			   run_not_granted(&run->pool->stats), limits_text(&e->limits, p));
+	if (run_not_granted(&run->pool->stats) == 0)
+		run_end(run, VERDICT_INVALID, "the first service was not exhausted: every request was granted");
 	return e;
 }
 
-/* What happened to the second service is the first one's doing, or that of others. */
+/* The first service has left to the second all the connections that are its own. */
 static void
 check_reach(Run *run, const Exhaustion *e)
 {
-	static const char claim[] = "within reach of the second service";
+	static const char claim[] = "capacity of the second service";
 
 	if (e->reach < run_capacity(run) && e->others > 0)
-		check_skip(run, claim, psprintf("others have taken %d slots meanwhile", e->others));
+		check_skip(run, claim, psprintf("sessions of others have taken %d slots meanwhile", e->others));
 	else
 		check_at_least(run, claim, run_capacity(run), e->reach, "",
 					   "the first service has taken slots that the second needs: give it a CONNECTION LIMIT");
 }
 
-/* A login that was given up may have been refused, and nobody knows. */
+/* A login that was given up may have been refused, which its client does not see. */
 static void
-check_ledger(Run *run, const Exhaustion *e)
+check_refusals(Run *run, const Exhaustion *e)
 {
-	static const char claim[] = "refusals in the ledger";
 	const PoolStats *stats = &run->pool->stats;
 
 	if (stats->given_up > 0)
-		check_skip(run, claim, psprintf(UINT64_FORMAT " logins were given up before they were answered",
+		check_skip(run, "refusals in the ledger", psprintf(UINT64_FORMAT " logins were given up before they were answered",
 										stats->given_up));
 	else
-		check_rise(run, claim, stats->refused_by[CAUSE_ROLE_LIMIT], e->ledger,
-				   "logins of the first service and the server's ledger disagree: see pool_exhaust_refusals");
+		check_ledger(run, NULL, stats->refused_by[CAUSE_ROLE_LIMIT], e->ledger);
 }
 
-/* The second service has noticed nothing. */
+/* The second service is as before. */
 static void
 beside(Run *run, const Tally *before, const Exhaustion *e)
 {
@@ -225,12 +215,12 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 			   after->succeeded * 1e6 / e->beside_us, success_percent(run, after),
 			   latency_text(&after->response));
 	if (run->target->ledger)
-		check_ledger(run, e);
-	check_all_ended(run, "the first: requests without an end", &e->first);
-	check_all_ended(run, "the second: requests without an end", after);
+		check_refusals(run, e);
+	check_all_ended(run, "the first", &e->first);
+	check_all_ended(run, "the second", after);
 	check_at_least(run, "success of the second service", success_percent(run, before) - SUCCESS_SLACK,
 				   success_percent(run, after), "%",
-				   "the second service suffers from the first: do they share a pool or a limit?");
+				   "the second service succeeds less while the first is exhausted: do they share a pool or a limit?");
 	check_chaos(run, "errors in the second service", 0, toll_acts(toll), tally_sent_away(after) + after->failed,
 				"an error of the first service shows up in the second");
 	check_at_most(run, "p99 of the second service",
@@ -259,7 +249,7 @@ isolation_require(const Options *options)
 						   options->clients, options->pool_size);
 	if (options->long_ms <= options->pool_timeout_ms)
 		options_contradict("Raise long_ms beyond pool_timeout_ms.",
-						   "operations of " INT64_FORMAT " ms let nobody wait for more than " INT64_FORMAT " ms",
+						   "operations of " INT64_FORMAT " ms make no request wait for more than " INT64_FORMAT " ms",
 						   options->long_ms, options->pool_timeout_ms);
 }
 

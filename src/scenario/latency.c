@@ -9,8 +9,6 @@
 
 #include "story/story.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
-
 /* To find what the pool itself costs. */
 #define COST_OPERATIONS		10000
 
@@ -34,15 +32,13 @@ static void
 cost(Run *run)
 {
 	Request    *request = palloc0(sizeof(Request));
-	PoolStats  *stats = &run->pool->stats;
 	int			n = 0;
 	Phase	   *p;
 
 	request->events = &no_events;
 	phase(run, "connect");
-	pool_acquire_many(run->pool, (int) run->options.pool_size);
-	wait_until(run, stats->held == run->options.pool_size, SETTLE_TIMEOUT_MS);
-	pool_release_many(run->pool, stats->held);
+	run_hold(run, (int) run->options.pool_size);
+	run_hold(run, 0);
 
 	p = phase(run, "cost");
 	for (; n < COST_OPERATIONS; n++)
@@ -54,12 +50,12 @@ cost(Run *run)
 	}
 	phase_end(run);
 	pool_cancel(run->pool);
-	memset(&run->pool->waits, 0, sizeof(run->pool->waits)); /* nobody waited for these */
+	memset(&run->pool->waits, 0, sizeof(run->pool->waits)); /* none of these waited */
 	phase_note(run, "%d times an idle connection acquired and released, %.2f us each",
 			   n, (double) p->elapsed_us / Max(n, 1));
 }
 
-/* "queue 0.0  connect 0.0  query 0.3 ms": where the time of the median went. */
+/* Returns "queue 0.0  connect 0.0  first query 0.3", the parts of the median in ms, palloc'd. */
 static char *
 parts_text(const Tally *tally)
 {
@@ -88,28 +84,22 @@ static Load *
 background(Run *run, int clients)
 {
 	LoadConfig	config = load_of(run, &run->parties[0]);
-	Load	   *load;
 
 	load_work(run, &config, run->options.work_ms);
 	config.clients = clients;
-	load = load_create(&config);
-	load_begin(load);
-	return load;
+	return load_start(run, &config, 0);
 }
 
-/* Clients that come now and then, and whose waits are measured. */
+/* Clients that arrive at rate "rate"; their waits are measured. */
 static Load *
 probes(Run *run)
 {
 	Arrival		arrival = load_arrival(run, run->options.level_ms);
 	LoadConfig	config = load_of(run, &run->parties[0]);
-	Load	   *load;
 
 	load_work(run, &config, 0);
 	config.arrival = &arrival;
-	load = load_create(&config);
-	load_begin(load);
-	return load;
+	return load_start(run, &config, 0);
 }
 
 /* The clients that keep a pool at that level, as a share of its capacity. */
@@ -155,17 +145,17 @@ level(Run *run, int percent)
 			   histogram_ms(&tally->wait, 0.99), histogram_max_ms(&tally->wait), parts_text(tally),
 			   100 * utilization);
 	if (tally->asked == 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "nobody asked for a connection at %d %% utilization: raise rate or level_ms", percent);
+		run_end(run, VERDICT_INVALID, "no client requested a connection at %d %% utilization: raise rate or level_ms", percent);
 
 	if (percent <= options->latency_limit_percent)
 	{
-		check_chaos(run, psprintf("sent away at %d %%", percent), 0, toll_acts(&party->toll) - acts, tally_sent_away(tally),
-					"a pool that is not full sends clients away: see pool_exhaust_samples");
-		check_at_most(run, psprintf("p99 at %d %%", percent), options->latency_limit_ms + toll_wait_ms(&party->toll),
+		check_chaos(run, psprintf("not granted at %d %%", percent), 0, toll_acts(&party->toll) - acts, tally_sent_away(tally),
+					"requests were refused or timed out in a pool that is not full: see pool_exhaust_samples");
+		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + toll_wait_ms(&party->toll),
 					  histogram_ms(&tally->wait, 0.99), "ms",
 					  "it takes too long to get a connection from a pool that is not full");
 	}
-	check_all_ended(run, psprintf("requests without an end at %d %%", percent), tally);
+	check_all_ended(run, psprintf("%d %%", percent), tally);
 	return fabs(utilization - share) * 100 <= options->tolerance_percent;
 }
 
@@ -177,7 +167,7 @@ latency_play(Run *run)
 
 	run_disturb(run, CHAOS_GENTLE); /* it must find its connections open */
 	if (run->target->in_process)
-		cost(run);				/* another's pool answers over the network */
+		cost(run);				/* that of another server is reached over the network */
 	run_disturb(run, CHAOS_ALL);
 	for (int i = 0; i < levels->n; i++)
 		if (!level(run, (int) levels->percent[i]))

@@ -1,7 +1,7 @@
 /*
  * leak.c
- *		Operations that fail and give their connection back; then clients that do
- *		not, in every way there is, beside others that only look like it.
+ *		Operations that fail and release their connection; then leaks of every
+ *		kind, beside sessions that are no leaks.
  */
 #include "postgres.h"
 
@@ -14,29 +14,28 @@
 #include "shmem/monitor_status.h"
 #include "story/scripted_session.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define ROUNDS				5
 
-/* Those who share the first service; its pool has work beside them. */
+/* The scripted sessions of the first service; its pool has work beside them. */
 typedef enum Part
 {
 	IN_TRANSACTION,				/* leaks, of the pool */
 	ABORTED,
 	ABANDONED,
 	DEAD,						/* with a session of its own */
-	REPORT,						/* innocents, with sessions of their own */
+	REPORT,						/* no leaks, with sessions of their own */
 	LISTENER
 } Part;
 
 #define PARTS		(LISTENER + 1)
 #define POOL_PARTS	(ABANDONED + 1)
 
-/* Clients that are at work: one of the second service, and some of the first. */
+/* Clients that work: one of the second service, and some of the first. */
 #define WORKERS		4
-#define STRANGER	0
+#define OF_SECOND	0
 #define POOL_WORKERS (WORKERS - 1)
 
-/* The second service opens connections and forgets them, that many at the most. */
+/* The second service opens sessions and never uses them again, that many at the most. */
 #define FORGOTTEN_MAX	16
 
 typedef struct Story
@@ -55,7 +54,7 @@ typedef struct Story
 	int			nsuspects;
 } Story;
 
-/* One round of operations, and what became of them. */
+/* One round of operations; what became of them is in "tally". */
 static void
 operate_once(Run *run, int64 seed, Tally *tally)
 {
@@ -67,15 +66,13 @@ operate_once(Run *run, int64 seed, Tally *tally)
 	config.seed = seed;
 	config.clients = (int) Min(options->operations, POOL_PARTS);	/* opens a connection for each leak */
 	config.operations = (int) ((options->operations + config.clients - 1) / config.clients);
-	load = load_create(&config);
-	run_progress(run, &load->ended, config.clients * config.operations);
-	load_begin(load);
+	load = load_start(run, &config, config.clients * config.operations);
 	wait_until(run, load_is_over(load), options->pool_timeout_ms * config.operations + SETTLE_TIMEOUT_MS);
 	load_tally(load, tally);
 }
 
 /*
- * Operations, some of which fail: each gives its connection back.  Of twenty
+ * Operations, some of which fail: each releases its connection.  Of twenty
  * none may be drawn to fail; then there is another round.
  */
 static void
@@ -90,7 +87,7 @@ operate(Run *run)
 	operate_once(run, options->seed, &tally);
 	for (int i = 1; i < ROUNDS && tally.failing == 0 && options->failing_percent > 0; i++)
 		operate_once(run, options->seed + i, &tally);
-	run_disturb(run, CHAOS_DELAYS); /* who is ended, or hears nothing, is no leak */
+	run_disturb(run, CHAOS_DELAYS); /* a session that chaos ends or stalls is no leak */
 	pool_read_state(run->pool, &truth);
 	poll_until(run, sessions_in_activity(run, role) <= truth.idle + truth.in_use, SETTLE_TIMEOUT_MS);
 	phase_end(run);
@@ -99,16 +96,15 @@ operate(Run *run)
 	if (tally.failing == 0)
 		run_end(run, VERDICT_INVALID, "no operation was to fail: raise failing_percent or operations");
 	check_chaos(run, "operations that failed", tally.failing, toll_ended(&run->parties[0].toll), tally.failed, failure_text(run->pool));
-	check_count(run, "connections not given back", 0, truth.in_use,
-				"an operation that fails keeps its connection: look for ways out of it that do not release");
+	check_all_released(run, NULL, truth.in_use);
 	check_count(run, "sessions beside those of the pool", 0,
 				sessions_in_activity(run, role) - truth.idle - truth.in_use,
 				"the pool and the server drift apart: see pool_exhaust_backends");
 }
 
-/* What each of them does, and how it must be found. */
+/* What each scripted session does, and by which rule it must be found. */
 static void
-cast(Story *story)
+script(Story *story)
 {
 	Run		   *run = story->run;
 	ScriptedSession	   *parts = story->parts;
@@ -129,7 +125,7 @@ cast(Story *story)
 	story->leaks = story->healable + 1;
 }
 
-/* All are where they are to be, or the run proves nothing. */
+/* Ends the run as invalid if the scripted sessions are not in their states. */
 static void
 require_parts(Story *story)
 {
@@ -159,16 +155,15 @@ begin_work(Story *story)
 	config.clients = 1;
 	for (int i = 0; i < WORKERS; i++)
 	{
-		config.pool = run->parties[i == STRANGER].pool;
+		config.pool = run->parties[i == OF_SECOND].pool;
 		config.seed = run->options.seed + i;
-		story->workers[i] = load_create(&config);
-		load_begin(story->workers[i]);
+		story->workers[i] = load_start(run, &config, 0);
 	}
 }
 
-/* Opens the next connection that will be forgotten, if its time has come. */
+/* Opens the next session of the growth, if its time has come. */
 static void
-forget_one(Story *story)
+open_forgotten(Story *story)
 {
 	if (story->nforgotten == story->forgettable || loop_now_us() < story->next_us ||
 		!scripted_sessions_at_work(story->forgotten, story->nforgotten))
@@ -179,19 +174,19 @@ forget_one(Story *story)
 		2 * leak_growth_spacing_ms((int) story->run->options.leak_threshold_ms) * INT64CONST(1000);
 }
 
-/* Looks who is suspected, and returns how many are. */
+/* Reads the suspects, and returns how many there are. */
 static int
-look_for_suspects(Story *story)
+read_suspects(Story *story)
 {
 	Oid			roles[RUN_PARTIES_MAX];
 	int			n = run_roles(story->run, roles);
 
-	forget_one(story);
+	open_forgotten(story);
 	story->nsuspects = suspects_of(roles, n, story->suspects, lengthof(story->suspects));
 	return story->nsuspects;
 }
 
-/* The suspicion of an actor's session, or NULL. */
+/* Returns the suspect that is this scripted session, or NULL. */
 static const Suspect *
 suspect_of(const Story *story, const ScriptedSession *scripted)
 {
@@ -201,7 +196,7 @@ suspect_of(const Story *story, const ScriptedSession *scripted)
 	return NULL;
 }
 
-/* How long the slowest of them took to be found, since they were what they are. */
+/* Returns how long the slowest of them took to be found, in ms since it was a leak. */
 static double
 slowest_ms(const Story *story, const ScriptedSession *scripted, int n)
 {
@@ -256,13 +251,13 @@ leak(Story *story)
 		scripted_session_vanish(&story->parts[DEAD]);
 	begin_work(story);
 	run_progress(run, &story->nsuspects, story->leaks);
-	wait_until(run, look_for_suspects(story) >= story->leaks, find_ms);
+	wait_until(run, read_suspects(story) >= story->leaks, find_ms);
 	phase_end(run);
 	phase_note(run, "%d leaks, %d suspects, the slowest but for growth after %.2f s", story->leaks, story->nsuspects,
 			   slowest_ms(story, story->parts, PARTS) / 1000.0);
 }
 
-/* One client stays away, so that its connection lies idle: that is no leak. */
+/* One client stops, so that its connection is idle in the pool: that is no leak. */
 static void
 rest(Story *story)
 {
@@ -270,10 +265,10 @@ rest(Story *story)
 	int64		rest_ms = run->options.leak_threshold_ms + 3 * sample_interval;
 
 	phase(run, "rest");
-	load_end(run, story->workers[STRANGER + 1], SETTLE_TIMEOUT_MS);
-	wait_until(run, look_for_suspects(story) > story->leaks, rest_ms);
+	load_end(run, story->workers[OF_SECOND + 1], SETTLE_TIMEOUT_MS);
+	wait_until(run, read_suspects(story) > story->leaks, rest_ms);
 	phase_end(run);
-	phase_note(run, "a client stays away, and its connection lies idle");
+	phase_note(run, "a client has stopped, and its connection is idle");
 }
 
 static void
@@ -302,7 +297,7 @@ check_found(Story *story)
 		check_count(run, claims[i].name, claims[i].expected, found,
 					"a leak of the run was not found, or by another rule: see docs/leaks.md");
 	}
-	check_count(run, "innocent sessions named", 0, story->nsuspects - right,
+	check_count(run, "suspects that are no leaks", 0, story->nsuspects - right,
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");
 	check_at_most(run, "slowest to be found, but for growth",
 				  run->options.leak_threshold_ms + 2 * sample_interval + run->options.tolerance_ms,
@@ -310,22 +305,22 @@ check_found(Story *story)
 				  "the monitor needs more than the threshold and two samples: it, or the machine, is overloaded");
 }
 
-/* How many of these sessions has the server ended? */
+/* Returns how many of these sessions, leaks or not, the server has ended. */
 static int
-ended(const ScriptedSession *scripted, int n, bool innocent)
+ended(const ScriptedSession *scripted, int n, bool leaks)
 {
 	int			count = 0;
 
 	for (int i = 0; i < n; i++)
-		count += scripted[i].lost && (scripted[i].leaks == LEAK_NONE) == innocent;
+		count += scripted[i].lost && (scripted[i].leaks != LEAK_NONE) == leaks;
 	return count;
 }
 
-/* Of which the dead client's is not one: it runs a statement. */
+/* Returns how many leaks were ended; not the dead client's, which runs a statement. */
 static int
 leaks_ended(const Story *story)
 {
-	return ended(story->parts, PARTS, false) + ended(story->forgotten, story->forgettable, false);
+	return ended(story->parts, PARTS, true) + ended(story->forgotten, story->forgettable, true);
 }
 
 static uint64
@@ -343,7 +338,7 @@ workers_failed(const Story *story)
 	return failed;
 }
 
-/* The healer takes the leaks back, and nothing else. */
+/* The healer ends the leaks, and nothing else. */
 static void
 heal(Story *story)
 {
@@ -368,27 +363,27 @@ heal(Story *story)
 				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
 	check_count(run, "sessions that the healer ended", story->healable, acts,
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
-	check_count(run, "innocent sessions ended", 0,
-				ended(story->parts, PARTS, true) - ended(story->parts, POOL_PARTS, false) +
+	check_count(run, "sessions ended that are no leaks", 0,
+				ended(story->parts, PARTS, false) - ended(story->parts, POOL_PARTS, true) +
 				(int64) (connections_lost(run) - story->lost),
 				"a session that was no leak was ended: see pool_exhaust_heals");
-	check_count(run, "sessions that run a statement let alone", 1,
+	check_count(run, "session in a statement left open", 1,
 				census_has_session(run->parties[0].role, dead->pid),
 				"a session was ended in the middle of a statement: see pool_exhaust_heals");
 	check_count(run, "operations that failed meanwhile", 0, workers_failed(story),
-				"clients that had nothing to do with the leaks suffered from them, or from the healer");
+				"clients that do not leak failed by the leaks, or by the healer");
 }
 
-/* What was leaked is there for others. */
+/* What was leaked can be acquired again. */
 static void
-come_back(Story *story)
+acquire_all(Story *story)
 {
 	Run		   *run = story->run;
 	PoolStats  *stats = &run->pool->stats;
 	int			capacity = run_capacity(run);
 	PoolState	truth;
 
-	phase(run, "return");
+	phase(run, "acquire");
 	for (int i = 0; i < WORKERS; i++)
 		load_end(run, story->workers[i], SETTLE_TIMEOUT_MS);
 	pool_acquire_many(run->pool, capacity);
@@ -396,9 +391,9 @@ come_back(Story *story)
 	pool_read_state(run->pool, &truth);
 	pool_release_many(run->pool, stats->held);
 	phase_end(run);
-	phase_note(run, "%d of %d connections can be had", truth.in_use, capacity);
-	check_count(run, "connections to be had again", capacity, truth.in_use,
-				"the pool has not got back what was leaked: it does not notice that its connections have ended");
+	phase_note(run, "%d of %d connections granted", truth.in_use, capacity);
+	check_count(run, "connections granted again", capacity, truth.in_use,
+				"the pool still counts what was leaked: it does not notice that its connections have ended");
 }
 
 static void
@@ -408,16 +403,16 @@ leak_play(Run *run)
 
 	story->run = run;
 	run_watch_leaks(run);
-	cast(story);
+	script(story);
 	operate(run);
 	if (check_failed(run))
-		return;					/* of a pool that leaks by itself the rest says nothing */
+		return;					/* of a pool that leaks by itself the rest proves nothing */
 	leak(story);
 	rest(story);
 	check_found(story);
 	heal(story);
 	if (!check_failed(run))
-		come_back(story);
+		acquire_all(story);
 }
 
 static void
@@ -433,8 +428,8 @@ leak_require(const Options *options)
 
 const Scenario scenario_leak = {
 	.name = "leak",
-	.summary = "operations that fail, then leaks of every kind beside innocent sessions; the monitor finds them and takes them back",
-	.effect = "opens pool_size + max_overflow + 4 connections, and 5 to 16 more that it forgets",
+	.summary = "operations that fail, then leaks of every kind; the monitor finds them and nothing else, and the healer ends them",
+	.effect = "opens pool_size + max_overflow + 4 connections, and 5 to 16 more that it leaks",
 	.default_target = TARGET_POOL,
 	.targets = ON_POOL,
 	.parties = 2,

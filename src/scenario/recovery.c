@@ -1,8 +1,12 @@
 /*
  * recovery.c
- *		A pool that leaks and stuck sessions have exhausted: the healer takes it
- *		back.  Then its sessions are killed at once, and clients vanish without a
- *		word: does it come back from that, too, and how fast?
+ *		Connections are lost; do clients work again, and how fast?
+ *
+ * A pool of this server loses them in three ways: leaks and lock waits use it up
+ * until the healer ends the leaks; all sessions are terminated at once; clients
+ * close their sockets in the middle of a statement.  A foreign server is used by
+ * others, so there the run waits until it is restarted, and measures from the
+ * first operation that this broke.
  */
 #include "postgres.h"
 
@@ -12,12 +16,11 @@
 
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
+#include "load/target/probe.h"
 #include "observe/slots/census.h"
-#include "scenario/outage.h"
 #include "shmem/monitor_status.h"
 #include "story/scripted_session.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
 #define STRATEGIES_NEEDED ((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))
 #define CLIENTS		2			/* of the load that goes on all the time */
 #define TRIES		5			/* of each leak to get a connection */
@@ -26,6 +29,7 @@
 /* An operation is as fast as before if it takes no longer than so many times as long. */
 #define BASELINE_FACTOR	3
 #define BASELINE_MS		20
+#define BASELINE_FOREIGN_MS	50		/* over the network */
 
 typedef struct Recovery
 {
@@ -34,56 +38,59 @@ typedef struct Recovery
 	ScriptedSession	   *leaks;			/* as many as the pool has connections */
 	int			nleaks;
 	ScriptedSession		vanishing[VANISHING];
-	double		baseline_ms;	/* response of an operation, when all was well */
-	uint64		succeeded;		/* operations, at the begin of the phase */
-	uint64		first_us;		/* when the first one of it did, 0 = none yet */
-	uint64		normal_us;		/* and the first as fast as before */
-	uint64		healthy_us;		/* and when health was healthy again */
+	double		normal_ms;		/* an operation that takes no longer is as fast as before */
+	uint64		begun_us;		/* when connections broke */
+	uint64		succeeded;		/* operations by then */
+	uint64		first_us;		/* when the first one after that did, 0 = none yet */
+	uint64		fast_us;		/* and the first as fast as before */
+	uint64		healthy_us;		/* and when the pool was healthy again */
 } Recovery;
 
 static uint64
-load_succeeded(const Recovery *recovery)
+operations_succeeded(const Recovery *recovery)
 {
 	return recovery->load->calm.succeeded;
 }
 
-static void
-load_start(Recovery *recovery)
+/* Operations that failed, or were not granted a connection. */
+static uint64
+operations_failed(const Recovery *recovery)
 {
-	Run		   *run = recovery->run;
-	LoadConfig	config = load_of(run, &run->parties[0]);
+	const Tally *tally = &recovery->load->calm;
 
-	load_work(run, &config, run->options.work_ms);
-	config.clients = CLIENTS;
-	recovery->load = load_create(&config);
-	load_begin(recovery->load);
+	return tally->failed + tally_sent_away(tally);
 }
 
-/* Some operations while all is well. */
+/* The time of an operation before anything is broken. */
 static void
-measure_baseline(Recovery *recovery)
+baseline(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
+	int64		operations = run->options.operations;
+	LoadConfig	config = load_of(run, &run->parties[0]);
 	const Tally *tally;
 
 	phase(run, "baseline");
-	load_start(recovery);
-	wait_until(run, load_succeeded(recovery) >= run->options.operations, SETTLE_TIMEOUT_MS);
-	phase_end(run);
+	load_work(run, &config, run->options.work_ms);
+	config.clients = CLIENTS;
+	recovery->load = load_start(run, &config, 0);
 	tally = &recovery->load->calm;
-	if (load_succeeded(recovery) < run->options.operations)
+	wait_until(run, operations_succeeded(recovery) >= operations, SETTLE_TIMEOUT_MS);
+	phase_end(run);
+	if (operations_succeeded(recovery) < operations || (!run->target->terminates && operations_failed(recovery) > 0))
 		run_end(run, VERDICT_INVALID, "only " UINT64_FORMAT " of " INT64_FORMAT " operations succeeded to begin with: %s",
-				load_succeeded(recovery), run->options.operations, failure_text(run->pool));
-	recovery->baseline_ms = histogram_ms(&tally->response, 0.50);
+				operations_succeeded(recovery), operations, failure_text(run->pool));
+	recovery->normal_ms = histogram_ms(&tally->response, 0.50) * BASELINE_FACTOR +
+		(run->target->terminates ? BASELINE_MS : BASELINE_FOREIGN_MS);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
 }
 
 /*
- * One transaction has failed and one is open, holding a lock that others wait
- * for; and so on, until nothing is left.
+ * The sessions that use up the pool: a transaction that holds a lock, then in turn
+ * one that has failed, a session that waits for the lock, and one that is open.
  */
 static void
-cast(Recovery *recovery)
+leaks_make(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
 	char	   *lock = psprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", MyProcPid,
@@ -97,7 +104,7 @@ cast(Recovery *recovery)
 	{
 		static const ScriptedSession open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
 		static const ScriptedSession aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
-		ScriptedSession		stuck = {.sql = lock, .lasts = true, .gives_back = true};
+		ScriptedSession		stuck = {.sql = lock, .lasts = true, .releases = true};
 
 		recovery->leaks[i] = i % 3 == 1 ? aborted : i % 3 == 2 ? stuck : open;
 	}
@@ -113,7 +120,7 @@ scripted_sessions_count(const Recovery *recovery, bool leaks)
 	return n;
 }
 
-/* On a busy machine it may wait in vain for the load beside it, and then asks again. */
+/* Acquires a connection for it; on a busy machine that may time out beside the load, and is repeated. */
 static void
 leak_take(Recovery *recovery, ScriptedSession *leak)
 {
@@ -127,7 +134,7 @@ leak_take(Recovery *recovery, ScriptedSession *leak)
 	} while (leak->failed && ++tries < TRIES);
 }
 
-/* Everything is leaked or stuck, so that others wait in vain. */
+/* Every connection is leaked or waits for a lock, so that requests time out. */
 static void
 exhaust(Recovery *recovery)
 {
@@ -145,36 +152,42 @@ exhaust(Recovery *recovery)
 	if (scripted_session_failed(recovery->leaks, recovery->nleaks) || stats->timed_out < timed_out + CLIENTS)
 		run_end(run, VERDICT_INVALID, "the pool could not be exhausted: %d of %d connections in use, " UINT64_FORMAT " requests timed out",
 				stats->held, run_capacity(run), stats->timed_out - timed_out);
-	phase_note(run, "%d leaked, %d stuck behind them, " UINT64_FORMAT " timed out, %s",
+	phase_note(run, "%d leaked, %d wait for their lock, " UINT64_FORMAT " timed out, %s",
 			   scripted_sessions_count(recovery, true), scripted_sessions_count(recovery, false), stats->timed_out - timed_out,
 			   health_names[run->parties[0].judge.health]);
 }
 
-/* From now on it is counted how long it takes. */
+/* Connections break now: measures from here how long the recovery takes. */
 static void
-recovery_begin(Recovery *recovery, const char *name)
+recovery_begin(Recovery *recovery)
 {
-	phase(recovery->run, name);
-	recovery->succeeded = load_succeeded(recovery);
-	recovery->first_us = recovery->normal_us = recovery->healthy_us = 0;
+	recovery->begun_us = loop_now_us();
+	recovery->succeeded = operations_succeeded(recovery);
+	recovery->first_us = recovery->fast_us = recovery->healthy_us = 0;
 }
 
-/* Is everything as it was before?  Notes when that began to be so. */
+/* Sets "at_us" when the condition holds for the first time; returns whether it has held. */
+static bool
+note_first(uint64 *at_us, bool condition)
+{
+	if (*at_us == 0 && condition)
+		*at_us = loop_now_us();
+	return *at_us != 0;
+}
+
+/*
+ * Returns whether an operation has succeeded again, one has been as fast as before,
+ * and the pool has been healthy; notes when each of these was so first.
+ */
 static bool
 recovered(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
-	uint64		now_us = loop_now_us();
-	double		normal_ms = recovery->baseline_ms * BASELINE_FACTOR + BASELINE_MS;
+	bool		again = operations_succeeded(recovery) > recovery->succeeded;
 
-	if (recovery->first_us == 0 && load_succeeded(recovery) > recovery->succeeded)
-		recovery->first_us = now_us;
-	if (recovery->normal_us == 0 && load_succeeded(recovery) > recovery->succeeded &&
-		recovery->load->last_us / 1000.0 <= normal_ms)
-		recovery->normal_us = now_us;
-	if (recovery->healthy_us == 0 && run->parties[0].judge.health == HEALTH_HEALTHY)
-		recovery->healthy_us = now_us;
-	return recovery->first_us != 0 && recovery->normal_us != 0 && recovery->healthy_us != 0;
+	return note_first(&recovery->first_us, again) &
+		note_first(&recovery->fast_us, again && recovery->load->last_us / 1000.0 <= recovery->normal_ms) &
+		note_first(&recovery->healthy_us, !run->target->terminates || run->parties[0].judge.health == HEALTH_HEALTHY);
 }
 
 static bool
@@ -187,42 +200,45 @@ leaks_ended(const Recovery *recovery)
 	return n == scripted_sessions_count(recovery, true);
 }
 
-/* How many of those who waited for the lock have not got it, or were ended? */
+/* Returns how many of the sessions that waited for the lock have not got it, or were ended. */
 static int
-scripted_sessions_stuck(const Recovery *recovery)
+lock_waits_left(const Recovery *recovery)
 {
 	int			n = 0;
 
 	for (int i = 0; i < recovery->nleaks; i++)
-		n += recovery->leaks[i].gives_back && (!recovery->leaks[i].done || recovery->leaks[i].lost);
+		n += recovery->leaks[i].releases && (!recovery->leaks[i].done || recovery->leaks[i].lost);
 	return n;
 }
 
 static double
-since_ms(uint64 begun_us, uint64 at_us)
+since_ms(const Recovery *recovery, uint64 at_us)
 {
-	return at_us != 0 ? (at_us - begun_us) / 1000.0 : INFINITY;
+	return at_us != 0 ? (at_us - recovery->begun_us) / 1000.0 : INFINITY;
 }
 
 static const char *
-since_text(uint64 begun_us, uint64 at_us)
+since_text(const Recovery *recovery, uint64 at_us)
 {
-	return at_us != 0 ? psprintf("after %.2f s", since_ms(begun_us, at_us) / 1000) : "never";
+	return at_us != 0 ? psprintf("after %.2f s", since_ms(recovery, at_us) / 1000) : "never";
 }
 
-/* What must be true after the leaks and after the kill; the phase is over. */
+/* Clients work again, as fast as before, within recovery_limit_ms; the phase is over. */
 static void
-check_recovered(Recovery *recovery, uint64 begun_us, const char *first, const char *normal)
+check_recovered(Recovery *recovery, const char *loss)
 {
 	Run		   *run = recovery->run;
 	double		limit_ms = run->options.recovery_limit_ms;
 
-	check_at_most(run, first, limit_ms, since_ms(begun_us, recovery->first_us), "ms",
-				  "nobody got a connection again: see pool_exhaust_heals and pool_exhaust_leaks");
-	check_at_most(run, normal, limit_ms, since_ms(begun_us, recovery->normal_us), "ms",
-				  "operations stay slower than before");
+	check_at_most(run, psprintf("first success after the %s", loss), limit_ms,
+				  since_ms(recovery, recovery->first_us), "ms",
+				  run->target->terminates ? "no client was granted a connection again: see pool_exhaust_heals and pool_exhaust_leaks"
+				  : "no client was granted a connection again: see server_login_retry of PgBouncer, and the log of the target");
+	check_at_most(run, psprintf("as fast as before the %s", loss), limit_ms,
+				  since_ms(recovery, recovery->fast_us), "ms", "operations stay slower than before");
 }
 
+/* The healer ends the leaks, and clients work again. */
 static void
 heal(Recovery *recovery)
 {
@@ -230,28 +246,27 @@ heal(Recovery *recovery)
 	Oid			roles[RUN_PARTIES_MAX];
 	int			nroles = run_roles(run, roles);
 	uint64		since = heal_log_now();
-	uint64		begun_us;
 	int			acts;
 	char	   *strategies;
 
-	recovery_begin(recovery, "heal");
-	begun_us = loop_now_us();
+	phase(run, "heal");
+	recovery_begin(recovery);
 	run_heal(run, STRATEGIES_NEEDED);
-	wait_until(run, recovered(recovery) & leaks_ended(recovery) & (scripted_sessions_stuck(recovery) == 0),
+	wait_until(run, recovered(recovery) & leaks_ended(recovery) & (lock_waits_left(recovery) == 0),
 			   run->options.recovery_limit_ms);
 	strategies = heal_log_text(roles, nroles, since, &acts);
 	phase_end(run);
 	phase_note(run, "%d ended: %s; first success %s, healthy %s", acts, acts > 0 ? strategies : "-",
-			   since_text(begun_us, recovery->first_us), since_text(begun_us, recovery->healthy_us));
+			   since_text(recovery, recovery->first_us), since_text(recovery, recovery->healthy_us));
 
-	check_recovered(recovery, begun_us, "first success after the leaks", "as fast as before the leaks");
+	check_recovered(recovery, "leaks");
 	check_at_most(run, "healthy after the leaks", run->options.recovery_limit_ms,
-				  since_ms(begun_us, recovery->healthy_us), "ms", "the pool stays ill: see pool_exhaust_pools");
+				  since_ms(recovery, recovery->healthy_us), "ms", "the pool is not healthy again: see pool_exhaust_pools");
 	check_count(run, "sessions that the healer ended", scripted_sessions_count(recovery, true), acts,
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
 	check_text(run, "strategies in their order", strategies_text(STRATEGIES_NEEDED), strategies,
 			   "see pool_exhaust.heal_strategies and pool_exhaust.heal_exclude_roles");
-	check_count(run, "stuck sessions that did not go on", 0, scripted_sessions_stuck(recovery),
+	check_count(run, "lock waits that did not end", 0, lock_waits_left(recovery),
 				"a session that waited for a lock was ended, or still waits");
 }
 
@@ -264,7 +279,7 @@ any_is_there(Oid role, const int *pids, int n)
 	return false;
 }
 
-/* The server ends every session of the pool, whatever it does. */
+/* The server ends every session of the pool, also in the middle of a statement. */
 static void
 kill_all(Recovery *recovery)
 {
@@ -275,26 +290,23 @@ kill_all(Recovery *recovery)
 	uint64		begun_us;
 	int			n;
 
-	recovery_begin(recovery, "kill");
+	phase(run, "kill");
 	wait_until(run, run->pool->stats.held == CLIENTS, SETTLE_TIMEOUT_MS);
 	begun_us = loop_now_us();
 	n = sessions_terminate(role, pids);
 	poll_until(run, !any_is_there(role, pids, n) && run->pool->stats.lost > lost, SETTLE_TIMEOUT_MS);
 	lost = run->pool->stats.lost - lost;
-	recovery->succeeded = load_succeeded(recovery);
-	recovery->first_us = recovery->normal_us = recovery->healthy_us = 0;
+	recovery_begin(recovery);
+	recovery->begun_us = begun_us;
 	wait_until(run, recovered(recovery), run->options.recovery_limit_ms);
 	phase_end(run);
 	phase_note(run, "%d sessions ended at once, " UINT64_FORMAT " of them in use; first success %s",
-			   n, lost, since_text(begun_us, recovery->first_us));
-
-	if (lost == 0)
-		run_end(run, VERDICT_INVALID, "no connection was in use when the sessions were killed");
-	check_recovered(recovery, begun_us, "first success after the kill", "as fast as before the kill");
+			   n, lost, since_text(recovery, recovery->first_us));
+	check_recovered(recovery, "kill");
 	pfree(pids);
 }
 
-/* How many slots the role has beside those of the pool. */
+/* Returns how many slots the role has beside those of the pool. */
 static int
 residual_slots(Run *run)
 {
@@ -305,7 +317,7 @@ residual_slots(Run *run)
 	return census_role_sessions(run->parties[0].role, NULL, 0) - stats->held - truth.idle - stats->opening;
 }
 
-/* Clients die in the middle of their statements: their slots are lost for a while. */
+/* Clients close their sockets in the middle of their statements: their slots are lost for a while. */
 static void
 vanish(Recovery *recovery)
 {
@@ -324,7 +336,7 @@ vanish(Recovery *recovery)
 	wait_until(run, (scripted_sessions_at_work(vanishing, VANISHING) && run->pool->stats.opening == 0) ||
 			   scripted_session_failed(vanishing, VANISHING), SETTLE_TIMEOUT_MS);
 	if (scripted_session_failed(vanishing, VANISHING))
-		run_end(run, VERDICT_INVALID, "the sessions of the clients that are to vanish could not be opened");
+		run_end(run, VERDICT_INVALID, "the sessions of the clients that vanish could not be opened");
 	for (int i = 0; i < VANISHING; i++)
 		scripted_session_vanish(&vanishing[i]);
 	begun_us = loop_now_us();
@@ -343,58 +355,121 @@ vanish(Recovery *recovery)
 				"slots stay taken by clients that are gone: client_connection_check_interval would free them sooner");
 }
 
-/* All is as it was. */
+/* Returns why the last operation broke; "a statement failed" is all that an operation reports. */
+static const char *
+outage_reason(const Run *run)
+{
+	const ConnectResult *failure = &run->pool->last_failure;
+
+	return failure->message[0] == '\0' ? "a statement failed"
+		: psprintf("%s%s%s", failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
+}
+
+/* Waits until the target, or the server behind it, is restarted: operations fail by that. */
+static void
+outage(Recovery *recovery)
+{
+	Run		   *run = recovery->run;
+	uint64		failed = operations_failed(recovery);
+	Phase	   *p = phase(run, "outage");
+
+	run_say(run, "%-8s waiting for %s, or the server behind it, to be restarted", p->name, run->request.target_name);
+	wait_until(run, operations_failed(recovery) > failed, run->options.outage_ms);
+	recovery_begin(recovery);
+	phase_end(run);
+	if (operations_failed(recovery) == failed)
+		run_end(run, VERDICT_INVALID, "nothing broke within " INT64_FORMAT " ms (option outage_ms): restart %s, or the server behind it, while the run waits for that",
+				run->options.outage_ms, run->request.target_name);
+	phase_note(run, "after %.2f s: %s", p->elapsed_us / 1e6, outage_reason(run));
+
+	phase(run, "recover");
+	wait_until(run, recovered(recovery), run->options.recovery_limit_ms);
+	phase_end(run);
+	phase_figure(run, "first_success_ms", since_ms(recovery, recovery->first_us));
+	phase_note(run, UINT64_FORMAT " operations broke; first success %s, as fast as before %s",
+			   operations_failed(recovery) - failed, since_text(recovery, recovery->first_us),
+			   since_text(recovery, recovery->fast_us));
+	check_recovered(recovery, "outage");
+}
+
+/* A pooler has got back all connections, by its own count. */
+static void
+check_pooler_in_use(Run *run)
+{
+	PoolState	truth;
+
+	poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
+	check_count(run, "in use by the pooler's own count", 0, truth.said_in_use,
+				"connections were lost in the outage: see sv_active in SHOW POOLS");
+}
+
+/* Operations succeed as in the beginning. */
 static void
 finish(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
-	uint64		succeeded;
+	int64		operations = run->options.operations;
 	uint64		acts = toll_acts(&run->parties[0].toll);
-	Tally	   *before = palloc(sizeof(Tally));
-	Tally	   *after = palloc(sizeof(Tally));
+	uint64		failed = operations_failed(recovery);
+	uint64		succeeded = operations_succeeded(recovery);
 
 	phase(run, "after");
-	load_tally(recovery->load, before);
-	wait_until(run, load_succeeded(recovery) >= before->succeeded + run->options.operations, SETTLE_TIMEOUT_MS);
+	wait_until(run, operations_succeeded(recovery) >= succeeded + operations, SETTLE_TIMEOUT_MS);
 	load_end(run, recovery->load, SETTLE_TIMEOUT_MS);
-	load_tally(recovery->load, after);
-	succeeded = after->succeeded - before->succeeded;
+	succeeded = operations_succeeded(recovery) - succeeded;
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
 	check_chaos(run, "operations that failed afterwards", 0, toll_acts(&run->parties[0].toll) - acts,
-				after->failed + tally_sent_away(after) - before->failed - tally_sent_away(before),
-				failure_text(run->pool));
-	check_at_least(run, "operations that succeeded afterwards", run->options.operations, succeeded, "",
+				operations_failed(recovery) - failed, failure_text(run->pool));
+	check_at_least(run, "operations that succeeded afterwards", operations, succeeded, "",
 				   failure_text(run->pool));
+	if (!run->target->terminates)
+		check_pooler_in_use(run);
 }
 
 static void
-recovery_play(Run *run)
+leak_and_heal(Recovery *recovery)
 {
-	Recovery   *recovery = palloc0(sizeof(Recovery));
-
-	if (!run->target->terminates)
-	{
-		outage_play(run);
-		return;
-	}
-	recovery->run = run;
-	run_watch_leaks(run);
-	measure_baseline(recovery);
-	run_disturb(run, CHAOS_DELAYS); /* the leaks must last, and none may look like one */
-	cast(recovery);
+	run_disturb(recovery->run, CHAOS_DELAYS);	/* the leaks must last, and nothing else may look like one */
+	leaks_make(recovery);
 	exhaust(recovery);
 	heal(recovery);
-	if (check_failed(run))
-		return;					/* nothing else can be tried on a pool that is full of leaks */
-	run_disturb(run, CHAOS_ALL);
+}
+
+static void
+lose_all(Recovery *recovery)
+{
+	run_disturb(recovery->run, CHAOS_ALL);
 	kill_all(recovery);
-	if (check_failed(run))
-		return;
-	run_disturb(run, CHAOS_NONE);	/* each slot is counted */
+}
+
+static void
+lose_slots(Recovery *recovery)
+{
+	run_disturb(recovery->run, CHAOS_NONE); /* each slot is counted */
 	vanish(recovery);
-	run_disturb(run, CHAOS_ALL);
-	finish(recovery);
+	run_disturb(recovery->run, CHAOS_ALL);
+}
+
+/* The ways of losing connections, in turn; after one that has failed the others would prove nothing. */
+static void
+recovery_play(Run *run)
+{
+	static void (*const own[]) (Recovery *recovery) = {leak_and_heal, lose_all, lose_slots, finish, NULL};
+	static void (*const foreign[]) (Recovery *recovery) = {outage, finish, NULL};
+	Recovery   *recovery = palloc0(sizeof(Recovery));
+
+	recovery->run = run;
+	if (run->target->terminates)
+		run_watch_leaks(run);
+	else
+	{
+		run_disturb(run, CHAOS_NONE);	/* what breaks is broken by the outage */
+		run->parties[0].probe->returns = true;
+	}
+	baseline(recovery);
+	for (int i = 0; (run->target->terminates ? own : foreign)[i] != NULL && !check_failed(run); i++)
+		(run->target->terminates ? own : foreign)[i] (recovery);
 }
 
 static void
@@ -408,9 +483,9 @@ recovery_require(const Options *options)
 
 const Scenario scenario_recovery = {
 	.name = "recovery",
-	.summary = "leaks and stuck sessions exhaust a pool, the healer takes it back; sessions are killed, clients vanish",
+	.summary = "leaks and lock waits exhaust a pool, the healer ends them; sessions are killed, clients vanish",
 	.effect = "opens pool_size + max_overflow + 4 connections, and ends them; "
-	"a foreign server: waits for somebody to restart it",
+	"a foreign server: waits until it is restarted",
 	.default_target = TARGET_POOL,
 	.targets = ON_POOL | ON_PGBOUNCER,
 	.heals = true,

@@ -1,7 +1,7 @@
 /*
  * saturation.c
- *		Fill a pool to its capacity, knock, let the reserved slots prove
- *		themselves, release, knock again.
+ *		Fill a pool to its capacity, make more attempts, log in as a superuser
+ *		over the reserved slots, release, make an attempt again.
  */
 #include "postgres.h"
 
@@ -9,19 +9,17 @@
 #include "story/story.h"
 
 #define FILL_TIMEOUT_MS		(60 * 1000)
-#define KNOCK_TIMEOUT_MS	(5 * 1000)
+#define ATTEMPT_TIMEOUT_MS	(5 * 1000)
 #define LEAVE_TIMEOUT_MS	1000
-#define SETTLE_TIMEOUT_MS	(2 * 1000)
-#define RELEASE_TIMEOUT_MS	(30 * 1000)
 #define SHUTDOWN_NOTICE_MS	500
 
-/* From the test plan for pool exhaustion: a refusal is told at once. */
+/* From the test plan for pool exhaustion: a refusal is immediate. */
 #define REFUSAL_LIMIT_MS	1000.0
 
-/* Others come and go; this often the run makes up for those who went. */
+/* Sessions of others end meanwhile; this often the run fills their slots. */
 #define TRIES				5
 
-/* How many attempts of this run have ended. */
+/* Returns how many attempts of this run have ended. */
 static uint64
 ended(const Run *run)
 {
@@ -38,7 +36,7 @@ require_logins_work(Run *run)
 	if (run->pool->stats.failed == 0)
 		return;
 
-	/* A server that shuts down ends logins before it tells this process. */
+	/* A server that shuts down ends logins before it signals this process. */
 	wait_until(run, false, SHUTDOWN_NOTICE_MS);
 	run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity: %s%s%s",
 			failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
@@ -61,7 +59,7 @@ baseline(Run *run)
 			   100.0 * truth.in_use / truth.capacity, health_names[health]);
 }
 
-/* The path that health takes from here when in_use goes up to capacity. */
+/* Returns the path of health from here when in_use goes up to capacity, palloc'd. */
 static char *
 path_up(Health last, int in_use, int capacity)
 {
@@ -94,7 +92,7 @@ wait_for_held(Run *run, int held)
 	require_logins_work(run);
 }
 
-/* Asks for as many connections as make "total", and no more than that. */
+/* Acquires as many connections as make "total", and no more than that. */
 static void
 ask_for(Run *run, int total)
 {
@@ -109,7 +107,7 @@ ask_for(Run *run, int total)
 		pool_acquire_many(run->pool, n);
 }
 
-/* Of a foreign server too, what is true by now. */
+/* Takes a sample; a foreign server is asked first. */
 static void
 sample_now(Run *run)
 {
@@ -118,7 +116,7 @@ sample_now(Run *run)
 }
 
 /*
- * Opens connections until "full" are in use, ours and everybody else's.  Each
+ * Opens connections until "full" are in use, those of others included.  Each
  * level of health on the way is sampled, and the fill goes no further until the
  * monitor has noticed it.
  */
@@ -148,7 +146,7 @@ fill_by_levels(Run *run, int full)
 	watch_reached(run, HEALTH_EXHAUSTED);
 }
 
-/* Fills the slots that others have given back. */
+/* Fills the slots that sessions of others have released. */
 static void
 top_up(Run *run, int full)
 {
@@ -164,7 +162,7 @@ top_up(Run *run, int full)
 	ask_for(run, full - (truth.in_use - truth.ours));
 	wait_for_held(run, full - (truth.in_use - truth.ours));
 	pool_cancel(run->pool);
-	wait_until(run, run->pool->stats.opening == 0, KNOCK_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.opening == 0, ATTEMPT_TIMEOUT_MS);
 }
 
 static bool
@@ -192,7 +190,7 @@ fill(Run *run)
 	fill_by_levels(run, full);
 	for (int i = 0; i < TRIES; i++)
 		top_up(run, full);
-	/* A target that cannot be asked does not tell when the login that was tried has gone. */
+	/* A target that cannot be asked does not report when the login of the preflight has gone. */
 	if (run->parties[0].endpoint != NULL && run->parties[0].probe == NULL)
 		wait_until(run, filled(run, full), LEAVE_TIMEOUT_MS);
 	run_sample(run);
@@ -211,7 +209,7 @@ fill(Run *run)
 				"the pool is not full: see pool_exhaust_slots");
 	check_count(run, run->target->activity ? "sessions in pg_stat_activity" : "sessions that the target shows",
 				stats->held, sessions_seen(run, &run->parties[0]),
-				"pg_stat_activity and the clients disagree: look in the server log for sessions that ended by themselves");
+				"pg_stat_activity and the clients disagree: the server log has sessions that ended by themselves");
 	check_text(run, "health on the way up", expected_path, run->health_path.data,
 			   "health did not follow utilization: see pool_exhaust.warning_threshold and critical_threshold");
 	return full;
@@ -226,12 +224,11 @@ settle(Run *run)
 
 /*
  * One attempt beyond capacity; returns the cause that it must be refused for.
- * To be sure of the cause it waits first until the attempt before has given
- * its slot back.  If a session of somebody else has ended meanwhile, its slot
- * is filled first.
+ * To be sure of the cause it waits first until the attempt before has released
+ * its slot.  If a session of others has ended meanwhile, its slot is filled first.
  */
 static Cause
-knock_once(Run *run, int full)
+attempt_once(Run *run, int full)
 {
 	PoolState	truth;
 	uint64		before;
@@ -245,9 +242,9 @@ knock_once(Run *run, int full)
 		before = ended(run);
 		granted = run->pool->stats.granted;
 		pool_acquire_many(run->pool, 1);
-		wait_until(run, ended(run) > before, KNOCK_TIMEOUT_MS);
+		wait_until(run, ended(run) > before, ATTEMPT_TIMEOUT_MS);
 		require_logins_work(run);
-		/* Granted to a full pool that is no fuller now: somebody left meanwhile. */
+		/* Granted by a full pool that is no fuller now: a session of others has ended meanwhile. */
 		if (run->pool->stats.granted == granted || truth.in_use < truth.capacity ||
 			run_pool_state(run).in_use > truth.in_use)
 			break;
@@ -256,7 +253,7 @@ knock_once(Run *run, int full)
 }
 
 static void
-knock(Run *run, int full)
+attempt(Run *run, int full)
 {
 	PoolStats  *stats = &run->pool->stats;
 	int			attempts = run->options.attempts;
@@ -265,12 +262,12 @@ knock(Run *run, int full)
 	int64		ledger = run_refusals_in_ledger(run);
 	uint64		expected_by[CAUSES] = {0};
 	uint64		observed_by[CAUSES];
-	Phase	   *p = phase(run, "knock");
+	Phase	   *p = phase(run, "attempt");
 
 	run_progress(run, &done, attempts);
 	for (; done < attempts; done++)
 	{
-		Cause		cause = knock_once(run, full);
+		Cause		cause = attempt_once(run, full);
 
 		known &= cause != CAUSE_NONE;
 		if (known)
@@ -293,35 +290,31 @@ knock(Run *run, int full)
 		run_end(run, VERDICT_INVALID,
 				"nothing was refused: %d attempts beyond %d connections in use %s",
 				attempts, full, p->granted > 0 ? "were granted"
-				: "got no answer: whoever comes when all are in use waits there");
+				: "got no answer: a client waits there when all are in use");
 
 	watch_wait(run, HEALTH_EXHAUSTED, HEALTH_EXHAUSTED);
 	check_count(run, "refused attempts", attempts, p->refused,
-				"attempts beyond capacity were let in: the pool was not full");
+				"attempts beyond capacity were granted: the pool was not full");
 	if (known)
 		check_text(run, "refusals by cause", causes_text(expected_by), causes_text(observed_by),
 				   "clients were refused for another reason than a full pool: see pool_exhaust_refused_services");
 	else
-		check_skip(run, "refusals by cause", "a server with option capacity does not tell how it refuses");
+		check_skip(run, "refusals by cause", "a server with option capacity does not report how it refuses");
 	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + toll_wait_ms(&run->parties[0].toll), stats->slowest_refusal_us / 1000.0, "ms",
-				  "a client waits too long to be told no: the server is overloaded or the login is slow");
-	if (run->target->ledger)
-		check_rise(run, "refusals in the ledger", p->refused, run_refusals_in_ledger(run) - ledger,
-				   "the ledger missed or invented refusals: log_min_messages must not be panic");
-	else
-		check_skip(run, "refusals in the ledger", "the ledger counts what this server refuses");
+				  "a client waits too long for its refusal: the server is overloaded or the login is slow");
+	check_ledger(run, NULL, p->refused, run_refusals_in_ledger(run) - ledger);
 }
 
 /*
- * A superuser still gets in.  A run has no superuser of its own and no
- * password of one, so this tries the ways that need none.
+ * A superuser is still granted a session.  A run has no superuser of its own and
+ * no password of one, so this tries the local endpoints that need none.
  */
 static void
 reserve(Run *run)
 {
-	static const char claim[] = "superuser let in";
+	static const char claim[] = "superuser granted";
 	ConnectResult result = {CONNECT_BROKEN, CAUSE_NONE};
-	const LocalEndpoint  *way = NULL;
+	const LocalEndpoint  *local = NULL;
 	ListCell   *lc;
 
 	if (!run->target->superuser || run_pool_state(run).reserved == 0)
@@ -339,33 +332,33 @@ reserve(Run *run)
 	phase(run, "reserve");
 	foreach(lc, local_endpoints_list(run->superuser, NULL, run->database, RUN_APPLICATION_NAME))
 	{
-		way = lfirst(lc);
-		result = local_endpoint_try(&run->loop, way, InvalidOid, KNOCK_TIMEOUT_MS, run_must_end, run);
+		local = lfirst(lc);
+		result = local_endpoint_try(&run->loop, local, InvalidOid, ATTEMPT_TIMEOUT_MS, run_must_end, run);
 		run_end_if_must(run);
-		run->own_knocks += result.end == CONNECT_REFUSED;
+		run->own_refused += result.end == CONNECT_REFUSED;
 		if (result.end == CONNECT_GRANTED || result.end == CONNECT_REFUSED)
 			break;
 	}
 	switch (result.end)
 	{
 		case CONNECT_GRANTED:
-			phase_note(run, "1 superuser let in, %.1f ms", result.took_us / 1000.0);
+			phase_note(run, "1 superuser granted, %.1f ms", result.took_us / 1000.0);
 			check_text(run, claim, "yes", "yes", "");
 			break;
 		case CONNECT_REFUSED:
 			phase_note(run, "a superuser was refused");
 			check_text(run, claim, "yes", cause_kinds[result.cause].name,
-					   "nobody can log in to help while the server is full: raise superuser_reserved_connections");
+					   "no administrator can log in while the server is full: raise superuser_reserved_connections");
 			break;
 		default:
 			phase_note(run, "not tried");
 			check_skip(run, claim, psprintf("no superuser login without a password, last tried over %s",
-											way != NULL ? way->name : "nothing"));
+											local != NULL ? local->name : "nothing"));
 			break;
 	}
 }
 
-/* Lets go, and returns the health that the pool should come back to. */
+/* Releases all; returns the health that the pool should come back to. */
 static Health
 release(Run *run, Health before)
 {
@@ -381,10 +374,9 @@ release(Run *run, Health before)
 	left = run_pool_state(run).ours;
 	phase_note(run, "%d closed in %.2f s, %s left", n - run->pool->stats.held,
 			   p->elapsed_us / 1e6, left > 0 ? psprintf("%d", left) : "nothing");
-	check_count(run, "sessions left after the release", 0, left,
-				"sessions of the run are still there: pool_exhaust_backends shows their pids");
-	check_count(run, "connections lost on the way", 0, run->pool->stats.lost,
-				"the server ended sessions of the run: look for timeouts or terminations in its log");
+	check_sessions_left(run, "sessions left after the release", left);
+	check_count(run, "connections lost", 0, run->pool->stats.lost,
+				"the server ended sessions of the run: its log has timeouts or terminations");
 
 	watch_reached(run, back);
 	poll_until(run, run->parties[0].judge.health <= back, SETTLE_TIMEOUT_MS);
@@ -394,13 +386,13 @@ release(Run *run, Health before)
 	return back;
 }
 
-/* The monitor has seen all of it: every level on the way up, and the way back. */
+/* The monitor has noticed every level of health on the way up, and the way back. */
 static void
 recover(Run *run, Health first, Health back)
 {
-	static const char claim_up[] = "health as the monitor saw it";
-	static const char claim_back[] = "health the monitor came back to";
-	static const char detail[] = "the monitor was late or blind: see pool_exhaust_timeline, and the server log for its changes of health";
+	static const char claim_up[] = "monitored health on the way up";
+	static const char claim_back[] = "monitored health after release";
+	static const char detail[] = "the monitor noticed it late or not at all: see pool_exhaust_timeline, and the server log for its changes of health";
 	Watch	   *watch = &run->watch;
 
 	if (watch->absent != NULL)
@@ -417,16 +409,16 @@ recover(Run *run, Health first, Health back)
 }
 
 static void
-knock_again(Run *run)
+attempt_again(Run *run)
 {
 	uint64		before = ended(run);
 	Phase	   *p = phase(run, "again");
 
 	pool_acquire_many(run->pool, 1);
-	wait_until(run, ended(run) > before, KNOCK_TIMEOUT_MS);
+	wait_until(run, ended(run) > before, ATTEMPT_TIMEOUT_MS);
 	require_logins_work(run);
 	phase_end(run);
-	phase_note(run, UINT64_FORMAT " let in", p->granted);
+	phase_note(run, UINT64_FORMAT " granted", p->granted);
 	check_count(run, "granted after the release", 1, p->granted,
 				"the slots did not come back: see pool_exhaust_slots");
 }
@@ -438,23 +430,23 @@ saturation_play(Run *run)
 	Health		first;
 	int			full;
 
-	run_disturb(run, CHAOS_GENTLE);	/* whoever loses a session is not full any more */
+	run_disturb(run, CHAOS_GENTLE);	/* a pool that loses a session is not full any more */
 	baseline(run);
 	before = run->parties[0].judge.health;
 	first = run->watch.health;
 	full = fill(run);
-	knock(run, full);
+	attempt(run, full);
 	reserve(run);
 	recover(run, first, release(run, before));
-	knock_again(run);
+	attempt_again(run);
 }
 
 const Scenario scenario_saturation = {
 	.name = "saturation",
-	.summary = "fills a pool to its capacity, attempts, and lets go again",
+	.summary = "fills a pool to its capacity, makes more attempts, and releases all",
 	.effect = "target server: takes every slot that is not reserved, for about a second; "
 	"target role: takes as many slots as option role_limit says; "
-	"a foreign server: takes every connection that it lets in",
+	"a foreign server: takes every connection that it grants",
 	.default_target = TARGET_SERVER,
 	.targets = ON_SERVER | ON_ROLE | ON_POSTGRES | ON_PGBOUNCER,
 	.logins = true,

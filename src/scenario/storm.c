@@ -1,32 +1,30 @@
 /*
  * storm.c
- *		Everybody connects at once; then all are cut off at once, and come again.
+ *		All clients connect at once; then all are cut off at once, and reconnect.
  *
- * More clients than fit: those who are told no come again, a little later each
- * time, until all that fit are in.  Beside them an application goes on working
- * over sessions that it has had before: what does the storm cost those?
+ * More clients than fit: those that are refused retry, a little later each time,
+ * until all that fit are granted.  Beside them an application goes on working over
+ * sessions that it has had before: what does the storm cost those?
  */
 #include "postgres.h"
 
 #include "story/story.h"
 
-#define SETTLE_TIMEOUT_MS	(10 * 1000)
-#define RELEASE_TIMEOUT_MS	(30 * 1000)
 
-/* Who was told no comes again after that; twice as late each time, up to a limit. */
+/* A refused client retries after that; twice as late each time, up to a limit. */
 #define RETRY_US			(20 * 1000)
 #define RETRY_DOUBLED_MAX	4
 
 /* The peak of connects a second is that of a window of this length. */
 #define WINDOW_US			(100 * 1000)
 
-/* The handshakes in flight are bounded, so that many clients take some time to be told no. */
+/* The handshakes in flight are bounded, so that the refusals of many clients take some time. */
 #define REFUSAL_MS			10
 
-/* Of fewer that it would have done in the time it cannot be told what it was kept from. */
+/* Of fewer operations in the time of a wave no throughput is measured. */
 #define OPERATIONS_MIN		20
 
-/* Without option clients, there are so many for each one that fits. */
+/* Without option clients: the clients, in percent of those that fit. */
 #define CROWD_PERCENT		150
 
 /* What the application does: something in the server, for a millisecond or less. */
@@ -34,34 +32,34 @@
 
 typedef struct Storm Storm;
 
-typedef enum GuestState
+typedef enum ClientState
 {
-	GUEST_OUTSIDE,				/* does not want to come in just now */
-	GUEST_ASKING,
-	GUEST_INSIDE
-} GuestState;
+	CLIENT_RESTING,				/* until it retries */
+	CLIENT_CONNECTING,
+	CLIENT_CONNECTED
+} ClientState;
 
-/* One of those who connect. */
-typedef struct Guest
+/* A client that connects. */
+typedef struct StormClient
 {
 	Request		request;		/* must be first */
 	Storm	   *storm;
-	Alarm		alarm;			/* it comes again */
-	GuestState	state;
+	Alarm		alarm;			/* its retry */
+	ClientState	state;
 	int			attempts;		/* in this wave */
-	bool		told;			/* one of those has ended, in whatever way */
-} Guest;
+	bool		ended;			/* one of those has, in any way */
+} StormClient;
 
 struct Storm
 {
 	Run		   *run;
-	Guest	   *guests;
+	StormClient *clients;
 	int			n;
-	int			inside;
+	int			connected;
 	int			asking;
-	int			fit;			/* that there is room for */
-	int			cut_off;		/* sessions lost, of those who were inside */
-	bool		over;			/* nobody comes again */
+	int			fit;			/* clients that there is room for */
+	int			cut_off;		/* sessions lost, of connected clients */
+	bool		over;			/* no client retries */
 	pg_prng_state jitter;
 	double		calm_rate;		/* operations a second of the application, before */
 	Load	   *application;
@@ -69,42 +67,42 @@ struct Storm
 
 	/* Of this wave. */
 	uint64		begun_us;
-	uint64		in_us;			/* when all that fit were in, 0 = not yet */
-	int			untold;			/* guests that have heard nothing yet */
-	uint64		slowest_us;		/* from the begin of a login to its answer */
-	uint64		window;			/* its number, and how many came in then */
+	uint64		in_us;			/* when all that fit were connected, 0 = not yet */
+	int			unended;		/* clients without an end of an attempt yet */
+	uint64		slowest_us;		/* from the begin of an attempt to its end */
+	uint64		window;			/* its number, and the grants in it */
 	int			window_granted;
 	int			peak_granted;
 };
 
-/* ---------- The guests; all of this runs inside the loop ---------- */
+/* ---------- The clients; all of this runs inside the loop ---------- */
 
 static void
-guest_ask(Guest *guest)
+client_ask(StormClient *client)
 {
-	Storm	   *storm = guest->storm;
+	Storm	   *storm = client->storm;
 
-	guest->state = GUEST_ASKING;
-	guest->attempts++;
+	client->state = CLIENT_CONNECTING;
+	client->attempts++;
 	storm->asking++;
-	pool_acquire(storm->run->pool, &guest->request);
+	pool_acquire(storm->run->pool, &client->request);
 }
 
 static void
-guest_rung(Alarm *alarm)
+client_retry_due(Alarm *alarm)
 {
-	guest_ask(alarm->owner);
+	client_ask(alarm->owner);
 }
 
-/* Not all of those who are told no at the same time come again at the same time. */
+/* Clients that are refused at the same time retry at different times. */
 static void
-guest_come_again(Guest *guest)
+client_retry(StormClient *client)
 {
-	Storm	   *storm = guest->storm;
-	uint64		pause_us = (uint64) RETRY_US << Min(guest->attempts - 1, RETRY_DOUBLED_MAX);
+	Storm	   *storm = client->storm;
+	uint64		pause_us = (uint64) RETRY_US << Min(client->attempts - 1, RETRY_DOUBLED_MAX);
 
 	if (!storm->over)
-		alarm_set(&storm->run->clock, &guest->alarm,
+		alarm_set(&storm->run->clock, &client->alarm,
 				  loop_now_us() + (uint64) (pause_us * (0.5 + pg_prng_double(&storm->jitter))));
 }
 
@@ -120,51 +118,51 @@ storm_count_granted(Storm *storm)
 }
 
 static void
-guest_ended(Request *request, AcquireEnd end)
+client_ended(Request *request, AcquireEnd end)
 {
-	Guest	   *guest = (Guest *) request;
-	Storm	   *storm = guest->storm;
+	StormClient *client = (StormClient *) request;
+	Storm	   *storm = client->storm;
 
 	storm->asking--;
-	guest->state = end == ACQUIRE_GRANTED ? GUEST_INSIDE : GUEST_OUTSIDE;
+	client->state = end == ACQUIRE_GRANTED ? CLIENT_CONNECTED : CLIENT_RESTING;
 	if (end == ACQUIRE_CANCELED)
 		return;
-	storm->untold -= !guest->told;
-	guest->told = true;
+	storm->unended -= !client->ended;
+	client->ended = true;
 	storm->slowest_us = Max(storm->slowest_us, loop_now_us() - request->asked_us);
 	if (end == ACQUIRE_GRANTED)
 	{
-		if (++storm->inside == storm->fit)
+		if (++storm->connected == storm->fit)
 			storm->in_us = loop_now_us();
 		storm_count_granted(storm);
 	}
 	else
-		guest_come_again(guest);
+		client_retry(client);
 }
 
-/* Its session has been ended: it comes again at once, as everybody does. */
+/* Its session has been ended: it reconnects at once, as all do. */
 static void
-guest_cut_off(Guest *guest)
+client_cut_off(StormClient *client)
 {
-	Storm	   *storm = guest->storm;
+	Storm	   *storm = client->storm;
 
-	guest->state = GUEST_OUTSIDE;
-	storm->inside--;
+	client->state = CLIENT_RESTING;
+	storm->connected--;
 	storm->cut_off++;
-	pool_release(&guest->request);
+	pool_release(&client->request);
 	if (!storm->over)
-		guest_ask(guest);
+		client_ask(client);
 }
 
 static void
-guest_lost(Request *request)
+client_lost(Request *request)
 {
-	guest_cut_off((Guest *) request);
+	client_cut_off((StormClient *) request);
 }
 
-static const RequestEvents guest_events = {
-	.ended = guest_ended,
-	.lost = guest_lost,
+static const RequestEvents client_events = {
+	.ended = client_ended,
+	.lost = client_lost,
 };
 
 /* ---------- The application that is connected already ---------- */
@@ -178,8 +176,7 @@ application_begin(Storm *storm)
 	config.sql = APPLICATION_SQL;
 	config.hold_ms = run->options.work_ms;
 	config.clients = (int) run->options.pool_size;
-	storm->application = load_create(&config);
-	load_begin(storm->application);
+	storm->application = load_start(run, &config, 0);
 	storm->application_us = loop_now_us();
 }
 
@@ -196,7 +193,7 @@ application_end(Storm *storm, double *rate)
 	return tally;
 }
 
-/* How fast it is when all is calm; its sessions are opened before that. */
+/* The throughput of the application before the storm; its sessions are opened before that. */
 static void
 calm(Storm *storm)
 {
@@ -219,23 +216,23 @@ calm(Storm *storm)
 			   sessions, storm->calm_rate, latency_text(&tally->response));
 	phase_figure(run, "operations_per_s", storm->calm_rate);
 	if (storm->calm_rate == 0 && tally_sent_away(tally) == 0)
-		run_end(run, VERDICT_INVALID, "the application got nothing done even before the storm: %s",
+		run_end(run, VERDICT_INVALID, "no operation of the application succeeded even before the storm: %s",
 				failure_text(run->parties[1].pool));
 }
 
 /* ---------- One wave ---------- */
 
-/* What a wave is called in its claims. */
+/* The names of a wave's phase and checks. */
 typedef struct Wave
 {
 	const char *phase;
-	const char *in;
+	const char *name;
+	const char *granted;
 	const char *time;
-	const char *away;
+	const char *refused;
 	const char *failed;
-	const char *unanswered;
+	const char *unended;
 	const char *slowest;
-	const char *ledger;
 	const char *application_failed;
 	const char *application_slowest;
 	const char *application_rate;
@@ -243,13 +240,13 @@ typedef struct Wave
 
 #define WAVE(phase_, name_) { \
 	.phase = phase_, \
-	.in = name_ ": let in", \
-	.time = name_ ": time until all were in", \
-	.away = name_ ": told no", \
-	.failed = name_ ": failed otherwise", \
-	.unanswered = name_ ": without an answer", \
-	.slowest = name_ ": slowest answer", \
-	.ledger = name_ ": refusals in the ledger", \
+	.name = name_, \
+	.granted = name_ ": granted", \
+	.time = name_ ": time until all granted", \
+	.refused = name_ ": refused", \
+	.failed = name_ ": failed for another reason", \
+	.unended = name_ ": attempts without an end", \
+	.slowest = name_ ": slowest attempt", \
 	.application_failed = name_ ": application, failed", \
 	.application_slowest = name_ ": application, slowest", \
 	.application_rate = name_ ": application, throughput", \
@@ -258,14 +255,14 @@ typedef struct Wave
 static const Wave at_once = WAVE("storm", "storm");
 static const Wave again = WAVE("again", "again");
 
-/* How many of the run's there is room for, as it stands, at rest. */
+/* Returns how many clients of the run there is room for. */
 static int
 storm_fit(Storm *storm)
 {
 	Run		   *run = storm->run;
 	PoolState	truth = run_pool_state(run);
 
-	/* A target that cannot be asked does not count the application's. */
+	/* A target that cannot be asked does not count the sessions of the application. */
 	if (run->parties[0].endpoint != NULL && run->parties[0].probe == NULL)
 	{
 		PoolState	application;
@@ -280,19 +277,19 @@ static void
 wave_begin(Storm *storm)
 {
 	storm->over = false;
-	storm->untold = storm->n;
+	storm->unended = storm->n;
 	storm->in_us = storm->slowest_us = 0;
 	storm->window = storm->window_granted = storm->peak_granted = 0;
 	for (int i = 0; i < storm->n; i++)
 	{
-		storm->guests[i].told = false;
-		storm->guests[i].attempts = 0;
+		storm->clients[i].ended = false;
+		storm->clients[i].attempts = 0;
 	}
 	application_begin(storm);
 	storm->begun_us = loop_now_us();
 }
 
-/* Nobody comes again; those who are under way come to their end. */
+/* Ends the retries, and waits for the attempts under way. */
 static void
 wave_stop(Storm *storm)
 {
@@ -300,63 +297,59 @@ wave_stop(Storm *storm)
 
 	storm->over = true;
 	for (int i = 0; i < storm->n; i++)
-		alarm_unset(&run->clock, &storm->guests[i].alarm);
+		alarm_unset(&run->clock, &storm->clients[i].alarm);
 	pool_cancel(run->pool);
 	wait_until(run, storm->asking == 0, SETTLE_TIMEOUT_MS);
 	if (run_fault(run, FAULT_KEEP_SLOT))
-		for (int i = 0; i < storm->n && storm->inside > 0; i++)
-			if (storm->guests[i].state == GUEST_INSIDE)
+		for (int i = 0; i < storm->n && storm->connected > 0; i++)
+			if (storm->clients[i].state == CLIENT_CONNECTED)
 			{
-				storm->inside--;
-				storm->guests[i].state = GUEST_OUTSIDE;
-				pool_release(&storm->guests[i].request);
+				storm->connected--;
+				storm->clients[i].state = CLIENT_RESTING;
+				pool_release(&storm->clients[i].request);
 				break;
 			}
 	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
 }
 
 static int
-outside_told(const Storm *storm)
+refused_clients(const Storm *storm)
 {
 	int			n = 0;
 
 	for (int i = 0; i < storm->n; i++)
-		n += storm->guests[i].told && storm->guests[i].state == GUEST_OUTSIDE;
+		n += storm->clients[i].ended && storm->clients[i].state == CLIENT_RESTING;
 	return n;
 }
 
 static void
-wave_check_guests(Storm *storm, const Wave *wave, const Phase *p, double in_ms, int64 ledger)
+wave_check_clients(Storm *storm, const Wave *wave, const Phase *p, double in_ms, int64 ledger)
 {
 	Run		   *run = storm->run;
 	const Options *options = &run->options;
 	const PoolStats *stats = &run->pool->stats;
 
-	check_count(run, wave->in, storm_fit(storm), storm->inside,
-				"connections that were free stayed so, or others took them: see pool_exhaust_slots");
+	check_count(run, wave->granted, storm_fit(storm), storm->connected,
+				"connections stayed free, or sessions of others took them: see pool_exhaust_slots");
 	check_at_most(run, wave->time, options->recovery_limit_ms, in_ms, "ms",
-				  "clients keep each other out: let them come again later each time, or hold them in a pooler");
-	check_count(run, wave->away, storm->n - storm->inside, outside_told(storm),
-				"a client is neither in nor was it told no");
+				  "clients use up the handshakes of each other: let them retry later each time, or hold them in a pooler");
+	check_count(run, wave->refused, storm->n - storm->connected, refused_clients(storm),
+				"a client is neither granted nor refused");
 	check_count(run, wave->failed, 0, stats->failed - p->before.failed, failure_text(run->pool));
-	check_count(run, wave->unanswered, 0, storm->untold + storm->asking,
-				"somebody waits for ever: its login hangs");
+	check_count(run, wave->unended, 0, storm->unended + storm->asking,
+				"a login hangs");
 	check_at_most(run, wave->slowest, options->response_limit_ms + run_chaos_ms(run), storm->slowest_us / 1000.0, "ms",
-				  "logins take too long while many come at once: a pooler in front of the server spares them that");
-	if (run->target->ledger)
-		check_rise(run, wave->ledger, p->refused, ledger,
-				   "the ledger missed or invented refusals: log_min_messages must not be panic");
-	else
-		check_skip(run, wave->ledger, "the ledger counts what this server refuses");
+				  "logins take too long while there are many at once: a pooler in front of the server avoids them");
+	check_ledger(run, wave->name, p->refused, ledger);
 }
 
-/* What it cost those who were connected already. */
+/* What the wave cost the sessions that were connected already. */
 static void
 wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, double rate, double lasted_s)
 {
 	const Options *options = &storm->run->options;
 	uint64		failed = tally->failed + tally_sent_away(tally);
-	bool		disturbed = toll_ended(&storm->run->parties[1].toll) > 0;	/* and had to come in again */
+	bool		disturbed = toll_ended(&storm->run->parties[1].toll) > 0;	/* and had to reconnect */
 	double		kept = storm->calm_rate > 0 ? 100 * rate / storm->calm_rate : 0;
 
 	phase(storm->run, "cost");
@@ -365,20 +358,20 @@ wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, doubl
 			   latency_text(&tally->response));
 	check_chaos(storm->run, wave->application_failed, 0,
 				disturbed ? failed : 0, failed,
-				"those who were connected before the storm were hurt by it: see the server log");
+				"operations of sessions that were connected before the storm fail: see the server log");
 	check_at_most(storm->run, wave->application_slowest, options->response_limit_ms + run_chaos_ms(storm->run),
 				  histogram_max_ms(&tally->response), "ms",
-				  "those who were connected before the storm wait for those who come: fewer logins at once would spare them");
+				  "sessions that were connected before the storm wait for logins: allow fewer logins at once");
 	if (storm->calm_rate * lasted_s < OPERATIONS_MIN)
-		check_skip(storm->run, wave->application_rate, "the storm was over before it could matter");
+		check_skip(storm->run, wave->application_rate, "the wave was too short to measure it");
 	else
 		check_at_least(storm->run, wave->application_rate, options->keep_percent, kept, "%",
-					   "logins and refusals take the processors from those who are connected: limit how many come at once");
+					   "logins and refusals take the processors from the sessions that are connected: limit how many there are at once");
 }
 
-/* Refusals in the ledger but for those of the application, if it had to come in again. */
+/* Returns the refusals in the ledger without those of the application, which may have to reconnect. */
 static int64
-guests_in_ledger(const Run *run)
+clients_in_ledger(const Run *run)
 {
 	return run_refusals_in_ledger(run) - (int64) logins_refused(run->parties[1].pool);
 }
@@ -391,12 +384,12 @@ storm_miscount(PoolStats *stats)
 	stats->refused_by[CAUSE_TOO_MANY_CLIENTS]++;
 }
 
-/* From the moment when all come until all that fit are in, and what it cost. */
+/* From the moment when all connect until all that fit are connected, and what it cost. */
 static void
-wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
+wave_play(Storm *storm, const Wave *wave, void (*begin) (Storm *storm))
 {
 	Run		   *run = storm->run;
-	int64		ledger = guests_in_ledger(run);
+	int64		ledger = clients_in_ledger(run);
 	uint64		refused_by[CAUSES];
 	double		in_ms;
 	double		rate;
@@ -404,14 +397,14 @@ wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
 	Tally	   *tally;
 	Phase	   *p = phase(run, wave->phase);
 
-	run_progress(run, &storm->inside, storm->fit);
+	run_progress(run, &storm->connected, storm->fit);
 	wave_begin(storm);
-	break_loose(storm);
+	begin(storm);
 	run_disturb(run, CHAOS_ALL);
-	wait_until(run, storm->in_us != 0 && storm->untold == 0,
+	wait_until(run, storm->in_us != 0 && storm->unended == 0,
 			   run->options.recovery_limit_ms + storm->n * REFUSAL_MS);
-	run_disturb(run, CHAOS_GENTLE); /* who was ended comes again, and all stay from now on */
-	wait_until(run, storm->inside >= storm->fit || run->options.chaos == 0, run->options.recovery_limit_ms);
+	run_disturb(run, CHAOS_GENTLE); /* sessions that were ended reconnect, and all stay from now on */
+	wait_until(run, storm->connected >= storm->fit || run->options.chaos == 0, run->options.recovery_limit_ms);
 	in_ms = ((storm->in_us != 0 ? storm->in_us : loop_now_us()) - storm->begun_us) / 1000.0;
 	lasted_s = (loop_now_us() - storm->application_us) / 1e6;
 	tally = application_end(storm, &rate);
@@ -421,54 +414,54 @@ wave_ride(Storm *storm, const Wave *wave, void (*break_loose) (Storm *storm))
 	phase_end(run);
 	for (int i = 0; i < CAUSES; i++)
 		refused_by[i] = run->pool->stats.refused_by[i] - p->before.refused_by[i];
-	phase_note(run, "%d at once, %d in after %.2f s, at the peak %.0f/s; " UINT64_FORMAT " refused: %s",
-			   storm->n, storm->inside, in_ms / 1000, storm->peak_granted * 1e6 / WINDOW_US,
+	phase_note(run, "%d at once, %d granted after %.2f s, at the peak %.0f/s; " UINT64_FORMAT " refused: %s",
+			   storm->n, storm->connected, in_ms / 1000, storm->peak_granted * 1e6 / WINDOW_US,
 			   p->refused, causes_text(refused_by));
 	phase_figure(run, "in_ms", in_ms);
 	phase_figure(run, "peak_per_s", storm->peak_granted * 1e6 / WINDOW_US);
 	phase_figure(run, "stalled", run->pool->stats.stalled - p->before.stalled);
 	if (p->refused == 0 && (storm->n > storm->fit || run_fault(run, FAULT_NO_LIMIT)))
-		run_end(run, VERDICT_INVALID, "nobody was refused: %d clients, and all of them fit; raise option clients", storm->n);
+		run_end(run, VERDICT_INVALID, "no client was refused: %d clients, and all of them fit; raise option clients", storm->n);
 
-	wave_check_guests(storm, wave, p, in_ms, guests_in_ledger(run) - ledger);
+	wave_check_clients(storm, wave, p, in_ms, clients_in_ledger(run) - ledger);
 	wave_check_application(storm, wave, tally, rate, lasted_s);
 }
 
 /* ---------- The story ---------- */
 
-/* All come at once. */
+/* All connect at once. */
 static void
-come(Storm *storm)
+connect_all(Storm *storm)
 {
 	for (int i = 0; i < storm->n; i++)
-		guest_ask(&storm->guests[i]);
+		client_ask(&storm->clients[i]);
 }
 
-/* A network that is cut: nobody says good-bye. */
+/* The network is cut: sockets close without a message of the protocol. */
 static void
 drop_sockets(Storm *storm)
 {
 	for (int i = 0; i < storm->n; i++)
 	{
-		Guest	   *guest = &storm->guests[i];
+		StormClient *client = &storm->clients[i];
 
-		if (guest->state != GUEST_INSIDE)
+		if (client->state != CLIENT_CONNECTED)
 			continue;
-		session_vanish(guest->request.session);
-		guest_cut_off(guest);
+		session_vanish(client->request.session);
+		client_cut_off(client);
 	}
 }
 
 /*
- * All are cut off at once, by the server if it is ours to ask, and come again;
- * those who found no room before try it as well.
+ * All are cut off at once, by the server if it is this one, and reconnect, those
+ * that were refused before too.
  */
 static void
-cut(Storm *storm)
+cut_all(Storm *storm)
 {
 	Run		   *run = storm->run;
 	int		   *pids = palloc(sizeof(int) * MaxConnections);
-	int			inside = storm->inside;
+	int			connected = storm->connected;
 
 	storm->cut_off = 0;
 	if (run->target->terminates)
@@ -476,62 +469,61 @@ cut(Storm *storm)
 	else
 		drop_sockets(storm);
 	for (int i = 0; i < storm->n; i++)
-		if (storm->guests[i].state == GUEST_OUTSIDE)
-			guest_ask(&storm->guests[i]);
-	wait_until(run, storm->cut_off >= inside, SETTLE_TIMEOUT_MS);
+		if (storm->clients[i].state == CLIENT_RESTING)
+			client_ask(&storm->clients[i]);
+	wait_until(run, storm->cut_off >= connected, SETTLE_TIMEOUT_MS);
 	pfree(pids);
-	if (storm->cut_off < inside)
-		run_end(run, VERDICT_INVALID, "only %d of %d sessions could be cut off", storm->cut_off, inside);
+	if (storm->cut_off < connected)
+		run_end(run, VERDICT_INVALID, "only %d of %d sessions could be cut off", storm->cut_off, connected);
 }
 
-/* All go. */
+/* All disconnect. */
 static void
-go(Storm *storm)
+disconnect(Storm *storm)
 {
 	Run		   *run = storm->run;
 	int			keep = run_fault(run, FAULT_LEAVE_SESSION);
-	int			n = storm->inside;
+	int			n = storm->connected;
 	int			left;
-	Phase	   *p = phase(run, "go");
+	Phase	   *p = phase(run, "disconnect");
 
 	for (int i = 0; i < storm->n; i++)
-		if (storm->guests[i].state == GUEST_INSIDE && storm->inside > keep)
+		if (storm->clients[i].state == CLIENT_CONNECTED && storm->connected > keep)
 		{
-			storm->inside--;
-			storm->guests[i].state = GUEST_OUTSIDE;
-			pool_release(&storm->guests[i].request);
+			storm->connected--;
+			storm->clients[i].state = CLIENT_RESTING;
+			pool_release(&storm->clients[i].request);
 		}
-	poll_until(run, run_pool_state(run).ours <= storm->inside, RELEASE_TIMEOUT_MS);
+	poll_until(run, run_pool_state(run).ours <= storm->connected, RELEASE_TIMEOUT_MS);
 	phase_end(run);
 	left = run_pool_state(run).ours;
-	phase_note(run, "%d closed in %.2f s, %s left", n - storm->inside, p->elapsed_us / 1e6,
+	phase_note(run, "%d closed in %.2f s, %s left", n - storm->connected, p->elapsed_us / 1e6,
 			   left > 0 ? psprintf("%d", left) : "nothing");
-	check_count(run, "sessions left when all have gone", 0, left,
-				"sessions of the run are still there: pool_exhaust_backends shows their pids");
+	check_sessions_left(run, "sessions left after the storm", left);
 }
 
 static Storm *
-storm_cast(Run *run)
+storm_make(Run *run)
 {
 	Storm	   *storm = palloc0(sizeof(Storm));
 	PoolState	truth = run_pool_state(run);
 	int			fit = truth.capacity - truth.in_use;
 
 	if (fit <= 0)
-		run_end(run, VERDICT_INVALID, "nothing is left to storm: %d of %d connections are in use",
+		run_end(run, VERDICT_INVALID, "no connection is free for the storm: %d of %d connections are in use",
 				truth.in_use, truth.capacity);
 	storm->run = run;
 	storm->n = run->options.clients > 0 ? (int) run->options.clients : fit * CROWD_PERCENT / 100 + 1;
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
 		storm->n = (fit + 1) / 2;
-	storm->guests = palloc_extended(sizeof(Guest) * storm->n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	storm->clients = palloc_extended(sizeof(StormClient) * storm->n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	random_stream(&storm->jitter, run->options.seed, RANDOM_RETRIES);
 	for (int i = 0; i < storm->n; i++)
 	{
-		storm->guests[i].request.events = &guest_events;
-		storm->guests[i].storm = storm;
-		storm->guests[i].alarm.ring = guest_rung;
-		storm->guests[i].alarm.owner = &storm->guests[i];
+		storm->clients[i].request.events = &client_events;
+		storm->clients[i].storm = storm;
+		storm->clients[i].alarm.ring = client_retry_due;
+		storm->clients[i].alarm.owner = &storm->clients[i];
 	}
 	return storm;
 }
@@ -539,14 +531,14 @@ storm_cast(Run *run)
 static void
 storm_play(Run *run)
 {
-	Storm	   *storm = storm_cast(run);
+	Storm	   *storm = storm_make(run);
 
 	calm(storm);
 	storm->fit = storm_fit(storm);
-	wave_ride(storm, &at_once, come);
+	wave_play(storm, &at_once, connect_all);
 	if (!check_failed(run))
-		wave_ride(storm, &again, cut);
-	go(storm);
+		wave_play(storm, &again, cut_all);
+	disconnect(storm);
 }
 
 static void
@@ -557,10 +549,10 @@ storm_require(const Options *options)
 
 const Scenario scenario_storm = {
 	.name = "storm",
-	.summary = "more clients than fit connect at once; all are cut off, and come again at once",
+	.summary = "more clients than fit connect at once; all are cut off, and reconnect at once",
 	.effect = "target server: takes every slot, for moments those that are reserved, too; "
 	"target role: takes as many slots as option role_limit says; "
-	"a foreign server: takes every connection that it lets in",
+	"a foreign server: takes every connection that it grants",
 	.default_target = TARGET_SERVER,
 	.targets = ON_SERVER | ON_ROLE | ON_POSTGRES | ON_PGBOUNCER,
 	.parties = 2,

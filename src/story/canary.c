@@ -1,10 +1,10 @@
 /*
  * canary.c
- *		A session that was there before, and is to notice nothing.
+ *		A session that was open before the load, and must not notice it.
  *
  * It listens; a second session notifies it, again and again, with the time of
- * sending.  What it hears, and how late, tells whether those who already have a
- * connection suffer from those who want one.
+ * sending.  What it receives, and how late, shows whether sessions that are open
+ * suffer from requests for more.
  */
 #include "postgres.h"
 
@@ -12,7 +12,7 @@
 
 #define PACE_US				(50 * 1000) /* between two notifications */
 
-/* Each run has one of its own: all sessions of a database hear all of them. */
+/* Each run has one of its own: a channel is shared by all sessions of a database. */
 #define CHANNEL				"pool_exhaust_canary_" INT64_FORMAT
 
 struct Canary
@@ -26,7 +26,7 @@ struct Canary
 	bool		stopped;
 	uint64		sent;
 	uint64		failed;
-	uint64		heard;
+	uint64		received;
 	uint64		slowest_us;
 };
 
@@ -56,12 +56,12 @@ canary_send(Alarm *alarm)
 }
 
 static void
-canary_heard(Session *session, const char *payload)
+canary_notified(Session *session, const char *payload)
 {
 	Canary    *canary = session->owner;
 	uint64		sent_us = strtoull(payload, NULL, 10);
 
-	canary->heard++;
+	canary->received++;
 	canary->slowest_us = Max(canary->slowest_us, loop_now_us() - sent_us);
 }
 
@@ -106,7 +106,7 @@ static const SessionEvents canary_events = {
 	.connected = canary_connected,
 	.lost = canary_lost,
 	.unused = canary_unused,
-	.notified = canary_heard,
+	.notified = canary_notified,
 };
 
 /*
@@ -126,23 +126,23 @@ canary_open(Run *run)
 	run_open_session(run, &run->parties[0], &canary->notifier, &canary_events, canary);
 	wait_until(run, canary->ready == CANARY_SESSIONS || canary->lost > 0, LOGIN_TIMEOUT_MS);
 	if (canary->ready < CANARY_SESSIONS)
-		run_end(run, VERDICT_INVALID, "the sessions that are to notice nothing could not be opened");
+		run_end(run, VERDICT_INVALID, "the sessions that listen and notify could not be opened");
 	alarm_set(&run->clock, &canary->alarm, loop_now_us());
 	return canary;
 }
 
-/* It has heard everything, in time. */
+/* Ends it; it has received every notification, in time. */
 void
 canary_check(Run *run, Canary *canary, double limit_ms)
 {
 	canary->stopped = true;
 	alarm_unset(&run->clock, &canary->alarm);
 	wait_until(run, canary->lost > 0 ||
-			   (canary->notifier.done == NULL && canary->heard >= canary->sent), limit_ms);
-	check_count(run, "earlier sessions that were lost", 0, canary->lost,
+			   (canary->notifier.done == NULL && canary->received >= canary->sent), limit_ms);
+	check_count(run, "earlier sessions lost", 0, canary->lost,
 				"sessions that were open before the load were ended: see the server log");
-	check_count(run, "notifications heard", canary->sent - canary->failed, canary->heard,
-				"a session that was open before the load does not hear what is sent to it");
+	check_count(run, "notifications received", canary->sent - canary->failed, canary->received,
+				"a session that was open before the load does not receive what is sent to it");
 	check_at_most(run, "slowest notification", limit_ms, canary->slowest_us / 1000.0, "ms",
-				  "sessions that were open before suffer from the load");
+				  "sessions that were open before the load get slower by it");
 }

@@ -1,6 +1,6 @@
 /*
  * canary.h
- *		A session that was there before, and is to notice nothing.
+ *		A session that was open before the load, and must not notice it.
  */
 #ifndef POOL_EXHAUST_STORY_CANARY_H
 #define POOL_EXHAUST_STORY_CANARY_H

@@ -11,7 +11,7 @@
 
 #define NOTICE_TIMEOUT_MS	(10 * 1000)
 
-/* Lets chaos loose on the run's sessions, if option "chaos" asks for it. */
+/* Begins to disturb the run's sessions, if option "chaos" asks for it. */
 void
 run_begin_chaos(Run *run)
 {
@@ -22,9 +22,9 @@ run_begin_chaos(Run *run)
 }
 
 /*
- * From here on only these kinds of acts happen, a set of 1 << ChaosKind: a part
- * of the story that claims something exact cannot bear the others.  What chaos
- * did before has been noticed by those whom it concerns when this returns.
+ * From here on only these kinds of acts happen, a set of 1 << ChaosKind: the others
+ * would break what this part of the story claims.  When this returns the sessions
+ * concerned have noticed what chaos did before.
  */
 void
 run_disturb(Run *run, int kinds)
@@ -33,7 +33,7 @@ run_disturb(Run *run, int kinds)
 	wait_until(run, !chaos_unnoticed(&run->chaos), NOTICE_TIMEOUT_MS);
 }
 
-/* Returns how much longer than usual, in ms, the story must have patience under chaos. */
+/* Returns how much longer than usual, in ms, the story must wait under chaos. */
 int
 run_chaos_ms(const Run *run)
 {
@@ -47,9 +47,9 @@ operations_excused(const RunParty *party, uint64 failed)
 	return Min(failed, toll_ended(&party->toll));
 }
 
-/* One line of what it did, beside the phases of the story. */
+/* Reports what it did in a phase of its own, if there was chaos. */
 void
-run_tell_chaos(Run *run)
+run_report_chaos(Run *run)
 {
 	const uint64 *done = run->chaos.toll.done;
 
@@ -58,7 +58,7 @@ run_tell_chaos(Run *run)
 	phase(run, "chaos");
 	phase_end(run);
 	if (toll_acts(&run->chaos.toll) == 0)
-		phase_note(run, "disturbed nobody: the run was too short, or let nothing happen   seed " INT64_FORMAT,
+		phase_note(run, "disturbed no session: the run was too short, or allowed no act   seed " INT64_FORMAT,
 				   run->options.seed);
 	else
 		phase_note(run, UINT64_FORMAT " terminated, " UINT64_FORMAT " dropped, " UINT64_FORMAT " stalled, "

@@ -2,7 +2,7 @@
  * http_load.c
  *		Clients of an HTTP service, and what became of their requests.
  *
- * Each client asks, waits for the end of it, and asks again.  The story counts
+ * Each client makes a request, waits for its end, and makes another.  The story counts
  * what has ended between the turns of the loop, so nothing here runs inside it.
  */
 #include "postgres.h"
@@ -16,8 +16,8 @@
 #include "base/text.h"
 #include "story/http_load.h"
 
-/* Who was not served comes again after this, as a client would that means no harm. */
-#define SENT_AWAY_MS	50
+/* A client that was not served makes its next request after this, as one with a back-off does. */
+#define NOT_SERVED_MS	50
 
 #define EXCERPT_LEN		80
 
@@ -87,7 +87,7 @@ is_page(const HttpReply *reply)
 	return strcmp(reply->content_type, "text/html") == 0 || body[0] == '<';
 }
 
-/* "application/json {error, message}": what those who read errors have to know. */
+/* "application/json {error, message}": what programs that read errors depend on. */
 static char *
 error_format(HttpReply *reply)
 {
@@ -241,13 +241,13 @@ caller_ask(HttpLoad *load, HttpCaller *caller)
 	http_ask(load->config.client, &caller->request, caller->path, load->config.timeout_ms);
 }
 
-/* The request has ended: counts it, and lets the client rest. */
+/* The request has ended: counts it; the client rests. */
 static void
 caller_ended(HttpLoad *load, HttpCaller *caller)
 {
 	HttpTally  *tally = &load->tally;
 	uint64		served = tally->served;
-	bool		pleased;
+	bool		was_served;
 
 	load->busy--;
 	tally->ended++;
@@ -257,10 +257,10 @@ caller_ended(HttpLoad *load, HttpCaller *caller)
 		tally_no_answer(load, &caller->request.reply);
 	if (load->stopped)
 		return;
-	pleased = tally->served > served;
+	was_served = tally->served > served;
 	caller->next_us = loop_now_us() +
-		(pleased ? load->config.pause_ms : Max(load->config.pause_ms, SENT_AWAY_MS)) * 1000;
-	dlist_push_tail(pleased ? &load->resting : &load->resting_long, &caller->node);
+		(was_served ? load->config.pause_ms : Max(load->config.pause_ms, NOT_SERVED_MS)) * 1000;
+	dlist_push_tail(was_served ? &load->resting : &load->resting_long, &caller->node);
 }
 
 /* All in a list rest equally long, so the first is the first to go on. */
@@ -295,7 +295,7 @@ http_load_create(const HttpLoadConfig *config)
 	return load;
 }
 
-/* There are so many clients from now on; those that are new ask at once. */
+/* Raises the number of clients; the new ones make a request at once. */
 void
 http_load_raise(HttpLoad *load, int clients)
 {
@@ -311,8 +311,8 @@ http_load_raise(HttpLoad *load, int clients)
 }
 
 /*
- * Counts what has ended, and lets those go on who have rested; between turns of
- * the loop.  A load may be NULL.
+ * Counts what has ended, and goes on with the clients that have rested; between turns
+ * of the loop.  A load may be NULL.
  */
 void
 http_load_step(HttpClient *client, HttpLoad *const *loads, int n)

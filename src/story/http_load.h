@@ -8,10 +8,10 @@
 #include "load/http/http_client.h"
 #include "story/story.h"
 
-#define HTTP_STATUSES_MAX	16	/* different ones that are told apart */
+#define HTTP_STATUSES_MAX	16	/* different ones that are counted */
 #define HTTP_FORMATS_MAX	8
 
-/* The latest request that was sent away so, and told when to come back. */
+/* The latest request that was refused so, with a usable Retry-After. */
 typedef struct HttpRefusal
 {
 	const char *path;
@@ -67,7 +67,7 @@ typedef struct HttpLoad
 {
 	HttpLoadConfig config;
 	struct HttpCaller *callers;
-	int			ncallers;		/* that have come */
+	int			ncallers;		/* that have begun */
 	int			busy;			/* requests under way */
 	bool		stopped;
 	dlist_head	resting;		/* callers, the first to go on first */
@@ -81,14 +81,14 @@ extern HttpLoad *http_load_create(const HttpLoadConfig *config);
 extern void http_load_raise(HttpLoad *load, int clients);
 extern void http_load_step(HttpClient *client, HttpLoad *const *loads, int n);
 
-/* Requests that came to no good end. */
+/* Returns how many requests were not served. */
 static inline uint64
 http_tally_trouble(const HttpTally *tally)
 {
 	return tally->ended - tally->served;
 }
 
-/* And those that should not have. */
+/* Returns how many were neither served nor refused. */
 static inline uint64
 http_tally_lost(const HttpTally *tally)
 {

@@ -3,8 +3,8 @@
  *		What a run asks of the monitor: to judge the run's own sessions by a
  *		threshold of their own, and to heal them.
  *
- * No setting is changed for that, and nobody else's session is touched: both
- * stand at the run's place in shared memory, for the sessions of its roles.
+ * No setting is changed for that, and no session of others is concerned: both are in
+ * the run's entry in shared memory, for the sessions of its roles.
  */
 #include "postgres.h"
 

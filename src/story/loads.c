@@ -9,7 +9,7 @@
 /* An operation that fails in the server, as bad input does. */
 #define FAILING_SQL "SELECT 1 / 0"
 
-/* What an application-style pool of the run can hand out at once. */
+/* Returns how many connections an application-style pool of the run can grant at once. */
 int
 run_capacity(const Run *run)
 {
@@ -100,6 +100,22 @@ load_work(Run *run, LoadConfig *config, int64 ms)
 		config->sql = "SELECT 1";
 }
 
+/*
+ * Creates a load and begins it.  It is in the current memory context, which must
+ * outlive the loop.  Its operations are the phase's progress, "total" of them;
+ * 0: they are not.
+ */
+Load *
+load_start(Run *run, const LoadConfig *config, int total)
+{
+	Load	   *load = load_create(config);
+
+	if (total > 0)
+		run_progress(run, &load->ended, total);
+	load_begin(load);
+	return load;
+}
+
 /* No new operation begins; waits until those under way are over. */
 void
 load_end(Run *run, Load *load, int64 timeout_ms)
@@ -108,15 +124,7 @@ load_end(Run *run, Load *load, int64 timeout_ms)
 	wait_until(run, load_is_over(load), timeout_ms);
 }
 
-/* Every request has come to one of its ends. */
-void
-check_all_ended(Run *run, const char *name, const Tally *tally)
-{
-	check_count(run, name, 0, tally->asked - tally->granted - tally_sent_away(tally),
-				"somebody waits for ever: a release woke nobody");
-}
-
-/* Why requests of this pool were not served, or operations of it failed, for a check. */
+/* Returns why requests of this pool were not granted, or operations of it failed, for a check; may be palloc'd. */
 const char *
 failure_text(const Pool *pool)
 {
@@ -128,7 +136,7 @@ failure_text(const Pool *pool)
 					failure->sqlstate[0] ? " " : "", failure->message);
 }
 
-/* Ends the run as invalid if less than n connections are held, and no claim is broken yet. */
+/* Ends the run as invalid if less than n connections are held, and no check has failed yet. */
 void
 require_held(Run *run, int n)
 {
@@ -139,14 +147,39 @@ require_held(Run *run, int n)
 				failure_text(run->pool));
 }
 
-/* 0 if there is nothing to be a part of. */
+/*
+ * Acquires or releases connections until n are held; returns when no request and
+ * no login is under way.  Ends the run as invalid if they cannot be had.
+ */
+void
+run_hold(Run *run, int n)
+{
+	const PoolStats *stats = &run->pool->stats;
+
+	if (n > stats->held)
+		pool_acquire_many(run->pool, n - stats->held);
+	else
+		pool_release_many(run->pool, stats->held - n);
+	wait_until(run, stats->held <= n && stats->opening == 0 && stats->wanted == 0, SETTLE_TIMEOUT_MS);
+	require_held(run, n);
+}
+
+/* Ends the run as invalid if no request of the load had to wait, and no check has failed yet. */
+void
+require_waits(Run *run, const Tally *tally)
+{
+	if (tally->queued == 0 && tally_sent_away(tally) == 0 && !check_failed(run))
+		run_end(run, VERDICT_INVALID, "no request of the bursts had to wait: raise burst_percent or burst_ms");
+}
+
+/* Returns the share in percent; 0 of nothing. */
 double
 percent_of(uint64 part, uint64 whole)
 {
 	return whole > 0 ? 100.0 * part / whole : 0;
 }
 
-/* "p50 1.2 ms   p99 3.4 ms" */
+/* Returns "p50 1.2 ms   p99 3.4 ms", palloc'd. */
 char *
 latency_text(const Histogram *h)
 {
@@ -154,7 +187,7 @@ latency_text(const Histogram *h)
 }
 
 /*
- * "53300 reserved_slots 10", causes in the order of the table; poolers have
+ * Returns "53300 reserved_slots 10", causes in the order of the table; poolers have
  * SQLSTATEs of their own for theirs.  palloc'd.
  */
 char *

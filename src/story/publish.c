@@ -2,9 +2,8 @@
  * publish.c
  *		What the views show of a run's application-style pools.
  *
- * The numbers are those of the last turn of the loop, so whoever looks while
- * nothing happens sees them exact; percentiles and health are as old as the
- * run's last sample.
+ * The numbers are those of the last turn of the loop, so they are exact while
+ * nothing happens; percentiles and health are as old as the run's last sample.
  */
 #include "postgres.h"
 
@@ -13,14 +12,14 @@
 #include "shmem/run_pool.h"
 #include "story/story.h"
 
-/* Those who were sent away for lack of capacity. */
+/* Returns how many requests were refused or timed out. */
 uint64
-run_sent_away(const PoolStats *stats)
+run_not_granted(const PoolStats *stats)
 {
 	return stats->refused + stats->timed_out;
 }
 
-/* How many connection seconds were in use till now, by what was published. */
+/* Adds up the connection seconds in use, by what was published. */
 static void
 party_meter(RunParty *party, uint64 now_us)
 {
@@ -57,7 +56,7 @@ party_publish(RunParty *party, uint64 now_us)
 	party->released = stats->released;
 }
 
-/* Tells the views what the run's pools look like now. */
+/* Publishes the state of the run's pools to the views. */
 void
 run_publish(Run *run)
 {
@@ -78,7 +77,7 @@ run_publish(Run *run)
 		run_pools_write(run->entry, pools, n);
 }
 
-/* What takes longer to work out is published with each sample. */
+/* Judges the health of the party's pool, and publishes that and its percentiles: with each sample. */
 void
 party_sample(RunParty *party, const PoolState *truth)
 {
@@ -87,8 +86,8 @@ party_sample(RunParty *party, const PoolState *truth)
 	const Histogram *waits = &party->pool->waits;
 
 	published->health = health_judge(&party->judge, truth->in_use, truth->capacity,
-									 run_sent_away(stats) > party->sent_away_judged);
-	party->sent_away_judged = run_sent_away(stats);
+									 run_not_granted(stats) > party->not_granted_judged);
+	party->not_granted_judged = run_not_granted(stats);
 	published->wait_p50_ms = histogram_ms(waits, 0.50);
 	published->wait_p95_ms = histogram_ms(waits, 0.95);
 	published->wait_p99_ms = histogram_ms(waits, 0.99);

@@ -1,7 +1,7 @@
 /*
  * query.c
- *		What the server says when it is asked by SQL, in the runner's own
- *		transactions.
+ *		What the server and the target report: by SQL, in the runner's own
+ *		transactions, from the server's memory, and from the probe.
  */
 #include "postgres.h"
 
@@ -17,7 +17,7 @@
 #include "observe/slots/limit.h"
 #include "story/story.h"
 
-#define LOOK_TIMEOUT_MS	(10 * 1000)
+#define REFRESH_TIMEOUT_MS	(10 * 1000)
 
 /*
  * Returns the first column of the first row as text, palloc'd in the current
@@ -57,8 +57,8 @@ sessions_in_activity(Run *run, Oid role)
 }
 
 /*
- * Returns what is true of the run's pool by now.  Ends the run as invalid if the
- * target does not say any more.
+ * Returns the state of the run's pool now.  Ends the run as invalid if the target
+ * does not report it any more.
  */
 PoolState
 run_pool_state(Run *run)
@@ -69,9 +69,9 @@ run_pool_state(Run *run)
 	PoolState	truth;
 
 	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
-			   (party->probe->state == PROBE_LOST && !party->probe->returns), LOOK_TIMEOUT_MS);
+			   (party->probe->state == PROBE_LOST && !party->probe->returns), REFRESH_TIMEOUT_MS);
 	if (!fresh)
-		run_end(run, VERDICT_INVALID, "%s does not tell of itself any more: %s%s%s", run->request.target_name,
+		run_end(run, VERDICT_INVALID, "%s does not report its state any more: %s%s%s", run->request.target_name,
 				party->probe->failure.sqlstate, party->probe->failure.sqlstate[0] ? " " : "",
 				party->probe->failure.message);
 	pool_read_state(run->pool, &truth);
@@ -79,9 +79,9 @@ run_pool_state(Run *run)
 }
 
 /*
- * Returns how many connections were in use at the most.  Clients of a pooler may
- * hear that one is theirs before the one who had it hears that he is done, so
- * there the pooler's own word counts.
+ * Returns how many connections were in use at the most.  A pooler may grant a
+ * connection before the client that had it has the end of its query, so there the
+ * count of the pooler is returned.
  */
 int
 run_peak(Run *run)
@@ -90,8 +90,8 @@ run_peak(Run *run)
 }
 
 /*
- * Returns how many sessions of the service others would see: in pg_stat_activity,
- * or on the console of a pooler.  Where nobody can be asked, as many as it holds.
+ * Returns how many sessions of the service there are by pg_stat_activity, or by the
+ * console of a pooler; of a target that cannot be asked, as many as it holds.
  */
 int
 sessions_seen(Run *run, RunParty *party)
@@ -119,7 +119,7 @@ run_headroom(const Run *run, Oid role)
 }
 
 /*
- * The server ends every session of the role, whatever it does.  Returns how many
+ * Terminates every session of the role, also in the middle of a statement.  Returns how many
  * there are; their pids go to "pids", which has room for MaxConnections.
  */
 int

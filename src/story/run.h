@@ -70,7 +70,7 @@ typedef struct RunParty
 	Pool	   *pool;
 	ChaosToll	toll;
 	HealthJudge judge;
-	uint64		sent_away_judged;	/* refused and timed out up to the last sample */
+	uint64		not_granted_judged; /* refused and timed out up to the last sample */
 	RunPool		published;		/* of an application-style pool; see publish.c */
 	Releases	releases;
 	uint64		released;		/* counted there so far */
@@ -92,7 +92,7 @@ typedef struct Watch
 	Health		health;			/* as of the last one */
 	StringInfoData path;		/* "healthy > warning > ...", the way up */
 	uint64		reached_us[HEALTHS];	/* when the pool got there; 0 = not yet */
-	uint64		noticed_us[HEALTHS];	/* when the monitor said so */
+	uint64		noticed_us[HEALTHS];	/* when the monitor noticed */
 } Watch;
 
 typedef struct Run
@@ -110,23 +110,23 @@ typedef struct Run
 	Pool	   *pool;			/* of the first service */
 	Chaos		chaos;			/* what disturbs the sessions of its pools, if anything does */
 	struct Hold *hold;			/* the connections held by hand, NULL: there are none */
-	struct Endpoint *endpoint;	/* of an HTTP service that it aims at; NULL: none */
+	struct Endpoint *endpoint;	/* of the HTTP service that is its target; NULL: none */
 	struct HttpClient *http;	/* these two of a story over HTTP; the clean-up closes them */
 	struct ReferenceApi *api;
 	Session    *loose[LOOSE_MAX];	/* sessions beside those of the pools */
 	int			nloose;
-	const char *login_endpoint;			/* how it gets to the server */
+	const char *login_endpoint;			/* the name of the endpoint that it logs in over */
 	const char *database;		/* that its sessions connect to */
 	const char *superuser;		/* the server's first one, by name */
 	const char *schema;			/* of the extension, quoted */
 	uint64		started_us;
 	uint64		deadline_us;
 	uint64		refused_before; /* in the ledger, for lack of slots */
-	uint64		own_knocks;		/* own attempts beside the pool that were refused */
+	uint64		own_refused;	/* attempts of its own beside the pool that were refused */
 
 	const int  *done;			/* of the phase, for pool_exhaust_progress */
 
-	/* Runs that this one has started; see children.h. */
+	/* Runs that this one has started; see sub_runs.h. */
 	const struct SubRunMethods *sub_run_methods;
 	struct SubRun *sub_runs;
 	int			nsub_runs;

@@ -1,14 +1,14 @@
 /*
  * scripted_session.c
- *		A client with a part to play: it takes a connection, does one thing with
- *		it, and keeps it.
+ *		A session with a script: it gets a connection, runs one statement, and
+ *		keeps it.
  */
 #include "postgres.h"
 
 #include "story/scripted_session.h"
 
 static Session *
-scripted_session_session(ScriptedSession *scripted)
+scripted_session_of(ScriptedSession *scripted)
 {
 	return scripted->request.pool != NULL ? scripted->request.session : &scripted->own;
 }
@@ -19,14 +19,14 @@ scripted_session_answered(void *arg, const QueryResult *result)
 	ScriptedSession	   *scripted = arg;
 
 	scripted->done = scripted->at_work = true;
-	if (scripted->gives_back)
+	if (scripted->releases)
 		pool_release(&scripted->request);
 }
 
 static void
 scripted_session_act(ScriptedSession *scripted)
 {
-	Session    *session = scripted_session_session(scripted);
+	Session    *session = scripted_session_of(scripted);
 
 	scripted->pid = PQbackendPID(session->conn);
 	session_query(session, scripted->sql, 0, scripted_session_answered, scripted);
@@ -85,7 +85,7 @@ static const SessionEvents own_events = {
 	.unused = own_unused,
 };
 
-/* Takes a connection of the pool.  An actor can play once. */
+/* Acquires a connection of the pool, once. */
 void
 scripted_session_take(ScriptedSession *scripted, Pool *pool)
 {
@@ -94,7 +94,7 @@ scripted_session_take(ScriptedSession *scripted, Pool *pool)
 	pool_acquire(pool, &scripted->request);
 }
 
-/* Opens a session of its own. */
+/* Opens a session of its own, once. */
 void
 scripted_session_open(Run *run, const RunParty *party, ScriptedSession *scripted)
 {
@@ -102,7 +102,7 @@ scripted_session_open(Run *run, const RunParty *party, ScriptedSession *scripted
 	run_open_session(run, party, &scripted->own, &own_events, scripted);
 }
 
-/* Goes without a word, in the middle of its statement: the server is not told. */
+/* Closes its socket in the middle of its statement: no message is sent to the server. */
 void
 scripted_session_vanish(ScriptedSession *scripted)
 {
@@ -110,7 +110,7 @@ scripted_session_vanish(ScriptedSession *scripted)
 	session_vanish(&scripted->own);
 }
 
-/* Are all of them where they are to be, those that were asked to? */
+/* Returns whether all of them that have begun are in their states. */
 bool
 scripted_sessions_at_work(const ScriptedSession *scripted, int n)
 {
@@ -120,7 +120,7 @@ scripted_sessions_at_work(const ScriptedSession *scripted, int n)
 	return true;
 }
 
-/* Did one get no connection, or lose it? */
+/* Returns whether one of them got no connection, or lost it. */
 bool
 scripted_session_failed(const ScriptedSession *scripted, int n)
 {

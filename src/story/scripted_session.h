@@ -1,7 +1,7 @@
 /*
  * scripted_session.h
- *		A client with a part to play: it takes a connection, does one thing with
- *		it, and keeps it.
+ *		A session with a script: it gets a connection, runs one statement, and
+ *		keeps it.
  */
 #ifndef POOL_EXHAUST_STORY_SCRIPTED_SESSION_H
 #define POOL_EXHAUST_STORY_SCRIPTED_SESSION_H
@@ -14,12 +14,12 @@ typedef struct ScriptedSession
 	Request		request;		/* must be first */
 	Session		own;			/* of one that has no pool */
 	const char *sql;
-	LeakRule	leaks;			/* by which rule it must be found; LEAK_NONE: it is innocent */
+	LeakRule	leaks;			/* by which rule it must be found; LEAK_NONE: it is no leak */
 	bool		lasts;			/* its statement does; it is at work once it has sent it */
-	bool		gives_back;		/* when its statement has ended */
+	bool		releases;		/* when its statement has ended */
 	int			pid;
 	bool		asked;
-	bool		at_work;		/* it is in the state that it is to be in */
+	bool		at_work;		/* in the state that the script leads to */
 	bool		done;			/* its statement has ended */
 	bool		vanished;
 	bool		lost;			/* the server has ended it */

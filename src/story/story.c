@@ -20,12 +20,12 @@
 #define SAMPLE_US		(10 * 1000)
 #define SAMPLE_SHARE	1000
 
-/* What others say of themselves in a sample is not much older. */
+/* The figures of a foreign server in a sample are not much older. */
 #define ASKED_US		(100 * 1000)
 
 #define POLL_END_US		(100 * 1000)
 
-/* Of a path of health that goes up and down for hours the beginning will do. */
+/* Of a path of health that goes up and down for hours only the beginning is kept. */
 #define HEALTH_PATH_MAX	1024
 
 const char *const outcome_names[] = {OUTCOME_LIST(LIST_WORD)};
@@ -49,6 +49,7 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 			 errmsg("%s: %s", verdict_names[verdict], run->reason)));
 }
 
+/* Returns whether the run has that deliberate fault. */
 bool
 run_fault(const Run *run, Fault fault)
 {
@@ -56,8 +57,8 @@ run_fault(const Run *run, Fault fault)
 }
 
 /*
- * Opens a session of the service beside those of its pool.  Whoever ends the run
- * closes it, if the story does not.  It has a part to play, so chaos keeps off.
+ * Opens a session of the service beside those of its pool; the clean-up closes it
+ * if the story does not.  It is scripted, so chaos leaves it alone.
  */
 void
 run_open_session(Run *run, const RunParty *party, Session *session,
@@ -70,7 +71,7 @@ run_open_session(Run *run, const RunParty *party, Session *session,
 	session_open(session, &run->loop, party->login, LOGIN_TIMEOUT_MS, events, owner);
 }
 
-/* Gives whoever waits for the run one line to read. */
+/* Adds a line for the caller that waits for the run. */
 void
 run_say(Run *run, const char *fmt,...)
 {
@@ -90,8 +91,8 @@ run_say(Run *run, const char *fmt,...)
 }
 
 /*
- * Says where to look for how far the phase has come, until the next phase; see
- * pool_exhaust_progress.
+ * Sets what pool_exhaust_progress shows until the next phase: "done", which is read
+ * at each turn of the loop, of "total"; NULL: nothing.
  */
 void
 run_progress(Run *run, const int *done, int total)
@@ -111,7 +112,7 @@ cpu_now_us(void)
 		usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
 }
 
-/* Begins a phase and ends the one before it.  The name is a constant. */
+/* Begins a phase, ends the one before it, and returns it.  The name must outlive the run. */
 Phase *
 phase(Run *run, const char *name)
 {
@@ -139,7 +140,7 @@ phase(Run *run, const char *name)
 	return p;
 }
 
-/* The sentence that stands behind the phase in the report, told at once. */
+/* Sets the sentence of the phase in the report; the caller that waits gets it at once. */
 void
 phase_note(Run *run, const char *fmt,...)
 {
@@ -154,7 +155,7 @@ phase_note(Run *run, const char *fmt,...)
 	run_say(run, "%-8s %s", p->name, p->note);
 }
 
-/* One more number of the phase, for whoever reads the summary. */
+/* Adds a number of the phase to the summary of the run. */
 void
 phase_figure(Run *run, const char *name, double value)
 {
@@ -167,7 +168,7 @@ phase_figure(Run *run, const char *name, double value)
 	MemoryContextSwitchTo(old);
 }
 
-/* The clock of the phase stood still for that long. */
+/* Leaves that time out of the duration of the phase. */
 void
 phase_paused(Run *run, uint64 us)
 {
@@ -258,7 +259,7 @@ run_sample(Run *run)
 	return sample.health;
 }
 
-/* The refusals of the run's own role as the ledger has them. */
+/* Returns the refusals of the run's roles by the ledger. */
 int64
 run_refusals_in_ledger(const Run *run)
 {
@@ -270,15 +271,15 @@ run_refusals_in_ledger(const Run *run)
 }
 
 /*
- * How many others were refused for lack of slots since the run began.  All are
- * read before the run's own, which are counted in the other order; so it is
- * never one too many.
+ * Returns how many clients of others were refused for lack of slots since the run
+ * began.  All are read before the run's own, which are counted in the other order;
+ * so it is never one too many.
  */
 static int64
 others_refused(const Run *run)
 {
 	int64		all = (int64) (refusal_count_slots() - run->refused_before);
-	int64		ours = run->own_knocks;
+	int64		ours = run->own_refused;
 
 	pg_read_barrier();
 	for (int i = 0; i < LEDGER_CAUSES; i++)
@@ -287,7 +288,7 @@ others_refused(const Run *run)
 	return all - ours;
 }
 
-/* Why the run must end, wherever its story is; NULL if it may go on. */
+/* Returns why the run must end, wherever its story is; NULL if it may go on. */
 static const char *
 why_end(Run *run)
 {
@@ -297,7 +298,7 @@ why_end(Run *run)
 	if (stop != STOP_NONE)
 		return stop_reasons[stop];
 	if (ShutdownRequestPending)
-		return "the runner was told to terminate";
+		return "the runner was asked to terminate";
 	if (now_us >= run->deadline_us)
 		return psprintf("not %s within " INT64_FORMAT " ms (option timeout_ms)",
 						request_is_hold(&run->request) ? "all there" : "over",
@@ -308,12 +309,14 @@ why_end(Run *run)
 	return run->poll_end(run);
 }
 
+/* Returns whether the run, a Run *, must end; for callbacks that cannot throw. */
 bool
 run_must_end(void *run)
 {
 	return why_end(run) != NULL;
 }
 
+/* Ends the story as aborted if the run is stopped, canceled, or out of time. */
 void
 run_end_if_must(Run *run)
 {
@@ -323,7 +326,7 @@ run_end_if_must(Run *run)
 		run_end(run, VERDICT_ABORTED, "%s", why);
 }
 
-/* Does it use up what belongs to everybody? */
+/* Does it use up what all clients of the server share? */
 static bool
 run_is_exclusive(const Run *run)
 {
@@ -333,7 +336,7 @@ run_is_exclusive(const Run *run)
 	return false;
 }
 
-/* Filling the server must not hurt others, unless that was asked for. */
+/* Ends the run if it makes the server refuse others, unless that was asked for. */
 static void
 protect_bystanders(Run *run)
 {
@@ -354,7 +357,7 @@ connections_held(const Run *run)
 
 /*
  * One turn of a wait: ends the story if the run must end, otherwise turns the
- * loop once, for at most turn_ms.  Returns false when the time is over.
+ * loop once, for at most turn_ms.  Returns false when the time, end_us, is over.
  */
 bool
 wait_turn(Run *run, uint64 end_us, int turn_ms)

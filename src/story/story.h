@@ -29,14 +29,14 @@ extern void run_open_session(Run *run, const RunParty *party, Session *session,
 							 const SessionEvents *events, void *owner);
 extern void run_publish(Run *run);
 extern void party_sample(RunParty *party, const PoolState *truth);
-extern uint64 run_sent_away(const PoolStats *stats);
+extern uint64 run_not_granted(const PoolStats *stats);
 pg_noreturn extern void run_end(Run *run, Verdict verdict, const char *fmt,...)
 			pg_attribute_printf(3, 4);
 extern int64 run_refusals_in_ledger(const Run *run);
 extern bool run_must_end(void *run);
 extern void run_end_if_must(Run *run);
 
-/* What the server says: see query.c. */
+/* What the server and the target report: see query.c. */
 extern PoolState run_pool_state(Run *run);
 extern int	run_peak(Run *run);
 extern int	sessions_seen(Run *run, RunParty *party);
@@ -45,7 +45,7 @@ extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
 extern int	sessions_terminate(Oid role, int *pids);
 
-/* What comes before the story: see loads.c and trial.c. */
+/* What comes before the story: see loads.c and workload_check.c. */
 pg_noreturn extern void options_contradict(const char *hint, const char *fmt,...)
 			pg_attribute_printf(2, 3);
 extern void require_time_for(const Options *options, int64 ms);
@@ -56,7 +56,7 @@ extern void run_begin_chaos(Run *run);
 extern void run_disturb(Run *run, int kinds);
 extern int	run_chaos_ms(const Run *run);
 extern uint64 operations_excused(const RunParty *party, uint64 failed);
-extern void run_tell_chaos(Run *run);
+extern void run_report_chaos(Run *run);
 
 /* Its pool as the monitor sees it: see watch.c. */
 extern void watch_begin(Run *run);
@@ -75,8 +75,10 @@ extern int	run_capacity(const Run *run);
 extern Arrival load_arrival(const Run *run, int64 ms);
 extern void load_work(Run *run, LoadConfig *config, int64 ms);
 extern void load_end(Run *run, Load *load, int64 timeout_ms);
-extern void check_all_ended(Run *run, const char *name, const Tally *tally);
+extern Load *load_start(Run *run, const LoadConfig *config, int total);
+extern void run_hold(Run *run, int n);
 extern void require_held(Run *run, int n);
+extern void require_waits(Run *run, const Tally *tally);
 extern const char *failure_text(const Pool *pool);
 extern double percent_of(uint64 part, uint64 whole);
 extern char *latency_text(const Histogram *h);
@@ -95,6 +97,8 @@ extern uint64 logins_refused(const Pool *pool);
 	turn_until(run, condition, timeout_ms, POLL_TURN_MS)
 
 #define LOGIN_TIMEOUT_MS (15 * 1000)	/* for one login of a run */
+#define SETTLE_TIMEOUT_MS (10 * 1000)	/* for what has no option: logins, releases, the monitor */
+#define RELEASE_TIMEOUT_MS (30 * 1000)	/* for all sessions of a server to end */
 
 #define EVENT_TURN_MS	20
 #define POLL_TURN_MS	2
@@ -104,7 +108,7 @@ extern uint64 logins_refused(const Pool *pool);
 
 extern bool wait_turn(Run *run, uint64 end_us, int turn_ms);
 
-/* Claims.  "detail" says what a failure means and what to look at next. */
+/* Checks.  "detail" says what a failure means and where to see more. */
 extern void check_count(Run *run, const char *name, int64 expected, int64 observed,
 						const char *detail);
 extern void check_chaos(Run *run, const char *name, int64 expected, uint64 excused,
@@ -125,6 +129,17 @@ extern const char *check_observed(const Check *check);
 extern void check_verdict(Run *run, const char *name, Verdict expected, Verdict observed,
 						  const char *detail);
 extern void check_skip(Run *run, const char *name, const char *why);
+
+/* Claims that several stories make: see claims.c. */
+extern void check_peak(Run *run, const char *part, int peak);
+extern void check_fifo(Run *run, const char *part, const GrantOrder *order);
+extern void check_all_ended(Run *run, const char *part, const Tally *tally);
+extern void check_timed_out(Run *run, const char *part, int64 expected, const Tally *tally);
+extern void check_timeout_times(Run *run, const char *part, const Tally *tally);
+extern void check_ledger(Run *run, const char *part, int64 refused, int64 rise);
+extern void check_sessions_left(Run *run, const char *name, int left);
+extern void check_all_released(Run *run, const char *part, int in_use);
+extern void check_load(Run *run, const char *part, const Tally *tally, uint64 never_asked);
 
 /* Has the run's n-th service an application-style pool, whatever the target is? */
 #define party_is_embedded(run, n) (((run)->scenario->embedded & (1 << (n))) != 0)

@@ -2,8 +2,7 @@
  * sub_runs.h
  *		Runs that a run starts, and that are recorded and judged on their own.
  *
- * A story knows what is to be run; how a run comes to be is the business of
- * those who started the story, and they bring these functions along.
+ * A story says what is to be run; the runner brings the functions that run it.
  */
 #ifndef POOL_EXHAUST_STORY_SUB_RUNS_H
 #define POOL_EXHAUST_STORY_SUB_RUNS_H

@@ -10,7 +10,7 @@
 #include "shmem/monitor_status.h"
 #include "story/story.h"
 
-/* A monitor that samples less often than this is not worth waiting for. */
+/* A monitor that samples less often than this is not waited for. */
 #define INTERVAL_MAX_MS		2000
 
 /* Health gets better after two samples; a busy machine may be late. */
@@ -26,9 +26,9 @@ watch_path_add(Run *run, Health health)
 	appendStringInfoString(&watch->path, health_names[health]);
 }
 
-/* Takes in what the monitor has said since; true if health is in this range. */
+/* Reads the changes of health since; returns whether it is in this range now. */
 static bool
-watch_sees(Run *run, Health at_least, Health at_most)
+watch_read(Run *run, Health at_least, Health at_most)
 {
 	Watch	   *watch = &run->watch;
 	HealthChange	t;
@@ -45,7 +45,7 @@ watch_sees(Run *run, Health at_least, Health at_most)
 	return watch->health >= at_least && watch->health <= at_most;
 }
 
-/* The server is always watched; the role of a run as soon as it is seen. */
+/* Begins to read what the monitor notices of the run's pool, from a health that is true. */
 void
 watch_begin(Run *run)
 {
@@ -75,14 +75,14 @@ watch_begin(Run *run)
 		return;
 	}
 
-	/* An earlier run may be all that still makes it look worse than it is. */
-	wait_until(run, watch_sees(run, HEALTH_HEALTHY, run->parties[0].judge.health), NOTICE_TIMEOUT_MS);
+	/* Its health may still be that of an earlier run. */
+	wait_until(run, watch_read(run, HEALTH_HEALTHY, run->parties[0].judge.health), NOTICE_TIMEOUT_MS);
 	memset(watch->noticed_us, 0, sizeof(watch->noticed_us));
 	resetStringInfo(&watch->path);
 	watch_path_add(run, watch->health);
 }
 
-/* The pool is there now, by the run's own eyes. */
+/* The pool has that health now, by the run's own samples. */
 void
 watch_reached(Run *run, Health health)
 {
@@ -91,15 +91,15 @@ watch_reached(Run *run, Health health)
 }
 
 static bool
-watch_sees_or_rests(Run *run, Health at_least, Health at_most, uint64 *rested_us)
+watch_read_or_rests(Run *run, Health at_least, Health at_most, uint64 *rested_us)
 {
 	if (*rested_us == 0 && run->pool->stats.opening == 0)
 		*rested_us = loop_now_us();
-	return watch_sees(run, at_least, at_most);
+	return watch_read(run, at_least, at_most);
 }
 
 /*
- * Waits until the monitor has seen health in this range, or for so long that it
+ * Waits until the monitor has noticed a health in this range, or for so long that it
  * never will; the path shows which.  Returns for how many microseconds the pool
  * had nothing else to do.
  */
@@ -110,11 +110,11 @@ watch_wait(Run *run, Health at_least, Health at_most)
 
 	if (run->watch.absent != NULL)
 		return 0;
-	wait_until(run, watch_sees_or_rests(run, at_least, at_most, &rested_us), NOTICE_TIMEOUT_MS);
+	wait_until(run, watch_read_or_rests(run, at_least, at_most, &rested_us), NOTICE_TIMEOUT_MS);
 	return rested_us != 0 ? loop_now_us() - rested_us : 0;
 }
 
-/* "warning 112 ms, exhausted 3 ms": how long the monitor took. */
+/* Returns "warning 112 ms, exhausted 3 ms", how long the monitor took, palloc'd. */
 char *
 watch_note(const Run *run)
 {

@@ -1,7 +1,7 @@
 /*
  * workload_check.c
- *		Is the caller's SQL fit to be a workload?  Tried once, on a session of
- *		the run's role that is closed again before anything else is opened.
+ *		Can the caller's SQL be a workload?  It is run once, on a session of the
+ *		run's role that is closed before anything else is opened.
  *
  * workload.c has refused what can be seen from the text.  What functions do to
  * their session, and whether the SQL works at all, shows only here.
@@ -11,7 +11,7 @@
 #include "observe/slots/census.h"
 #include "story/story.h"
 
-#define TRIAL_TIMEOUT_MS	(15 * 1000)
+#define CHECK_TIMEOUT_MS	(15 * 1000)
 
 /* All that a session keeps of what ran in it before; one line of text. */
 static const char state_sql[] =
@@ -99,16 +99,16 @@ workload_check_end(Run *run, WorkloadCheck *check, const char *reason)
 		run_end(run, VERDICT_INVALID, "%s", reason);
 }
 
-/* Runs one query; what it answers is in trial->text. */
+/* Runs one query; its result is in check->text. */
 static void
 workload_check_query(Run *run, WorkloadCheck *check, const char *sql)
 {
 	check->answered = false;
-	session_query(&check->session, sql, TRIAL_TIMEOUT_MS, workload_check_answered, check);
-	wait_until(run, check->answered || check->lost, TRIAL_TIMEOUT_MS + 1000);
+	session_query(&check->session, sql, CHECK_TIMEOUT_MS, workload_check_answered, check);
+	wait_until(run, check->answered || check->lost, CHECK_TIMEOUT_MS + 1000);
 	if (!check->answered)
 		workload_check_end(run, check, psprintf("the workload ended its session, or did not come to an end within %d s",
-									   TRIAL_TIMEOUT_MS / 1000));
+									   CHECK_TIMEOUT_MS / 1000));
 	if (!check->ok)
 		workload_check_end(run, check, psprintf("the workload failed: %s %s", check->sqlstate, check->text));
 }

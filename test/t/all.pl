@@ -126,7 +126,7 @@ ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', 1), 'they have go
 
 my $other = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'server', '{"attempts": 10000, "timeout_ms": 50000}')))
   // die $watcher->message;
-ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $other AND phase = 'knock'", 1), 'a run on the server is under way');
+ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $other AND phase = 'attempt'", 1), 'a run on the server is under way');
 $run_id = $watcher->query("SELECT pool_exhaust_start('all', 'role')") // die $watcher->message;
 ok(wait_for($watcher, "SELECT done || ' of ' || total FROM pool_exhaust_progress WHERE run_id = $run_id", '0 of 2'), 'the others wait');
 is($watcher->query("SELECT pool_exhaust_stop($other)"), 1, 'it is stopped');
@@ -172,7 +172,7 @@ ok(wait_for($watcher, $children, 2), 'two children are there');
 is($watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pool_exhaust runner' ORDER BY backend_start LIMIT 1"),
 	't', 'its runner is told to end');
 ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_progress', 0), 'and all of it does');
-run_ends($watcher, $run_id, 'aborted: the runner was told to terminate', 'terminated');
+run_ends($watcher, $run_id, 'aborted: the runner was asked to terminate', 'terminated');
 nothing_left('terminated');
 
 # One child alone.

@@ -70,8 +70,8 @@ my %faults = (
 	http_hang => 'requests without an answer',
 	http_html_error => 'errors as HTML pages',
 	liveness_down => 'liveness: not 200',
-	http_retry_too_soon => 'answer to the retry after 503',
-	no_limit => 'served although all was held',
+	http_retry_too_soon => 'status of the retry after 503',
+	no_limit => 'served by a full pool',
 	ignore_timeout => 'SQL: timed out',
 	early_timeout => 'SQL: earliest timeout');
 foreach my $fault (sort keys %faults)
@@ -328,7 +328,7 @@ foreach my $value ('0', 'soon', '-1', '')
 
 my $fine = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 like(outcome(service(one_by_one(sub { request($_[0]); say_to($_[0], $fine) }), @paths), clients => 2),
-	qr/^invalid: nobody was sent away, and all were served in time, with 2 clients at once: raise option clients$/, 'nobody is sent away');
+	qr/^invalid: no request was refused, and all were served in time, with 2 clients at once: raise option clients$/, 'nobody is sent away');
 
 # ---------- TLS, and who asks ----------
 
@@ -360,7 +360,7 @@ my $locked = service(one_by_one(sub {
 }));
 like(outcome($locked, clients => 2), qr/^invalid: GET \/work does not answer 200 even without load, but: 401/, 'a service that asks who is there');
 $watcher->query("CREATE USER MAPPING FOR CURRENT_USER SERVER $locked OPTIONS (user 'app', password 'sesame')");
-like(outcome($locked, clients => 2), qr/^invalid: nobody was sent away/, 'and is told');
+like(outcome($locked, clients => 2), qr/^invalid: no request was refused/, 'and is told');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_runs WHERE reason || options || summary LIKE '%sesame%'"), 0, 'no password in a report');
 
 # ---------- Ends ----------

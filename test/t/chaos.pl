@@ -140,12 +140,12 @@ my %options = (
 	backpressure => { clients => 16, tolerance_ms => 3000 });
 my %faults = (
 	saturation => [ 'keep_slot', 'held connections' ],
-	queue => [ 'lifo', 'granted out of turn' ],
+	queue => [ 'lifo', 'granted after a later request' ],
 	degradation => [ 'lost_wakeup', 'requests without an end' ],
 	isolation => [ 'shared_between_services', 'errors in the second service' ],
-	latency => [ 'slow_grant', 'p99 at 50 %' ],
-	accuracy => [ 'leak_on_error', 'in use after the churn' ],
-	leak => [ 'leak_on_error', 'connections not given back' ],
+	latency => [ 'slow_grant', 'p99 wait at 50 %' ],
+	accuracy => [ 'leak_on_error', 'connections not released' ],
+	leak => [ 'leak_on_error', 'connections not released' ],
 	recovery => [ 'never_heal', 'sessions that the healer ended' ],
 	backpressure => [ 'http_no_retry_after', 'refusals without Retry-After' ]);
 my @seeds = (1 .. 3);

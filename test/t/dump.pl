@@ -40,7 +40,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM pool_exhaust_runs'), 3, 'd
 	my $here = client($node);
 	my $there = client($node, database => 'copy');
 	my $run_id = $there->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}')));
-	in_progress($here, 'knock', 'a run of another database is seen', 'done > 0');
+	in_progress($here, 'attempt', 'a run of another database is seen', 'done > 0');
 	is($here->query('SELECT pool_exhaust_stop()'), 0, 'it is not stopped from here');
 	fails_with($here, "SELECT pool_exhaust_wait($run_id)", '42704', [qr/does not exist/], 'nor waited for');
 	is($there->query('SELECT pool_exhaust_stop()'), 1, 'but from there');

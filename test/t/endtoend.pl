@@ -64,14 +64,14 @@ foreach (
 my %broken = (
 	'server keep_slot' => qr/^fail: failed: saturated: slots in use/,
 	'server miscount' => qr/^fail: failed: saturated: refusals in the ledger/,
-	'pool miscount' => qr/^fail: failed: calm again: connections in use/,
+	'pool miscount' => qr/^fail: failed: calm again: connections not released/,
 	'server leave_session' => qr/^fail: failed: saturated: sessions left/,
 	'pool slow_grant' => qr/^fail: failed: calm: operations$/,
-	'pool lifo' => qr/^fail: failed: queue: granted out of turn/,
+	'pool lifo' => qr/^fail: failed: queue: granted after a later request/,
 	'pool ignore_timeout' => qr/^fail: failed: queue: timed out/,
 	'pool early_timeout' => qr/^fail: failed: queue: earliest timeout/,
 	'pool lost_wakeup' => qr/^fail: failed: (?:ramp|queue): requests without an end/,
-	'pool no_limit' => qr/^fail: failed: (?:ramp|queue): in use at the most/,
+	'pool no_limit' => qr/^fail: failed: (?:ramp|queue): peak in use/,
 	'pool never_heal' => qr/^fail: failed: heal: sessions ended, heal: leaks that are left, heal: health of the pool$/,
 	'pool accuse' => qr/^invalid: the deliberate fault broke nothing/);
 

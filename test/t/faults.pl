@@ -61,7 +61,7 @@ foreach ([ 'server', 26, 27, 'reserved_slots' ], [ 'role', 20, 20, 'role_limit' 
 		'refusals in the ledger: +6, not +5');
 	broken($target, 'leave_session', 'fail', undef, 'sessions left after the release: 0, not 1');
 	broken($target, 'miss_health', 'fail', undef,
-		"health as the monitor saw it: $path, not healthy > critical > exhausted");
+		"monitored health on the way up: $path, not healthy > critical > exhausted");
 }
 
 # Without a limit nothing is refused.  On the server the fill stops five short

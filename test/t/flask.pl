@@ -80,7 +80,7 @@ my $report = report();
 note $report;
 like($verdict, qr/^fail: /, 'before: it fails');
 like($verdict, qr/\Q$_\E/, "before: $_") foreach 'server errors (5xx but 503)', 'errors as HTML pages', 'liveness: not 200';
-like($report, qr/expected 0, observed \d+\n +an error that nobody caught.* answer 503 with Retry-After; the first: 500 text\/html: <!doctype html>/,
+like($report, qr/expected 0, observed \d+\n +an error that was not caught.* answer 503 with Retry-After; the first: 500 text\/html: <!doctype html>/,
 	'before: the report says what is wrong, and shows it');
 like($report, qr/it must not need the database/, 'before: and what is wrong with liveness');
 

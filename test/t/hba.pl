@@ -109,7 +109,7 @@ foreach my $method ('scram-sha-256', 'md5', 'password')
 	hba("local all all $method");
 	is(run(), both("pass|$socket"), "$method: the run gets in");
 	is( $node->safe_psql('postgres', "SELECT outcome, detail FROM pool_exhaust_checks
-			WHERE name = 'superuser let in' AND run_id = (SELECT max(id) FROM pool_exhaust_runs WHERE target = 'server')"),
+			WHERE name = 'superuser granted' AND run_id = (SELECT max(id) FROM pool_exhaust_runs WHERE target = 'server')"),
 		"skip|no superuser login without a password, last tried over $socket", "$method: the superuser is not tried");
 	is( $node->safe_psql('postgres', "SELECT (p->>'elapsed_ms')::float8 < 4000
 			FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') p
@@ -177,7 +177,7 @@ SKIP:
 # While a run is under way, and after all that: no password and no verifier.
 hba('local all all scram-sha-256', "host all all 127.0.0.1/32 scram-sha-256");
 $node->safe_psql('postgres', q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "timeout_ms": 300000}')));
-ok($node->poll_query_until('postgres', "SELECT count(*) FROM pool_exhaust_progress WHERE phase = 'knock'", 1), 'a run is there');
+ok($node->poll_query_until('postgres', "SELECT count(*) FROM pool_exhaust_progress WHERE phase = 'attempt'", 1), 'a run is there');
 my $secret = q('SCRAM-SHA-256\$|[0-9a-f]{64}|[A-Za-z0-9+/]{43}=');
 foreach my $table ('pg_stat_activity', 'pool_exhaust_backends', 'pool_exhaust_progress', 'pool_exhaust_refused_services')
 {

@@ -402,7 +402,7 @@ foreach my $end ('close', 'vanish', 'terminate')
 		my $id = held($watcher, "terminated worker, $kind", 'leak', 3, kind => $kind);
 		is($watcher->query($worker), 't', "terminated worker, $kind: the signal is sent");
 		nothing_will_be_left("terminated worker, $kind");
-		log_says($id, 'the runner was told to terminate', "terminated worker, $kind");
+		log_says($id, 'the runner was asked to terminate', "terminated worker, $kind");
 	}
 	my $caller = client($node);
 	$caller->send(sql('leak', 10, kind => 'growth', spacing_ms => 1000));

@@ -54,7 +54,7 @@ foreach (
 	ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE usename ~ '^pool_exhaust_'", 0), "$name: no session is left");
 	run_ends($watcher, $stopped, 'aborted: stopped by pool_exhaust_stop()', "$name, stopped");
 	run_ends($watcher, $canceled, 'aborted: canceled by the caller', "$name, canceled");
-	run_ends($watcher, $terminated, 'aborted: the runner was told to terminate', "$name, terminated");
+	run_ends($watcher, $terminated, 'aborted: the runner was asked to terminate', "$name, terminated");
 	$caller->close;
 }
 ok(wait_for($watcher, 'SELECT sum(suspects) FROM pool_exhaust_leak_rules', 0), 'no suspect is left');

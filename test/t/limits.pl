@@ -77,11 +77,11 @@ sub disturbed
 
 	my $run_id = $caller->query(qq(SELECT pool_exhaust_start('saturation', 'server',
 		'{"bystanders": "$bystanders", "attempts": $attempts, "timeout_ms": 120000}')));
-	in_progress($caller, 'knock', "$bystanders: the server is full", 'done > 0');
+	in_progress($caller, 'attempt', "$bystanders: the server is full", 'done > 0');
 	my $refused = login($node, user => 'app');
 	is(sqlstate($refused), '53300', "$bystanders: somebody else is refused");
 	$refused->vanish;
-	is($caller->query("SELECT count(*) FROM pool_exhaust_progress WHERE phase = 'knock'"), 1, "$bystanders: the run is still at it")
+	is($caller->query("SELECT count(*) FROM pool_exhaust_progress WHERE phase = 'attempt'"), 1, "$bystanders: the run is still at it")
 	  if $bystanders eq 'ignore';
 	$caller->query("SELECT pool_exhaust_wait($run_id)");
 	return $run_id;

@@ -33,7 +33,7 @@ SKIP:
 
 	aim($odyssey, capacity => 8);
 	my $run_id = Target::run_is($watcher, 'Odyssey', 'pass', '', 'saturation', 'odyssey', attempts => 5);
-	Target::report_has($watcher, $run_id, qr/^knock +5 refused +pooler_user_limit 5 +53300 odyssey: \w+: too many client tcp connections \(client_max for user postgres\.app 8\)$/m,
+	Target::report_has($watcher, $run_id, qr/^attempt +5 refused +pooler_user_limit 5 +53300 odyssey: \w+: too many client tcp connections \(client_max for user postgres\.app 8\)$/m,
 		'Odyssey: in its own words');
 	Target::run_is($watcher, 'Odyssey', 'pass', '', 'storm', 'odyssey');
 

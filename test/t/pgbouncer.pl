@@ -94,7 +94,7 @@ foreach my $mode (qw(session transaction statement))
 bouncer_with();
 {
 	my $run_id = run_is('full', 'pass', '', 'saturation', attempts => 7);
-	report_has($run_id, qr/^knock +7 refused +pooler_clients 7 +08P01 no more connections allowed \(max_client_conn\)/m, 'full: in its own words');
+	report_has($run_id, qr/^attempt +7 refused +pooler_clients 7 +08P01 no more connections allowed \(max_client_conn\)/m, 'full: in its own words');
 	is($watcher->query("SELECT count(*) FROM pool_exhaust_refusals WHERE refusals > 0"), 0, 'full: no refusal of this server');
 }
 
@@ -126,7 +126,7 @@ bouncer_with(max_client_conn => 8);
 
 bouncer_with();
 $behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT 3');
-run_is('the server gives less than pool_size', 'fail', 'in use while others waited', 'queue');
+run_is('the server gives less than pool_size', 'fail', 'in use while requests wait', 'queue');
 $behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT -1');
 
 # Two services of the same user share a pool.

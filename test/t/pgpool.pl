@@ -33,7 +33,7 @@ sub aim
 aim(capacity => 8);
 {
 	my $run_id = Target::run_is($watcher, 'told no', 'pass', '', 'saturation', 'pgpool', attempts => 5);
-	Target::report_has($watcher, $run_id, qr/^knock +5 refused +pooler_clients 5 +53300 Sorry, too many clients already$/m, 'told no: in its own words');
+	Target::report_has($watcher, $run_id, qr/^attempt +5 refused +pooler_clients 5 +53300 Sorry, too many clients already$/m, 'told no: in its own words');
 	Target::report_has($watcher, $run_id, qr/^skip +refusals by cause/m, 'told no: what it cannot claim');
 }
 Target::run_is($watcher, 'storm', 'pass', '', 'storm', 'pgpool');

@@ -37,29 +37,29 @@ my %options = (
 # varies, * a word. A text is another verdict.
 my %broken = (
 	queue => {
-		lifo => ['granted out of turn: 0, not 14'],
+		lifo => ['granted after a later request: 0, not 14'],
 		ignore_timeout => ['timed out: 5, not 0'],
 		early_timeout => ['earliest timeout: >= 1000, not #'],
-		lost_wakeup => [ 'wrong lengths of the queue: 0, not #', 'requests without an end: 0, not 1' ],
-		no_limit => [ 'connections in use at the most: <= 5, not #', 'timed out: 5, not 0' ],
-		miscount => ['connections not given back: 0, not 1'] },
+		lost_wakeup => [ 'wrong queue lengths: 0, not #', 'requests without an end: 0, not 1' ],
+		no_limit => [ 'peak in use: <= 5, not #', 'timed out: 5, not 0' ],
+		miscount => ['connections not released: 0, not 1'] },
 	degradation => {
 		lost_wakeup => ['*: requests without an end: 0, not 1'],
-		slow_grant => [ 'baseline: requests sent away: 0, not 1', 'capacity: requests sent away: 0, not 6' ] },
+		slow_grant => [ 'baseline: not granted: 0, not 1', 'capacity: not granted: 0, not 6' ] },
 	isolation => {
 		lost_wakeup => ['the first: requests without an end: 0, not 1'],
-		no_limit => 'invalid: the first service was not exhausted: nobody was sent away',
+		no_limit => 'invalid: the first service was not exhausted: every request was granted',
 		shared_between_services => [
 			'success of the second service: >= 99, not #',
 			'errors in the second service: 0, not #',
 			'p99 of the second service: <= #, not #' ] },
 	latency => {
-		slow_grant => ['p99 at 50 %: <= 400, not #'] },
+		slow_grant => ['p99 wait at 50 %: <= 400, not #'] },
 	leak => {
-		leak_on_error => ['connections not given back: 0, not #'],
-		miscount => [ 'connections not given back: 0, not 1', 'sessions beside those of the pool: 0, not -1' ],
+		leak_on_error => ['connections not released: 0, not #'],
+		miscount => [ 'connections not released: 0, not 1', 'sessions beside those of the pool: 0, not -1' ],
 		miss_leak => ['found without a client: 1, not 0'],
-		accuse => [ 'innocent sessions named: 0, not 1', 'sessions that the healer ended: 19, not 20', 'innocent sessions ended: 0, not 1' ],
+		accuse => [ 'suspects that are no leaks: 0, not 1', 'sessions that the healer ended: 19, not 20', 'sessions ended that are no leaks: 0, not 1' ],
 		never_heal => [ 'leaks ended by the healer: 19, not 0', 'sessions that the healer ended: 19, not 0' ] },
 	recovery => {
 		ignore_timeout => 'invalid: the pool could not be exhausted: 6 of 6 connections in use, 0 requests timed out',
@@ -71,16 +71,16 @@ my %broken = (
 			'healthy after the leaks: <= 3000, not Infinity',
 			'sessions that the healer ended: 4, not 0',
 			'strategies in their order: aborted_transaction > idle_in_transaction, not ',
-			'stuck sessions that did not go on: 0, not 2' ] },
+			'lock waits that did not end: 0, not 2' ] },
 	accuracy => {
 		lost_wakeup => ['requests without an end: 0, not 1'],
-		leak_on_error => [ 'connections in use on average: # +- #, not #', 'in use after the churn: 0, not 6' ],
+		leak_on_error => [ 'connections in use on average: # +- #, not #', 'connections not released: 0, not 6' ],
 		miscount => [
 			'pool at 150 %: in use 6, idle 0, overflow 2, waiting 0, not in use 7, idle 0, overflow 3, waiting 0',
 			'longest disagreement in motion: <= 200, not #',
 			'granted in the churn: #, not #',
 			'connections in use on average: # +- #, not #',
-			'in use after the churn: 0, not 1' ] });
+			'connections not released: 0, not 1' ] });
 my $broke_nothing = 'invalid: the deliberate fault broke nothing: this scenario does not try what it concerns';
 
 # Tried by faults.pl
@@ -88,7 +88,7 @@ my %of_saturation = map { $_ => 1 } qw(keep_slot miscount no_limit leave_session
 
 # It may be a client in the background whose turn is lost, or one that is
 # measured.
-my %either = ('latency lost_wakeup' => ['requests without an end at 50 %: 0, not 1']);
+my %either = ('latency lost_wakeup' => ['50 %: requests without an end: 0, not 1']);
 
 # Whom these forget is a matter of luck, and so is what that breaks.
 my %luck = map { $_ => 1 } 'leak lost_wakeup', 'recovery lost_wakeup';

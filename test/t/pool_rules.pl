@@ -302,7 +302,7 @@ $watcher->query('DROP TABLE divisor, ' . join ', ', map { "did_$_" } @did, 'half
 
 # Each scenario in the middle of its story, for minutes.
 my %long = (
-	queue => { phase => 'line up', options => { long_ms => 250_000, pool_timeout_ms => 40_000 } },
+	queue => { phase => 'queue', options => { long_ms => 250_000, pool_timeout_ms => 40_000 } },
 	degradation => { phase => 'sustained', options => { sustained_ms => 250_000, baseline_ms => 100 } },
 	isolation => { phase => 'exhaust', options => { exhaust_ms => 250_000, baseline_ms => 100 } },
 	latency => { phase => '50 %', options => { level_ms => 250_000, levels => [50] } },
@@ -376,7 +376,7 @@ foreach my $name (sort keys %callers_end)
 	my @ids = all_under_way($watcher, 'terminated runner');
 	is($watcher->query("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'pool_exhaust runner'"),
 		5, 'terminated runner: five are');
-	all_end($watcher, 'aborted: the runner was told to terminate', 'terminated runner', @ids);
+	all_end($watcher, 'aborted: the runner was asked to terminate', 'terminated runner', @ids);
 }
 
 # The time is over.
@@ -443,7 +443,7 @@ foreach ([ 'dropped extension', 'DROP EXTENSION pool_exhaust' ], [ 'dropped data
 {
 	my $run_id = start('isolation', role_limit => 6, baseline_ms => 200);
 	is(verdict_of($run_id), 'pass', 'a wide role: the verdict') or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
-	like($watcher->query("SELECT pool_exhaust_report($run_id)"), qr/^exhaust +the first: \d+ sent away, pool_timeout after \d+ ms$/m,
+	like($watcher->query("SELECT pool_exhaust_report($run_id)"), qr/^exhaust +the first: \d+ not granted, pool_timeout after \d+ ms$/m,
 		'a wide role: the report names the only limit that was felt');
 	is($watcher->query("SELECT observed FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'refusals in the ledger'"), '+0', 'a wide role: nobody is refused');
 }
@@ -541,7 +541,7 @@ my $crashed = 'aborted: the server stopped or crashed during the run';
 	my @ids = all_running('fast stop');
 	$node->stop('fast');
 	$node->start;
-	all_recovered('aborted: the runner was told to terminate', 'fast stop', @ids);
+	all_recovered('aborted: the runner was asked to terminate', 'fast stop', @ids);
 }
 {
 	my @ids = all_running('immediate stop');

@@ -70,7 +70,7 @@ is($tester->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_
 # Whose run it is decides who may stop it.
 my $long = q('saturation', 'role', '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}');
 my $run_id = $superuser->query("SELECT pool_exhaust_start($long)");
-in_progress($superuser, 'knock', 'a run of the superuser', 'done > 0');
+in_progress($superuser, 'attempt', 'a run of the superuser', 'done > 0');
 fails_with($tester, "SELECT pool_exhaust_stop($run_id)", '42501',
 	[ qr/permission denied to stop run $run_id/, qr/pg_signal_backend/ ], 'a run of somebody else');
 is($tester->query('SELECT pool_exhaust_stop()'), 0, 'stop of all leaves the runs of others');

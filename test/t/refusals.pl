@@ -270,12 +270,12 @@ health on the way up|pass|$path|$path
 refused attempts|pass|10|10
 refusals by cause|pass|53300 reserved_slots 10|53300 reserved_slots 10
 refusals in the ledger|pass|+10|+10
-superuser let in|pass|yes|yes
+superuser granted|pass|yes|yes
 sessions left after the release|pass|0|0
-connections lost on the way|pass|0|0
+connections lost|pass|0|0
 health after the release|pass|healthy|healthy
-health as the monitor saw it|pass|$path|$path
-health the monitor came back to|pass|healthy|healthy
+monitored health on the way up|pass|$path|$path
+monitored health after release|pass|healthy|healthy
 granted after the release|pass|1|1
 sessions left at the end|pass|0|0
 CHECKS
@@ -288,12 +288,12 @@ health on the way up|pass|healthy > exhausted|healthy > exhausted
 refused attempts|pass|7|7
 refusals by cause|pass|53300 role_limit 7|53300 role_limit 7
 refusals in the ledger|pass|+7|+7
-superuser let in|skip||
+superuser granted|skip||
 sessions left after the release|pass|0|0
-connections lost on the way|pass|0|0
+connections lost|pass|0|0
 health after the release|pass|healthy|healthy
-health as the monitor saw it|pass|healthy > exhausted|healthy > exhausted
-health the monitor came back to|pass|healthy|healthy
+monitored health on the way up|pass|healthy > exhausted|healthy > exhausted
+monitored health after release|pass|healthy|healthy
 granted after the release|pass|1|1
 sessions left at the end|pass|0|0
 CHECKS

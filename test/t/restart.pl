@@ -24,7 +24,7 @@ sub running
 
 	$client->query(q(SELECT pool_exhaust_start('saturation', 'server', '{"attempts": 10000, "timeout_ms": 300000}')));
 	my $watcher = client($node);
-	my $run_id = in_progress($watcher, 'knock', "$name: the run is there", 'done > 0');
+	my $run_id = in_progress($watcher, 'attempt', "$name: the run is there", 'done > 0');
 	return ($run_id, $watcher, $client);
 }
 
@@ -58,7 +58,7 @@ sub recovered
 	$node->stop('fast');
 	$_->vanish foreach @clients;
 	$node->start;
-	recovered($run_id, 'aborted: the runner was told to terminate', 'fast stop');
+	recovered($run_id, 'aborted: the runner was asked to terminate', 'fast stop');
 }
 
 # One of the sessions, and then the runner, is killed; the server restarts.
@@ -95,7 +95,7 @@ foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust 
 	$node->safe_psql('doomed', 'CREATE EXTENSION pool_exhaust');
 	my $client = client($node, database => 'doomed');
 	my $run_id = $client->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "timeout_ms": 300000}')));
-	in_progress($client, 'knock', 'doomed database: the run is there', 'done > 0');
+	in_progress($client, 'attempt', 'doomed database: the run is there', 'done > 0');
 	is($client->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 1, 'doomed database: the run has its role');
 	$node->stop('immediate');
 	$client->vanish;

@@ -35,7 +35,7 @@ sub verdict_of
 }
 
 # The caller is canceled.
-foreach ([ 'fill', 'connections > 0' ], [ 'knock', 'done > 0' ])
+foreach ([ 'fill', 'connections > 0' ], [ 'attempt', 'done > 0' ])
 {
 	my ($phase, $more) = @$_;
 	my $name = "cancel in phase $phase";
@@ -80,7 +80,7 @@ SKIP:
 	my ($in, $out, $err) = ('', '', '');
 	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $run_server ],
 		\$in, \$out, \$err);
-	my $run_id = in_progress($watcher, 'knock', 'Ctrl-C: the run is there', 'done > 0');
+	my $run_id = in_progress($watcher, 'attempt', 'Ctrl-C: the run is there', 'done > 0');
 	$psql->signal('INT');
 	$psql->finish;
 	like($err, qr/canceling statement due to user request/, 'Ctrl-C: psql says so');
@@ -94,7 +94,7 @@ SKIP:
 	my $pid = $caller->query('SELECT pg_backend_pid()');
 
 	$caller->send($run_server);
-	my $run_id = in_progress($watcher, 'knock', 'impatience: the run is there', 'done > 0');
+	my $run_id = in_progress($watcher, 'attempt', 'impatience: the run is there', 'done > 0');
 	$watcher->query("SELECT pg_cancel_backend($pid)") foreach 1 .. 10;
 	$caller->result;
 	is(sqlstate($caller), '57014', 'impatience: the caller sees it');
@@ -109,7 +109,7 @@ SKIP:
 	my $pid = $caller->query('SELECT pg_backend_pid()');
 
 	$caller->send($run_server);
-	my $run_id = in_progress($watcher, 'knock', 'terminated caller: the run is there', 'done > 0');
+	my $run_id = in_progress($watcher, 'attempt', 'terminated caller: the run is there', 'done > 0');
 	$watcher->query("SELECT pg_terminate_backend($pid)");
 	$caller->result;
 	is(sqlstate($caller), '57P01', 'terminated caller: it sees it');
@@ -124,7 +124,7 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 	my ($in, $out, $err) = ('', '', '');
 	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ],
 		\$in, \$out, \$err);
-	my $run_id = in_progress($watcher, 'knock', "killed client, run $target: the run is there", 'done > 0');
+	my $run_id = in_progress($watcher, 'attempt', "killed client, run $target: the run is there", 'done > 0');
 	$psql->signal('KILL');
 	$psql->finish;
 	is(verdict_of($run_id), 'aborted', "killed client, run $target: the run ends");
@@ -134,7 +134,7 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 # pool_exhaust_stop
 {
 	my $run_id = $watcher->query($start_server);
-	in_progress($watcher, 'knock', 'stop: the run is there', 'done > 0');
+	in_progress($watcher, 'attempt', 'stop: the run is there', 'done > 0');
 	is($watcher->query('SELECT pool_exhaust_stop(987654)'), 0, 'stop of an unknown run stops none');
 	is($watcher->query("SELECT count(*) FROM pool_exhaust_progress"), 1, 'stop of an unknown run leaves the others');
 	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'stop of a run stops one');
@@ -143,7 +143,7 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 	is($watcher->query("SELECT pool_exhaust_stop()"), 0, 'nothing to stop');
 
 	my @runs = map { $watcher->query($start_role) } 1 .. 2;
-	in_progress($watcher, 'knock', 'stop of all: the runs are there', "(SELECT count(*) FROM pool_exhaust_progress) = 2 AND run_id = $runs[0]");
+	in_progress($watcher, 'attempt', 'stop of all: the runs are there', "(SELECT count(*) FROM pool_exhaust_progress) = 2 AND run_id = $runs[0]");
 	is($watcher->query("SELECT pool_exhaust_stop(NULL)"), 2, 'stop of all stops two');
 	run_ends($watcher, $_, 'aborted: stopped by pool_exhaust_stop()', 'stop of all') foreach @runs;
 }
@@ -152,7 +152,7 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 {
 	my $caller = client($node);
 	$caller->send($run_role);
-	my $run_id = in_progress($watcher, 'knock', 'stopped under the caller: the run is there', 'done > 0');
+	my $run_id = in_progress($watcher, 'attempt', 'stopped under the caller: the run is there', 'done > 0');
 	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'stopped under the caller: one is stopped');
 	like($caller->result, qr/\A ?ABORTED +saturation on role .* run $run_id\n +stopped by pool_exhaust_stop\(\)$/m,
 		'stopped under the caller: the report says so');
@@ -162,11 +162,11 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 # The runner is terminated.
 {
 	my $run_id = $watcher->query($start_role);
-	in_progress($watcher, 'knock', 'terminated runner: the run is there', 'done > 0');
+	in_progress($watcher, 'attempt', 'terminated runner: the run is there', 'done > 0');
 	is($watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pool_exhaust runner'"),
 		't', 'terminated runner: the signal is sent');
 	is(verdict_of($run_id), 'aborted', 'terminated runner: the run ends');
-	run_ends($watcher, $run_id, 'aborted: the runner was told to terminate', 'terminated runner');
+	run_ends($watcher, $run_id, 'aborted: the runner was asked to terminate', 'terminated runner');
 }
 
 # The time is over.
@@ -246,7 +246,7 @@ foreach my $target ('server', 'role')
 # one that somebody else made is not touched.
 {
 	my $run_id = $watcher->query($start_role);
-	in_progress($watcher, 'knock', 'leftovers: a run is there');
+	in_progress($watcher, 'attempt', 'leftovers: a run is there');
 	my $comment = $watcher->query("SELECT shobj_description(role, 'pg_authid') FROM pool_exhaust_run_roles()");
 	like($comment, qr/pool_exhaust/, 'the role of a run is marked');
 	$watcher->query('SELECT pool_exhaust_stop()');
@@ -272,7 +272,7 @@ foreach my $target ('server', 'role')
 # The extension is dropped under a run, and under its caller.
 {
 	$watcher->query($start_server);
-	in_progress($watcher, 'knock', 'dropped extension: the run is there', 'done > 0');
+	in_progress($watcher, 'attempt', 'dropped extension: the run is there', 'done > 0');
 	$watcher->query('DROP EXTENSION pool_exhaust');
 	is(sqlstate($watcher), '00000', 'dropped extension: it comes through') or diag $watcher->message;
 	is($watcher->query("SELECT count(*) FROM pg_stat_activity WHERE usename ~ '^pool_exhaust_'"), 0, 'dropped extension: no session is left');
@@ -281,7 +281,7 @@ foreach my $target ('server', 'role')
 	$watcher->query('CREATE EXTENSION pool_exhaust');
 	my $caller = client($node);
 	$caller->send($run_role);
-	in_progress($watcher, 'knock', 'extension dropped under the caller: the run is there', 'done > 0');
+	in_progress($watcher, 'attempt', 'extension dropped under the caller: the run is there', 'done > 0');
 	$watcher->query('DROP EXTENSION pool_exhaust');
 	is(sqlstate($watcher), '00000', 'extension dropped under the caller: it comes through') or diag $watcher->message;
 	$caller->result;
@@ -298,7 +298,7 @@ foreach my $target ('server', 'role')
 # A session that will not end: the clean-up cannot be proved, and says so.
 {
 	my $run_id = $watcher->query($start_role);
-	in_progress($watcher, 'knock', 'a session that will not end: the run is there', 'done > 0');
+	in_progress($watcher, 'attempt', 'a session that will not end: the run is there', 'done > 0');
 	my $pid = $watcher->query("SELECT pid FROM pool_exhaust_backends WHERE run_id = $run_id AND state = 'idle' LIMIT 1");
 	kill 'STOP', $pid;
 	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'a session that will not end: the run does');

@@ -69,11 +69,11 @@ is($watcher->query('SELECT pool_exhaust_health()'), 'healthy', 'and the server i
 # ---------- It fails ----------
 
 my %broken = (
-	'server keep_slot' => 'fail: failed: storm: let in',
+	'server keep_slot' => 'fail: failed: storm: granted',
 	'server miscount' => 'fail: failed: storm: refusals in the ledger',
 	'role miscount' => 'fail: failed: storm: refusals in the ledger',
-	'server leave_session' => 'fail: failed: sessions left when all have gone',
-	'role leave_session' => 'fail: failed: sessions left when all have gone',
+	'server leave_session' => 'fail: failed: sessions left after the storm',
+	'role leave_session' => 'fail: failed: sessions left after the storm',
 	'server lifo' => 'invalid: the deliberate fault broke nothing: this scenario does not try what it concerns');
 
 foreach (sort keys %broken)
@@ -82,12 +82,12 @@ foreach (sort keys %broken)
 
 	is(verdict(storm($target, fault => $fault)), $broken{$_}, "$fault on $target");
 }
-like(verdict(storm($_, fault => 'no_limit')), qr/^invalid: nobody was refused: \d+ clients, and all of them fit/, "no_limit on $_") foreach 'server', 'role';
+like(verdict(storm($_, fault => 'no_limit')), qr/^invalid: no client was refused: \d+ clients, and all of them fit/, "no_limit on $_") foreach 'server', 'role';
 is(verdict(storm('server', clients => 5)), 'pass', 'all find room');
 like(verdict(storm('role', keep_percent => 100, work_ms => 0, clients => 200)), qr/^fail: failed: storm: application, throughput/,
 	'the application suffers');
-like(verdict(storm('role', response_limit_ms => 1)), qr/^fail: failed: storm: slowest answer, storm: application, slowest/, 'answers take too long');
-like(verdict(storm('server', recovery_limit_ms => 1)), qr/^fail: failed: .*storm: time until all were in/, 'it takes too long until all are in');
+like(verdict(storm('role', response_limit_ms => 1)), qr/^fail: failed: storm: slowest attempt, storm: application, slowest/, 'answers take too long');
+like(verdict(storm('server', recovery_limit_ms => 1)), qr/^fail: failed: .*storm: time until all granted/, 'it takes too long until all are in');
 
 # ---------- It is cut off ----------
 
