@@ -1,0 +1,142 @@
+# What the documents and the comments list is what there is: each list in them is
+# compared with the server's own.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_server('lists');
+my $client = client($node);
+my $top = "$FindBin::RealBin/../..";
+my %documents = map { m{([^/]+)$} => [ split /\n/, slurp_file($_) ] } "$top/README.md", glob("$top/docs/*.md");
+
+# The first columns of the tables with this header, as words, by document.
+sub tables
+{
+	my ($header) = @_;
+	my @tables;
+
+	foreach my $name (sort keys %documents)
+	{
+		my $table;
+
+		foreach my $line (@{ $documents{$name} })
+		{
+			my ($cell) = $line =~ /^\|\s*(.*?)\s*\|/ or undef $table, next;
+
+			push @{ $table->{words} }, $cell =~ /`/ ? $cell =~ /`(.*?)`/g : $cell if $table && $cell !~ /^-+$/;
+			push @tables, $table = { document => $name, words => [] } if !$table && $cell eq $header;
+			$table //= {};
+		}
+	}
+	return @tables;
+}
+
+# Each table with this header, of those that have a certain member, must have
+# these members; in their order, unless that is of no account.
+sub documented
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($header, $members, %params) = @_;
+	my $order = $params{any_order} ? sub { join(', ', sort @_) } : sub { join(', ', @_) };
+	my @tables = grep { my $t = $_; !$params{has} || grep { $_ eq $params{has} } @{ $t->{words} } } tables($header);
+
+	cmp_ok(scalar(@tables), '>', 0, "there is a table of $header");
+	is($order->(@{ $_->{words} }), $order->(@$members), "$_->{document}: table of $header") foreach @tables;
+}
+
+# The members in a hint or description that lists them.
+sub listed
+{
+	my ($text, $before) = @_;
+
+	return $text =~ /\Q$before\E(.*?)\.(?: |$)/m ? split(/, /, $1) : ();
+}
+
+sub members
+{
+	my ($sql) = @_;
+
+	return split /\n/, $node->safe_psql('postgres', $sql);
+}
+
+sub hint
+{
+	my ($sql, $before) = @_;
+
+	$client->query($sql);
+	return listed($client->{error}{H}, $before);
+}
+
+sub comment
+{
+	my ($object) = @_;
+
+	return $node->safe_psql('postgres', "SELECT $object");
+}
+
+# "a, b or c"
+sub alternatives
+{
+	my (@words) = @_;
+	my $last = pop @words;
+
+	return join(', ', @words) . " or $last";
+}
+
+my @rules = members('SELECT rule FROM pool_exhaust_leak_rules');
+documented('rule', [@rules], has => $rules[0]);
+is(comment(q{col_description('pool_exhaust_leaks'::regclass,
+		(SELECT attnum FROM pg_attribute WHERE attrelid = 'pool_exhaust_leaks'::regclass AND attname = 'rule'))}),
+	alternatives(@rules), 'comment: leak rules');
+
+my $strategies = $node->safe_psql('postgres',
+	"SELECT extra_desc FROM pg_settings WHERE name = 'pool_exhaust.heal_strategies'");
+my @strategies = listed($strategies, 'Strategies are: ');
+documented('strategy', [@strategies]);
+is($node->safe_psql('postgres', 'SHOW pool_exhaust.heal_strategies'),
+	join(', ', @strategies), 'all strategies are in force by default');
+documented('`pool_exhaust.heal`', [ members(q{SELECT unnest(enumvals) FROM pg_settings WHERE name = 'pool_exhaust.heal'}) ]);
+
+documented('cause', [ members('SELECT cause FROM pool_exhaust_refusals') ], any_order => 1);
+documented('scenario', [ members('SELECT name FROM pool_exhaust_scenarios') ], has => 'all', any_order => 1);
+documented('`pool_exhaust.`',
+	[ members(q{SELECT substr(name, length('pool_exhaust.') + 1) FROM pg_settings WHERE name LIKE 'pool\_exhaust.%'}) ],
+	any_order => 1);
+
+my @states = hint(q{SELECT pool_exhaust_hold(1, state => 'none')}, 'States are: ');
+my @kinds = hint(q{SELECT pool_exhaust_leak(1, 'none')}, 'Kinds are: ');
+documented('state or kind', [@kinds], any_order => 1);
+my $comment = comment(q{obj_description('pool_exhaust_hold(integer, text, text, jsonb)'::regprocedure)});
+$comment =~ s/ \(takes [^)]*\)//g;
+is_deeply([ listed("$comment.", 'states: ') ], \@states, 'comment: states of a hold');
+$comment = comment(q{obj_description('pool_exhaust_leak(integer, text, text, jsonb)'::regprocedure)});
+$comment =~ s/ \(takes [^)]*\)//g;
+my %is_state = map { $_ => 1 } @states;
+is_deeply([ listed("$comment.", 'kinds: the states of a hold, ') ],
+	[ grep { !$is_state{$_} } @kinds ], 'comment: kinds of leaks');
+documented('option', [ hint(q{SELECT pool_exhaust_hold(1, options => '{"none": 1}')}, 'Options are: ') ],
+	has => 'hold_ms', any_order => 1);
+
+# The options that all scenarios have, and the words that the table names.
+my @common = members(q{SELECT key FROM pool_exhaust_scenarios, jsonb_object_keys(options::jsonb) AS key
+	GROUP BY key HAVING count(*) = (SELECT count(*) FROM pool_exhaust_scenarios)});
+documented('option', [@common], has => 'on_fail', any_order => 1);
+foreach my $option (qw(profile bystanders on_fail))
+{
+	my @values = split /, /, $node->safe_psql('postgres',
+		"SELECT options::jsonb #>> '{$option,values}' FROM pool_exhaust_scenarios WHERE name = 'queue'");
+	my ($row) = grep { /^\| `$option` \|/ } map { @$_ } values %documents;
+
+	ok(@values > 1, "$option: has values");
+	my %named = map { $_ => 1 } $row =~ /`(\w+)`/g;
+	ok($named{$_}, "$option: table names $_") foreach @values;
+}
+
+$client->close;
+left_nothing($node);
+done_testing();
