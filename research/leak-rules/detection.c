@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "replay/score.h"
+#include "score.h"
 
 #define TASKS_MAX	16384
 

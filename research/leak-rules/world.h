@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "../../src/base/leak/leak.h"
+#include "base/leak/leak.h"
 
 #define MS			UINT64CONST(1000)
 #define SECOND		(1000 * MS)

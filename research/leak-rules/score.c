@@ -170,40 +170,40 @@ due_since(const Session *leak)
 /* ---------- What was found ---------- */
 
 static void
-score_alarm(Session *session, const LeakSession *session)
+score_alarm(Session *session, const LeakSession *seen)
 {
-	RuleScore  *score = &task->score.rules[session->rule];
+	RuleScore  *score = &task->score.rules[seen->rule];
 	Note	   *note;
 
-	if (session->alarms & (1 << session->rule))
+	if (session->alarms & (1 << seen->rule))
 		return;
-	session->alarms |= 1 << session->rule;
+	session->alarms |= 1 << seen->rule;
 
 	/* Who is idle in transaction for so long is what was asked for. */
-	session->held |= session->rule == LEAK_IDLE_IN_TRANSACTION &&
+	session->held |= seen->rule == LEAK_IDLE_IN_TRANSACTION &&
 		session->state == SLOT_IDLE_IN_TRANSACTION &&
 		world.now_us > session->since_us + threshold_us();
 	if (session->held)
 		score->held++;
 	else
 		score->innocents++;
-	note = note_new(session->held ? NOTE_HELD : NOTE_ALARM, session, session->rule);
+	note = note_new(session->held ? NOTE_HELD : NOTE_ALARM, session, seen->rule);
 	if (note == NULL)
 		return;
 	session->alarm = note - task->score.notes;
 	note->at_s = seconds(world.now_us);
 	note->idle_s = (double) (world.now_us - session->since_us) / SECOND;
-	note->evidence = session->evidence;
+	note->evidence = seen->evidence;
 }
 
 static void
-score_found(Session *session, const LeakSession *session)
+score_found(Session *session, const LeakSession *seen)
 {
 	RuleScore  *score = &task->score.rules[session->leak];
 	double		delay_s;
 	Note	   *note;
 
-	session->found = session->rule;
+	session->found = seen->rule;
 	if (session->due_us == 0)
 		return;
 	delay_s = ((double) world.now_us - (double) session->due_us) / SECOND;
@@ -214,10 +214,10 @@ score_found(Session *session, const LeakSession *session)
 	note = note_new(NOTE_LATE, session, session->leak);
 	if (note == NULL)
 		return;
-	note->found = session->rule;
+	note->found = seen->rule;
 	note->at_s = seconds(session->leaked_us);
 	note->idle_s = delay_s;
-	note->evidence = session->evidence;
+	note->evidence = seen->evidence;
 }
 
 /* An alarm is about somebody who did this later. */
@@ -369,7 +369,7 @@ score_due(Session *session)
 }
 
 static void
-score_look(Session *session, const LeakSession *session)
+score_sample(Session *session, const LeakSession *seen)
 {
 	if (session->seen_since_us != 0 && session->seen_since_us != session->since_us)
 	{
@@ -386,12 +386,12 @@ score_look(Session *session, const LeakSession *session)
 		score_used(session, false);
 	if (session->leak != LEAK_NONE && session->due_us == 0)
 		score_due(session);
-	if (session->rule == LEAK_NONE)
+	if (seen->rule == LEAK_NONE)
 		return;
 	if (session->leak == LEAK_NONE)
-		score_alarm(session, session);
+		score_alarm(session, seen);
 	else if (session->found == LEAK_NONE)
-		score_found(session, session);
+		score_found(session, seen);
 }
 
 /* ---------- Looking ---------- */
@@ -427,7 +427,7 @@ look(bool blind)
 	leak_judge(watch);
 	for (int i = 0; i < world.nslots; i++)
 		if (world.sessions[i].pid != 0 && world.sessions[i].visible)
-			score_look(&world.sessions[i], &watch->sessions[i]);
+			score_sample(&world.sessions[i], &watch->sessions[i]);
 	task->score.looks++;
 }
 
