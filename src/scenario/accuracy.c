@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 
 #include "observe/slots/census.h"
+#include "scenario/list.h"
 #include "shmem/monitor_status.h"
 #include "shmem/run_pool.h"
 #include "story/story.h"

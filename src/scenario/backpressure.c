@@ -13,6 +13,7 @@
 #include "load/http/reference_api.h"
 #include "load/target/endpoint.h"
 #include "scenario/backpressure.h"
+#include "scenario/list.h"
 
 #define RESOLVE_TIMEOUT_MS	(5 * 1000)
 #define SQL_CLIENTS			4

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "scenario/list.h"
 #include "story/canary.h"
 
 /* An operation is as fast as before when it takes no longer than that. */

@@ -12,6 +12,7 @@
 #include "observe/monitor/healer.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/strategy.h"
+#include "scenario/list.h"
 #include "story/canary.h"
 #include "story/scripted_session.h"
 

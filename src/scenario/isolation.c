@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "observe/slots/census.h"
+#include "scenario/list.h"
 #include "story/story.h"
 
 /* Clients of the first service for each of its connections. */

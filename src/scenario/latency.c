@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "scenario/list.h"
 #include "story/story.h"
 
 /* To find what the pool itself costs. */

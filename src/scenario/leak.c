@@ -11,6 +11,7 @@
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/strategy.h"
 #include "observe/slots/census.h"
+#include "scenario/list.h"
 #include "shmem/monitor_status.h"
 #include "story/scripted_session.h"
 

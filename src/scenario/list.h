@@ -7,7 +7,7 @@
 
 #include "story/scenario.h"
 
-/* Each is told in the file of its name, which defines scenario_<name>. */
+/* Each is told in the file of its name, which includes this one and defines scenario_<name>. */
 #define SCENARIOS(SCENARIO) \
 	SCENARIO(saturation) \
 	SCENARIO(queue) \

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "scenario/list.h"
 #include "story/story.h"
 
 /* Of two requests that reach a pooler within that time, either may be the first. */

@@ -14,10 +14,11 @@
 
 #include "miscadmin.h"
 
+#include "load/target/probe.h"
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
-#include "load/target/probe.h"
 #include "observe/slots/census.h"
+#include "scenario/list.h"
 #include "shmem/monitor_status.h"
 #include "story/scripted_session.h"
 

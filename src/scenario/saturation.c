@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "load/target/local_endpoint.h"
+#include "scenario/list.h"
 #include "story/story.h"
 
 #define FILL_TIMEOUT_MS		(60 * 1000)

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "scenario/list.h"
 #include "story/story.h"
 
 
