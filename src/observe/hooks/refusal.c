@@ -11,12 +11,8 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "replication/walsender.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -25,9 +21,6 @@
 #include "shmem/names.h"
 
 static emit_log_hook_type prev_emit_log_hook = NULL;
-
-PG_FUNCTION_INFO_V1(pool_exhaust_refusals_rows);
-PG_FUNCTION_INFO_V1(pool_exhaust_refused_services_rows);
 
 /* If the name is that of a run's role, the run keeps a count of its own. */
 static void
@@ -50,7 +43,7 @@ refusal_count_one(Cause cause)
 	uint64		never = 0;
 	Names		names;
 
-	/* First, so that a run never takes its own refusal for somebody else's. */
+	/* First, so that a run never takes its own refusal for that of another session. */
 	run_refused_count(cause, MyProcPort->user_name);
 	pg_atomic_fetch_add_u64(&counter->refusals, 1);
 	pg_atomic_compare_exchange_u64(&counter->first_at, &never, (uint64) now);
@@ -113,7 +106,7 @@ refusal_count_slots(void)
 	return sum;
 }
 
-/* The slot cause that somebody was refused for last, CAUSE_NONE if nobody was. */
+/* The slot cause of the last refusal, CAUSE_NONE if there was none. */
 Cause
 refusal_last_slots(void)
 {
@@ -146,81 +139,4 @@ refusal_reset(void)
 		pg_atomic_write_u64(&counter->last_at, 0);
 	}
 	names_empty(&shared->refused);
-}
-
-static void
-time_or_null(Datum *value, bool *isnull, uint64 at)
-{
-	*isnull = (at == 0);
-	*value = TimestampTzGetDatum((TimestampTz) at);
-}
-
-/* The rows of view pool_exhaust_refusals. */
-Datum
-pool_exhaust_refusals_rows(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < LEDGER_CAUSES; i++)
-	{
-		RefusalCounter *counter = &shared->refusals[i];
-		Datum		values[6];
-		bool		nulls[6] = {false};
-
-		values[0] = CStringGetTextDatum(cause_kinds[i].name);
-		values[1] = CStringGetTextDatum(cause_kinds[i].sqlstate);
-		values[2] = Int64GetDatum((int64) refusal_count(i));
-		time_or_null(&values[3], &nulls[3], pg_atomic_read_u64(&counter->first_at));
-		time_or_null(&values[4], &nulls[4], pg_atomic_read_u64(&counter->last_at));
-		values[5] = Int32GetDatum(cause_kinds[i].http_status);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
-}
-
-static void
-refused_put(ReturnSetInfo *rsinfo, const char *cause, const char *names[3],
-			uint64 refusals, uint64 last_at)
-{
-	Datum		values[6];
-	bool		nulls[6] = {false};
-
-	values[0] = CStringGetTextDatum(cause);
-	for (int i = 0; i < 3; i++)
-		values[1 + i] = CStringGetTextDatum(names[i]);
-	values[4] = Int64GetDatum((int64) refusals);
-	time_or_null(&values[5], &nulls[5], last_at);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
-/* The rows of view pool_exhaust_refused_services, which adds up equal names. */
-Datum
-pool_exhaust_refused_services_rows(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	uint64		others;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < NAMES_MAX; i++)
-	{
-		NameEntry  *entry = names_entry(&shared->refused, i);
-		const Names *names;
-
-		if (entry == NULL)
-			continue;
-		names = &entry->names;
-		refused_put(rsinfo, cause_kinds[names->cause].name,
-					(const char *[]) {names->usename, names->datname, names->application_name},
-					pg_atomic_read_u64(&entry->count),
-					pg_atomic_read_u64(&entry->last_at));
-	}
-	others = pg_atomic_read_u64(&shared->refused.others);
-	if (others > 0)
-		refused_put(rsinfo, NAMES_OTHERS,
-					(const char *[]) {NAMES_OTHERS, NAMES_OTHERS, NAMES_OTHERS}, others,
-					pg_atomic_read_u64(&shared->refused.others_at));
-	return (Datum) 0;
 }

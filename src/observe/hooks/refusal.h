@@ -1,6 +1,6 @@
 /*
  * refusal.h
- *		The refusal ledger: who was refused, and why.
+ *		The refusal ledger: refusals of connections, by cause.
  */
 #ifndef POOL_EXHAUST_OBSERVE_HOOKS_REFUSAL_H
 #define POOL_EXHAUST_OBSERVE_HOOKS_REFUSAL_H

@@ -1,0 +1,79 @@
+/*
+ * rows.c
+ *		Rows of set-returning functions, built column by column.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "api/rows.h"
+
+void
+rows_begin(RowBuilder *row, FunctionCallInfo fcinfo)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	row->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	row->n = 0;
+}
+
+static void
+row_put(RowBuilder *row, Datum value, bool isnull)
+{
+	if (row->n == ROW_COLUMNS_MAX)
+		elog(ERROR, "a row has more than %d columns", ROW_COLUMNS_MAX);
+	row->values[row->n] = value;
+	row->nulls[row->n++] = isnull;
+}
+
+void
+row_null(RowBuilder *row)
+{
+	row_put(row, (Datum) 0, true);
+}
+
+void
+row_text(RowBuilder *row, const char *value)
+{
+	row_put(row, value != NULL ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
+}
+
+void
+row_int(RowBuilder *row, int32 value)
+{
+	row_put(row, Int32GetDatum(value), false);
+}
+
+void
+row_bigint(RowBuilder *row, int64 value)
+{
+	row_put(row, Int64GetDatum(value), false);
+}
+
+void
+row_float(RowBuilder *row, double value)
+{
+	row_put(row, Float8GetDatum(value), false);
+}
+
+void
+row_time(RowBuilder *row, uint64 at)
+{
+	row_put(row, TimestampTzGetDatum((TimestampTz) at), at == 0);
+}
+
+void
+row_end(RowBuilder *row)
+{
+	TupleDesc	desc = row->rsinfo->setDesc;
+
+	if (row->n != desc->natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the SQL objects of pool_exhaust are of another version than its library"),
+				 errdetail("A row has %d columns, and its function is declared with %d.",
+						   row->n, desc->natts),
+				 errhint("Run ALTER EXTENSION pool_exhaust UPDATE.")));
+	tuplestore_putvalues(row->rsinfo->setResult, desc, row->values, row->nulls);
+	row->n = 0;
+}

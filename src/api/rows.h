@@ -1,0 +1,40 @@
+/*
+ * rows.h
+ *		Rows of set-returning functions, built column by column.
+ *
+ * For the backend that runs the function: all of these may throw.  Values are
+ * copied; the rows belong to the tuplestore of the call.
+ */
+#ifndef POOL_EXHAUST_API_ROWS_H
+#define POOL_EXHAUST_API_ROWS_H
+
+#include "funcapi.h"
+
+#define ROW_COLUMNS_MAX	16
+
+typedef struct RowBuilder
+{
+	ReturnSetInfo *rsinfo;
+	int			n;				/* columns that the row has so far */
+	Datum		values[ROW_COLUMNS_MAX];
+	bool		nulls[ROW_COLUMNS_MAX];
+} RowBuilder;
+
+/* Begins the result; an error if the caller does not accept a set. */
+extern void rows_begin(RowBuilder *row, FunctionCallInfo fcinfo);
+
+/* Each appends one column. */
+extern void row_null(RowBuilder *row);
+extern void row_text(RowBuilder *row, const char *value);	/* NULL: null */
+extern void row_int(RowBuilder *row, int32 value);
+extern void row_bigint(RowBuilder *row, int64 value);
+extern void row_float(RowBuilder *row, double value);
+extern void row_time(RowBuilder *row, uint64 at);	/* a TimestampTz; 0: null */
+
+/*
+ * Stores the row and begins the next.  An error if it has not as many columns as
+ * the result: the SQL objects are of another version than the library.
+ */
+extern void row_end(RowBuilder *row);
+
+#endif							/* POOL_EXHAUST_API_ROWS_H */
