@@ -4,21 +4,20 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "funcapi.h"
-#include "utils/builtins.h"
+#include "lib/stringinfo.h"
 #include "utils/timestamp.h"
 
 #include "observe/monitor/healer.h"
-#include "observe/monitor/service.h"
 #include "observe/monitor/strategy.h"
 
 static uint64 told;				/* acts that this process has logged */
 
-PG_FUNCTION_INFO_V1(pool_exhaust_heals_rows);
-
-static bool
-heal_read(uint64 *seen, HealLogEntry *record)
+/*
+ * Copies the first act after "seen" that the log still has, and moves "seen"
+ * behind it; false if there is none.  Takes the lock.
+ */
+bool
+heal_log_read(uint64 *seen, HealLogEntry *record)
 {
 	Observed   *observed = &shared->observed;
 	bool		found;
@@ -42,7 +41,7 @@ heal_log_tell(void)
 {
 	HealLogEntry	record;
 
-	while (heal_read(&told, &record))
+	while (heal_log_read(&told, &record))
 		ereport(LOG,
 				(errmsg("pool_exhaust: told session %d of \"%s\" to end, by strategy %s",
 						record.pid, record.service, strategies[record.strategy].name),
@@ -82,7 +81,7 @@ heal_log_text(const Oid *roles, int nroles, uint64 since, int *n)
 
 	*n = 0;
 	initStringInfo(&text);
-	while (heal_read(&since, &record))
+	while (heal_log_read(&since, &record))
 	{
 		bool		ours = false;
 
@@ -96,32 +95,4 @@ heal_log_text(const Oid *roles, int nroles, uint64 since, int *n)
 		last = record.strategy;
 	}
 	return text.data;
-}
-
-/* The rows of view pool_exhaust_heals. */
-Datum
-pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	HealLogEntry	record;
-	uint64		seen = 0;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	while (heal_read(&seen, &record))
-	{
-		bool		nulls[6] = {false};
-		Datum		values[6] = {
-			TimestampTzGetDatum(record.at),
-			Int32GetDatum(record.pid),
-			CStringGetTextDatum(record.service),
-			CStringGetTextDatum(leak_rule_names[record.rule]),
-			CStringGetTextDatum(strategies[record.strategy].name),
-			CStringGetTextDatum(record.evidence),
-		};
-
-		if (service_may_see(record.role))
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
 }

@@ -17,5 +17,6 @@ extern void heal_log_skip(void);
 /* For those who want to know what became of their own sessions. */
 extern char *heal_log_text(const Oid *roles, int nroles, uint64 since, int *n);
 extern uint64 heal_log_now(void);
+extern bool heal_log_read(uint64 *seen, HealLogEntry *record);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_HEALER_H */

@@ -7,10 +7,7 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -19,12 +16,8 @@
 #include "observe/monitor/timeline.h"
 #include "shmem/shared.h"
 
-#define COLUMNS 9
-
 /* The row that is not complete yet, in the process of the monitor. */
 static TimelineRow row;
-
-PG_FUNCTION_INFO_V1(pool_exhaust_timeline_rows);
 
 void
 timeline_init(void)
@@ -70,8 +63,7 @@ timeline_close_row(void)
 	memset(&row, 0, sizeof(row));
 }
 
-/* Copies what stands in the timeline, oldest first; returns how many rows. */
-static int
+int
 timeline_copy(TimelineRow *rows)
 {
 	Observed   *observed = &shared->observed;
@@ -86,43 +78,4 @@ timeline_copy(TimelineRow *rows)
 		rows[n++] = shared->timeline[i % timeline_length];
 	LWLockRelease(shared->observe_lock);
 	return n;
-}
-
-static void
-timeline_put(ReturnSetInfo *rsinfo, const TimelineRow *sample)
-{
-	bool		nulls[COLUMNS] = {false};
-	Datum		values[COLUMNS] = {
-		TimestampTzGetDatum(sample->at),
-		Int32GetDatum(sample->in_use),
-		Int32GetDatum(sample->active),
-		Int32GetDatum(sample->idle),
-		Int32GetDatum(sample->idle_in_transaction),
-		Float8GetDatum(sample->capacity > 0 ? (double) sample->in_use / sample->capacity : 0.0),
-		Int64GetDatum((int64) sample->refused),
-		Int64GetDatum((int64) sample->opened),
-		CStringGetTextDatum(health_names[sample->health]),
-	};
-
-	nulls[5] = sample->capacity == 0;
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
-/* The rows of view pool_exhaust_timeline. */
-Datum
-pool_exhaust_timeline_rows(PG_FUNCTION_ARGS)
-{
-	TimelineRow *rows;
-	int			n;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	rows = palloc_extended(sizeof(TimelineRow) * timeline_length, MCXT_ALLOC_HUGE);
-	n = timeline_copy(rows);
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		timeline_put((ReturnSetInfo *) fcinfo->resultinfo, &rows[i]);
-	}
-	return (Datum) 0;
 }

@@ -14,15 +14,11 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 
 #include "base/compat.h"
 #include "observe/slots/census.h"
-
-PG_FUNCTION_INFO_V1(pool_exhaust_census);
 
 #define PROC_IN_USE(proc)	((proc)->procLatch.owner_pid != 0)
 #define PROC_OF_LIST(proc, list) \
@@ -172,30 +168,4 @@ census_other_sessions(const Oid *roles, int nroles, Oid *somebody)
 		found++;
 	}
 	return found;
-}
-
-/* The one row of view pool_exhaust_slots. */
-Datum
-pool_exhaust_census(PG_FUNCTION_ARGS)
-{
-	TupleDesc	desc;
-	Census		census;
-	Datum		values[9];
-	bool		nulls[9] = {false};
-	int			n = 0;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-
-	census_take(&census);
-	values[n++] = Int32GetDatum(census.max_connections);
-	values[n++] = Int32GetDatum(census.superuser_reserved);
-	values[n++] = Int32GetDatum(census.reserved);
-	values[n++] = Int32GetDatum(census.capacity);
-	values[n++] = Int32GetDatum(census.in_use);
-	values[n++] = Int32GetDatum(census.free);
-	values[n++] = Int32GetDatum(census.authenticating);
-	values[n++] = Int32GetDatum(census.walsenders);
-	values[n++] = Int32GetDatum(census.workers);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

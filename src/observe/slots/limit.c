@@ -10,19 +10,14 @@
 #include "access/table.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/syscache.h"
 
 #include "base/compat.h"
 #include "observe/slots/census.h"
 #include "observe/slots/limit.h"
-
-PG_FUNCTION_INFO_V1(pool_exhaust_headroom);
 
 static List *
 limits_add(List *limits, PoolKind kind, Oid oid, const char *name, int capacity)
@@ -205,13 +200,4 @@ limit_headroom_new(Oid database, Cause *cause)
 		*cause = CAUSE_DATABASE_LIMIT;
 	}
 	return Max(room, 0);
-}
-
-/* SQL: pool_exhaust_headroom(). */
-Datum
-pool_exhaust_headroom(PG_FUNCTION_ARGS)
-{
-	Oid			database = get_database_oid(text_to_cstring(PG_GETARG_TEXT_PP(1)), false);
-
-	PG_RETURN_INT32(limit_headroom(PG_GETARG_OID(0), database));
 }
