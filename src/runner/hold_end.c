@@ -1,6 +1,6 @@
 /*
  * hold_end.c
- *		When a hold ends, and what is said of it then.
+ *		When a hold ends, and what is reported of it then.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * hold_end.h
- *		When a hold ends, and what is said of it then.
+ *		When a hold ends, and what is reported of it then.
  */
 #ifndef POOL_EXHAUST_RUNNER_HOLD_END_H
 #define POOL_EXHAUST_RUNNER_HOLD_END_H

@@ -2,14 +2,14 @@
  * identity.c
  *		The login role of a run: made, used and dropped by the run.
  *
- * A run never borrows anybody's account.  Its role has no privilege but
+ * A run never uses an existing role.  Its role has no privilege but
  * CONNECT, a random password that only the runner knows, and an end of its
  * own (VALID UNTIL).  The name belongs to the place in shared memory, so that
- * pg_hba.conf can name it; the comment tells it from a role that somebody else
- * made.
+ * pg_hba.conf can name it; the comment distinguishes it from a role that was made
+ * by others.
  *
  * The role is made by calling CreateRole(), not by SQL, so that the verifier
- * reaches neither pg_stat_statements nor anybody's statement log.
+ * reaches neither pg_stat_statements nor a statement log.
  */
 #include "postgres.h"
 
@@ -35,7 +35,7 @@
 
 #define ROLE_COMMENT	"login role of a pool_exhaust run, dropped at its end; database "
 #define PASSWORD_BYTES	32
-#define WAY_TIMEOUT_MS	5000
+#define ENDPOINT_TIMEOUT_MS	5000
 #define GRACE_MS		60000	/* after the run's deadline */
 
 /*
@@ -92,7 +92,7 @@ role_drop(const char *name)
 	spi_run(sql, SPI_OK_UTILITY, 0, NULL, NULL, NULL);
 }
 
-/* Is the place that this role belongs to held by a run that is under way? */
+/* Is the entry that this role belongs to that of a run that is under way? */
 static bool
 run_entry_is_live(int place)
 {
@@ -248,7 +248,7 @@ password_and_role_create(Run *run, int place, int n)
 	return password;
 }
 
-/* The line of pg_hba.conf that would let the run's role in. */
+/* Returns the line of pg_hba.conf that would admit the run's role, for the reason, palloc'd. */
 static char *
 hba_advice(const Run *run, const RunParty *party)
 {
@@ -261,11 +261,11 @@ hba_advice(const Run *run, const RunParty *party)
 }
 
 /*
- * Tries the ways in, in their order, and keeps the first that works.  Ends the
- * run as invalid if none does.
+ * Tries the local endpoints in their order, and keeps the first that grants a login.
+ * Ends the run as invalid if none does.
  */
 static void
-identity_find_way(Run *run, const RunParty *party, const char *password)
+identity_find_endpoint(Run *run, const RunParty *party, const char *password)
 {
 	StringInfoData tried;
 	bool		denied = false;
@@ -275,7 +275,7 @@ identity_find_way(Run *run, const RunParty *party, const char *password)
 	foreach(lc, local_endpoints_list(party->role_name, password, run->database, RUN_APPLICATION_NAME))
 	{
 		LocalEndpoint		   *local = lfirst(lc);
-		ConnectResult result = local_endpoint_try(&run->loop, local, party->role, WAY_TIMEOUT_MS,
+		ConnectResult result = local_endpoint_try(&run->loop, local, party->role, ENDPOINT_TIMEOUT_MS,
 									   run_must_end, run);
 
 		run_end_if_must(run);
@@ -300,15 +300,16 @@ identity_find_way(Run *run, const RunParty *party, const char *password)
 }
 
 /*
- * Makes the role of the run's n-th service and finds out how it gets in: fills
- * in its login, whose strings live in the current memory context.
+ * Makes the role of the run's n-th party and finds the endpoint that it can log in
+ * over: fills in its login, with strings in the current memory context.  ERROR if
+ * the role cannot be made; ends the run as invalid if it cannot log in.
  */
 void
 identity_create(Run *run, int place, int n)
 {
 	char	   *password = password_and_role_create(run, place, n);
 
-	identity_find_way(run, &run->parties[n], password);
+	identity_find_endpoint(run, &run->parties[n], password);
 }
 
 /* Drops the run's roles, those that were made.  ERROR if that cannot be done. */

@@ -431,7 +431,7 @@ finish(Recovery *recovery)
 static void
 leak_and_heal(Recovery *recovery)
 {
-	run_disturb(recovery->run, CHAOS_DELAYS);	/* the leaks must last, and nothing else may look like one */
+	run_disturb(recovery->run, CHAOS_DELAYS);	/* the leaks must last, and nothing else may be suspected */
 	leaks_make(recovery);
 	exhaust(recovery);
 	heal(recovery);

@@ -204,7 +204,7 @@ fill(Run *run)
 	truth = run_pool_state(run);
 	check_count(run, "held connections", truth.ours + Max(truth.capacity - truth.in_use, 0),
 				stats->held,
-				"the run could not take every free slot: pool_exhaust_backends shows who holds them");
+				"the run could not take every free slot: pool_exhaust_backends shows the sessions that hold them");
 	check_count(run, "in use by the server's count", truth.capacity,
 				Min(truth.in_use, truth.capacity),
 				"the pool is not full: see pool_exhaust_slots");
