@@ -88,6 +88,17 @@ failure_message(const PGresult *result, char *text)
 }
 
 /*
+ * Returns the one text for a failed connection or login, palloc'd in the current
+ * context: "SQLSTATE message", or the message alone if the server sent no
+ * SQLSTATE.  Not to be called from within the loop.
+ */
+char *
+connect_failure_text(const ConnectResult *failure)
+{
+	return psprintf("%s%s%s", failure->sqlstate, failure->sqlstate[0] != '\0' ? " " : "", failure->message);
+}
+
+/*
  * Says why a session was lost, as far as the other side has told; for
  * events->lost, before it closes the session.
  */

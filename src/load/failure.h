@@ -9,5 +9,6 @@
 
 extern void failure_from_connect(ConnectResult *result, const PGconn *conn);
 extern void failure_message(const PGresult *result, char *text);
+extern char *connect_failure_text(const ConnectResult *failure);
 
 #endif							/* POOL_EXHAUST_LOAD_FAILURE_H */

@@ -12,6 +12,7 @@
 
 #include "miscadmin.h"
 
+#include "load/failure.h"
 #include "load/http/http_client.h"
 #include "load/http/reference_api.h"
 #include "load/target/endpoint.h"
@@ -227,9 +228,8 @@ reason_add_lost(Run *run)
 		if (probe == NULL || probe->heard_us == 0 || probe->state != PROBE_LOST || probe->returns ||
 			strstr(run->reason, probe->failure.message) != NULL)
 			continue;
-		snprintf(run->reason + len, sizeof(run->reason) - len, "%s%s was lost on the way: %s%s%s",
-				 len > 0 ? "; " : "", party->endpoint->name, probe->failure.sqlstate,
-				 probe->failure.sqlstate[0] ? " " : "", probe->failure.message);
+		snprintf(run->reason + len, sizeof(run->reason) - len, "%s%s was lost on the way: %s",
+				 len > 0 ? "; " : "", party->endpoint->name, connect_failure_text(&probe->failure));
 	}
 }
 

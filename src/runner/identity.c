@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "load/failure.h"
 #include "load/target/local_endpoint.h"
 #include "request/extension.h"
 #include "request/run_table.h"
@@ -291,8 +292,8 @@ identity_find_endpoint(Run *run, const RunParty *party, const char *password)
 			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s",
 					result.sqlstate, cause_kinds[result.cause].name, result.message);
 		denied |= strncmp(result.sqlstate, "28", 2) == 0;
-		appendStringInfo(&tried, "%s%s: %s%s%s", tried.len > 0 ? "; " : "", local->name,
-						 result.sqlstate, result.sqlstate[0] ? " " : "", result.message);
+		appendStringInfo(&tried, "%s%s: %s", tried.len > 0 ? "; " : "", local->name,
+						 connect_failure_text(&result));
 	}
 	run->error_code = ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
 	run_end(run, VERDICT_INVALID, "the run's role could not log in%s (tried %s)",

@@ -13,6 +13,7 @@
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
+#include "load/failure.h"
 #include "request/extension.h"
 #include "request/options.h"
 #include "runner/results.h"
@@ -98,8 +99,7 @@ json_pool(StringInfo json, const Pool *pool)
 		first = false;
 	}
 	appendStringInfoString(json, "}, \"last_failure\": ");
-	escape_json(json, psprintf("%s%s%s", failure->sqlstate, failure->sqlstate[0] ? " " : "",
-							   failure->message));
+	escape_json(json, connect_failure_text(failure));
 	appendStringInfoChar(json, '}');
 }
 

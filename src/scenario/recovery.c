@@ -14,6 +14,7 @@
 
 #include "miscadmin.h"
 
+#include "load/failure.h"
 #include "load/target/probe.h"
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
@@ -363,7 +364,7 @@ outage_reason(const Run *run)
 	const ConnectResult *failure = &run->pool->last_failure;
 
 	return failure->message[0] == '\0' ? "a statement failed"
-		: psprintf("%s%s%s", failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
+		: connect_failure_text(failure);
 }
 
 /* Waits until the target, or the server behind it, is restarted: operations fail by that. */

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "load/failure.h"
 #include "load/target/local_endpoint.h"
 #include "scenario/list.h"
 #include "story/story.h"
@@ -39,8 +40,8 @@ require_logins_work(Run *run)
 
 	/* A server that shuts down ends logins before it signals this process. */
 	wait_until(run, false, SHUTDOWN_NOTICE_MS);
-	run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity: %s%s%s",
-			failure->sqlstate, failure->sqlstate[0] ? " " : "", failure->message);
+	run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity: %s",
+			connect_failure_text(failure));
 }
 
 static void
@@ -157,9 +158,8 @@ top_up(Run *run, int full)
 	if (truth.in_use >= full)
 		return;
 	if (run->target->may_vanish && stats->held == 0 && stats->lost > 0)
-		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run: %s%s%s", run->request.target_name,
-				run->pool->last_failure.sqlstate, run->pool->last_failure.sqlstate[0] ? " " : "",
-				run->pool->last_failure.message);
+		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run: %s", run->request.target_name,
+				connect_failure_text(&run->pool->last_failure));
 	ask_for(run, full - (truth.in_use - truth.ours));
 	wait_for_held(run, full - (truth.in_use - truth.ours));
 	pool_cancel(run->pool);

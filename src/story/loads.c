@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "load/failure.h"
 #include "story/story.h"
 
 /* An operation that fails in the server, as bad input does. */
@@ -132,8 +133,7 @@ failure_text(const Pool *pool)
 
 	if (failure->message[0] == '\0')
 		return pool->stats.timed_out > 0 ? "requests timed out: see pool_timeout_ms" : "the server log says why";
-	return psprintf("the last login that failed: %s%s%s", failure->sqlstate,
-					failure->sqlstate[0] ? " " : "", failure->message);
+	return psprintf("the last login that failed: %s", connect_failure_text(failure));
 }
 
 /* Ends the run as invalid if less than n connections are held, and no check has failed yet. */

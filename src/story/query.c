@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
+#include "load/failure.h"
 #include "load/target/probe.h"
 #include "observe/slots/census.h"
 #include "observe/slots/limit.h"
@@ -71,9 +72,8 @@ run_pool_state(Run *run)
 	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
 			   (party->probe->state == PROBE_LOST && !party->probe->returns), REFRESH_TIMEOUT_MS);
 	if (!fresh)
-		run_end(run, VERDICT_INVALID, "%s does not report its state any more: %s%s%s", run->request.target_name,
-				party->probe->failure.sqlstate, party->probe->failure.sqlstate[0] ? " " : "",
-				party->probe->failure.message);
+		run_end(run, VERDICT_INVALID, "%s does not report its state any more: %s", run->request.target_name,
+				connect_failure_text(&party->probe->failure));
 	pool_read_state(run->pool, &truth);
 	return truth;
 }

@@ -14,6 +14,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "load/http/http_client.h"
 #include "load/http/http_reply.h"
 
 #define USER_AGENT		"pool_exhaust/" EXTVERSION

@@ -10,6 +10,7 @@
 #include "mb/pg_wchar.h"
 
 #include "base/text.h"
+#include "event/loop.h"
 #include "load/http/http_reply.h"
 
 #if LIBCURL_VERSION_NUM < 0x080600

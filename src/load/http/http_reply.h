@@ -7,7 +7,7 @@
 
 #include <curl/curl.h>
 
-#include "load/http/http_client.h"
+#include "load/http/http_request.h"
 
 extern void http_url_parse(const char *text, bool *tls, char **host, char **port);
 extern void http_reply_begin(HttpRequest *request);

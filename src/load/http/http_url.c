@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "load/http/http_client.h"
 #include "load/http/http_reply.h"
 
 /* What curl finds in a URL, to be freed by curl_free(); NULL if it is not there. */
