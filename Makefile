@@ -3,10 +3,11 @@
 #   make, make install, make installcheck   for the PostgreSQL of PG_CONFIG
 #   make demo, make check                   all by itself, on a throwaway server
 #   make check-versions                     make check on PostgreSQL 17 and 18
+#   make check-sanitized, check-style       undefined behaviour; how the sources look
 #
 # make WERROR=1 turns the warnings that "make check" insists on into errors.
 
-SANDBOXED = demo check check-versions
+SANDBOXED = demo check check-versions check-sanitized check-style
 
 # These install what they need first, so nothing here may ask for PostgreSQL
 # yet; other goals beside them get a make of their own.
@@ -16,6 +17,8 @@ ifneq ($(filter $(SANDBOXED),$(MAKECMDGOALS)),)
 demo:           ; @test/sandbox demo
 check:          ; @test/sandbox check $(TESTS)
 check-versions: ; @test/versions
+check-sanitized: ; @.ci/sanitized $(TESTS)
+check-style:    ; @.ci/style
 $(filter-out $(SANDBOXED),$(MAKECMDGOALS)): ; @$(MAKE) $@
 else
 
