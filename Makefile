@@ -4,10 +4,11 @@
 #   make demo, make check                   all by itself, on a throwaway server
 #   make check-versions                     make check on PostgreSQL 17 and 18
 #   make check-sanitized, check-style       undefined behaviour; how the sources look
+#   make check-members                      a new member of each set, as src/README.md says
 #
 # make WERROR=1 turns the warnings that "make check" insists on into errors.
 
-SANDBOXED = demo check check-versions check-sanitized check-style
+SANDBOXED = demo check check-versions check-sanitized check-style check-members
 
 # These install what they need first, so nothing here may ask for PostgreSQL
 # yet; other goals beside them get a make of their own.
@@ -19,6 +20,7 @@ check:          ; @test/sandbox check $(TESTS)
 check-versions: ; @test/versions
 check-sanitized: ; @.ci/sanitized $(TESTS)
 check-style:    ; @.ci/style
+check-members:  ; @test/members
 $(filter-out $(SANDBOXED),$(MAKECMDGOALS)): ; @$(MAKE) $@
 else
 
