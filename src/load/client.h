@@ -109,7 +109,7 @@ extern void tally_merge(Tally *into, const Tally *from);
 
 /* Requests that ended without a connection. */
 static inline uint64
-tally_sent_away(const Tally *tally)
+tally_not_granted(const Tally *tally)
 {
 	return tally->refused + tally->timed_out + tally->unserved;
 }

@@ -252,7 +252,7 @@ options_json(const RunRequest *request, const Scenario *scenario, const Options 
 }
 
 /*
- * Returns a JSON object that tells the default of each of the scenario's
+ * Returns a JSON object with the default of each of the scenario's
  * options by profile, and its bounds or words; palloc'd.
  */
 char *

@@ -213,7 +213,7 @@ require_no_bystanders(const RunRequest *request, const Options *options)
 }
 
 /*
- * Of a foreign server the caller can see little; the runner looks at the rest,
+ * Of a foreign server the caller can check little; the runner checks the rest,
  * and at what the options are worth there, before anything is touched.
  */
 static void
@@ -280,7 +280,7 @@ hold_sessions_text(const HoldRequest *request)
 
 /*
  * How many sessions of the hold would come through, and what would refuse the
- * next.  Of several limits the one that the server looks at first decides.
+ * next.  Of several limits the one that the server checks first decides.
  */
 static int
 hold_room(const RunRequest *request, const Options *options, Cause *cause)
@@ -340,7 +340,7 @@ is_anywhere(const HoldKind *kind)
 	return kind->anywhere;
 }
 
-/* What is there shows when it is tried; and only this server shows who waits for a lock. */
+/* A login shows what there is; and only this server shows which sessions wait for a lock. */
 static void
 require_foreign_hold(const RunRequest *request, const Options *options)
 {

@@ -192,7 +192,7 @@ run_entry_free(const Claim *claim)
  * yet, one at a time: returns true while there are more.
  */
 static bool
-run_entry_look(const Claim *claim, RunStatus *view, uint64 *lines_seen, char *line)
+run_entry_read(const Claim *claim, RunStatus *view, uint64 *lines_seen, char *line)
 {
 	RunEntry    *entry = run_entry_of(claim);
 	bool		more = false;
@@ -229,7 +229,7 @@ run_entry_view(const Claim *claim)
 {
 	RunStatus		view = {RUN_FREE};
 
-	(void) run_entry_look(claim, &view, NULL, NULL);
+	(void) run_entry_read(claim, &view, NULL, NULL);
 	return view;
 }
 
@@ -272,7 +272,7 @@ run_entry_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
 	{
 		long		timeout = CLIENT_CHECK_MS;
 
-		while (run_entry_look(claim, &view, relay ? &lines_seen : NULL, line))
+		while (run_entry_read(claim, &view, relay ? &lines_seen : NULL, line))
 			ereport(NOTICE, (errmsg_internal("%s", line)));
 		if (view.state == RUN_FREE || view.state >= wanted)
 			break;

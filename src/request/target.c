@@ -38,7 +38,7 @@ target_set(RunRequest *request, TargetKind kind)
 	strlcpy(request->target_name, target_types[kind]->name, NAMEDATALEN);
 }
 
-/* Sets the target that the scenario aims at when it is not told. */
+/* Sets the target that the scenario aims at by default. */
 void
 target_default(const Scenario *scenario, RunRequest *request)
 {

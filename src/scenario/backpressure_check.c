@@ -25,7 +25,7 @@ check_answers(const Backpressure *bp)
 		check_count(run, "served by a full pool", 0, tally->served,
 					"the pool handed out more than its capacity");
 		check_at_least(run, "429 at the caller's own limit", 1, tally->refused_as[HTTP_REFUSED_QUOTA], "",
-					   "a limit of the caller's own must not look like one of everybody's: answer 429");
+					   "a refusal by the caller's own limit must answer 429, and one by a limit shared with others 503");
 	}
 	else
 		check_at_least(run, "requests served under load", 1, tally->served, "",

@@ -56,10 +56,10 @@ closed_loop(Run *run, const char *name, int clients)
 	if (tally->failed > 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "operations fail even in the baseline: " UINT64_FORMAT " of " UINT64_FORMAT,
 				tally->failed, tally->granted);
-	if (result.goodput == 0 && tally_sent_away(tally) == 0 && !check_failed(run))
+	if (result.goodput == 0 && tally_not_granted(tally) == 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "no operation ended within the " INT64_FORMAT " ms of baseline_ms",
 				options->baseline_ms);
-	check_count(run, psprintf("%s: not granted", name), 0, tally_sent_away(tally),
+	check_count(run, psprintf("%s: not granted", name), 0, tally_not_granted(tally),
 				"requests were refused or timed out though there are as many connections as clients");
 	check_all_ended(run, name, tally);
 	return result;
@@ -106,7 +106,7 @@ sustain(Run *run, const Baseline *full)
 
 	check_load(run, "load", all, load->turned_away);
 	check_at_most(run, "load: errors in bursts", options->burst_error_percent,
-				  percent_of(tally_sent_away(burst) + burst->failed - operations_excused(party, burst->failed), burst->asked), "%",
+				  percent_of(tally_not_granted(burst) + burst->failed - operations_excused(party, burst->failed), burst->asked), "%",
 				  "the queue does not outlast the bursts: raise pool_timeout_ms or the capacity");
 }
 

@@ -125,7 +125,7 @@ ramp(Story *story)
 				   "the load did not reach the pool: raise load_percent or level_ms");
 	check_peak(run, "ramp", run->pool->stats.peak_held);
 	check_all_ended(run, "ramp", tally);
-	check_count(run, "ramp: not granted", 0, tally_sent_away(tally),
+	check_count(run, "ramp: not granted", 0, tally_not_granted(tally),
 				"requests were refused or timed out below the capacity of the pool: raise pool_timeout_ms");
 }
 

@@ -222,7 +222,7 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 	check_at_least(run, "success of the second service", success_percent(run, before) - SUCCESS_SLACK,
 				   success_percent(run, after), "%",
 				   "the second service succeeds less while the first is exhausted: do they share a pool or a limit?");
-	check_chaos(run, "errors in the second service", 0, toll_acts(toll), tally_sent_away(after) + after->failed,
+	check_chaos(run, "errors in the second service", 0, toll_acts(toll), tally_not_granted(after) + after->failed,
 				"an error of the first service shows up in the second");
 	check_at_most(run, "p99 of the second service",
 				  histogram_ms(&before->response, 0.99) + run->options.tolerance_ms + toll_wait_ms(toll),

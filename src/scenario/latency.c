@@ -150,7 +150,7 @@ level(Run *run, int percent)
 
 	if (percent <= options->latency_limit_percent)
 	{
-		check_chaos(run, psprintf("not granted at %d %%", percent), 0, toll_acts(&party->toll) - acts, tally_sent_away(tally),
+		check_chaos(run, psprintf("not granted at %d %%", percent), 0, toll_acts(&party->toll) - acts, tally_not_granted(tally),
 					"requests were refused or timed out in a pool that is not full: see pool_exhaust_samples");
 		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + toll_wait_ms(&party->toll),
 					  histogram_ms(&tally->wait, 0.99), "ms",

@@ -334,7 +334,7 @@ workers_failed(const Story *story)
 		Tally		tally;
 
 		load_tally(story->workers[i], &tally);
-		failed += tally.failed + tally_sent_away(&tally);
+		failed += tally.failed + tally_not_granted(&tally);
 	}
 	return failed;
 }

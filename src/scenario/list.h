@@ -7,7 +7,7 @@
 
 #include "story/scenario.h"
 
-/* Each is told in the file of its name, which includes this one and defines scenario_<name>. */
+/* The file of each name defines scenario_<name>, and includes this one. */
 #define SCENARIOS(SCENARIO) \
 	SCENARIO(saturation) \
 	SCENARIO(queue) \

@@ -60,7 +60,7 @@ operations_failed(const Recovery *recovery)
 {
 	const Tally *tally = &recovery->load->calm;
 
-	return tally->failed + tally_sent_away(tally);
+	return tally->failed + tally_not_granted(tally);
 }
 
 /* The time of an operation before anything is broken. */

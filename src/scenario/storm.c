@@ -216,7 +216,7 @@ calm(Storm *storm)
 	phase_note(run, "%d of %d in use; %d sessions at work, %.0f/s   %s", truth.in_use, truth.capacity,
 			   sessions, storm->calm_rate, latency_text(&tally->response));
 	phase_figure(run, "operations_per_s", storm->calm_rate);
-	if (storm->calm_rate == 0 && tally_sent_away(tally) == 0)
+	if (storm->calm_rate == 0 && tally_not_granted(tally) == 0)
 		run_end(run, VERDICT_INVALID, "no operation of the application succeeded even before the storm: %s",
 				failure_text(run->parties[1].pool));
 }
@@ -349,7 +349,7 @@ static void
 wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, double rate, double lasted_s)
 {
 	const Options *options = &storm->run->options;
-	uint64		failed = tally->failed + tally_sent_away(tally);
+	uint64		failed = tally->failed + tally_not_granted(tally);
 	bool		disturbed = toll_ended(&storm->run->parties[1].toll) > 0;	/* and had to reconnect */
 	double		kept = storm->calm_rate > 0 ? 100 * rate / storm->calm_rate : 0;
 

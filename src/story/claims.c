@@ -1,6 +1,6 @@
 /*
  * claims.c
- *		The claims that several stories make, each told once.
+ *		The claims that several stories make.
  *
  * "part" stands before the name of a check where a story makes the claim more
  * than once: "queue: timed out"; NULL: nothing does.
@@ -37,7 +37,7 @@ void
 check_all_ended(Run *run, const char *part, const Tally *tally)
 {
 	check_count(run, claim(part, "requests without an end"), 0,
-				tally->asked - tally->granted - tally_sent_away(tally),
+				tally->asked - tally->granted - tally_not_granted(tally),
 				"a request waits for ever: no release has served it, and no timeout ended it");
 }
 
@@ -91,7 +91,7 @@ void
 check_all_released(Run *run, const char *part, int in_use)
 {
 	check_count(run, claim(part, "connections not released"), 0, in_use,
-				"an operation kept its connection: look for ways out of it that do not release");
+				"an operation kept its connection: check every way out of it for one that does not release");
 }
 
 /* A load with bursts: every request ended, enough succeeded, and none took too long. */

@@ -34,7 +34,7 @@ typedef struct HttpCaller
 	dlist_node	node;
 } HttpCaller;
 
-/* ---------- What an error looks like ---------- */
+/* ---------- The format of errors ---------- */
 
 /* "a, b": the keys of a JSON object; NULL if the text is none.  May throw. */
 static char *

@@ -168,7 +168,7 @@ run_hold(Run *run, int n)
 void
 require_waits(Run *run, const Tally *tally)
 {
-	if (tally->queued == 0 && tally_sent_away(tally) == 0 && !check_failed(run))
+	if (tally->queued == 0 && tally_not_granted(tally) == 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "no request of the bursts had to wait: raise burst_percent or burst_ms");
 }
 

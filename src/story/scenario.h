@@ -17,7 +17,7 @@ struct Run;
 /* Scenario.services of one that is made of others. */
 #define PARTIES_NONE	(-1)
 
-/* What there is to run.  Each scenario is defined in the file that tells it. */
+/* One scenario; each is defined in a file of its name. */
 typedef struct Scenario
 {
 	const char *name;
@@ -26,7 +26,7 @@ typedef struct Scenario
 	TargetKind	default_target;
 	int			targets;		/* all that it can aim at: ON_SERVER | ON_ROLE ... */
 	int			parties;		/* roles and pools of its own, 0 counts as 1; or PARTIES_NONE */
-	int			limited;		/* the one of these whose role option role_limit is for */
+	int			limited;		/* the number of the party that option role_limit limits */
 	int			pools;			/* of its pools that are used up; 0: all of them */
 	int			embedded;		/* services with an application-style pool, whatever the
 								 * target: a set of 1 << number */
