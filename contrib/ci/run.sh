@@ -3,7 +3,7 @@
 # The server is that of the PG* variables, after targets.sql. This script may be
 # the standard input of its shell, so it leaves that alone.
 
-# on_fail makes everything but PASS an error; nobody else is on this server, so
+# on_fail makes everything but PASS an error; no other client is on this server, so
 # that the service's own sessions may be locked out.
 options='{"on_fail": "error", "bystanders": "ignore"}'
 

@@ -6,10 +6,10 @@ What is different:
 
 1. No more requests than QUEUE wait for the pool, and for no longer than a second;
    so they never take all the threads.
-2. Whoever finds no connection is sent away with 503, Retry-After and JSON, and so
-   is whoever comes when the queue is full.
+2. A request that finds no connection is refused with 503, Retry-After and JSON, and so
+   is a request that comes when the queue is full.
 3. Errors are JSON, all of them with the same keys.
-4. Liveness says that the process lives, and asks nobody else.
+4. Liveness says that the process lives, and asks nothing else.
 """
 
 import os

@@ -8,7 +8,7 @@
 -- Suspects, and the column "leak", are sessions suspected of a leak.
 --
 -- For members of pg_monitor. It is a session itself: start it before the server
--- is full, or as a superuser, for whom slots are reserved.
+-- is full, or as a superuser: slots are reserved for it.
 
 \set QUIET on
 \timing off
