@@ -133,7 +133,7 @@ summary_json(const Run *run)
 		peak = Max(peak, run->series.samples[i].in_use);
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"capacity\": %d, \"peak_in_use\": %d, \"elapsed_ms\": %.3f, "
-					 "\"login_endpoint\": ",
+					 "\"way_in\": ",
 					 run->series.capacity, peak, (loop_now_us() - run->started_us) / 1000.0);
 	escape_json(&json, run->login_endpoint != NULL ? run->login_endpoint : "");
 	appendStringInfoString(&json, ", \"phases\": [");

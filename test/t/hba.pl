@@ -56,7 +56,7 @@ sub run
 {
 	return join ' and ', map {
 		$node->safe_psql('postgres', "SET client_min_messages = warning; SELECT count(*) FROM pool_exhaust_run('saturation', '$_')");
-		$node->safe_psql('postgres', "SELECT concat_ws('|', verdict, nullif(summary->>'login_endpoint', '')) FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1");
+		$node->safe_psql('postgres', "SELECT concat_ws('|', verdict, nullif(summary->>'way_in', '')) FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1");
 	} 'server', 'role';
 }
 
