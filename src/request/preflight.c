@@ -13,10 +13,10 @@
 #include "utils/guc.h"
 
 #include "base/compat.h"
+#include "event/descriptors.h"
 #include "observe/slots/census.h"
 #include "observe/slots/limit.h"
 #include "request/extension.h"
-#include "request/foreign_server.h"
 #include "request/options.h"
 #include "request/preflight.h"
 #include "request/target.h"
@@ -75,7 +75,7 @@ require_database(const char *name)
 
 /* ERROR if there is no room for that many connections; "asked" says by what. */
 static void
-require_room(TargetKind target, const Census *census, int needed, const char *asked)
+require_room(const TargetType *target, const Census *census, int needed, const char *asked)
 {
 	int			room = Max(census->capacity - census->in_use, 0);
 
@@ -86,7 +86,7 @@ require_room(TargetKind target, const Census *census, int needed, const char *as
 				 errdetail("%d of %d slots that are not reserved are in use.",
 						   census->in_use, census->capacity),
 				 errhint("Lower %s, or wait until slots are free: see pool_exhaust_slots.",
-						 target_types[target]->limiting)));
+						 target->limiting)));
 }
 
 /* What a workload makes elsewhere could not be dropped with the run's role. */
@@ -107,40 +107,17 @@ require_workload(const Options *options)
 
 /* How many connections the run would hold.  ERROR if there are not that many. */
 static int
-connections_needed(const RunRequest *request, const Scenario *scenario, const Options *options,
+connections_needed(const TargetType *target, const Scenario *scenario, const Options *options,
 				   const Census *census)
 {
-	int			pools = scenario->pools > 0 ? scenario->pools : scenario_parties(scenario);
-	int			others = scenario->spare_sessions +
-		(scenario->grows ? leak_growth_min(MaxConnections) : 0) +
-		(scenario->embedded != 0 && request->target != TARGET_POOL ? (int) (options->pool_size + options->max_overflow) : 0);
-	int			needed = 0;
+	int			others = scenario->spare_sessions + (scenario->grows ? leak_growth_min(MaxConnections) : 0);
+	int			needed;
 	char	   *asked = NULL;
 
-	if (!scenario_has_pools(scenario))
-		return 0;				/* those that it starts see to it */
-	switch (request->target)
-	{
-		case TARGET_EACH:
-		case TARGET_POSTGRES:
-		case TARGET_PGBOUNCER:
-		case TARGET_HTTP:
-			return 0;			/* none of this server's */
-		case TARGET_SERVER:
-			return Max(census->capacity - census->in_use, 0);
-		case TARGET_ROLE:
-			needed = (int) options->role_limit + others;
-			asked = psprintf("option \"role_limit\" is " INT64_FORMAT, options->role_limit);
-			break;
-		case TARGET_POOL:
-			needed = pools * (int) (options->pool_size + options->max_overflow) + others;
-			asked = psprintf("the run needs %d connections (pool_size " INT64_FORMAT
-							 ", max_overflow " INT64_FORMAT ", services %d, other sessions %d)",
-							 needed, options->pool_size, options->max_overflow,
-							 pools, others);
-			break;
-	}
-	require_room(request->target, census, needed, asked);
+	if (!scenario_has_pools(scenario) || target->needed == NULL)
+		return 0;
+	needed = target->needed(scenario, options, census, others, &asked);
+	require_room(target, census, needed, asked);
 	return needed;
 }
 
@@ -174,73 +151,6 @@ require_descriptors(const char *what, int needed)
 }
 
 /*
- * The roles of holds under way, which are no bystanders.  Fills "roles", which
- * has room for RUNS_MAX, and returns how many there are.
- */
-static int
-hold_roles(Oid *roles)
-{
-	int			n = 0;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < RUNS_MAX; i++)
-		if (request_is_hold(&shared->runs[i].request) && OidIsValid(shared->runs[i].roles[0]))
-			roles[n++] = shared->runs[i].roles[0];
-	LWLockRelease(shared->lock);
-	return n;
-}
-
-/* ERROR if filling the server would refuse bystanders, unless an option allows it. */
-static void
-require_no_bystanders(const RunRequest *request, const Options *options)
-{
-	Oid			ours[1 + RUNS_MAX] = {request->owner};
-	Oid			bystander;
-	int			n;
-
-	if (request->target != TARGET_SERVER || options->bystanders != BYSTANDERS_REFUSE)
-		return;
-	n = 1 + hold_roles(ours + 1);
-	n = census_other_sessions(ours, n, &bystander);
-	if (n > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("%d client sessions of other roles are connected, and filling the server would refuse their next logins",
-						n),
-				 errdetail("One of them belongs to role \"%s\".",
-						   GetUserNameFromId(bystander, true) ? GetUserNameFromId(bystander, true) : "?"),
-				 errhint("Aim at target role, which leaves them alone, or set option bystanders to abort (release everything at the first refusal of another client) or ignore.")));
-}
-
-/*
- * Of a foreign server the caller can check little; the runner checks the rest,
- * and at what the options are worth there, before anything is touched.
- */
-static void
-require_foreign(const RunRequest *request, const Scenario *scenario, const Options *options)
-{
-	RunRequest		second = {.target = request->target};
-
-	if (options->database[0] != '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"database\" is for databases of this server"),
-				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", request->target_name)));
-	if (!target_needs_second(target_types[request->target], scenario))
-		return;
-	if (options->second[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("scenario \"%s\" needs two services, and \"%s\" is one", scenario->name, request->target_name),
-				 errhint("Name a foreign server for the second, with another database or user, in option \"second\".")));
-	if (!foreign_find(options->second, &second) || second.target != request->target || second.server == request->server)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"second\" must name another foreign server of kind %s, not \"%s\"",
-						target_types[request->target]->name, options->second)));
-}
-
-/*
  * ERROR, with the numbers, if this request cannot be met here and now.  Brings
  * time_max_ms down to pool_exhaust.max_run_time, and sets held_max and needed.
  */
@@ -248,6 +158,7 @@ void
 preflight_run(RunRequest *request)
 {
 	const Scenario *scenario = scenario_find(request->scenario);
+	const TargetType *target = target_types[request->target];
 	Options		options;
 	Census		census;
 
@@ -256,16 +167,16 @@ preflight_run(RunRequest *request)
 	request->held_max = max_connections_per_run;
 	options = options_in_force(request, scenario);
 	require_database(options.database);
-	if (target_types[request->target]->foreign)
-		require_foreign(request, scenario, &options);
-	request->needed = connections_needed(request, scenario, &options, &census);
-	if (scenario->require != NULL && !target_types[request->target]->asked_first)
+	if (target->require != NULL)
+		target->require(request, scenario, &options);
+	request->needed = connections_needed(target, scenario, &options, &census);
+	if (scenario->require != NULL && !target->asked_first)
 		scenario->require(&options);
 	require_workload(&options);
-	require_cap("run", target_types[request->target]->limiting, request->needed);
+	require_cap("run", target->limiting, request->needed);
 	require_descriptors("run", request->needed + (int) options.handshakes);
-	if (scenario_has_pools(scenario))
-		require_no_bystanders(request, &options);
+	if (scenario_has_pools(scenario) && target->require_alone != NULL)
+		target->require_alone(request, &options);
 }
 
 /* "5 connections", or "5 connections and 2 beside them"; palloc'd. */
@@ -340,14 +251,13 @@ is_anywhere(const HoldKind *kind)
 	return kind->anywhere;
 }
 
-/* A login shows what there is; and only this server shows which sessions wait for a lock. */
+/* ERROR where sessions cannot be held in that state: only this server shows what they wait for. */
 static void
-require_foreign_hold(const RunRequest *request, const Options *options)
+require_hold_state(const RunRequest *request)
 {
 	const HoldKind *kind = &hold_kinds[request->hold.kind];
 
-	require_foreign(request, &scenario_hold, options);
-	if (!kind->anywhere)
+	if (!kind->anywhere && !target_types[request->target]->activity)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("connections to foreign servers cannot be held in state \"%s\"", kind->name),
@@ -361,6 +271,7 @@ require_foreign_hold(const RunRequest *request, const Options *options)
 void
 preflight_hold(RunRequest *request)
 {
+	const TargetType *target = target_types[request->target];
 	int			needed = hold_sessions(&request->hold);
 	Options		options;
 
@@ -369,9 +280,10 @@ preflight_hold(RunRequest *request)
 	request->hold.hold_ms = hold_time_ms(request, &options);
 	require_database(options.database);
 	require_cap("hold", "connections", needed);
-	if (target_types[request->target]->foreign)
-		require_foreign_hold(request, &options);
-	else
+	if (target->require != NULL)
+		target->require(request, &scenario_hold, &options);
+	require_hold_state(request);
+	if (target->own_roles)
 		require_hold_room(request, &options, needed);
 	require_descriptors("hold", needed + (int) options.handshakes);
 }

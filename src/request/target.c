@@ -5,9 +5,9 @@
  */
 #include "postgres.h"
 
-#include "request/foreign_server.h"
 #include "request/options.h"
 #include "request/target.h"
+#include "target/foreign_server.h"
 
 /* "server, role, foreign servers of kind pgbouncer": those of a set. */
 static char *

@@ -16,13 +16,14 @@
 #include "load/http/http_client.h"
 #include "load/http/reference_api.h"
 #include "load/target/endpoint.h"
+#include "load/target/probe.h"
 #include "observe/slots/census.h"
 #include "request/extension.h"
 #include "runner/clean_up.h"
-#include "runner/foreign_target.h"
 #include "runner/identity.h"
 #include "runner/sub_runs.h"
 #include "scenario/hold.h"
+#include "target/foreign_proof.h"
 
 /*
  * For logins under way.  One that waits for DROP DATABASE, which waits for us,
@@ -237,9 +238,9 @@ reason_add_lost(Run *run)
 static int
 foreign_proof(Run *run)
 {
-	int			left = foreign_target_left(run);
+	int			left = foreign_proof_left(run);
 
-	foreign_target_close(run);
+	foreign_proof_close(run);
 	return left;
 }
 

@@ -1,17 +1,13 @@
 /*
  * launch.c
- *		How a runner comes to be, and the descriptors that it may have.
+ *		How a runner comes to be.
  */
 #include "postgres.h"
 
-#include <sys/resource.h>
-
 #include "miscadmin.h"
-#include "storage/fd.h"
 
 #include "event/worker.h"
 #include "runner/launch.h"
-#include "shmem/request.h"
 
 /*
  * Registers the runner, a background worker, for an entry of the run table.
@@ -29,22 +25,4 @@ runner_launch(int number)
 	worker.bgw_notify_pid = MyProcPid;
 	snprintf(worker.bgw_name, BGW_MAXLEN, "pool_exhaust runner %d", number + 1);
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
-}
-
-/* Makes room for that many sessions, and returns for how many there is. */
-int
-runner_raise_descriptors(int sessions)
-{
-	rlim_t		beside = SPARE_DESCRIPTORS + (rlim_t) max_files_per_process;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		elog(ERROR, "could not read the limit of open files: %m");
-	if (limit.rlim_cur < sessions + beside)
-	{
-		limit.rlim_cur = Min(limit.rlim_max, sessions + beside);
-		if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-			elog(ERROR, "could not raise the limit of open files: %m");
-	}
-	return (int) Min(sessions, limit.rlim_cur - Min(limit.rlim_cur, SPARE_DESCRIPTORS));
 }

@@ -26,6 +26,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "event/descriptors.h"
 #include "load/target/endpoint.h"
 #include "observe/hooks/refusal.h"
 #include "observe/slots/census.h"
@@ -33,7 +34,6 @@
 #include "request/options.h"
 #include "request/run_table.h"
 #include "runner/clean_up.h"
-#include "runner/foreign_target.h"
 #include "runner/hold_end.h"
 #include "runner/identity.h"
 #include "runner/launch.h"
@@ -138,6 +138,7 @@ runner_make_run(RunEntry *entry)
 	run->request = entry->request;
 	run->scenario = request_is_hold(&run->request) ? &scenario_hold : scenario_find(run->request.scenario);
 	run->options = options_in_force(&run->request, run->scenario);
+	run->left_to_target = options_left_to_target(&run->request, run->scenario);
 	run->poll_end = runner_poll_end;
 	run->target = target_types[run->request.target];
 	run->sub_run_methods = &sub_run_methods;
@@ -178,61 +179,14 @@ runner_begin(Run *run)
 	ConditionVariableBroadcast(&entry->changed);
 }
 
-/* The pools of this server: its slots, or what the limit of a role leaves. */
-static Pool *
-runner_server_pool(Run *run, const RunParty *party)
-{
-	const Options *options = &run->options;
-	ServerPoolConfig config = {
-		.driver = run->request.target == TARGET_ROLE ? &pool_role : &pool_server,
-		.loop = &run->loop,
-		.login = party->login,
-		.role = party->role,
-		.limit = options->role_limit,
-		.handshakes = options->handshakes,
-		.timeout_ms = Min(LOGIN_TIMEOUT_MS, options->timeout_ms),
-		.sessions_max = MaxConnections + options->handshakes,
-	};
-
-	if (request_is_hold(&run->request))
-		config.sessions_max = hold_sessions(&run->request.hold);
-
-	runner_raise_descriptors(config.sessions_max);
-	return pool_open_server(&config);
-}
-
-/* An application-style pool.  A grant that is too slow is so by a tenth, and whatever chaos excuses. */
-static Pool *
-runner_embedded_pool(Run *run, const RunParty *party)
-{
-	const Options *options = &run->options;
-	EmbeddedPoolConfig config = {
-		.loop = &run->loop,
-		.clock = &run->clock,
-		.login = party->login,
-		.handshakes = options->handshakes,
-		.pool_size = options->pool_size,
-		.max_overflow = options->max_overflow,
-		.timeout_ms = options->pool_timeout_ms,
-		.max_waiting = options->max_waiting,
-		.idle_order = (IdleOrder) options->idle_order,
-		.max_lifetime_ms = options->max_lifetime_ms,
-		.connect_timeout_ms = options->connect_timeout_ms,
-		.fault = (Fault) options->fault,
-		.slow_grant_ms = Max(options->latency_limit_ms, options->response_limit_ms) * 11 / 10 + run_chaos_ms(run),
-	};
-
-	return pool_open_embedded(&config);
-}
-
 static void
 runner_open_party(Run *run, int number, int n)
 {
 	RunParty *party = &run->parties[n];
 
-	if (!run->target->own_roles)
+	if (run->target->open != NULL)
 	{
-		foreign_target_open(run, n);
+		run->target->open(run, n);
 		return;
 	}
 	party->login = palloc0(sizeof(Login));
@@ -250,15 +204,13 @@ runner_open_pools(Run *run)
 {
 	const Options *options = &run->options;
 
-	if (run->request.target == TARGET_POOL || run->scenario->embedded != 0)
-		runner_raise_descriptors((options->pool_size + options->max_overflow) * run->nparties);
+	if (run->target->in_process || run->scenario->embedded != 0)
+		descriptors_raise((options->pool_size + options->max_overflow) * run->nparties);
 	for (int i = 0; i < run->nparties; i++)
 	{
 		RunParty *party = &run->parties[i];
 
-		party->pool = run->request.target == TARGET_POOL || party_is_embedded(run, i)
-			? runner_embedded_pool(run, party)
-			: run->target->own_roles ? runner_server_pool(run, party) : foreign_target_pool(run, party);
+		party->pool = party_is_embedded(run, i) ? target_pool.pool(run, party) : run->target->pool(run, party);
 		releases_begin(&party->releases, loop_now_us());
 		strlcpy(party->published.kind, party->pool->driver->kind, sizeof(party->published.kind));
 		if (party->endpoint != NULL && !party_is_embedded(run, i))
@@ -275,9 +227,9 @@ runner_open(Run *run, int number)
 {
 	loop_open(&run->loop, "PoolExhaustRunner");
 	alarm_clock_open(&run->clock, &run->loop);
-	if (run->request.target == TARGET_HTTP && scenario_has_pools(run->scenario))
+	if (run->target->open_service != NULL && scenario_has_pools(run->scenario))
 	{
-		foreign_target_open_service(run);
+		run->target->open_service(run);
 		return;
 	}
 	run->nparties = scenario_parties(run->scenario);

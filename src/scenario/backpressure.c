@@ -10,6 +10,7 @@
 
 #include <sys/resource.h>
 
+#include "event/descriptors.h"
 #include "load/http/reference_api.h"
 #include "load/target/endpoint.h"
 #include "scenario/backpressure.h"

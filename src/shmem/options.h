@@ -141,7 +141,7 @@ typedef struct OptionDefault
 	int64		defaults[PROFILES];
 	Levels		levels;
 	bool		random;			/* or else it is drawn for each run */
-	bool		inherits;		/* PgBouncer knows better: see foreign_pool.c */
+	bool		inherits;		/* PgBouncer knows better: see target/pgbouncer.c */
 } OptionDefault;
 
 #endif							/* POOL_EXHAUST_SHMEM_OPTIONS_H */

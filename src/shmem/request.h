@@ -14,9 +14,6 @@
 /* Every session of every run says so; it is how others can tell them. */
 #define RUN_APPLICATION_NAME "pool_exhaust"
 
-/* Descriptors that a runner needs beside those of its sessions. */
-#define SPARE_DESCRIPTORS	64
-
 /* Connections held by hand: a run that tells no story and proves nothing. */
 typedef struct HoldRequest
 {

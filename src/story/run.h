@@ -100,6 +100,7 @@ typedef struct Run
 	RunEntry    *entry;			/* in shared memory */
 	RunRequest	request;			/* what was asked for */
 	Options		options;		/* in force */
+	OptionSet	left_to_target; /* of these, what the target decides on when it is asked */
 	const struct Scenario *scenario;
 	const struct TargetType *target;	/* what it aims at can do that */
 	MemoryContext context;

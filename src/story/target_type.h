@@ -8,8 +8,15 @@
 #ifndef POOL_EXHAUST_STORY_TARGET_TYPE_H
 #define POOL_EXHAUST_STORY_TARGET_TYPE_H
 
+#include "nodes/pg_list.h"
+
+#include "observe/slots/census.h"
 #include "shmem/shared.h"
+#include "story/run.h"
 #include "story/scenario.h"
+
+struct Endpoint;
+struct ForeignOption;
 
 typedef struct TargetType
 {
@@ -43,6 +50,44 @@ typedef struct TargetType
 	bool		knows_size;		/* what an OptionDefault that inherits does not say, it says */
 	bool		asked_first;	/* what options are worth shows only when it is asked */
 	const char *limiting;		/* option to lower for fewer connections; NULL: there is none */
+
+	/*
+	 * Of a foreign server: the options that it and its user mappings have, ended by
+	 * a name of NULL; and how to read them.  read() fills in what "endpoint" has for
+	 * that kind, with strings in the current memory context; the options have been
+	 * validated.  Called in a transaction of the runner.
+	 */
+	const struct ForeignOption *options;
+	bool		mapping_optional;	/* open to clients without a user mapping or a password */
+	void		(*read) (struct Endpoint *endpoint, List *server, List *mapping);
+
+	/*
+	 * In the caller's backend, or in a parent's runner as the caller, before
+	 * anything is touched; each may read the catalogs and shared memory.  NULL:
+	 * there is nothing to require, no connection of this server is needed.
+	 *
+	 * require() and require_alone() end in an ERROR with a hint if the request
+	 * cannot aim there, or if other sessions there would be refused.  needed()
+	 * returns how many connections to this server the run will hold, "others" beside
+	 * those of its pools included, and says in "asked" by which options.
+	 */
+	void		(*require) (const RunRequest *request, const Scenario *scenario, const Options *options);
+	void		(*require_alone) (const RunRequest *request, const Options *options);
+	int			(*needed) (const Scenario *scenario, const Options *options, const Census *census,
+						   int others, char **asked);
+
+	/*
+	 * In the runner, outside a transaction.  They may turn the loop and wait, and
+	 * end the run as invalid, with the reason, if the target is not to be had.
+	 *
+	 * open() finds the login of the n-th party, tries it, and completes the options
+	 * by what is found; NULL: a role of the run's own is made.  pool() returns the
+	 * pool of a party that is open; it opens no connection yet.  open_service() takes
+	 * the place of both where clients open no sessions: the run has no parties then.
+	 */
+	void		(*open) (Run *run, int n);
+	Pool	   *(*pool) (Run *run, const RunParty *party);
+	void		(*open_service) (Run *run);
 } TargetType;
 
 /* Does a second party of the scenario need another foreign server of that kind? */

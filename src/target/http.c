@@ -4,11 +4,84 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+
+#include "load/target/endpoint.h"
+#include "target/foreign_option.h"
+#include "target/foreign_server.h"
 #include "target/target.h"
+
+/* A password in it would be for all to read. */
+static void
+check_url(const char *name, const char *value)
+{
+	const char *rest = pg_strncasecmp(value, "http://", 7) == 0 ? value + 7
+		: pg_strncasecmp(value, "https://", 8) == 0 ? value + 8 : "";
+
+	if (*rest == '\0' || *rest == '/' || strpbrk(rest, "@?# \t\r\n") != NULL)
+		foreign_option_is_wrong(name, strchr(value, '@') != NULL ? "..." : value,
+						"Give http:// or https://, a host, and maybe a port and a prefix; user and password belong into the user mapping.");
+}
+
+static void
+check_path(const char *name, const char *value)
+{
+	if (value[0] != '/' || strpbrk(value, "# \t\r\n") != NULL)
+		foreign_option_is_wrong(name, value, "A path begins with a slash, and has no blanks.");
+}
+
+static const ForeignOption http_options[] = {
+	KIND_OPTION,
+	{"sslrootcert", ForeignServerRelationId},
+	{"url", ForeignServerRelationId, .required = true, .check = check_url},
+	{"path", ForeignServerRelationId, .check = check_path},
+	{"liveness_path", ForeignServerRelationId, .check = check_path},
+	{"other_path", ForeignServerRelationId, .check = check_path},
+	{"user", UserMappingRelationId},
+	{"password", UserMappingRelationId},
+	{NULL}
+};
+
+/* What is not given is the root, which need not be the page to ask for, or not there. */
+static void
+http_read(Endpoint *endpoint, List *server, List *mapping)
+{
+	const char *path = foreign_option_value(server, "path");
+
+	endpoint->http = (HttpTarget) {
+		.url = foreign_option_value(server, "url"),
+		.path = path != NULL ? path : "/",
+		.liveness_path = foreign_option_value(server, "liveness_path"),
+		.other_path = foreign_option_value(server, "other_path"),
+		.user = foreign_option_value(mapping, "user"),
+		.password = foreign_option_value(mapping, "password"),
+		.sslrootcert = foreign_option_value(server, "sslrootcert"),
+	};
+}
+
+/* Finds the HTTP service that the run aims at; it is not asked anything yet. */
+static void
+http_open_service(Run *run)
+{
+	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	foreign_read(run->request.server, run->request.user, run->request.target, endpoint);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	run->endpoint = endpoint;
+	run->login_endpoint = run->request.target_name;
+}
 
 const TargetType target_http = {
 	.name = "http",
 	.foreign = true,
 	.exclusive = true,
 	.may_vanish = true,
+	.options = http_options,
+	.mapping_optional = true,
+	.read = http_read,
+	.require = foreign_require,
+	.open_service = http_open_service,
 };

@@ -4,7 +4,24 @@
  */
 #include "postgres.h"
 
+#include "target/local_pool.h"
 #include "target/target.h"
+
+static int
+role_needed(const Scenario *scenario, const Options *options, const Census *census,
+			int others, char **asked)
+{
+	int			embedded = scenario->embedded != 0 ? (int) (options->pool_size + options->max_overflow) : 0;
+
+	*asked = psprintf("option \"role_limit\" is " INT64_FORMAT, options->role_limit);
+	return (int) options->role_limit + others + embedded;
+}
+
+static Pool *
+role_pool(Run *run, const RunParty *party)
+{
+	return local_pool_open(run, party, &pool_role);
+}
 
 const TargetType target_role = {
 	.name = "role",
@@ -12,4 +29,6 @@ const TargetType target_role = {
 	.role_limit = true,
 	.monitored_as = POOL_ROLE,
 	.limiting = "role_limit",
+	.needed = role_needed,
+	.pool = role_pool,
 };

@@ -1,6 +1,6 @@
 /*
- * foreign_target.c
- *		How a run gets to its foreign server, and whom it finds there.
+ * foreign_login.c
+ *		How a run logs in to its foreign server, and asks it what it has.
  *
  * Nothing is made on the other side: the run logs in as the user of the mapping,
  * and its sessions are known by an application_name of their own.
@@ -8,21 +8,71 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 
-#include "load/target/endpoint.h"
+#include "load/resolve.h"
 #include "load/target/local_endpoint.h"
-#include "request/foreign_server.h"
-#include "runner/foreign_target.h"
 #include "scenario/hold.h"
+#include "target/foreign_login.h"
+#include "target/foreign_server.h"
 
 #define LOGIN_WAIT_MS	(5 * 1000)
 #define OTHERS_WAIT_MS	(2 * 1000)
 
+/* ---------- What the catalogs say ---------- */
+
+static void
+login_add_options(Login *login, const ForeignOption *known, List *options, Oid catalog)
+{
+	for (const ForeignOption *option = known; option->name != NULL; option++)
+	{
+		const char *value = foreign_option_value(options, option->name);
+
+		if (option->catalog == catalog && option->is_libpq && value != NULL)
+			login_add(login, option->name, value);
+	}
+}
+
+/* Passwords go over TLS, except to this machine, unless the server says otherwise. */
+static const char *
+sslmode_default(const char *host)
+{
+	return host[0] == '/' || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+		strncmp(host, "127.", 4) == 0 ? "disable" : "require";
+}
+
+/*
+ * Fills in a login to that endpoint: those of the known options of server and
+ * mapping that go to libpq, and what keeps libpq from taking the rest from
+ * elsewhere.
+ */
+void
+foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *known, List *server, List *mapping)
+{
+	login_add(login, "port", endpoint->port);
+	login_add(login, "sslmode", sslmode_default(endpoint->host));
+	login_add_options(login, known, server, ForeignServerRelationId);
+	login_add_options(login, known, mapping, UserMappingRelationId);
+	login_add(login, "passfile", NO_PASSFILE);
+	login_add(login, "gssencmode", "disable");
+}
+
+/* Fills in where the endpoint is, and the login of its clients. */
+void
+foreign_login_read_endpoint(Endpoint *endpoint, const char *default_port, const ForeignOption *known,
+							List *server, List *mapping)
+{
+	const char *port = foreign_option_value(server, "port");
+
+	endpoint->host = foreign_option_value(server, "host");
+	endpoint->port = port != NULL ? port : default_port;
+	foreign_login_read(&endpoint->login, endpoint, known, server, mapping);
+}
+
 /* ---------- On the way there ---------- */
 
+/* Returns what a login says of that keyword, NULL if nothing. */
 static const char *
 login_value(const Login *login, const char *keyword)
 {
@@ -36,7 +86,7 @@ login_value(const Login *login, const char *keyword)
 
 /* Of n services, the first is the target, and the second has a server of its own. */
 static void
-foreign_target_read(Run *run, RunParty *party, int n)
+foreign_login_find(Run *run, RunParty *party, int n)
 {
 	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
 	Oid			server = run->request.server;
@@ -53,7 +103,7 @@ foreign_target_read(Run *run, RunParty *party, int n)
 }
 
 static void
-foreign_target_name_sessions(Run *run, Endpoint *endpoint)
+foreign_login_name_sessions(Run *run, Endpoint *endpoint)
 {
 	char	   *name = psprintf("%s %x-" INT64_FORMAT, RUN_APPLICATION_NAME, MyProcPid,
 								request_is_hold(&run->request) ? run->entry->hold_id : run->entry->run_id);
@@ -68,7 +118,7 @@ foreign_target_name_sessions(Run *run, Endpoint *endpoint)
  * capacity; a hold as aborted, with the SQLSTATE.
  */
 pg_noreturn static void
-foreign_target_missed(Run *run, const char *what, const ConnectResult *result)
+foreign_login_missed(Run *run, const char *what, const ConnectResult *result)
 {
 	bool		refused = result->end == CONNECT_REFUSED;
 
@@ -89,7 +139,7 @@ foreign_target_missed(Run *run, const char *what, const ConnectResult *result)
  * 0 for a directory of sockets.
  */
 static int
-foreign_target_resolve(Run *run, const char *host, Resolve *resolve)
+foreign_login_resolve(Run *run, const char *host, Resolve *resolve)
 {
 	ConnectResult failure = {CONNECT_BROKEN, CAUSE_NONE};
 
@@ -102,15 +152,15 @@ foreign_target_resolve(Run *run, const char *host, Resolve *resolve)
 	snprintf(failure.message, MESSAGE_LEN, "host name \"%s\": %s", host,
 			 resolve->failed ? resolve->error : "the name server does not answer");
 	resolve_give_up(resolve);
-	foreign_target_missed(run, "could not find", &failure);
+	foreign_login_missed(run, "could not find", &failure);
 }
 
 /* Tries one address after the other, and keeps the first where somebody answers. */
 static ConnectResult
-foreign_target_try_addresses(Run *run, Endpoint *endpoint)
+foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 {
 	Resolve    *resolve = palloc0(sizeof(Resolve));
-	int			n = foreign_target_resolve(run, endpoint->host, resolve);
+	int			n = foreign_login_resolve(run, endpoint->host, resolve);
 	ConnectResult result;
 
 	for (int i = 0; i < Max(n, 1); i++)
@@ -135,7 +185,7 @@ foreign_target_try_addresses(Run *run, Endpoint *endpoint)
 
 /* Whoever is let in there without their password is let in as somebody else. */
 static void
-foreign_target_require_password(Run *run, const Endpoint *endpoint, bool used, const char *where)
+foreign_login_require_password(Run *run, const Endpoint *endpoint, bool used, const char *where)
 {
 	if (used || !endpoint->password_required)
 		return;
@@ -146,47 +196,40 @@ foreign_target_require_password(Run *run, const Endpoint *endpoint, bool used, c
 }
 
 static void
-foreign_target_try_login(Run *run, RunParty *party)
+foreign_login_try_login(Run *run, RunParty *party)
 {
-	ConnectResult result = foreign_target_try_addresses(run, party->endpoint);
+	ConnectResult result = foreign_login_try_addresses(run, party->endpoint);
 
 	if (result.end != CONNECT_GRANTED)
-		foreign_target_missed(run, "could not log in to", &result);
-	foreign_target_require_password(run, party->endpoint, result.used_password, "");
+		foreign_login_missed(run, "could not log in to", &result);
+	foreign_login_require_password(run, party->endpoint, result.used_password, "");
 	run->login_endpoint = run->request.target_name;
 }
 
 /* ---------- Asking it ---------- */
 
-/* What says something else on the console is no PgBouncer, or one that nobody knows yet. */
-static void
-foreign_target_require_figures(Run *run, const Figures *figures)
+/* Makes the console of a server that has none: another login of the same kind, by another name. */
+void
+foreign_login_make_console(Endpoint *endpoint)
 {
-	if (figures->capacity > 0 && figures->pool_size > 0 && pgbouncer_mode_is_known(figures->mode))
-		return;
-	run_end(run, VERDICT_INVALID,
-			"the console of %s does not tell what PgBouncer tells: max_client_conn %d, pool_size %d, pool_mode \"%s\"",
-			run->request.target_name, figures->capacity, figures->pool_size, figures->mode);
+	endpoint->console = endpoint->login;
+	login_add(&endpoint->console, "application_name",
+			  psprintf("%s" PROBE_SUFFIX, login_value(&endpoint->login, "application_name")));
 }
 
-static void
-foreign_target_ask(Run *run, RunParty *party)
+/*
+ * Opens the probe of the party, which asks these questions on endpoint->console,
+ * and waits for its first answers.  Returns false if it need not have them: of a
+ * hold they are of use for the proof alone.  "failure" is what could not be done
+ * otherwise, and "where" is the place that must ask for a password.
+ */
+bool
+foreign_login_ask(Run *run, RunParty *party, const Question *questions, const char *failure, const char *where)
 {
 	Endpoint   *endpoint = party->endpoint;
-	bool		bouncer = run->request.target == TARGET_PGBOUNCER;
-	Probe	   *probe;
+	Probe	   *probe = palloc0(sizeof(Probe));
 
-	if (!bouncer && endpoint->capacity > 0)
-		return;					/* it is told, so it cannot be asked */
-	if (!bouncer)
-	{
-		/* Another login of the same kind, but by another name. */
-		endpoint->console = endpoint->login;
-		login_add(&endpoint->console, "application_name",
-				  psprintf("%s" PROBE_SUFFIX, login_value(&endpoint->login, "application_name")));
-	}
-	probe = palloc0(sizeof(Probe));
-	probe->questions = bouncer ? pgbouncer_questions : postgres_questions;
+	probe->questions = questions;
 	probe->application_name = login_value(&endpoint->login, "application_name");
 	probe->user = login_value(&endpoint->login, "user");
 	probe->database = login_value(&endpoint->login, "dbname");
@@ -198,22 +241,13 @@ foreign_target_ask(Run *run, RunParty *party)
 	probe_open(probe, &run->loop, &endpoint->console, LOGIN_WAIT_MS);
 	wait_until(run, probe->state != PROBE_CONNECTING, LOGIN_WAIT_MS);
 	if (probe->state == PROBE_READY)
-		foreign_target_require_password(run, endpoint, probe->used_password, bouncer ? "the console of " : "");
+		foreign_login_require_password(run, endpoint, probe->used_password, where);
 	wait_until(run, probe_refresh(probe, 1) || probe->state == PROBE_LOST, 2 * LOGIN_WAIT_MS);
 	if (request_is_hold(&run->request))
-		return;					/* of use for the proof, if it may ask */
+		return false;
 	if (probe->heard_us == 0)
-		foreign_target_missed(run, bouncer ? "could not ask the console of" : "could not ask", &probe->failure);
-	if (bouncer)
-		foreign_target_require_figures(run, &probe->figures);
-	if (probe->figures.superuser)
-		run_end(run, VERDICT_INVALID,
-				"the user of the mapping is a superuser on %s, and would take the slots that are reserved for those",
-				run->request.target_name);
-	if (probe->figures.blind)
-		run_end(run, VERDICT_INVALID,
-				"the user of the mapping cannot see who else is connected to %s: grant it pg_read_all_stats there, or say with the server's option capacity how many connections there are to be had",
-				run->request.target_name);
+		foreign_login_missed(run, failure, &probe->failure);
+	return true;
 }
 
 /*
@@ -221,8 +255,8 @@ foreign_target_ask(Run *run, RunParty *party)
  * there are any; see preflight.c for this server.  The login that was tried may
  * need a moment to go.
  */
-static void
-foreign_target_require_alone(Run *run, RunParty *party)
+void
+foreign_login_require_alone(Run *run, RunParty *party)
 {
 	Probe	   *probe = party->probe;
 	int			others = 0;
@@ -239,7 +273,7 @@ foreign_target_require_alone(Run *run, RunParty *party)
 
 /* A pool of the run's own beside the first service: the same server, sessions of another name. */
 static void
-foreign_target_beside(Run *run, RunParty *party)
+foreign_login_beside(Run *run, RunParty *party)
 {
 	party->endpoint = run->parties[0].endpoint;
 	party->login = palloc(sizeof(Login));
@@ -249,40 +283,23 @@ foreign_target_beside(Run *run, RunParty *party)
 }
 
 /*
- * Finds the foreign server of the run's n-th service, logs in to try it, and
- * asks it what there is to know.  Ends the run as invalid, with the cause, if
+ * Finds the foreign server of the run's n-th party and logs in to try it.  Returns
+ * false where the party is only another name on the server of the first, so that
+ * nothing more is to be found out.  Ends the run as invalid, with the cause, if
  * that cannot be done.
  */
-void
-foreign_target_open(Run *run, int n)
+bool
+foreign_login_open(Run *run, int n)
 {
 	RunParty *party = &run->parties[n];
 
 	if (n > 0 && party_is_embedded(run, n))
 	{
-		foreign_target_beside(run, party);
-		return;
+		foreign_login_beside(run, party);
+		return false;
 	}
-	foreign_target_read(run, party, n);
-	foreign_target_name_sessions(run, party->endpoint);
-	foreign_target_try_login(run, party);
-	foreign_target_ask(run, party);
-	foreign_target_require_alone(run, party);
-	if (n == 0 && run->request.target == TARGET_PGBOUNCER && !run->scenario->logins)
-		foreign_target_fit(run, &party->probe->figures);
-}
-
-/* Finds the HTTP service that the run aims at; it is not asked anything yet. */
-void
-foreign_target_open_service(Run *run)
-{
-	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
-
-	StartTransactionCommand();
-	MemoryContextSwitchTo(run->context);
-	foreign_read(run->request.server, run->request.user, run->request.target, endpoint);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(run->context);
-	run->endpoint = endpoint;
-	run->login_endpoint = run->request.target_name;
+	foreign_login_find(run, party, n);
+	foreign_login_name_sessions(run, party->endpoint);
+	foreign_login_try_login(run, party);
+	return true;
 }

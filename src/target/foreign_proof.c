@@ -5,7 +5,8 @@
 #include "postgres.h"
 
 #include "load/target/endpoint.h"
-#include "runner/foreign_target.h"
+#include "load/target/probe.h"
+#include "target/foreign_proof.h"
 
 #define LOGIN_WAIT_MS	(5 * 1000)
 #define PROOF_WAIT_MS	(10 * 1000)
@@ -59,7 +60,7 @@ party_left(Run *run, RunParty *party)
  * them to go; -1 if one does not say.  To be called when all are closed.
  */
 int
-foreign_target_left(Run *run)
+foreign_proof_left(Run *run)
 {
 	int			sum = 0;
 
@@ -80,7 +81,7 @@ foreign_target_left(Run *run)
 
 /* The probes log out. */
 void
-foreign_target_close(Run *run)
+foreign_proof_close(Run *run)
 {
 	for (int i = 0; i < run->nparties; i++)
 		if (run->parties[i].probe != NULL)

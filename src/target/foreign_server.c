@@ -1,0 +1,298 @@
+/*
+ * foreign_server.c
+ *		Foreign servers of the wrapper pool_exhaust, as targets.
+ *
+ * USAGE on the server is the right to aim at it; its options say what it is and
+ * where, and the mapping of the user who asks says who they are there.  Secrets
+ * stay in the catalog: a plan names the server and the user, and the runner
+ * reads the rest by itself.
+ */
+#include "postgres.h"
+
+#include "access/reloptions.h"
+#include "commands/defrem.h"
+#include "fmgr.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "target/foreign_option.h"
+#include "target/foreign_server.h"
+#include "target/target.h"
+
+#define WRAPPER "pool_exhaust"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_fdw_validator);
+
+/* ---------- The validator ---------- */
+
+/* Returns the kind of that name, -1 if there is none. */
+static int
+kind_find(const char *name)
+{
+	for (int kind = 0; kind < TARGET_KINDS; kind++)
+		if (target_types[kind]->foreign && strcmp(target_types[kind]->name, name) == 0)
+			return kind;
+	return -1;
+}
+
+/* "postgres, pgbouncer, http"; palloc'd. */
+static char *
+kinds_text(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < TARGET_KINDS; i++)
+		if (target_types[i]->foreign)
+			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", target_types[i]->name);
+	return list.data;
+}
+
+/*
+ * Returns the option of that name there: of a server of that kind, or of any kind
+ * if "kind" is negative.  NULL if there is none.
+ */
+static const ForeignOption *
+option_find(int kind, Oid catalog, const char *name)
+{
+	const ForeignOption *option = NULL;
+
+	for (int i = 0; i < TARGET_KINDS && option == NULL; i++)
+		if (target_types[i]->foreign && (kind < 0 || i == kind))
+			option = foreign_option_find(target_types[i]->options, catalog, name);
+	return option;
+}
+
+/* Those that option_find() finds, by their names, each once; palloc'd. */
+static char *
+valid_options(int kind, Oid catalog)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < TARGET_KINDS; i++)
+		for (const ForeignOption *option = target_types[i]->options; option != NULL && option->name != NULL; option++)
+			if (option->catalog == catalog && option_find(kind, catalog, option->name) == option)
+				appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", option->name);
+	return list.data;
+}
+
+/* ERROR if such an option does not belong there, or has a wrong value. */
+static void
+option_validate(DefElem *def, int kind, Oid catalog, const char *of_kind)
+{
+	const ForeignOption *option = option_find(kind, catalog, def->defname);
+	char	   *valid;
+
+	if (option != NULL && option->superuser && !superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to set option \"%s\"", option->name),
+				 errhint("It names a file that the server reads for itself, so it is for superusers.")));
+	if (option != NULL)
+	{
+		if (option->check != NULL)
+			option->check(option->name, defGetString(def));
+		return;
+	}
+	valid = valid_options(kind, catalog);
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+			 errmsg("invalid option \"%s\"%s", def->defname, of_kind),
+			 valid[0] != '\0'
+			 ? errhint("Valid options in this context are: %s", valid)
+			 : errhint("There are no valid options in this context.")));
+}
+
+/* ERROR unless there is a kind, and what that cannot do without. */
+static TargetKind
+require_kind(List *options)
+{
+	const char *name = foreign_option_value(options, "kind");
+	int			kind;
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("option \"kind\" is missing"),
+				 errhint("Kinds are: %s.", kinds_text())));
+	kind = kind_find(name);
+	if (kind < 0)
+		foreign_option_is_wrong("kind", name, psprintf("Kinds are: %s.", kinds_text()));
+	for (const ForeignOption *option = target_types[kind]->options; option->name != NULL; option++)
+		if (option->required && foreign_option_value(options, option->name) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+					 errmsg("option \"%s\" is missing", option->name),
+					 errhint("Valid options in this context are: %s",
+							 valid_options(kind, ForeignServerRelationId))));
+	return kind;
+}
+
+Datum
+pool_exhaust_fdw_validator(PG_FUNCTION_ARGS)
+{
+	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid			catalog = PG_GETARG_OID(1);
+	int			kind = -1;		/* a user mapping does not show of which it is */
+	const char *of_kind = "";
+	ListCell   *lc;
+
+	if (catalog == ForeignServerRelationId)
+	{
+		kind = require_kind(options);
+		of_kind = psprintf(" of a server of kind %s", target_types[kind]->name);
+	}
+	foreach(lc, options)
+		option_validate(lfirst_node(DefElem, lc), kind, catalog, of_kind);
+	PG_RETURN_VOID();
+}
+
+/* ---------- Servers as targets ---------- */
+
+/*
+ * Puts the foreign server of that name into the plan, to be used as the current
+ * user; false if there is none.  ERROR without USAGE on it, or without a mapping
+ * that this user may use.
+ */
+bool
+foreign_find(const char *name, RunRequest *request)
+{
+	ForeignServer *server = GetForeignServerByName(name, true);
+
+	if (server == NULL || strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, WRAPPER) != 0)
+		return false;
+	if (compat_foreign_server_aclcheck(server->serverid, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, name);
+	request->target = require_kind(server->options);
+	request->server = server->serverid;
+	request->user = GetUserId();
+	strlcpy(request->target_name, name, NAMEDATALEN);
+	foreign_require_mapping(request->server, request->user, request->target);
+	return true;
+}
+
+static bool
+has_mapping(Oid server, Oid user)
+{
+	return SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(user), ObjectIdGetDatum(server)) ||
+		SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid), ObjectIdGetDatum(server));
+}
+
+static bool
+is_required(List *mapping)
+{
+	const char *value = foreign_option_value(mapping, "password_required");
+	bool		required = true;
+
+	if (value != NULL)
+		(void) parse_bool(value, &required);
+	return required;
+}
+
+/*
+ * ERROR if the user has no mapping, or none with a password: the account that
+ * the server runs as must not open doors for others.  That the password was
+ * asked for shows when the runner logs in.  This is the rule of dblink and
+ * postgres_fdw.  A web service may be open to everybody.
+ */
+void
+foreign_require_mapping(Oid server, Oid user, TargetKind kind)
+{
+	List	   *options;
+
+	if (!has_mapping(server, user))
+	{
+		if (target_types[kind]->mapping_optional)
+			return;
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no user mapping for you on foreign server \"%s\"",
+						GetForeignServer(server)->servername),
+				 errhint("CREATE USER MAPPING FOR CURRENT_USER SERVER %s OPTIONS (user '...', password '...').",
+						 quote_identifier(GetForeignServer(server)->servername))));
+	}
+	options = GetUserMapping(user, server)->options;
+	if (target_types[kind]->mapping_optional || superuser_arg(user) || !is_required(options))
+		return;
+	if (foreign_option_value(options, "password") == NULL || foreign_option_value(options, "password")[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
+				 errmsg("password is required"),
+				 errdetail("Non-superusers must provide a password in the user mapping.")));
+	if (foreign_option_value(options, "console_user") != NULL &&
+		(foreign_option_value(options, "console_password") == NULL || foreign_option_value(options, "console_password")[0] == '\0'))
+		ereport(ERROR,
+				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
+				 errmsg("password is required"),
+				 errdetail("Non-superusers must provide a console_password for their console_user in the user mapping.")));
+}
+
+/*
+ * TargetType.require().  Of a foreign server the caller can check little; the
+ * runner checks the rest before anything is touched, and what the options are
+ * worth there.
+ */
+void
+foreign_require(const RunRequest *request, const Scenario *scenario, const Options *options)
+{
+	RunRequest		second = {.target = request->target};
+
+	if (options->database[0] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"database\" is for databases of this server"),
+				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", request->target_name)));
+	if (!target_needs_second(target_types[request->target], scenario))
+		return;
+	if (options->second[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("scenario \"%s\" needs two services, and \"%s\" is one", scenario->name, request->target_name),
+				 errhint("Name a foreign server for the second, with another database or user, in option \"second\".")));
+	if (!foreign_find(options->second, &second) || second.target != request->target || second.server == request->server)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"second\" must name another foreign server of kind %s, not \"%s\"",
+						target_types[request->target]->name, options->second)));
+}
+
+/* ---------- What the runner reads ---------- */
+
+/* What the caller was shown, and allowed, need not be what is committed, nor what is so by now. */
+static void
+foreign_require_unchanged(const ForeignServer *server, Oid user, TargetKind kind)
+{
+	if (require_kind(server->options) != kind)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("foreign server \"%s\" is not of kind %s for others: it is being altered",
+						server->servername, target_types[kind]->name)));
+	if (compat_foreign_server_aclcheck(server->serverid, user, ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
+}
+
+/*
+ * Reads where the server is and who the user is there; the strings live in the
+ * current memory context.  Needs a transaction; ERROR if it is gone.
+ */
+void
+foreign_read(Oid server_id, Oid user, TargetKind kind, Endpoint *endpoint)
+{
+	ForeignServer *server = GetForeignServerExtended(server_id, FSV_MISSING_OK);
+	List	   *mapping = has_mapping(server_id, user) ? GetUserMapping(user, server_id)->options : NIL;
+
+	if (server == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the foreign server is not there for others: it was dropped, or made in a transaction that has not been committed")));
+	foreign_require_unchanged(server, user, kind);
+	foreign_require_mapping(server_id, user, kind);
+	endpoint->name = pstrdup(server->servername);
+	endpoint->password_required = !superuser_arg(user) && is_required(mapping);
+	target_types[kind]->read(endpoint, server->options, mapping);
+}
