@@ -135,7 +135,7 @@ foreach my $database (sort keys %logins)
 target("kind 'postgres', dbname 'noisy', capacity '3'");
 ends('noisy server', 'saturation', 'invalid', qr/nothing was refused/);
 target("kind 'postgres', dbname 'dies', capacity '3'");
-ends('server that ends its sessions', 'storm', 'invalid', qr/got nothing done/);
+ends('server that ends its sessions', 'storm', 'invalid', qr/no operation of the application succeeded/);
 
 my $nonsense = qr/does not tell what PgBouncer tells/;
 my %consoles = (
