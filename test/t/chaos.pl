@@ -108,7 +108,7 @@ isnt($other[$_], $first[$_], "another seed: act $_ is another") foreach 0 .. 9;
 
 # Its first act would come after 8.5 s.
 report('saturation', seed => 2641, chaos => 1, role_limit => 2, attempts => 1);
-like($watcher->query('SELECT pool_exhaust_report()'), qr/^chaos +disturbed nobody: .* seed 2641$/m, 'a run that was too short for any act says so');
+like($watcher->query('SELECT pool_exhaust_report()'), qr/^chaos +disturbed no session: .* seed 2641$/m, 'a run that was too short for any act says so');
 is($watcher->query('SELECT verdict FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1'), 'pass', 'and is not invalid for that');
 
 # ---------- Stalled, and stopped in the middle ----------

@@ -535,10 +535,11 @@ sub concerns
 }
 
 # The cause that pool_exhaust gives this answer, and its HTTP status, by the
-# tables of src/base/cause.c
+# tables of src/base/cause.c and cause.h
 my $source = slurp_file("$FindBin::RealBin/../../src/base/cause.c");
+my $list = slurp_file("$FindBin::RealBin/../../src/base/cause.h");
 my @pooler_rules = $source =~ /\{(NULL|"\w{5}"), "([^"]+)", CAUSE_(\w+)\},/g;
-my %http = $source =~ /\[CAUSE_\w+\] = \{"(\w+)", "\w+", (\d+)/g;
+my %http = $list =~ /ROW\(CAUSE_\w+, "(\w+)", "\w+", (\d+)/g;
 my %by_routine = (InitPostgres => 'reserved_slots', InitializeSessionUserId => 'role_limit');
 
 sub cause
