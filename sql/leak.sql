@@ -13,7 +13,7 @@ FROM pool_exhaust_leak_rules;
 SELECT leak FROM pool_exhaust_backends WHERE pid = pg_backend_pid();
 SELECT suspects FROM pool_exhaust_services WHERE in_use > 0 AND usename = session_user AND application_name = current_setting('application_name');
 
--- Nobody is suspected: nothing to do
+-- No suspect: nothing to do
 CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
 DECLARE
 	until timestamptz := clock_timestamp() + interval '60 s';

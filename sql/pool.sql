@@ -61,7 +61,7 @@ SELECT verdict, reason FROM latest;
 SELECT phase, name, outcome, CASE WHEN name ~ '^(pool|sessions|requests|timed|refused|in use)' THEN observed END AS observed
 FROM checks;
 
--- The same seed brings the same clients: as many, and as many whose operation fails
+-- The same seed brings the same clients: as many, and as many with a failed operation
 SELECT string_agg(observed, ' ' ORDER BY seq) AS churn
 FROM checks WHERE name IN ('granted in the churn', 'operations that failed') \gset
 SELECT count(*) > 0 AS ran

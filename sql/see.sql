@@ -1,7 +1,7 @@
 -- What can be seen: the monitor's views and functions, and their bad input.
 SET pool_exhaust.progress = off;
 
--- Waits until a condition holds, a look at a time
+-- Waits until a condition holds, one reading at a time
 CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
 DECLARE
 	until timestamptz := clock_timestamp() + interval '60 s';
@@ -72,7 +72,7 @@ SELECT pool_exhaust_headroom(database => 'pool_exhaust_test_nowhere');
 SELECT pool_exhaust_headroom('pool_exhaust_test_nobody');
 SELECT pool_exhaust_headroom(0::regrole);
 
--- Who may look, and who may reset
+-- Roles that may read, and roles that may reset
 SELECT p.proname, has_function_privilege('pg_monitor', p.oid, 'EXECUTE') AS pg_monitor
 FROM pg_proc p
 WHERE p.proname IN ('pool_exhaust_health', 'pool_exhaust_headroom', 'pool_exhaust_reset_stats')

@@ -1,4 +1,4 @@
--- The SQL surface: what there is, who may use it, that it explains itself.
+-- The SQL surface: its objects, the roles that may use them, their comments.
 CREATE EXTENSION pool_exhaust;
 
 -- Relations and their columns
@@ -40,7 +40,7 @@ FROM pg_proc p
 WHERE p.proname LIKE 'pool\_exhaust\_%'
   AND (p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0));
 
--- pg_monitor may look, and not run
+-- pg_monitor may read, and not run
 SELECT p.proname, has_function_privilege('pg_monitor', p.oid, 'EXECUTE') AS pg_monitor
 FROM pg_proc p
 WHERE p.proname IN ('pool_exhaust_run', 'pool_exhaust_start', 'pool_exhaust_wait',

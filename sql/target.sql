@@ -1,4 +1,4 @@
--- Foreign servers as targets: what they may say, and who may aim at them
+-- Foreign servers as targets: what they may say, and the roles that may use them
 SET client_min_messages = warning;
 \set VERBOSITY default
 -- Kinds and what each cannot do without
@@ -71,7 +71,7 @@ SELECT pool_exhaust_run('isolation', 'pool_exhaust_test_bouncer', '{"second": "p
 SELECT pool_exhaust_run('isolation', 'pool_exhaust_test_bouncer', '{"second": "pool_exhaust_test_bouncer"}');
 SELECT pool_exhaust_hold(1, 'pool_exhaust_test_bouncer', 'lock wait');
 SELECT pool_exhaust_hold(1, 'pool_exhaust_test_http');
--- Nobody is there
+-- No server is there
 \set VERBOSITY sqlstate
 SELECT pool_exhaust_hold(1, 'pool_exhaust_test_bouncer');
 \set VERBOSITY default

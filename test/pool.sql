@@ -9,7 +9,7 @@
 SET pool_exhaust.progress = off;
 SELECT plan(39);
 
--- Waits until a condition holds, a look at a time
+-- Waits until a condition holds, one reading at a time
 CREATE PROCEDURE pg_temp.wait_until(condition text) LANGUAGE plpgsql AS $$
 DECLARE
 	until timestamptz := clock_timestamp() + interval '60 s';
@@ -42,18 +42,18 @@ SELECT results_eq('SELECT * FROM pools', format(
 	'a full pool: five in use, two of them overflow, ten wait');
 SELECT * FROM pg_temp.pool('run ' || :run) \gset before_
 SELECT is(:'before_kind'::text, 'pool', 'its kind');
-SELECT ok(:before_oldest_wait_ms > 0, 'somebody waits');
+SELECT ok(:before_oldest_wait_ms > 0, 'an attempt waits');
 SELECT ok(:before_oldest_wait_ms <= extract(epoch FROM clock_timestamp() - :'begun') * 1000, 'and not for longer than the run is under way');
-SELECT cmp_ok((pg_temp.pool('run ' || :run)).oldest_wait_ms, '>', :before_oldest_wait_ms::float8, 'that wait grows while nobody looks');
+SELECT cmp_ok((pg_temp.pool('run ' || :run)).oldest_wait_ms, '>', :before_oldest_wait_ms::float8, 'that wait grows between two readings');
 SELECT ok(:before_wait_p50_ms > 0 AND :before_wait_p50_ms <= :before_wait_p95_ms AND :before_wait_p95_ms <= :before_wait_p99_ms
-	AND :before_wait_p99_ms <= :before_wait_max_ms, 'the waits of those who were served are in order');
+	AND :before_wait_p99_ms <= :before_wait_max_ms, 'the waits of granted attempts are in order');
 SELECT ok(:'before_peak_at'::timestamptz BETWEEN :'begun' AND clock_timestamp(), 'the peak was since then');
-SELECT is((pg_temp.pool('run ' || :run)).retry_after_s, NULL, 'nothing came back, so nobody knows when to retry');
+SELECT is((pg_temp.pool('run ' || :run)).retry_after_s, NULL, 'nothing was released, so the time to retry is unknown');
 SELECT results_eq($$ SELECT phase, connections FROM pool_exhaust_progress $$, $$ VALUES ('queue', 5) $$, 'progress has the same count');
 SELECT results_eq(format($$ SELECT count(*), min(usename)::name, bool_and(state = 'active') FROM pool_exhaust_backends WHERE run_id = %s $$, :run),
 	$$ VALUES (5::bigint, 'pool_exhaust_1'::name, true) $$, 'the server has five sessions of the run, all busy');
 SELECT results_eq($$ SELECT in_use, active, idle FROM pool_exhaust_services WHERE usename = 'pool_exhaust_1' $$,
-	$$ VALUES (5, 5, 0) $$, 'its services tell the same');
+	$$ VALUES (5, 5, 0) $$, 'its services show the same');
 SELECT is((SELECT count(*) FROM pool_exhaust_pools WHERE name = 'server' AND kind = 'server'), 1::bigint, 'the server''s own row is still there');
 SELECT is(pool_exhaust_stop(:run), 1, 'the run is stopped');
 SELECT is_empty('SELECT * FROM pools', 'its pool is gone');
@@ -62,7 +62,7 @@ SELECT is_empty($$ SELECT pid FROM pg_stat_activity WHERE usename ~ '^pool_exhau
 SELECT results_eq(format('SELECT verdict, reason FROM pool_exhaust_runs WHERE id = %s', :run),
 	$$ VALUES ('aborted', 'stopped by pool_exhaust_stop()') $$, 'its verdict and reason');
 
--- A bounded queue: who does not fit in is refused at once
+-- A bounded queue: an attempt beyond it is refused at once
 SELECT pool_exhaust_start('queue', 'pool', '{
 	"pool_size": 2, "max_overflow": 0, "long_operations": 6, "quick_operations": 3, "max_waiting": 4,
 	"long_ms": 120000, "pool_timeout_ms": 120000, "timeout_ms": 300000}') AS run \gset
@@ -72,15 +72,15 @@ SELECT results_eq('SELECT * FROM pools', format(
 	'a bounded queue: two in use, four wait, three were refused');
 SELECT is(pool_exhaust_stop(:run), 1, 'the run is stopped');
 
--- Those who wait too long are counted, and wait no more
+-- Attempts that wait too long are counted, and wait no more
 SELECT pool_exhaust_start('queue', 'pool', '{
 	"pool_size": 1, "max_overflow": 1, "long_operations": 6, "quick_operations": 1,
 	"long_ms": 120000, "pool_timeout_ms": 300, "timeout_ms": 300000}') AS run \gset
 CALL pg_temp.wait_until($$ EXISTS (SELECT FROM pools WHERE in_use = 2 AND timed_out = 5 AND health = 'exhausted') $$);
 SELECT results_eq('SELECT * FROM pools', format(
 	$$ VALUES ('run %s', 2, 2, 0, 1, 0, 1.0::float8, 'exhausted', 2::bigint, 0::bigint, 5::bigint, 2) $$, :run),
-	'a short timeout: two in use, five timed out, nobody waits');
-SELECT is((pg_temp.pool('run ' || :run)).oldest_wait_ms, NULL, 'and so nobody waits longest');
+	'a short timeout: two in use, five timed out, none waits');
+SELECT is((pg_temp.pool('run ' || :run)).oldest_wait_ms, NULL, 'and so there is no longest wait');
 SELECT is(pool_exhaust_stop(:run), 1, 'the run is stopped');
 
 -- Two services, each with a pool and a role of its own
@@ -95,7 +95,7 @@ SELECT results_eq('SELECT * FROM pools ORDER BY name', format(
 SELECT results_eq(format($$ SELECT wait_p50_ms, wait_p95_ms, wait_p99_ms, wait_max_ms, oldest_wait_ms, peak_at FROM pool_exhaust_pools
 		WHERE name = 'run %s first' $$, :run),
 	$$ VALUES (NULL::float8, NULL::float8, NULL::float8, NULL::float8, NULL::float8, NULL::timestamptz) $$,
-	'nobody has asked the first for anything');
+	'the first has had no attempt');
 SELECT set_eq(format($$ SELECT rolname, rolconnlimit FROM pool_exhaust_run_roles() r JOIN pg_roles ON oid = role WHERE run_id = %s $$, :run),
 	$$ VALUES ('pool_exhaust_1'::name, 5), ('pool_exhaust_9', -1) $$, 'each service has a role, the first a limit');
 SELECT results_eq(format($$ SELECT usename, count(*) FROM pool_exhaust_backends WHERE run_id = %s GROUP BY usename $$, :run),

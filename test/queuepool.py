@@ -11,10 +11,10 @@ it got for as long as the schedule says, or fails at once, and gives it back.
 
 The schedule is the same to the last bit, the pool is not:
 
-- A connection that is given back goes into a queue, and one who waits is woken
-  to fetch it.  Whoever asks before that thread runs takes the connection, and
+- A connection that is given back goes into a queue, and one that waits is woken
+  to fetch it.  A client that asks before that thread runs takes the connection, and
   the woken one lines up again at the end, with what is left of its time.
-- Who finds less than all connections open opens one, in its own thread, and
+- A client that finds less than all connections open opens one, in its own thread, and
   takes none that is given back meanwhile; its timeout does not cover that.
 - From one client to the next a connection passes through the scheduler of the
   system and the interpreter's lock, which costs tenths of a millisecond on a

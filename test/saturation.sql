@@ -28,7 +28,7 @@ SELECT is_empty($$ SELECT name FROM claims WHERE outcome = 'fail' $$, 'no check 
 SELECT is(expected::int, s.capacity - s.in_use, 'it held what was left to hold')
 	FROM claims, pool_exhaust_slots s WHERE name = 'held connections';
 SELECT is(observed, expected, 'it says that it held it') FROM claims WHERE name = 'held connections';
-SELECT is(r.refusals - b.refusals, 12::bigint, 'the ledger rose by each knock')
+SELECT is(r.refusals - b.refusals, 12::bigint, 'the ledger rose by each refused attempt')
 	FROM (SELECT sum(refusals)::bigint AS refusals FROM pool_exhaust_refusals) r,
 		 (SELECT sum(refusals)::bigint AS refusals FROM before) b;
 SELECT ok(refusals >= 12, 'under the name of the run''s role')

@@ -103,7 +103,7 @@ sub change_setting
 		die $client->message if $client->{error};
 	}
 	# The reload is seen by this session first at its next message, by the
-	# monitor when it has looked twice.
+	# monitor at its second sample.
 	my $since = $client->query('SELECT clock_timestamp()');
 	$client->query('SELECT pg_reload_conf()');
 	return wait_for($client, "SELECT pg_conf_load_time() > '$since'", 't');
@@ -139,8 +139,8 @@ sub forked_client
 	return ($pid, $backend);
 }
 
-# Six sessions of role "load" that work and rest until end_load(), for whoever
-# must not harm them.
+# Six sessions of role "load" that work and rest until end_load(), for a test
+# that must not harm them.
 sub begin_load
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -187,8 +187,8 @@ sub wait_for
 	return wait_until(sub { $client->query($sql) // $client->message }, $expected, $sql);
 }
 
-# The same for anything that can be asked for; "what" is for whoever reads that
-# it took too long.
+# The same for anything that can be asked for; "what" stands in the
+# message when it took too long.
 sub wait_until
 {
 	my ($ask, $expected, $what) = @_;
@@ -327,7 +327,7 @@ sub left_nothing
 	# No test may lose a session to the healer that did not ask for it.
 	my @healed = slurp_file($node->logfile) =~ /pool_exhaust: told session \d+ of "(.*?)" to end, by strategy/gs;
 	@healed = grep { $_ !~ $heals{$name} } @healed if defined $heals{$name};
-	is(join(', ', @healed), '', "$name: nobody else was told to end");
+	is(join(', ', @healed), '', "$name: no other session was ended");
 }
 
 # A client that speaks the frontend/backend protocol, version 3.0.
@@ -431,7 +431,7 @@ sub _write
 {
 	my ($self, $bytes) = @_;
 
-	# A server that has gone already will be seen by whoever reads.
+	# A server that has gone already shows at the next read.
 	syswrite $self->{socket}, $bytes;
 }
 

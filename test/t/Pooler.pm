@@ -1,4 +1,4 @@
-# Real poolers for the suites in this directory: each runs as the user who runs
+# Real poolers for the suites in this directory: each runs as the user that runs
 # the tests, on loopback and a free port, configured in a directory of its own,
 # and ends with the test, however that ends.
 package Pooler;
@@ -61,7 +61,7 @@ sub version
 #   node        the server behind it
 #   settings    hash of settings of the pooler, beside those made up here
 #   databases   hash, name to what PgBouncer is to connect to; by default all, on the node
-#   users       hash, user to password (as the pooler keeps it), beside the user who runs the tests
+#   users       hash, user to password (as the pooler keeps it), beside the user that runs the tests
 #   route       Odyssey: hash of settings of the default route, beside those made up here
 #   console     Odyssey: the users of its console
 sub new
@@ -112,7 +112,7 @@ sub start
 	return $self;
 }
 
-# Ends it at once, whoever is connected, and returns when it is gone.
+# Ends it at once, whatever is connected, and returns when it is gone.
 sub stop
 {
 	my ($self) = @_;
@@ -172,7 +172,7 @@ sub signal
 sub console
 {
 	my ($self, $command) = @_;
-	# Over the socket the user who runs PgBouncer is let in by this name, whatever auth_type is.
+	# Over the socket the user that runs PgBouncer is accepted by this name, whatever auth_type is.
 	my $client = PoolExhaust::Client->new($self, user => 'pgbouncer', database => 'pgbouncer');
 	my $answer = $client->query($command);
 
@@ -302,7 +302,7 @@ sub _configure_pgpool
 		backend_hostname0       => $node->host,
 		backend_port0           => $node->port,
 		backend_weight0         => 1,
-		# A failing login is told to the client, and is no reason to give up the server.
+		# A failing login is reported to the client, and is no reason to give up the server.
 		backend_flag0             => 'DISALLOW_TO_FAILOVER',
 		failover_on_backend_error => 'off');
 	$settings{ $self->at_least(4, 4) ? 'unix_socket_directories' : 'socket_dir' } = $self->{dir};
@@ -326,7 +326,7 @@ sub _configure_pgagroal
 		update_process_title => 'never');
 	# With io_uring the port would stay for a while when the process has ended.
 	$settings{ev_backend} = 'epoll' if $self->at_least(2);
-	# 2.1 looks for the server's socket under a name of its own.
+	# 2.1 expects the server's socket under a name of its own.
 	my $socket = '.s.PGSQL.' . $node->port;
 	symlink $node->host . "/$socket", "$self->{dir}/$_" foreach $socket, "$socket.$self->{port}";
 	my $conf = $self->_write('pgagroal.conf',

@@ -92,7 +92,7 @@ sub report_has
 }
 
 # No session of a run is in a server behind a pooler that keeps none by itself.
-sub nobody_behind
+sub none_behind
 {
 	my ($node) = @_;
 

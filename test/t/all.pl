@@ -52,7 +52,7 @@ sub detail
 	return $watcher->query("SELECT detail FROM pool_exhaust_checks WHERE run_id = $run_id AND name = '$name' AND outcome = 'fail'");
 }
 
-# No run is under way, and nobody's session is left.
+# No run is under way, and no session is left.
 sub nothing_left
 {
 	my ($name) = @_;
@@ -97,13 +97,13 @@ $run_id = all_of("'role'");
 is(verdict($run_id), 'pass', 'all that can aim at a role');
 is(children($run_id), 'saturation on role pass, storm on role pass', 'are these');
 
-# ---------- It fails, and says who did ----------
+# ---------- It fails, and says what did ----------
 
 $run_id = all_of("'role'", fault => 'miscount');
 is(verdict($run_id), 'fail: failed: saturation on role, storm on role', 'a fault in each of them');
 my ($child) = $watcher->query("SELECT max(id) FROM pool_exhaust_runs WHERE scenario = 'storm'");
 is(detail($run_id, 'storm on role') =~ s/, [\d.]+ s:/:/r,
-	"run $child: failed: storm: refusals in the ledger; SELECT pool_exhaust_report($child)", 'with the run to look at, and why');
+	"run $child: failed: storm: refusals in the ledger; SELECT pool_exhaust_report($child)", 'with the run to read, and why');
 $run_id = all_of("'role'", fault => 'keep_slot');
 like(detail($run_id, 'saturation on role'), qr/^run \d+, [\d.]+ s: failed: held connections/, 'another fault');
 fails_with($watcher, q(SELECT pool_exhaust_run('all', 'role', '{"fault": "no_limit", "on_fail": "error"}')), 'P0004',
@@ -112,17 +112,17 @@ like($watcher->{error}{D}, qr/saturation on role: expected pass, observed invali
 
 # ---------- One that cannot begin ----------
 
-$watcher->query('CREATE ROLE somebody LOGIN');
-my $bystander = client($node, user => 'somebody');
+$watcher->query('CREATE ROLE bystander LOGIN');
+my $bystander = client($node, user => 'bystander');
 $run_id = all_of("'server'");
-is(verdict($run_id), 'fail: failed: saturation on server, storm on server, endtoend on server', 'beside a bystander nobody may fill the server');
+is(verdict($run_id), 'fail: failed: saturation on server, storm on server, endtoend on server', 'beside a bystander no scenario may fill the server');
 is(detail($run_id, 'saturation on server'), '1 client sessions of other roles are connected, and filling the server would refuse their next logins', 'and it says so');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_runs WHERE id > $run_id"), 0, 'without a run');
 is(verdict(all_of("'server'", bystanders => 'ignore')), 'pass', 'unless they do not matter');
 $bystander->close;
 ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', 1), 'they have gone');
 
-# ---------- Somebody else's run is under way ----------
+# ---------- Another run is under way ----------
 
 my $other = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'server', '{"attempts": 10000, "timeout_ms": 50000}')))
   // die $watcher->message;
@@ -170,7 +170,7 @@ $caller->close;
 $run_id = $watcher->query("SELECT pool_exhaust_start('all', 'pool', '{\"profile\": \"standard\"}')") // die $watcher->message;
 ok(wait_for($watcher, $children, 2), 'two children are there');
 is($watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pool_exhaust runner' ORDER BY backend_start LIMIT 1"),
-	't', 'its runner is told to end');
+	't', 'its runner is ended');
 ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_progress', 0), 'and all of it does');
 run_ends($watcher, $run_id, 'aborted: the runner was asked to terminate', 'terminated');
 nothing_left('terminated');
@@ -181,7 +181,7 @@ ok(wait_for($watcher, "SELECT count(run_id) FROM pool_exhaust_progress WHERE sce
 $child = $watcher->query("SELECT run_id FROM pool_exhaust_progress WHERE scenario = 'storm'");
 is($watcher->query("SELECT pool_exhaust_stop($child)"), 1, 'it is stopped, and its parent is not');
 is($watcher->query("SELECT pool_exhaust_wait($run_id)"), 'fail', 'which goes on to its end');
-like(detail($run_id, 'storm on role'), qr/^run $child, [\d.]+ s: stopped by pool_exhaust_stop/, 'and tells');
+like(detail($run_id, 'storm on role'), qr/^run $child, [\d.]+ s: stopped by pool_exhaust_stop/, 'and reports');
 is(children($run_id), 'saturation on role pass, storm on role aborted', 'of each');
 
 # No time.
@@ -189,19 +189,19 @@ $run_id = all_of("'pool'", timeout_ms => 3000);
 is(verdict($run_id), 'aborted: not over within 3000 ms (option timeout_ms)', 'no time');
 nothing_left('no time');
 
-# ---------- Whoever may run it ----------
+# ---------- A role that may run it ----------
 
-$watcher->query($_) foreach 'GRANT EXECUTE ON FUNCTION pool_exhaust_run(text, text, jsonb, text), pool_exhaust_stop(bigint) TO somebody',
+$watcher->query($_) foreach 'GRANT EXECUTE ON FUNCTION pool_exhaust_run(text, text, jsonb, text), pool_exhaust_stop(bigint) TO bystander',
   'CREATE DATABASE secret', 'REVOKE CONNECT ON DATABASE secret FROM PUBLIC';
-my $somebody = client($node, user => 'somebody');
-$somebody->query('SET pool_exhaust.progress = off');
-like($somebody->query("SELECT pool_exhaust_run('all', 'role')") // $somebody->message, qr/^PASS    all on role/, 'a role that was let');
-fails_with($somebody, q(SELECT pool_exhaust_run('all', 'role', '{"database": "secret"}')), '42501', [qr/permission denied for database secret/],
+my $grantee = client($node, user => 'bystander');
+$grantee->query('SET pool_exhaust.progress = off');
+like($grantee->query("SELECT pool_exhaust_run('all', 'role')") // $grantee->message, qr/^PASS    all on role/, 'a role with EXECUTE on it');
+fails_with($grantee, q(SELECT pool_exhaust_run('all', 'role', '{"database": "secret"}')), '42501', [qr/permission denied for database secret/],
 	'a database that it may not connect to');
 fails_with($watcher, q(SELECT pool_exhaust_run('all', 'role', '{"attempts": 3}')), '22023',
 	[qr/scenario "all" has no option "attempts"/, qr/Options are: .*timeout_ms.*profile/s], 'options of others');
 fails_with($watcher, q(SELECT pool_exhaust_run('saturation', 'each')), '22023', [qr/cannot aim at target "each"/], 'a target for it alone');
 
-$_->close foreach $somebody, $watcher;
+$_->close foreach $grantee, $watcher;
 left_nothing($node);
 done_testing();

@@ -62,7 +62,7 @@ my $report = report();
 like($report, $_, "its report: $_")
   foreach qr/SQL +4 timed out/, qr/53300 role_limit/, qr/press .* 429 \d+ +503 \d+|press .* 503 \d+ +429 \d+/,
   qr/retry +\d+ s after a 503 \/work answers 200/, qr/retry +\d+ s after a 429 \/limited answers 200/;
-is(outcome('pool', max_waiting => 2), 'pass', 'and with a limit of those who wait') or diag report();
+is(outcome('pool', max_waiting => 2), 'pass', 'and with a limit of waiting clients') or diag report();
 
 my %faults = (
 	http_500 => 'server errors (5xx but 503)',
@@ -82,7 +82,7 @@ foreach my $fault (sort keys %faults)
 is(outcome('pool', fault => 'lifo'), 'invalid: the deliberate fault broke nothing: this scenario does not try what it concerns',
 	'a fault of another scenario proves nothing');
 fails_with($watcher, run_of('pool_exhaust_run', 'pool', role_limit => 3), '22023',
-	[ qr/never comes to a role_limit of 3/ ], 'a role_limit that nobody comes to');
+	[ qr/never comes to a role_limit of 3/ ], 'a role_limit that is never reached');
 
 # ---------- Services that are bad without load ----------
 
@@ -136,7 +136,7 @@ sub one_by_one
 			$SIG{CHLD} = 'IGNORE';
 			while (1)
 			{
-				# Who has gone again before he was accepted is no reason to close.
+				# A client that left before it was accepted is no reason to close.
 				my $socket = $listener->accept or next;
 				next if fork // die "could not fork: $!";
 				close $listener;
@@ -175,7 +175,7 @@ sub say_to
 	syswrite $socket, $_ or last foreach @text;
 }
 
-# Its port is nobody else's, and nobody listens there.
+# The port is reserved, and refuses connections.
 my $down = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'tcp') // die "could not bind: $!";
 
 my %bad = (
@@ -225,8 +225,8 @@ like(outcome(service('http://no-such-host.invalid')), qr/^invalid: the host of t
 
 # ---------- Services that are bad under load ----------
 
-# Works on three requests at once, for 50 ms each, and sends the others away as it
-# is told to: by the text of the answer, '' to hang up, undef to let them wait.
+# Works on three requests at once, for 50 ms each, and refuses the others as the
+# parameter says: by the text of the answer, '' to hang up, undef to let them wait.
 # Beside that there are /livez and /other.
 sub busy_service
 {
@@ -328,9 +328,9 @@ foreach my $value ('0', 'soon', '-1', '')
 
 my $fine = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 like(outcome(service(one_by_one(sub { request($_[0]); say_to($_[0], $fine) }), @paths), clients => 2),
-	qr/^invalid: no request was refused, and all were served in time, with 2 clients at once: raise option clients$/, 'nobody is sent away');
+	qr/^invalid: no request was refused, and all were served in time, with 2 clients at once: raise option clients$/, 'no request is refused');
 
-# ---------- TLS, and who asks ----------
+# ---------- TLS and authentication ----------
 
 my $tls = PostgreSQL::Test::Utils::tempdir();
 SKIP:
@@ -356,11 +356,11 @@ SKIP:
 
 my $locked = service(one_by_one(sub {
 	my $request = request($_[0]);
-	say_to($_[0], $request =~ /^Authorization: Basic YXBwOnNlc2FtZQ==\r$/m ? $fine : "HTTP/1.1 401 Who?\r\nContent-Length: 0\r\n\r\n");
+	say_to($_[0], $request =~ /^Authorization: Basic YXBwOnNlc2FtZQ==\r$/m ? $fine : "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
 }));
-like(outcome($locked, clients => 2), qr/^invalid: GET \/work does not answer 200 even without load, but: 401/, 'a service that asks who is there');
+like(outcome($locked, clients => 2), qr/^invalid: GET \/work does not answer 200 even without load, but: 401/, 'a service that asks for a password');
 $watcher->query("CREATE USER MAPPING FOR CURRENT_USER SERVER $locked OPTIONS (user 'app', password 'sesame')");
-like(outcome($locked, clients => 2), qr/^invalid: no request was refused/, 'and is told');
+like(outcome($locked, clients => 2), qr/^invalid: no request was refused/, 'with the password of the user mapping');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_runs WHERE reason || options || summary LIKE '%sesame%'"), 0, 'no password in a report');
 
 # ---------- Ends ----------

@@ -41,7 +41,7 @@ sub settings
 		map { [ $_, $number ] } qw(max_client_conn default_pool_size reserve_pool_size query_wait_timeout));
 }
 
-# By the name of the database: what it says to whom has logged in, and to a query.
+# By the name of the database: its answer to a login, and to a query.
 my $flood = message('N', "SNOTICE\0C00000\0M" . 'x' x 1000 . "\0\0") x 1000;
 my %answers = (
 	good       => [ $welcome, rows(['x'], [1]) ],

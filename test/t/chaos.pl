@@ -59,8 +59,8 @@ my %churn = (levels => [0], rate => 400, churn_ms => 1500);
 my $from = -s $node->logfile;
 my $calm = report('accuracy', %churn, seed => 42);
 is($calm->{verdict}, 'pass', 'without chaos: the verdict');
-ok(!exists $calm->{summary}{chaos}, 'without chaos: there is nothing to tell');
-is(logged($terminated, $from) + logged($dropped, $from), 0, 'without chaos: nobody is ended');
+ok(!exists $calm->{summary}{chaos}, 'without chaos: there is nothing to report');
+is(logged($terminated, $from) + logged($dropped, $from), 0, 'without chaos: no session is ended');
 
 $from = -s $node->logfile;
 my $run = report('accuracy', %churn, seed => 42, chaos => 40);
@@ -122,7 +122,7 @@ ok(wait_for($watcher, q[SELECT count(*) > 0 FROM pg_stat_activity WHERE usename 
 	AND state = 'idle' AND clock_timestamp() - state_change > '150 ms'], 't'), 'stall: the server waits for its client');
 is($watcher->query("SELECT pool_exhaust_stop($id)"), 1, 'it is stopped');
 run_ends($watcher, $id, 'aborted: stopped by pool_exhaust_stop()', 'stopped');
-like($watcher->query("SELECT pool_exhaust_report($id)"), qr/^chaos +\d+ terminated, \d+ dropped, \d+ stalled, \d+ delayed   seed 5$/m, 'stopped: it tells what was done');
+like($watcher->query("SELECT pool_exhaust_report($id)"), qr/^chaos +\d+ terminated, \d+ dropped, \d+ stalled, \d+ delayed   seed 5$/m, 'stopped: it reports what was done');
 
 # ---------- True verdicts ----------
 

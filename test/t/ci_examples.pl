@@ -163,7 +163,7 @@ SKIP:
 			'pass', "$name is aimed at");
 	}
 
-	# A run that fails must fail the job, and be told about.
+	# A run that fails must fail the job, and be reported.
 	my $runs = $file{'run.sh'};
 	ok($runs =~ s/"on_fail": "error"/$&, "fault": "miscount"/, 'run.sh has options');
 	ok($runs =~ s/^run .*\n//mg, 'and runs');

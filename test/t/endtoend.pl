@@ -88,12 +88,12 @@ foreach (sort keys %broken)
 fails_with($watcher, qq(SELECT pool_exhaust_run('endtoend', options => '{"max_overflow": 0}')), '22023',
 	[qr/options contradict each other/, qr/Raise max_overflow/], 'a pool that never grows');
 fails_with($watcher, qq(SELECT pool_exhaust_run('endtoend', options => '{"long_ms": 1000}')), '22023',
-	[qr/options contradict each other/, qr/Lower long_ms/], 'a queue that nobody can be patient with');
+	[qr/options contradict each other/, qr/Lower long_ms/], 'a queue that no client has the patience for');
 fails_with($watcher, q(SELECT pool_exhaust_run('endtoend', 'role')), '22023', [qr/cannot aim at target "role"/], 'another target');
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'off'), 'the monitor is off');
 is(verdict(endtoend('pool')), 'invalid: the monitor does not watch, so no leak can be found: see pool_exhaust.monitor', 'without a monitor');
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
-ok(samples($watcher, 2), 'and looks');
+ok(samples($watcher, 2), 'and takes samples');
 
 # ---------- It is cut off ----------
 
@@ -115,12 +115,12 @@ foreach (
 
 # ---------- Others come first ----------
 
-$watcher->query('CREATE ROLE somebody LOGIN');
-my $bystander = client($node, user => 'somebody');
+$watcher->query('CREATE ROLE bystander LOGIN');
+my $bystander = client($node, user => 'bystander');
 fails_with($watcher, "SELECT pool_exhaust_run('endtoend')", '55006', [qr/1 client sessions of other roles/], 'beside a bystander');
 is(verdict(endtoend('pool')), 'pass', 'on target pool it leaves them alone');
 
-# One login at a time keeps the server full for longer; whoever is refused then
+# One login at a time keeps the server full for longer; a bystander refused then
 # ends it.  It is full for a moment, which may be missed.
 my $run_id;
 my $end = '';
@@ -130,14 +130,14 @@ foreach (1 .. 10)
 	  // die $watcher->message;
 	my $over = wait_until(
 		sub {
-			login($node, user => 'somebody')->close;
+			login($node, user => 'bystander')->close;
 			$end = $watcher->query("SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id");
 			$end ne '' ? 'over' : 'on';
 		},
-		'over', 'a run beside somebody who attempts');
+		'over', 'a run beside a bystander that attempts');
 	last if !$over || $end eq 'aborted';
 }
-is($end, 'aborted', 'a bystander who is refused ends it');
+is($end, 'aborted', 'a bystander that is refused ends it');
 run_ends($watcher, $run_id, 'aborted: another client was refused a slot (option bystanders = abort)', 'refused');
 
 $_->close foreach $bystander, $watcher;

@@ -87,7 +87,7 @@ like($report, qr/it must not need the database/, 'before: and what is wrong with
 # ---------- Before: one process for each request ----------
 
 # Each has a pool of its own, so none is ever full; all wait in the kernel's queue,
-# and so does whoever asks whether the service lives.
+# and so does a request to the liveness check.
 serve('processes', 'before', '--workers', 3);
 $verdict = judge('processes', response_limit_ms => 1500);
 note report();
@@ -106,7 +106,7 @@ foreach my $name (sort keys %gunicorns)
 
 	$gunicorn->{run}->signal('TERM');
 	$gunicorn->{run}->finish;
-	unlike(slurp_file($gunicorn->{log}), qr/WORKER TIMEOUT|SIGKILL/, "$name: it ends as it was told to");
+	unlike(slurp_file($gunicorn->{log}), qr/WORKER TIMEOUT|SIGKILL/, "$name: it ends at SIGTERM, without a kill");
 }
 ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flask'", 0), 'no session of theirs is left');
 $watcher->close;

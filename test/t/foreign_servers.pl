@@ -1,4 +1,4 @@
-# Foreign servers that are not what they should be, and users who may not aim
+# Foreign servers that are not what they should be, and users that may not aim
 # at them: each ends in an error or a verdict that names the cause, in bounded
 # time, with nothing left open.
 use strict;
@@ -18,7 +18,7 @@ my $node = new_server('runs');
 my $behind = Target::server_behind('behind');
 my $watcher = client($node);
 my @strangers;
-my $secret = 'Secret-that-nobody-shows';
+my $secret = 'Secret-that-is-never-shown';
 
 # ---------- Strangers ----------
 
@@ -61,7 +61,7 @@ my %ports = (
 	http   => stranger(sub { greeted($_[0]); syswrite $_[0], "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"; close $_[0]; 0 }),
 	floods => stranger(sub { greeted($_[0]); syswrite $_[0], $flood; 1 }),
 	refuses => stranger(sub { greeted($_[0]); my $error = "SFATAL\0C53300\0Mno room here\0\0"; syswrite $_[0], 'E' . pack('N', 4 + length $error) . $error; close $_[0]; 0 }),
-	nobody => PostgreSQL::Test::Cluster::get_free_port());
+	closed_port => PostgreSQL::Test::Cluster::get_free_port());
 
 my %reasons = (
 	hangs  => qr/could not log in to stranger: .*(?:no answer|time|did not)/i,
@@ -71,7 +71,7 @@ my %reasons = (
 	http   => qr/could not log in to stranger: .*(?:expected authentication request|closed|protocol|error)/i,
 	floods => qr/could not log in to stranger: .*(?:expected authentication request|protocol|error)/i,
 	refuses => qr/could not log in to stranger: 53300 other_limit, no room here/,
-	nobody => qr/could not log in to stranger: .*Connection refused/);
+	closed_port => qr/could not log in to stranger: .*Connection refused/);
 
 foreach my $kind (qw(postgres pgbouncer))
 {
@@ -99,10 +99,10 @@ kill 'KILL', @strangers;
 
 # ---------- Users ----------
 
-# The server behind, for two who need their passwords there
+# The server behind, for two users that need their passwords there
 rewrite_hba($behind, 'local all all trust', 'host all app 127.0.0.1/32 md5', 'host all other 127.0.0.1/32 trust', 'host all postgres 127.0.0.1/32 trust');
 $behind->reload;
-ok(wait_until(sub { login($behind, tcp => 1, user => 'app')->{stalled} ? 'asked' : 'let in' }, 'asked', 'the new pg_hba.conf'), 'passwords are asked for');
+ok(wait_until(sub { login($behind, tcp => 1, user => 'app')->{stalled} ? 'asked' : 'granted' }, 'asked', 'the new pg_hba.conf'), 'passwords are asked for');
 $behind->safe_psql('postgres', 'GRANT pg_read_all_stats TO app');
 my $me = getpwuid $>;
 $watcher->query($_) // die $watcher->message
@@ -111,7 +111,7 @@ my $tester = client($node, user => 'tester');
 my $run = q(SELECT pool_exhaust_run('saturation', 'theirs'));
 my $hold = q(SELECT pool_exhaust_hold(1, 'theirs'));
 
-# What the superuser can do, and what the tester is told
+# What the superuser can do, and the tester's error
 sub mapped
 {
 	my (%options) = @_;
@@ -131,7 +131,7 @@ fails_with($tester, $_, '2F003', [ qr/password is required/, qr/Non-superusers m
 mapped(user => 'app', password => 'secret');
 like($tester->query($run), qr/^ ?PASS /m, 'USAGE, a mapping, a password: it runs') or diag $tester->message;
 
-# A password that nobody asks for is none: the server's own account opens the door.
+# A password that is not asked for is none: the server's own account opens the door.
 mapped(user => 'other', password => $secret);
 like($tester->query($run), qr/^ ?INVALID .*\n.*theirs does not ask for a password, and non-superusers may only aim where theirs is asked for/m, 'a password that is not asked for')
   or diag $tester->message;
@@ -144,7 +144,7 @@ fails_with($tester, $hold, '28P01', [qr/password authentication failed/], 'a wro
 mapped(user => $me, password => $secret, password_required => 'false');
 like($tester->query($run), qr/^ ?INVALID .*\n.*the user of the mapping is a superuser on theirs/m, 'a superuser there') or diag $tester->message;
 mapped(user => 'other', password_required => 'false');
-like($tester->query($run), qr/^ ?INVALID .*\n.*cannot see who else is connected to theirs: grant it pg_read_all_stats there/m, 'one who cannot see the others there');
+like($tester->query($run), qr/^ ?INVALID .*\n.*cannot see who else is connected to theirs: grant it pg_read_all_stats there/m, 'a user that cannot see the others there');
 
 # What only superusers may say
 $watcher->query('GRANT USAGE ON FOREIGN DATA WRAPPER pool_exhaust TO tester');

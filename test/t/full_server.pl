@@ -1,4 +1,4 @@
-# A server filled to its last slot, where nobody at all can get in: the monitor
+# A server filled to its last slot, which refuses every session: the monitor
 # answers over HTTP with the true numbers, and remembers all of it afterwards.
 use strict;
 use warnings FATAL => 'all';
@@ -63,7 +63,7 @@ sub states
 
 my $in_use = 'pool_in_use_connections{kind="server",pool="server"}';
 
-# Nobody asks the database for these.
+# These are read without the database.
 sub in_use_becomes
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -114,7 +114,7 @@ $watcher->query('SELECT pool_exhaust_reset_stats()');
 my $reset_before = time;
 ok(samples($watcher, 1), 'the timeline begins healthy');
 
-# Slot by slot to the reserve: a look is not older than the answer.
+# Slot by slot to the reserve: a reading is not older than the answer.
 is(http($port, '/livez')->{content}, "ok\n", 'alive');
 readyz_is(200, 'healthy', 1, undef, 'nearly empty');
 my @app = map { client($node, user => 'app', application_name => 'shop') } 2 .. 5;
@@ -159,7 +159,7 @@ my $too_many_clients = 5;
 my $refusals = $reserved_slots + $too_many_clients;
 my $opened = 7 + @reserve;
 
-# From here on without SQL: nobody gets in, the superuser neither.
+# From here on without SQL: every session is refused, the superuser's too.
 readyz_is(503, 'exhausted', $max, 'too_many_clients', 'full');
 ok(wait_until(\&states, '0 1 ' . ($max - 2) . ' 1 0', 'slots by state'),
 	'/metrics: slots by state, and their sum is every slot');
@@ -173,7 +173,7 @@ is(metrics('pool_retry_after_seconds{kind="server",pool="server"}'),
 is( metrics(map { qq(refusals_total{cause="$_"}) }
 		  qw(too_many_clients reserved_slots child_processes role_limit database_limit walsender_limit not_accepting other_limit)),
 	"$too_many_clients $reserved_slots 0 0 0 0 0 0", '/metrics: refusals by cause');
-is(metrics('opened_connections_total'), $opened, '/metrics: sessions let in');
+is(metrics('opened_connections_total'), $opened, '/metrics: sessions opened');
 is(metrics('role_connections{role="app"}', qq(role_connections{role="$superuser"})), '7 3', '/metrics: roles');
 is_deeply(
 	http_json($port, '/pools'),
@@ -218,7 +218,7 @@ is( $watcher->query("SELECT in_use, capacity, utilization, health, granted, refu
 is($watcher->query('SELECT pool_exhaust_health()'), 'exhausted', 'health by SQL');
 is( $watcher->query("SELECT service, in_use, active, idle, idle_in_transaction, share, peak_in_use, opened, suspects
 		FROM pool_exhaust_services WHERE usename = 'app' ORDER BY 1"),
-	"app/mail|1|0|1|0|0.125|1|1|0\napp/shop|6|1|4|1|0.75|6|6|0", 'services, and nobody who was refused');
+	"app/mail|1|0|1|0|0.125|1|1|0\napp/shop|6|1|4|1|0.75|6|6|0", 'services, and none that was refused');
 is( $watcher->query("SELECT active IN (1, 2), active + idle, idle_in_transaction FROM pool_exhaust_timeline
 		ORDER BY at DESC LIMIT 1"),
 	't|' . ($max - 1) . '|1', 'the timeline has the states; the watcher is active while it asks');

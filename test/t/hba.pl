@@ -74,7 +74,7 @@ sub reason
 
 my $socket = 'unix socket ' . $node->host;
 
-# The superuser is let in as the operating system's user, and nobody else.
+# Only the superuser is granted, as the operating system's user.
 # The line that the reason names lets the run in.
 foreach my $listen (1, 0)
 {
@@ -113,7 +113,7 @@ foreach my $method ('scram-sha-256', 'md5', 'password')
 		"skip|no superuser login without a password, last tried over $socket", "$method: the superuser is not tried");
 	is( $node->safe_psql('postgres', "SELECT (p->>'elapsed_ms')::float8 < 4000
 			FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') p
-			WHERE p->>'phase' = 'reserve' ORDER BY id DESC LIMIT 1"), 't', "$method: and nobody waits for that");
+			WHERE p->>'phase' = 'reserve' ORDER BY id DESC LIMIT 1"), 't', "$method: and no phase waits for that");
 }
 hba('local all all trust');
 is(run(), both("pass|$socket"), 'trust: the run gets in');
@@ -139,7 +139,7 @@ is(run(), both('pass|pool_exhaust.conninfo'), 'conninfo: the port is that of the
 setting('pool_exhaust.conninfo', 'host=localhost connect_timeout=5');
 is(run(), both('pass|pool_exhaust.conninfo'), 'conninfo: a name, and another parameter');
 setting('pool_exhaust.conninfo', 'host=127.0.0.1 port=1');
-is(run(), both("pass|$socket"), 'conninfo: nobody listens there, so the next way');
+is(run(), both("pass|$socket"), 'conninfo: that port is closed, so the next way');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
 $node->reload;
 
@@ -154,7 +154,7 @@ foreach my $bad ('user=postgres', 'password=sesame', 'passfile=/x', 'service=x',
 my $offset = -s $node->logfile;
 $node->append_conf('postgresql.conf', "pool_exhaust.conninfo = 'password=sesame'");
 $node->reload;
-ok($node->wait_for_log(qr/pool_exhaust\.conninfo must not set "password"/, $offset), 'conninfo: a bad line in the file is told');
+ok($node->wait_for_log(qr/pool_exhaust\.conninfo must not set "password"/, $offset), 'conninfo: a bad line in the file is reported');
 is($node->safe_psql('postgres', 'SHOW pool_exhaust.conninfo'), '', 'conninfo: a bad line in the file changes nothing');
 $node->append_conf('postgresql.conf', "pool_exhaust.conninfo = ''");
 $node->reload;
@@ -198,8 +198,8 @@ SKIP:
 	skip 'pg_stat_statements is not there', 1 if @preload == 1;
 	is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_statements WHERE query ~ 'SCRAM-SHA-256\$[0-9]|[0-9a-f]{64}')), 0, 'no secret in pg_stat_statements');
 }
-my @told = grep { /SCRAM-SHA-256\$\d|\b[0-9a-f]{64}\b/ } split /\n/, slurp_file($node->logfile, $log_start);
-is(scalar(@told), 0, 'no secret in the log') or diag join("\n", @told);
+my @secrets = grep { /SCRAM-SHA-256\$\d|\b[0-9a-f]{64}\b/ } split /\n/, slurp_file($node->logfile, $log_start);
+is(scalar(@secrets), 0, 'no secret in the log') or diag join("\n", @secrets);
 
 left_nothing($node);
 done_testing();

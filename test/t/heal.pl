@@ -1,6 +1,6 @@
-# The healer by hand, pool_exhaust_heal(): it ends those who are suspected, in
-# the order of the strategies, and says so; and nobody else, however he came to
-# look like one, or stopped to a moment before.
+# The healer by hand, pool_exhaust_heal(): it ends the suspected sessions, in the
+# order of the strategies, and reports each; and no other session, neither one that
+# resembles a leak nor one that was a suspect until a moment before.
 use strict;
 use warnings FATAL => 'all';
 
@@ -60,7 +60,7 @@ sub exists_still
 	return $watcher->query('SELECT count(*) FROM pg_stat_activity WHERE pid = ' . backend_pid($client));
 }
 
-sub told
+sub logged_heals
 {
 	return slurp_file($node->logfile) =~ /LOG:  pool_exhaust: told session (\d+) of /g;
 }
@@ -87,10 +87,10 @@ sub heal
 
 my $healed = "SELECT string_agg(concat(rule, ' ', healed), ', ') FROM pool_exhaust_leak_rules WHERE healed > 0";
 
-is(heal('true'), '', 'nobody is suspected: nothing to do');
-is(heal('false'), '', 'nobody is suspected: nobody is ended');
+is(heal('true'), '', 'no suspect: a dry run returns no row');
+is(heal('false'), '', 'no suspect: no session is ended');
 
-# ---------- One of each, and who is spared ----------
+# ---------- One of each, and which are spared ----------
 
 my $failed = failed_transaction('failed');
 my $open = open_transaction('open');
@@ -111,7 +111,7 @@ suspects_are($all, 'one of each is suspected');
 my $held = $watcher->query("SELECT sum(connections) FROM pool_exhaust_holds");
 ok(samples($watcher, 20), 'off: more than a second later');
 suspects_are($all, 'off: they are suspected still');
-is($watcher->query('SELECT count(*) FROM pool_exhaust_heals'), 0, 'off: nobody was told to end');
+is($watcher->query('SELECT count(*) FROM pool_exhaust_heals'), 0, 'off: no session was ended');
 
 my $dry = join "\n", sort split /\n/, $watcher->query("SELECT concat_ws(' ', CASE WHEN service ~ '^pool_exhaust' THEN 'held' ELSE service END, rule, strategy, action) FROM pool_exhaust_heal()");
 my $superuser = getpwuid($>) . '/superuser';
@@ -120,22 +120,22 @@ is($dry, join("\n", sort 'app/failed idle in transaction aborted_transaction wou
 		'precious/precious idle in transaction idle_in_transaction spared: a role of pool_exhaust.heal_exclude_roles',
 		('held abandoned abandoned would terminate') x 2, ('held growth growth would terminate') x $growth,
 		'held dead client spared: it runs a statement'),
-	'dry run: who would be ended, and why others are spared');
+	'dry run: which would be ended, and why others are spared');
 like(heal('true'), qr/^aborted_transaction: would terminate 1; abandoned: would terminate 2; growth: would terminate $growth; idle_in_transaction: .*; dead client: spared: it runs a statement 1$/,
 	'dry run: in the order of the strategies');
 is($watcher->query("SELECT string_agg(DISTINCT (h.evidence ~ '^(idle|its client) ')::text, ' ') FROM pool_exhaust_heal() h"), 'true', 'dry run: with the evidence');
-suspects_are($all, 'dry run: it touches nobody');
-is($watcher->query('SELECT count(*) FROM pool_exhaust_heals'), 0, 'dry run: nobody was told to end');
+suspects_are($all, 'dry run: the suspects are the same');
+is($watcher->query('SELECT count(*) FROM pool_exhaust_heals'), 0, 'dry run: no session was ended');
 
 # Others may end what they may end by hand.
 my $plain = client($node, user => 'plain');
-is(heal('false', $plain), '', 'a plain role: sees nobody, ends nobody');
+is(heal('false', $plain), '', 'a plain role: sees no session, ends none');
 $plain->query('BEGIN');
 suspects_are($all + 1, 'a plain role: is suspected itself');
 is($plain->query("SELECT action FROM pool_exhaust_heal(false)"), 'spared: it runs a statement', 'a plain role: does not end itself');
 $plain->close;
 my $reader = client($node, user => 'reader');
-is($reader->query("SELECT string_agg(action, ', ') FROM pool_exhaust_heal(false) WHERE service ~ '^app/'"), join(', ', ('spared: permission denied') x 2), 'who sees all may not end all');
+is($reader->query("SELECT string_agg(action, ', ') FROM pool_exhaust_heal(false) WHERE service ~ '^app/'"), join(', ', ('spared: permission denied') x 2), 'a role that sees all may not end all');
 $reader->close;
 suspects_are($all, 'all are there');
 
@@ -157,10 +157,10 @@ is($watcher->query("SELECT string_agg(strategy || ' ' || n, ', ' ORDER BY first)
 	"growth $growth, aborted_transaction 1", 'two strategies: pool_exhaust_heals has them');
 is($watcher->query("SELECT pid, service, rule, strategy, at > now() - interval '1 min', evidence ~ '^idle in a failed transaction for [0-9.]+ s, longer than 0.3 s\$' FROM pool_exhaust_heals WHERE strategy = 'aborted_transaction'"),
 	backend_pid($failed) . '|app/failed|idle in transaction|aborted_transaction|t|t', 'two strategies: with all there is to know');
-ok(wait_until(sub { scalar(my @told = told()) }, $growth + 1, 'the log'), 'two strategies: so has the log');
+ok(wait_until(sub { scalar(my @logged = logged_heals()) }, $growth + 1, 'the log'), 'two strategies: so has the log');
 like(slurp_file($node->logfile), qr{told session \Q@{[backend_pid($failed)]}\E of "app/failed" to end, by strategy aborted_transaction\n.*DETAIL:  Rule "idle in transaction": idle in a failed transaction for }, 'two strategies: with the evidence');
 
-# All that are left, by one who may signal; superusers stay.
+# All that are left, by a role that may signal; superusers stay.
 ok(change_setting($watcher, 'pool_exhaust.heal_strategies' => 'DEFAULT'), 'all strategies');
 my $signaller = client($node, user => 'signaller');
 ok(wait_for($signaller, 'SHOW pool_exhaust.heal_strategies', 'aborted_transaction, abandoned, growth, idle_in_transaction'), 'all strategies are in force');
@@ -168,7 +168,7 @@ like(heal('false', $signaller), qr/^abandoned: terminated 2; idle_in_transaction
 ok(wait_for($watcher, $healed, "idle in transaction 2, abandoned 2, growth $growth"), 'the rest is counted');
 suspects_are(3, 'three are left');
 is($watcher->query("SELECT string_agg(action, ', ' ORDER BY action) FROM pool_exhaust_heal(false)"),
-	'spared: a role of pool_exhaust.heal_exclude_roles, spared: a superuser, spared: it runs a statement', 'who is spared is spared again and again');
+	'spared: a role of pool_exhaust.heal_exclude_roles, spared: a superuser, spared: it runs a statement', 'spared sessions are spared again and again');
 is(exists_still($open), 0, 'the open transaction is gone');
 is(exists_still($spared{$_}), 1, "$_: is there still") foreach sort grep { $_ ne 'walsender' && $_ ne 'working' } keys %spared;
 is($spared{walsender}->query('SELECT 1'), 1, 'walsender: is there still');
@@ -188,7 +188,7 @@ foreach my $round (1 .. 3)
 
 	suspects_are(8, "used, round $round: eight are suspected");
 	$_->query('SELECT 1') foreach @used;
-	unlike(heal('false'), qr/terminated/, "used, round $round: nobody is ended");
+	unlike(heal('false'), qr/terminated/, "used, round $round: no session is ended");
 	is(join(' ', map { $_->query('COMMIT') // $_->message } @used), ' ' x 7, "used, round $round: all of them commit");
 	$_->close foreach @used;
 }
@@ -212,7 +212,7 @@ foreach my $round (1 .. 4)
 		$ended ? $lost++ : $kept++;
 		push @wrong, ($action{ backend_pid($_) } // 'no row') . ', and ' . sqlstate($_) if $ended != $failed;
 	}
-	is(join('; ', @wrong), '', "racing, round $round: who is ended was told to, and nobody else");
+	is(join('; ', @wrong), '', "racing, round $round: the sessions that ended are those of the rows");
 	$_->{error} ? $_->vanish : $_->close foreach @racing;
 	$healer->close;
 }
@@ -220,14 +220,14 @@ note "racing: $lost ended, $kept not";
 
 # ---------- Many at once ----------
 
-suspects_are(0, 'many: nobody is suspected');
-my $before = () = told();
+suspects_are(0, 'many: no suspect');
+my $before = () = logged_heals();
 $watcher->query("SELECT pool_exhaust_leak(70, 'idle in transaction (aborted)')");
 suspects_are(70, 'many: seventy are suspected');
 is(heal('false'), 'aborted_transaction: terminated 70', 'many: all are ended');
 suspects_are(0, 'many: they are gone');
 is($watcher->query('SELECT (SELECT count(*) FROM pool_exhaust_heals) - (SELECT sum(healed) FROM pool_exhaust_leak_rules)'), 0, 'many: each is in pool_exhaust_heals');
-ok(wait_until(sub { (my @told = told()) - $before }, 70, 'the log'), 'many: each is in the log');
+ok(wait_until(sub { (my @logged = logged_heals()) - $before }, 70, 'the log'), 'many: each is in the log');
 ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_holds', 0), 'many: the hold is over');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_leak_rules WHERE found <> suspects + unleaked + ended + healed"), 0, 'the counters add up at the end');
 

@@ -88,7 +88,7 @@ suspects_are(4, 'four are suspected, and to be spared');
 
 my @failed = map { failed_transaction("failed $_") } 1 .. 3;
 my @open = map { open_transaction("open $_") } 1 .. 4;
-suspects_are(11, 'seven more, and nobody heals');
+suspects_are(11, 'seven more, and none is healed');
 ok(change_setting($watcher, 'pool_exhaust.heal' => 'always'), 'always');
 suspects_are(4, 'always: seven are ended');
 is($watcher->query("SELECT string_agg(strategy || ' ' || n, ', ' ORDER BY first) FROM (SELECT strategy, count(*) AS n, min(at) AS first FROM pool_exhaust_heals GROUP BY strategy) s"),
@@ -131,17 +131,17 @@ my $before = heals();
 my @many = map { failed_transaction("many $_") } 1 .. 20;
 my @healers = map { client($node, application_name => "healer $_") } 1 .. 4;
 my $rows = 0;
-my %told;
+my %heals_of;
 ok( wait_until(
 		sub {
 			$_->send("SELECT pid FROM pool_exhaust_heal(false) WHERE action = 'terminated'") foreach @healers;
 			foreach my $healer (@healers)
 			{
-				$told{$_}++, $rows++ foreach split /\n/, $healer->result // die $healer->message;
+				$heals_of{$_}++, $rows++ foreach split /\n/, $healer->result // die $healer->message;
 			}
 			heals() - $before;
 		}, 20, 'twenty acts'), 'at once: twenty are ended');
-is(join(', ', grep { $told{$_} > 1 } keys %told), '', 'at once: nobody is told twice');
+is(join(', ', grep { $heals_of{$_} > 1 } keys %heals_of), '', 'at once: no session is ended twice');
 is($watcher->query("SELECT count(DISTINCT pid) FROM pool_exhaust_heals WHERE service ~ '/many '"), 20, 'at once: each once');
 suspects_are(4, 'at once: they are gone');
 is(heals() - $before, 20, 'at once: and not one more');
@@ -161,7 +161,7 @@ my $started = $watcher->query("SELECT backend_start FROM pg_stat_activity WHERE 
 ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_heals WHERE pid = ' . backend_pid($last), 1), 'another monitor: it is ended');
 cmp_ok($watcher->query("SELECT extract(epoch FROM at - '$started') FROM pool_exhaust_heals WHERE pid = " . backend_pid($last)), '>=', $threshold - 0.001,
 	'another monitor: it has found it itself, and let it have its time of grace');
-suspects_are(4, 'another monitor: nobody else');
+suspects_are(4, 'another monitor: no other session');
 adds_up('another monitor');
 $last->vanish;
 
@@ -172,14 +172,14 @@ $before = heals();
 ok($watcher->query("SELECT pool_exhaust_leak(20, 'idle in transaction (aborted)')"), 'critical: twenty are leaked') or diag $watcher->message;
 suspects_are(24, 'critical: they are suspected');
 ok(samples($watcher, 10), 'critical: some samples later');
-is($watcher->query('SELECT pool_exhaust_health()') =~ /^(healthy|warning)$/ ? heals() - $before : 'it is critical', 0, 'critical: nobody is ended while it is not');
+is($watcher->query('SELECT pool_exhaust_health()') =~ /^(healthy|warning)$/ ? heals() - $before : 'it is critical', 0, 'critical: no session is ended while it is not');
 
 # Others come that work; with the sixth one too many it is critical.
 my $room = $critical - in_use();
 cmp_ok($room, '>', 0, 'critical: there is room');
 my @others = map { client($node, user => 'precious', application_name => "other $_") } 1 .. $room - 1;
 ok(samples($watcher, 6), 'critical: one below it');
-is(heals() - $before, 0, 'critical: nobody is ended one below it');
+is(heals() - $before, 0, 'critical: no session is ended one below it');
 push @others, map { client($node, user => 'precious', application_name => "more $_") } 1 .. 6;
 ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', $critical - 1), 'critical: it gets below');
 ok(samples($watcher, 15), 'critical: some samples later');
@@ -194,14 +194,14 @@ ok(change_setting($watcher, 'pool_exhaust.heal' => 'off'), 'off');
 is($watcher->query('SELECT pool_exhaust_release()'), 16, 'what is left is released');
 suspects_are(2, 'two are left');
 
-# ---------- Who was to be spared ----------
+# ---------- Sessions that were to be spared ----------
 
 foreach my $name ('superuser', 'precious', 'walsender', 'listener')
 {
 	is($spared{$name}->query('SELECT pg_backend_pid()') // $spared{$name}->message, backend_pid($spared{$name}), "$name: is there still");
 }
 is($watcher->query('SELECT state FROM pg_stat_activity WHERE pid = ' . backend_pid($spared{working})), 'active', 'working: works still');
-is($watcher->query("SELECT string_agg(service, ', ') FROM pool_exhaust_heals WHERE service !~ '^(app|pool_exhaust_\\d+|hostile[^/]*)/'"), '', 'nobody else was told to end');
+is($watcher->query("SELECT string_agg(service, ', ') FROM pool_exhaust_heals WHERE service !~ '^(app|pool_exhaust_\\d+|hostile[^/]*)/'"), '', 'no other session was ended');
 end_load($load);
 
 # ---------- The server stops meanwhile ----------
@@ -215,7 +215,7 @@ $_->vanish foreach @stopped, values %spared, $watcher;
 is(join("\n", grep { /WARNING:|ERROR:|PANIC:|TRAP:/ } split /\n/, slurp_file($node->logfile, $log_start)), '', 'stop: the log is clean');
 $node->start;
 $watcher = client($node);
-ok(samples($watcher, 2), 'stop: the monitor looks again');
+ok(samples($watcher, 2), 'stop: the monitor takes samples again');
 is($watcher->query("SELECT sum(found), (SELECT count(*) FROM pool_exhaust_heals) FROM pool_exhaust_leak_rules"), '0|0', 'stop: all begins anew');
 
 $watcher->close;

@@ -1,5 +1,5 @@
-# Each change of health is told once: in the log, and by NOTIFY to those who
-# listen, with the numbers of that moment and in the order in which they came.
+# Each change of health is reported once: in the log, and by NOTIFY to sessions
+# that listen, with the numbers of that moment and in the order in which they came.
 use strict;
 use warnings FATAL => 'all';
 
@@ -35,10 +35,10 @@ my $elsewhere = client($node, database => 'elsewhere');
 $elsewhere->query('LISTEN pool_exhaust');
 my $log_start = -s $node->logfile;
 my $before = $watcher->query('SELECT clock_timestamp()');
-my (@held, @told);
+my (@held, @expected_log);
 
-# Waits until all is told, also what had to wait for a messenger to return.
-sub all_told
+# Waits until all is reported, also what had to wait for a messenger to return.
+sub all_reported
 {
 	foreach (1 .. 2)
 	{
@@ -83,7 +83,7 @@ sub notified
 		},
 		$name) or diag $payload;
 	is($watcher->query("SELECT '$at'::timestamptz BETWEEN '$before' AND clock_timestamp()"), 't', "$name: at $at");
-	push @told, qq(health of $kind "$pool" is $health, was $was) . ": $in_use of $capacity connections are in use, $refused were refused";
+	push @expected_log, qq(health of $kind "$pool" is $health, was $was) . ": $in_use of $capacity connections are in use, $refused were refused";
 }
 
 # Takes, or lets go of, connections of role twenty until it holds this many.
@@ -119,7 +119,7 @@ samples($watcher, 3);
 hold(14);
 notified('twenty', 'role', 'healthy', 'warning', 14, 20, 0);
 
-# A pool of three is never just warning; a role of a run alarms nobody.
+# A pool of three is never just warning; a role of a run is not reported.
 my @three = map { client($node, user => 'three') } 1 .. 3;
 notified('three', 'role', 'exhausted', 'healthy', 3, 3, 0);
 my $of_a_run = client($node, user => 'pool_exhaust_7');
@@ -132,17 +132,17 @@ notified('three', 'role', 'healthy', 'exhausted', 2, 3, 0);
 my @small = map { client($node, user => 'app', database => 'small') } 1 .. 2;
 notified('small', 'database', 'exhausted', 'healthy', 2, 2, 0);
 
-ok(all_told(), 'nothing else changes');
+ok(all_reported(), 'nothing else changes');
 is_deeply([ notifications(0) ], [], 'each was notified once');
 is_deeply($elsewhere->query('SELECT 1') && $elsewhere->{notified}, [], 'and in one database only');
 my $log = slurp_file($node->logfile, $log_start);
 my @logged;
 push @logged, "$1: $2" while $log =~ /LOG:  pool_exhaust: (health of .*)\n.*DETAIL:  (.*) since the last sample\./g;
-is_deeply(\@logged, \@told, 'the log has each of them once');
+is_deeply(\@logged, \@expected_log, 'the log has each of them once');
 $_->close foreach @three, @small, $of_a_run, $like_one;
 hold(0);
 ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_pools WHERE health <> 'healthy'", 0), 'all is well');
-is(scalar(my @better = notifications(2)), 2, 'and that is told');
+is(scalar(my @better = notifications(2)), 2, 'and that is reported');
 
 # ---------- In order ----------
 
@@ -150,7 +150,7 @@ is(scalar(my @better = notifications(2)), 2, 'and that is told');
 foreach my $round (1, 2)
 {
 	my @sessions = map { client($node, user => $_) } @row;
-	ok(all_told(), "round $round: all is told");
+	ok(all_reported(), "round $round: all is reported");
 	is_deeply([ sort map { JSON::PP::decode_json($_)->{pool} } notifications(6) ], \@row, "round $round: six are exhausted");
 	$watcher->query('BEGIN; LOCK pg_catalog.pg_db_role_setting');
 	foreach (@row)
@@ -159,11 +159,11 @@ foreach my $round (1, 2)
 		wait_for($watcher, "SELECT health FROM pool_exhaust_pools WHERE name = '$_'", 'healthy');
 	}
 	$watcher->query('COMMIT');
-	ok(all_told(), "round $round: messengers were kept waiting, and come");
+	ok(all_reported(), "round $round: messengers were kept waiting, and come");
 	is(join(' ', map { JSON::PP::decode_json($_)->{pool} } notifications(6)), "@row", "round $round: in order");
 }
 
-# ---------- Where there is nobody to tell ----------
+# ---------- Without a database to notify ----------
 
 sub notify_database
 {
@@ -183,7 +183,7 @@ sub exhaust
 	samples($watcher, 2);
 	$client->close;
 	wait_for($watcher, "SELECT health FROM pool_exhaust_pools WHERE name = 'pool_exhaust_7x'", 'healthy');
-	all_told();
+	all_reported();
 }
 
 notify_database('nowhere');
@@ -201,7 +201,7 @@ $start = -s $node->logfile;
 exhaust();
 like(slurp_file($node->logfile, $start), qr/LOG:  pool_exhaust: health of role "pool_exhaust_7x" is exhausted, was healthy/,
 	'no database: the change is logged');
-is_deeply([ notifications(0) ], [], 'no database: nobody is notified');
+is_deeply([ notifications(0) ], [], 'no database: no notification');
 
 notify_database('alarms');
 exhaust();

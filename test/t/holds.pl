@@ -202,10 +202,10 @@ foreach (
 		3, 'dead client: the server works for it');
 	$watcher->query("SELECT pg_cancel_backend($pids[0])");
 	ok(wait_for($watcher, row($id, 'connections'), 2), 'dead client: a session whose statement ends is gone');
-	ok($node->wait_for_log(qr/connection to client lost/, $log_start), 'dead client: for nobody takes the answer');
+	ok($node->wait_for_log(qr/connection to client lost/, $log_start), 'dead client: for no client takes the answer');
 	released($id, 2, 'dead client');
 
-	# A server that looks whether its clients are still there
+	# A server that checks whether its clients are still there
 	$watcher->query("ALTER DATABASE postgres SET client_connection_check_interval = '20ms'");
 	$id = held($watcher, 'dead client found out', 'leak', 3, kind => 'dead client');
 	nothing_will_be_left('dead client found out');
@@ -234,7 +234,7 @@ foreach (
 		[ qr/could not hold $connections connections$beside: $cause would refuse after $room$/m, qr/Nothing was opened/,
 			qr/pool_exhaust_slots/ ], $name);
 	nothing_is_left($name);
-	is($watcher->query('SELECT sum(refusals) FROM pool_exhaust_refusals'), $refused, "$name: nobody was refused");
+	is($watcher->query('SELECT sum(refusals) FROM pool_exhaust_refusals'), $refused, "$name: no session was refused");
 	my $fits = $each ? int($room / 3) : $room - $beside_n;
 	my $taken = $each ? 3 * $fits : $room;
 	my $left = $room - $taken;
@@ -295,7 +295,7 @@ overtaken('database limited meanwhile', { database => 'limited', timeout_ms => 3
 	return ('database_limit', 5);
 }) if $watcher->query('ALTER DATABASE limited CONNECTION LIMIT -1; SELECT 1');
 
-# Somebody ends a session of it meanwhile; it does not come to its end in time.
+# A session of it is ended meanwhile; it does not come to its end in time.
 {
 	my $caller = client($node);
 	$caller->send(sql('hold', 6, state => 'idle'));
@@ -414,7 +414,7 @@ foreach my $end ('close', 'vanish', 'terminate')
 	$caller->close;
 }
 
-# Sessions of it are ended by somebody: it goes on with fewer.
+# Sessions of it are ended from outside: it goes on with fewer.
 foreach (
 	[ 'idle', 'pg_terminate_backend' ], [ 'active', 'pg_terminate_backend' ],
 	[ 'active', 'pg_cancel_backend' ], [ 'lock wait', 'pg_cancel_backend' ])
@@ -523,7 +523,7 @@ foreach (
 	nothing_is_left('eight holds');
 }
 
-# Whose hold it is decides who may release it.
+# The owner of a hold decides which roles may release it.
 {
 	$watcher->query(q(
 CREATE ROLE tester LOGIN;
@@ -535,7 +535,7 @@ GRANT EXECUTE ON FUNCTION pool_exhaust_hold(integer, text, text, jsonb), pool_ex
 	my $id = held($watcher, 'of the superuser', 'hold', 2);
 	my $own = held($tester, 'of a tester', 'hold', 3);
 
-	fails_with($tester, "SELECT pool_exhaust_release($id)", '42501', [ qr/permission denied to release hold $id/, qr/pg_signal_backend/ ], 'a hold of somebody else');
+	fails_with($tester, "SELECT pool_exhaust_release($id)", '42501', [ qr/permission denied to release hold $id/, qr/pg_signal_backend/ ], 'a hold of another role');
 	is($tester->query('SELECT pool_exhaust_release()'), 3, 'release of all leaves the holds of others');
 	is($watcher->query(row($id, 'connections')), 2, 'they stay');
 	is($signaller->query("SELECT pool_exhaust_release($id)"), 2, 'pg_signal_backend may release it');
@@ -576,21 +576,21 @@ GRANT EXECUTE ON FUNCTION pool_exhaust_hold(integer, text, text, jsonb), pool_ex
 # ---------- The extension and the database go ----------
 
 {
-	$watcher->query('CREATE DATABASE doomed');
+	$watcher->query('CREATE DATABASE dropped_db');
 	foreach (
-		[ 'extension dropped by somebody else', 'leak', 0, 'DROP EXTENSION pool_exhaust' ],
+		[ 'extension dropped by another role', 'leak', 0, 'DROP EXTENSION pool_exhaust' ],
 		[ 'extension dropped by its owner',     'hold', 1, 'DROP EXTENSION pool_exhaust' ],
-		[ 'database dropped',                   'leak', undef, 'DROP DATABASE doomed WITH (FORCE)' ])
+		[ 'database dropped',                   'leak', undef, 'DROP DATABASE dropped_db WITH (FORCE)' ])
 	{
 		my ($name, $function, $by_owner, $drop) = @$_;
-		my $client = client($node, database => 'doomed');
+		my $client = client($node, database => 'dropped_db');
 		$client->query('CREATE EXTENSION pool_exhaust');
 		my $id = held($client, $name, $function, 3);
 		my $elsewhere = held($watcher, "$name: elsewhere", 'hold', 1);
 		is($client->query('SELECT pool_exhaust_release()'), 3, "$name: release of all is for this database");
 		$id = held($client, $name, $function, 3);
 
-		my $dropper = $by_owner ? $client : defined $by_owner ? client($node, database => 'doomed') : $watcher;
+		my $dropper = $by_owner ? $client : defined $by_owner ? client($node, database => 'dropped_db') : $watcher;
 		$dropper->query($drop);
 		is(sqlstate($dropper), '00000', "$name: it comes through") or diag $dropper->message;
 		ok(wait_for($watcher, states($id), 'none'), "$name: no session is left");
@@ -624,7 +624,7 @@ left_nothing($node);
 	my $slots = 'SELECT in_use, authenticating FROM pool_exhaust_slots';
 	my @stalled = ('hold', 4, state => 'authenticating');
 
-	fails_with($watcher, sql(@stalled), '22023', [ qr/takes reserved slots too/, qr/option "reserved" the value "take"/ ], 'stalled, not told');
+	fails_with($watcher, sql(@stalled), '22023', [ qr/takes reserved slots too/, qr/option "reserved" the value "take"/ ], 'stalled, without the option');
 	fails_with($watcher, sql('hold', 1, state => 'idle', reserved => 'take'), '22023', [qr/"idle" cannot take reserved slots/], 'reserved slots for others');
 	fails_with($watcher, sql(@stalled, reserved => 'take'), '28000',
 		[qr/could not hold 4 connections: the server asks for no password; stalled logins need a line of pg_hba.conf .* role "pool_exhaust_\d" for a password/],
@@ -632,8 +632,8 @@ left_nothing($node);
 
 	rewrite_hba($node, "local all $user trust", 'local all all scram-sha-256');
 	$node->reload;
-	ok(wait_until(sub { sqlstate(login($node, user => 'nobody')) ne '28000' ? 'asked' : 'denied' }, 'asked', 'the new pg_hba.conf'), 'stalled: the server asks');
-	ok(wait_for($watcher, $slots, '1|0'), 'stalled: nobody else is there');
+	ok(wait_until(sub { sqlstate(login($node, user => 'missing')) ne '28000' ? 'asked' : 'denied' }, 'asked', 'the new pg_hba.conf'), 'stalled: the server asks');
+	ok(wait_for($watcher, $slots, '1|0'), 'stalled: no other session is there');
 	my $id = $watcher->query(sql(@stalled, reserved => 'take'));
 	is($watcher->query($slots), '5|4', 'stalled: four slots are taken');
 	is($watcher->query("SELECT state, connections, leaked, expires_at - since FROM pool_exhaust_holds WHERE hold_id = $id"),
@@ -641,7 +641,7 @@ left_nothing($node);
 	is($watcher->query("SELECT pool_exhaust_release($id)"), 4, 'stalled: four are released');
 	is($watcher->query($slots), '1|0', 'stalled: every slot is back');
 
-	# All of them, the reserved ones too: nobody gets in.
+	# All of them, the reserved ones too: every session is refused.
 	$id = $watcher->query(sql('leak', 19, kind => 'authenticating', reserved => 'take'));
 	is($watcher->query($slots), '20|19', 'stalled: all slots are taken');
 	my $superuser = login($node);

@@ -1,5 +1,5 @@
-# HTTP from clients that mean no good: each is answered or dropped, nobody else
-# is kept waiting, the monitor stays what it was, and no page says too much.
+# HTTP from clients that mean no good: each is answered or dropped, no other
+# client is kept waiting, the monitor stays what it was, and no page says too much.
 use strict;
 use warnings FATAL => 'all';
 
@@ -110,9 +110,9 @@ foreach my $path ('/', '/metric', '/metrics/', '/METRICS', '/../metrics', '//met
 	is($answer->{status}, 404, "no $path");
 	ok(JSON::PP::decode_json($answer->{content})->{error}, "no $path: why");
 }
-is(http($port, '/readyz?verbose=1')->{status}, 200, 'a query is not looked at');
+is(http($port, '/readyz?verbose=1')->{status}, 200, 'a query string is ignored');
 like(http($port, '/metrics', headers => { Accept => 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5' })->{headers}{'content-type'},
-	qr/^application\/openmetrics-text; version=1\.0\.0; charset=utf-8$/, 'OpenMetrics for whoever asks');
+	qr/^application\/openmetrics-text; version=1\.0\.0; charset=utf-8$/, 'OpenMetrics for a client that asks for it');
 foreach my $accept ('*/*', 'text/html', 'text/plain;version=0.0.4', '')
 {
 	is(http($port, '/metrics', headers => { Accept => $accept })->{headers}{'content-type'},
@@ -203,7 +203,7 @@ while (@idle < 1000)
 	is(http($port, '/readyz')->{status}, 200, scalar(@idle) . ' idle clients: it answers');
 	$slowest = time - $start if $slowest < time - $start;
 	$most = descriptors() if $most < descriptors();
-	like(faithful(), qr/\AHTTP\/1\.1 200 /, scalar(@idle) . ' idle clients: who asks now and then may stay');
+	like(faithful(), qr/\AHTTP\/1\.1 200 /, scalar(@idle) . ' idle clients: one that asks now and then may stay');
 }
 cmp_ok(scalar(@idle), '>=', 300, 'idle clients');
 cmp_ok($slowest, '<', 1, 'it answered each time within a second');

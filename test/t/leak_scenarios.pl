@@ -69,7 +69,7 @@ foreach my $scenario ('leak', 'recovery')
 		'invalid: the monitor does not watch, so no leak can be found: see pool_exhaust.monitor', "$scenario: without a monitor nothing can be proved");
 }
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
-ok(samples($watcher, 2), 'and looks');
+ok(samples($watcher, 2), 'and takes samples');
 
 # It heals its own sessions, and no others.
 ok(change_setting($watcher, 'pool_exhaust.leak_threshold' => "'300ms'"), 'a low threshold for others');
@@ -77,7 +77,7 @@ my $bystander = client($node, application_name => 'bystander');
 $bystander->query('BEGIN');
 foreach my $scenario ('leak', 'recovery')
 {
-	is($watcher->query("SELECT pool_exhaust_wait(pool_exhaust_start('$scenario'))"), 'pass', "$scenario: passes beside a leak of somebody else")
+	is($watcher->query("SELECT pool_exhaust_wait(pool_exhaust_start('$scenario'))"), 'pass', "$scenario: passes beside a leak of another session")
 	  or diag $watcher->query('SELECT pool_exhaust_report()');
 }
 is($watcher->query("SELECT service ~ '/bystander' FROM pool_exhaust_leaks"), 't', 'that is suspected');

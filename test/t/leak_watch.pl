@@ -1,6 +1,6 @@
-# What becomes of suspicions: when the monitor is ended, or off, or told
-# otherwise; when counters are reset; what can never be found, and says so; who
-# may see them; and that a name can hold anything.
+# What becomes of suspects: when the monitor is ended, or off, or reconfigured;
+# when counters are reset; what can never be found, and is reported so; which
+# roles may see them; and that a name can hold anything.
 use strict;
 use warnings FATAL => 'all';
 
@@ -64,7 +64,7 @@ foreach my $round (1 .. 3)
 	is($watcher->query($all), '2 2 0 0 0', "restart $round: neither was found twice");
 }
 
-# One comes back to life, and one ends, while nobody watches.
+# One comes back to life, and one ends, while there is no monitor.
 foreach my $end ('COMMIT', 'close')
 {
 	my $client = open_transaction("unseen $end");
@@ -79,7 +79,7 @@ foreach my $end ('COMMIT', 'close')
 	$client->close if $end ne 'close';
 }
 
-# Off: nobody knows anything.
+# Off: nothing is known.
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'off'), 'off');
 ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_leaks', 0), 'off: no row');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_backends WHERE leak IS NOT NULL'), 0, 'off: no backend has leaked');
@@ -91,9 +91,9 @@ ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'on');
 ok(wait_for($watcher, $names, 'app/one, app/two'), 'on: both are suspected');
 is($watcher->query($counts), '2 4 1 1 0', 'on: neither was found twice');
 
-# Counters begin anew, with those who are suspected.
+# Counters begin anew, with the present suspects.
 $watcher->query('SELECT pool_exhaust_reset_stats()');
-is($watcher->query($all), '2 2 0 0 0', 'reset: those who are suspected were found');
+is($watcher->query($all), '2 2 0 0 0', 'reset: the present suspects count as found');
 $clients[0]->query('COMMIT');
 ok(wait_for($watcher, $counts, '1 2 1 0 0'), 'reset: one comes back to life');
 (pop @clients)->close;
@@ -116,7 +116,7 @@ push @clients, $first = client($node, user => 'app');
 
 # ---------- What cannot be known ----------
 
-# Whoever does not say what he does is not accused; a later one is found meanwhile.
+# A session that does not report its activity is no suspect; a later one is found meanwhile.
 my $silent = client($node, user => 'app', application_name => 'silent');
 $watcher->query('GRANT SET ON PARAMETER track_activities TO app');
 $silent->query('SET track_activities = off');
@@ -125,7 +125,7 @@ $silent->query('BEGIN');
 my $talkative = open_transaction('talkative');
 ok(wait_for($watcher, $names, 'app/talkative'), 'track_activities off: another one is found');
 ok(samples($watcher, 4), 'track_activities off: some samples later');
-is($watcher->query($names), 'app/talkative', 'track_activities off: nobody is accused');
+is($watcher->query($names), 'app/talkative', 'track_activities off: no suspect');
 $_->close foreach $silent, $talkative;
 ok(wait_for($watcher, "$all", '0 4 1 3 0'), 'track_activities off: all is over');
 
@@ -171,20 +171,20 @@ ok(samples($watcher, 2), 'the monitor knows it');
 my $patient = open_transaction('patient');
 my $since = $watcher->query('SELECT clock_timestamp()');
 ok(wait_for($watcher, "SELECT clock_timestamp() > '$since'::timestamptz + '700 ms'", 't'), 'an hour: more than 400 ms later');
-is($watcher->query($names), 'none', 'an hour: nobody is suspected');
+is($watcher->query($names), 'none', 'an hour: no suspect');
 is($watcher->query('SELECT DISTINCT threshold_ms FROM pool_exhaust_leak_rules'), 3600000, 'an hour: the rules say so');
 ok(change_setting($watcher, 'pool_exhaust.leak_threshold' => "'200ms'"), 'a threshold of 200 ms');
 ok(wait_for($watcher, $names, 'app/patient'), '200 ms: it is suspected');
 like($watcher->query('SELECT evidence FROM pool_exhaust_leaks'), qr/^idle in an open transaction for \d+\.\d s, longer than 0\.2 s$/, '200 ms: the evidence says so');
 
-# ---------- Who may see them, and names ----------
+# ---------- Roles that may see them, and names ----------
 
 my $others = open_transaction('of another', user => 'other');
 ok(wait_for($watcher, $names, 'app/patient, other/of another'), 'two roles');
 my $app = client($node, user => 'app', application_name => 'reader');
 is($app->query($names), 'app/patient', 'a role sees its own suspects');
 is($app->query("SELECT count(*), count(leak) FROM pool_exhaust_backends"), '4|1', 'and of others not what they are suspected of') or diag $app->query("TABLE pool_exhaust_backends");
-is($app->query("SELECT string_agg(service, ', ') FROM pool_exhaust_heal()"), 'app/patient', 'a dry run tells of its own');
+is($app->query("SELECT string_agg(service, ', ') FROM pool_exhaust_heal()"), 'app/patient', 'a dry run lists its own');
 my $observer = client($node, user => 'observer');
 is($observer->query($names), 'app/patient, other/of another', 'pg_monitor sees all');
 $_->close foreach $observer, $app, $others, $patient;

@@ -1,6 +1,6 @@
 # Leaks of every kind, made by sessions of this test and by pool_exhaust_leak():
-# each is found by its rule, in time, with true numbers; and nobody else is
-# named, however much he looks like one.
+# each is found by its rule, in time, with true numbers; and no other
+# session is named, however much it resembles one.
 use strict;
 use warnings FATAL => 'all';
 
@@ -43,10 +43,10 @@ sub session
 my $tally = q(SELECT string_agg(concat_ws(' ', rule || ':', suspects, found, unleaked, ended, healed), ', ' ORDER BY rule)
 	FROM pool_exhaust_leak_rules);
 
-# Looks until all of these are suspected, and for some samples more.  "busy" is
-# called between two looks.  Returns what was seen first of each suspect, by
-# pid, innocents included, and how often counters did not add up.
-sub look
+# Reads until all of these are suspected, and for some samples more.  "busy" is
+# called between two readings.  Returns what was seen first of each suspect, by
+# pid, other sessions included, and how often counters did not add up.
+sub read_suspects
 {
 	my ($pids, $busy) = @_;
 	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
@@ -73,7 +73,7 @@ sub look
 	}
 	is(join(' ', map { $_ . ' ' . $watcher->query("SELECT concat_ws(' ', application_name, state) FROM pg_stat_activity WHERE pid = $_") } sort keys %wanted), '', 'each leak is found')
 	  or diag "suspected: " . join('; ', map { "$_ $seen{$_}{service} $seen{$_}{rule}" } keys %seen), "\n" . $watcher->query($tally);
-	is(join(', ', map { "$_ $wrong{$_} times" } keys %wrong), '', 'found is suspects, unleaked, ended and healed, at every look');
+	is(join(', ', map { "$_ $wrong{$_} times" } keys %wrong), '', 'found is suspects, unleaked, ended and healed, at every reading');
 	return %seen;
 }
 
@@ -90,15 +90,15 @@ sub leak
 	$leaks{ ref $client ? backend_pid($client) : $client } = [ $what, $rule, $evidence, $in_time ];
 }
 
-# Innocents: who listens, holds a lock, works, rests, or commits in time
-my %innocent = map { $_ => session($_) } 'listener', 'leader', 'report', 'short transaction';
-$innocent{"reserve $_"} = session('reserve') foreach 1, 2;
-$innocent{walsender} = session('walsender', replication => 'database');
-$innocent{listener}->query('LISTEN news');
-$innocent{leader}->query('SELECT pg_advisory_lock(1)');
-$innocent{report}->send('SELECT pg_sleep(600)');
-$innocent{walsender}->query('BEGIN');
-$innocent{$_}->query('SELECT 1') foreach 'reserve 1', 'reserve 2';
+# No leaks: sessions that listen, hold a lock, work, rest, or commit in time
+my %healthy = map { $_ => session($_) } 'listener', 'leader', 'report', 'short transaction';
+$healthy{"reserve $_"} = session('reserve') foreach 1, 2;
+$healthy{walsender} = session('walsender', replication => 'database');
+$healthy{listener}->query('LISTEN news');
+$healthy{leader}->query('SELECT pg_advisory_lock(1)');
+$healthy{report}->send('SELECT pg_sleep(600)');
+$healthy{walsender}->query('BEGIN');
+$healthy{$_}->query('SELECT 1') foreach 'reserve 1', 'reserve 2';
 
 # Dead clients: closed, killed, and killed with an answer that they had not read
 # (then the connection is reset).  A living one beside them does the same.
@@ -120,8 +120,8 @@ foreach my $tcp (0, 1)
 	my $closed = session("$way closed", tcp => $tcp);
 	leak("$way closed", backend_pid($closed), 'dead client', $dead, 1);
 	$closed->send('SELECT pg_sleep(600)');
-	$innocent{"$way alive"} = session("$way alive", tcp => $tcp);
-	$innocent{"$way alive"}->send('SELECT pg_sleep(600)');
+	$healthy{"$way alive"} = session("$way alive", tcp => $tcp);
+	$healthy{"$way alive"}->send('SELECT pg_sleep(600)');
 	ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^$way (killed|reset|closed|alive)' AND wait_event = 'PgSleep'", 4),
 		"$way: the server works for four clients");
 	$closed->vanish;
@@ -146,21 +146,21 @@ ok(wait_until(sub { time > $apart_from + 0.1 ? 'yes' : 'no' }, 'yes', 'a moment'
 my @newer = map { "newer $_" } 1 .. 3;
 foreach (@newer)
 {
-	$innocent{$_} = session('pool');
-	$innocent{$_}->send('SELECT pg_sleep(0.2)');
+	$healthy{$_} = session('pool');
+	$healthy{$_}->send('SELECT pg_sleep(0.2)');
 }
-$innocent{$_}->result foreach @newer;
+$healthy{$_}->result foreach @newer;
 
 # Others are opened one after the other, used once, and forgotten.
 my @grown;
 my $due = time;
 my $began = time;
 my $busy = sub {
-	$innocent{$_}->query('SELECT 1') foreach @newer, 'reserve 1';
+	$healthy{$_}->query('SELECT 1') foreach @newer, 'reserve 1';
 	if (time > $began + 0.3)
 	{
-		$innocent{'short transaction'}->query('COMMIT');
-		$innocent{'short transaction'}->query('BEGIN');
+		$healthy{'short transaction'}->query('COMMIT');
+		$healthy{'short transaction'}->query('BEGIN');
 		$began = time;
 	}
 	return if @grown == $growth || time < $due;
@@ -168,13 +168,13 @@ my $busy = sub {
 	backend_pid($grown[-1]);
 	$due = time + $apart;
 };
-$innocent{'short transaction'}->query('BEGIN');
+$healthy{'short transaction'}->query('BEGIN');
 ok(wait_until(sub { $busy->(); scalar @grown }, $growth, 'growth'), 'sessions are opened one after the other');
 leak("grown $_", $grown[ $_ - 1 ], 'growth',
 	qr/^idle for (\d+\.\d) s; one of $growth that its service opened one after another in (\d+\.\d) s, came back to none of them$/)
   foreach 1 .. $growth;
-my %seen = look([ keys %leaks ], $busy);
-$innocent{'short transaction'}->query('COMMIT');
+my %seen = read_suspects([ keys %leaks ], $busy);
+$healthy{'short transaction'}->query('COMMIT');
 
 foreach my $pid (sort { $leaks{$a}[0] cmp $leaks{$b}[0] } keys %leaks)
 {
@@ -195,33 +195,33 @@ foreach my $pid (sort { $leaks{$a}[0] cmp $leaks{$b}[0] } keys %leaks)
 	my $span = $watcher->query("SELECT extract(epoch FROM max(backend_start) - min(backend_start)) FROM pg_stat_activity WHERE application_name = 'growing'");
 	cmp_ok(abs($span_s - $span), '<', 0.3, "$what: the evidence says in how long they were opened");
 }
-is(join(', ', map { "$_ $seen{$_}{service}: $seen{$_}{rule}, $seen{$_}{evidence}" } keys %seen), '', 'nobody else is named');
+is(join(', ', map { "$_ $seen{$_}{service}: $seen{$_}{rule}, $seen{$_}{evidence}" } keys %seen), '', 'no other session is named');
 is($watcher->query("SELECT string_agg(concat_ws(' ', application_name, suspects), ', ' ORDER BY application_name COLLATE \"C\")
 		FROM pool_exhaust_services WHERE suspects > 0"),
 	'TCP closed 1, TCP killed 1, TCP reset 1, failed transaction 1, growing 6, open transaction 1, pool 1, unix closed 1, unix killed 1, unix reset 1',
 	'suspects by service');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_services WHERE suspects IS NULL"), 0, 'suspects are known of every service');
 is($watcher->query($tally), 'abandoned: 1 1 0 0 0, dead client: 6 6 0 0 0, growth: 6 6 0 0 0, idle in transaction: 2 2 0 0 0', 'the counters');
-is($watcher->query("SELECT count(*) FROM pool_exhaust_heals"), 0, 'nobody was told to end');
+is($watcher->query("SELECT count(*) FROM pool_exhaust_heals"), 0, 'no session was ended');
 
 # ---------- They come back to life, or end ----------
 
 $clients{'open transaction'}->query('COMMIT');
-ok(wait_for($watcher, $tally, 'abandoned: 1 1 0 0 0, dead client: 6 6 0 0 0, growth: 6 6 0 0 0, idle in transaction: 1 2 1 0 0'), 'who commits is suspected no more');
+ok(wait_for($watcher, $tally, 'abandoned: 1 1 0 0 0, dead client: 6 6 0 0 0, growth: 6 6 0 0 0, idle in transaction: 1 2 1 0 0'), 'a session that commits is suspected no more');
 $clients{'failed transaction'}->close;
-ok(wait_for($watcher, $tally, 'abandoned: 1 1 0 0 0, dead client: 6 6 0 0 0, growth: 6 6 0 0 0, idle in transaction: 0 2 1 1 0'), 'nor is who ends');
+ok(wait_for($watcher, $tally, 'abandoned: 1 1 0 0 0, dead client: 6 6 0 0 0, growth: 6 6 0 0 0, idle in transaction: 0 2 1 1 0'), 'nor is one that ends');
 $abandoned->query('SELECT 1');
-ok(wait_for($watcher, $tally, 'abandoned: 0 1 1 0 0, dead client: 6 6 0 0 0, growth: 6 6 0 0 0, idle in transaction: 0 2 1 1 0'), 'nor is who is used again');
+ok(wait_for($watcher, $tally, 'abandoned: 0 1 1 0 0, dead client: 6 6 0 0 0, growth: 6 6 0 0 0, idle in transaction: 0 2 1 1 0'), 'nor is one that is used again');
 $grown[-1]->query('SELECT 1');
 ok(wait_for($watcher, $tally, 'abandoned: 0 1 1 0 0, dead client: 6 6 0 0 0, growth: 5 6 1 0 0, idle in transaction: 0 2 1 1 0'), 'of a growth, the latest is used again');
 $grown[0]->query('SELECT 1');
 ok(wait_for($watcher, $tally, 'abandoned: 0 1 1 0 0, dead client: 6 6 0 0 0, growth: 0 6 6 0 0, idle in transaction: 0 2 1 1 0'),
 	'of a growth, the first is used again: its service comes back, so all are cleared');
 $watcher->query("SELECT pg_terminate_backend(pid) FROM pool_exhaust_leaks WHERE rule = 'dead client'");
-ok(wait_for($watcher, $tally, 'abandoned: 0 1 1 0 0, dead client: 0 6 0 6 0, growth: 0 6 6 0 0, idle in transaction: 0 2 1 1 0'), 'dead clients are ended by somebody');
+ok(wait_for($watcher, $tally, 'abandoned: 0 1 1 0 0, dead client: 0 6 0 6 0, growth: 0 6 6 0 0, idle in transaction: 0 2 1 1 0'), 'dead clients are ended by hand');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_leaks'), 0, 'no suspect is left');
 
-$innocent{$_}->vanish foreach keys %innocent;
+$healthy{$_}->vanish foreach keys %healthy;
 $_->close foreach @grown, $abandoned, $clients{'open transaction'};
 $watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
 ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'", 0), 'all sessions are gone');
@@ -235,9 +235,9 @@ foreach my $kind ('growth', sort grep { $_ ne 'growth' } keys %holds)
 {
 	ok($watcher->query("SELECT pool_exhaust_leak($holds{$kind}, '$kind', 'role')"), "a leak of kind $kind") or BAIL_OUT($watcher->message);
 }
-my $guilty = join ',', map { "'$_'" } 'growth', 'abandoned', 'idle in transaction', 'idle in transaction (aborted)', 'dead client';
+my $leaking = join ',', map { "'$_'" } 'growth', 'abandoned', 'idle in transaction', 'idle in transaction (aborted)', 'dead client';
 my $by_kind = "SELECT string_agg(concat(state, ': ', leak, ' ', n), ', ' ORDER BY state, leak) FROM (SELECT h.state, leak, count(*) AS n
-	FROM pool_exhaust_backends JOIN pool_exhaust_holds h USING (hold_id) WHERE h.state IN ($guilty) GROUP BY h.state, leak) AS s";
+	FROM pool_exhaust_backends JOIN pool_exhaust_holds h USING (hold_id) WHERE h.state IN ($leaking) GROUP BY h.state, leak) AS s";
 my $expected = 'abandoned:  4, abandoned: abandoned 2, dead client: dead client 2, growth:  1, growth: growth 6, '
   . 'idle in transaction: idle in transaction 2, idle in transaction (aborted): idle in transaction 2';
 ok( wait_for(
@@ -245,7 +245,7 @@ ok( wait_for(
 		$by_kind =~ s/ORDER BY state, leak/ORDER BY state, leak NULLS FIRST/r, $expected),
 	'each kind of leak is found by its rule, its companions are not');
 ok(samples($watcher, 3), 'some samples later');
-is($watcher->query('SELECT count(*) FROM pool_exhaust_leaks'), 14, 'nor is anybody else');
+is($watcher->query('SELECT count(*) FROM pool_exhaust_leaks'), 14, 'nor is any other session');
 is($watcher->query($tally), 'abandoned: 2 2 0 0 0, dead client: 2 2 0 0 0, growth: 6 6 0 0 0, idle in transaction: 4 4 0 0 0', 'the counters began anew');
 is($watcher->query('SELECT pool_exhaust_release()'), 20, 'they are released');
 

@@ -67,7 +67,7 @@ my $app = client($node, user => 'app');
 fails_with($caller, "SELECT pool_exhaust_run('saturation', 'server')", '55006',
 	[ qr/1 client sessions? of other roles/, qr/role "app"/, qr/Aim at target role/, qr/bystanders/ ], 'a bystander');
 is($caller->query(q(SELECT count(*) > 1 FROM pool_exhaust_run('saturation', 'role', '{"on_fail": "error"}'))), 't',
-	'a run on a role minds nobody') or diag $caller->message;
+	'a run on a role reports beside a bystander') or diag $caller->message;
 
 # A run that another role is refused by, when it attempts
 sub disturbed
@@ -79,7 +79,7 @@ sub disturbed
 		'{"bystanders": "$bystanders", "attempts": $attempts, "timeout_ms": 120000}')));
 	in_progress($caller, 'attempt', "$bystanders: the server is full", 'done > 0');
 	my $refused = login($node, user => 'app');
-	is(sqlstate($refused), '53300', "$bystanders: somebody else is refused");
+	is(sqlstate($refused), '53300', "$bystanders: another session is refused");
 	$refused->vanish;
 	is($caller->query("SELECT count(*) FROM pool_exhaust_progress WHERE phase = 'attempt'"), 1, "$bystanders: the run is still at it")
 	  if $bystanders eq 'ignore';

@@ -1,4 +1,4 @@
-# What is counted is exact: sessions let in, also those that no sample can see,
+# What is counted is exact: sessions granted, also those that no sample can see,
 # and logins that stall. What is left to a role is what it can really open.
 use strict;
 use warnings FATAL => 'all';
@@ -63,7 +63,7 @@ sub in_use_becomes
 	ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', $in_use), $name);
 }
 
-# Sessions let in since the last time this was asked, everywhere the same.
+# Sessions granted since the last time this was asked, everywhere the same.
 sub opened_is
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -76,7 +76,7 @@ sub opened_is
 	is($watcher->query('SELECT sum(opened) FROM pool_exhaust_services'), $opened, "$name: services");
 }
 
-# ---------- Sessions let in ----------
+# ---------- Sessions granted ----------
 
 in_use_becomes(1, 'one slot to begin with');
 $opened = $watcher->query("SELECT granted FROM pool_exhaust_pools WHERE name = 'server'");
@@ -93,7 +93,7 @@ is( $watcher->query("SELECT in_use, active, idle, idle_in_transaction, share, pe
 		FROM pool_exhaust_services WHERE service = 'app/quick'"),
 	'0|0|0|0|0|t|20', 'it holds nothing any more');
 
-# Who is refused, for whatever reason, was not let in.
+# A refused session, for whatever reason, is not counted as granted.
 my @three = map { client($node, user => 'three') } 1 .. 3;
 my @small = map { client($node, user => 'app', database => 'small') } 1 .. 4;
 opened_is(7, 'two limits are reached');
@@ -121,7 +121,7 @@ $stalled->vanish;
 my $walker = client($node, user => 'walker', replication => 'true');
 is($watcher->query('SELECT walsenders FROM pool_exhaust_slots'), 1, 'one takes no slot');
 $walker->close;
-opened_is(0, 'none of these was let in');
+opened_is(0, 'none of these was granted');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_services WHERE application_name = 'never'"), 0, 'nor is a service');
 is( $watcher->query("SELECT string_agg(name || ' ' || coalesce(granted::text, '-') || ' ' || refused, ', ' ORDER BY name)
 		FROM pool_exhaust_pools WHERE kind <> 'server' AND name !~ 'Quoted|pool_exhaust'"),
@@ -138,16 +138,16 @@ my @children = map {
 	}
 	$pid;
 } 1 .. 2;
-my ($looks, @wrong) = 0;
+my ($reads, @wrong) = 0;
 while (@children)
 {
 	my $now = http_metrics($port)->{opened_connections_total};
 	push @wrong, $now if $now != $opened;
-	$looks++;
+	$reads++;
 	@children = grep { waitpid($_, WNOHANG) == 0 } @children;
 }
-cmp_ok($looks, '>=', 20, 'a storm of refusals is looked at');
-is("@wrong", '', 'none of them was let in at any time');
+cmp_ok($reads, '>=', 20, 'the counter is read during a storm of refusals');
+is("@wrong", '', 'none of them was granted at any time');
 is($watcher->query("SELECT refused FROM pool_exhaust_pools WHERE name = 'three'"), 301, 'all of them were refused');
 ok(samples($watcher, 2), 'the monitor has seen the end of it');
 opened_is(0, 'after the storm');
@@ -209,7 +209,7 @@ my @held = map { client($node, user => 'app') } 1 .. $capacity - 4;
 headroom_is(1, '53300', 'limits and slots', 'three', 'small');
 push @held, client($node);
 headroom_is(0, '53300', 'only the reserve', 'three', 'small');
-headroom_is($has_reserved ? 4 : 0, '53300', 'only the reserve, for whom it is', 'ops');
+headroom_is($has_reserved ? 4 : 0, '53300', 'only the reserve, for its role', 'ops');
 headroom_is($has_reserved ? 7 : 3, '53300', 'only the reserve, superuser', $superuser);
 $_->close foreach @held, @small;
 in_use_becomes(1, 'all gone again');
@@ -238,7 +238,7 @@ ok(wait_until(\&authenticating, 0, 'authenticating'), '/metrics shows none');
 
 ok(samples($watcher, 2), 'the monitor has seen all of it');
 my $holder = client($node, user => 'three', application_name => 'keeps');
-ok(samples($watcher, 2), 'and somebody who stays');
+ok(samples($watcher, 2), 'and one session that stays');
 is( $watcher->query("SELECT count(*) FROM pool_exhaust_pools WHERE granted > 0 AND refused > 0 AND peak_in_use > in_use
 		AND (kind, name) IN (('server', 'server'), ('role', 'three'))"),
 	2, 'there is something to forget');
@@ -249,7 +249,7 @@ is( $watcher->query('SELECT (SELECT sum(refusals) FROM pool_exhaust_refusals),
 		(SELECT count(*) FROM pool_exhaust_refused_services),
 		(SELECT coalesce(sum(opened), 0) FROM pool_exhaust_services),
 		(SELECT coalesce(sum(in_use + opened), 0) FROM pool_exhaust_timeline WHERE in_use > 2)'),
-	'0|0|0|0|0', 'nobody was refused, nobody let in');
+	'0|0|0|0|0', 'no session was refused, none granted');
 is( $watcher->query("SELECT string_agg(concat_ws(' ', name, in_use, granted, refused, peak_in_use, retry_after_s), ', ' ORDER BY name)
 		FROM pool_exhaust_pools WHERE name IN ('server', 'three', 'small')"),
 	'server 2 0 0 2, small 0 0 0, three 1 0 0 1', 'the pools know what is there, and no more');
@@ -263,7 +263,7 @@ opened_is(1, 'counts go on');
 login($node, user => 'zero')->vanish foreach 1 .. 2;
 is(refusals($watcher), 'role_limit 2', 'refusals too');
 is( $watcher->query('SELECT cause, usename, refusals FROM pool_exhaust_refused_services'),
-	'role_limit|zero|2', 'and whose');
+	'role_limit|zero|2', 'and of which role');
 is(http_metrics($port)->{'refusals_total{cause="role_limit"}'}, 2, '/metrics too');
 ok(samples($watcher, 2), 'and the timeline');
 is($watcher->query('SELECT sum(opened), sum(refused) FROM pool_exhaust_timeline'), '1|0', 'the timeline counts from here');

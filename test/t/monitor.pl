@@ -1,5 +1,5 @@
 # The monitor lives: it comes back with all it knew when it was terminated, does
-# what the settings say as soon as they are reloaded, and stands in nobody's way.
+# what the settings say as soon as they are reloaded, and obstructs no other session.
 use strict;
 use warnings FATAL => 'all';
 
@@ -198,17 +198,17 @@ setting('sample_interval', '10ms');
 cmp_ok(gaps(10), '<', 2000, 'it samples faster');
 is(monitor_pid($watcher), $pid, 'and is the same');
 
-# ---------- It stands in nobody's way ----------
+# ---------- It obstructs no other session ----------
 
 foreach my $i (1 .. 5)
 {
-	$watcher->query('CREATE DATABASE doomed CONNECTION LIMIT 2');
+	$watcher->query('CREATE DATABASE dropped_db CONNECTION LIMIT 2');
 	samples($watcher, 1);
-	like(http($ports[0], '/pools')->{content}, qr/"doomed"/, "database $i is a pool") if $i == 1;
-	$watcher->query('DROP DATABASE doomed');
+	like(http($ports[0], '/pools')->{content}, qr/"dropped_db"/, "database $i is a pool") if $i == 1;
+	$watcher->query('DROP DATABASE dropped_db');
 	is(sqlstate($watcher), '00000', "database $i can be dropped") or diag $watcher->message;
 }
-ok(wait_until(sub { http($ports[0], '/pools')->{content} =~ /doomed/ ? 'yes' : 'no' }, 'no', 'doomed in /pools'), 'the pool is gone');
+ok(wait_until(sub { http($ports[0], '/pools')->{content} =~ /dropped_db/ ? 'yes' : 'no' }, 'no', 'dropped_db in /pools'), 'the pool is gone');
 
 # ---------- With the server ----------
 

@@ -1,4 +1,4 @@
-# Who may see what the monitor remembers, and what there is without it.
+# Which roles may see what the monitor remembers, and what there is without it.
 use strict;
 use warnings FATAL => 'all';
 
@@ -15,7 +15,7 @@ pool_exhaust.sample_interval = 20ms
 ));
 $node->safe_psql('postgres', q(
 CREATE ROLE watcher LOGIN IN ROLE pg_monitor;
-CREATE ROLE nobody_special LOGIN;
+CREATE ROLE plain LOGIN;
 CREATE ROLE team;
 CREATE ROLE member LOGIN IN ROLE team;
 CREATE ROLE stranger LOGIN;
@@ -30,7 +30,7 @@ my $stranger = client($node, user => 'stranger', application_name => 'strange');
 client($node, user => 'stranger', application_name => 'past')->close;
 ok(samples($superuser, 2), 'there is something to see');
 
-my $client = client($node, user => 'nobody_special');
+my $client = client($node, user => 'plain');
 fails_with($client, "SELECT * FROM $_", '42501', [qr/permission denied for view/], "PUBLIC: $_") foreach @new;
 fails_with($client, "SELECT $_", '42501', [qr/permission denied for function/], "PUBLIC: $_")
   foreach @functions, 'pool_exhaust_reset_stats()', 'pool_exhaust_services_rows()';
@@ -67,12 +67,12 @@ foreach (1 .. 400)
 ok(wait_for($superuser, 'SELECT in_use FROM pool_exhaust_slots', 1), 'many services: they are gone');
 my $granted = $superuser->query("SELECT granted FROM pool_exhaust_pools WHERE name = 'server'");
 is($superuser->query('SELECT sum(opened) FROM pool_exhaust_services'), $granted, 'many services: every session is counted');
-cmp_ok($superuser->query('SELECT count(*) FROM pool_exhaust_services'), '<=', 258, 'many services: the table is bounded, plus others, plus who asks');
+cmp_ok($superuser->query('SELECT count(*) FROM pool_exhaust_services'), '<=', 258, 'many services: the table is bounded, plus others, plus that of the caller');
 is($superuser->query("SELECT usename, application_name, in_use, opened > 100 FROM pool_exhaust_services WHERE service ~ 'others'"),
 	'(others)|(others)|0|t', 'many services: one row for the others');
 my $late = client($node, user => 'stranger', application_name => 'one too many');
 is($superuser->query("SELECT in_use FROM pool_exhaust_services WHERE application_name = 'one too many'"), 1,
-	'many services: who holds something is shown all the same');
+	'many services: a service that holds a session is shown all the same');
 $late->close;
 $superuser->close;
 

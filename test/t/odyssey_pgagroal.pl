@@ -40,11 +40,11 @@ SKIP:
 	aim($odyssey, capacity => 12);
 	Target::run_is($watcher, 'Odyssey, less than promised', 'fail', qr/held connections/, 'saturation', 'odyssey');
 
-	# Those who have no connection to the server are let in all the same, and wait.
+	# Clients without a connection to the server are accepted all the same, and wait.
 	aim($odyssey, capacity => 4);
 	$odyssey->{route} = { %route, client_max => 100, pool_size => 4 };
 	$odyssey->restart;
-	Target::run_is($watcher, 'Odyssey lets in more clients than it has connections', 'invalid', qr/nothing was refused/, 'saturation', 'odyssey');
+	Target::run_is($watcher, 'Odyssey accepts more clients than it has connections', 'invalid', qr/nothing was refused/, 'saturation', 'odyssey');
 
 	$watcher->query(q(ALTER USER MAPPING FOR CURRENT_USER SERVER odyssey OPTIONS (SET password 'wrong')));
 	Target::run_is($watcher, 'Odyssey, wrong password', 'invalid', qr/could not log in to odyssey: 28P01 /, 'saturation', 'odyssey');
@@ -63,7 +63,7 @@ SKIP:
 	my $run_id = Target::run_it($watcher, 'saturation', 'pgagroal', attempts => 1);
 	like($watcher->query("SELECT verdict || ': ' || reason FROM pool_exhaust_runs WHERE id = $run_id"),
 		qr/^fail: .*held connections|^invalid: .*received invalid error message/, 'pgagroal, less than promised: does not pass');
-	ok(Target::nobody_behind($behind), 'pgagroal: nobody is left in the server behind');
+	ok(Target::none_behind($behind), 'pgagroal: no session is left in the server behind');
 
 	# Those of the run before may be on their way out.
 	my $hold;

@@ -59,7 +59,7 @@ sub run_is
 	my ($name, $verdict, $why, $scenario, %more) = @_;
 	my $run_id = Target::run_is($watcher, $name, $verdict, $why, $scenario, 'bouncer', %{ $options{$scenario} }, %more);
 
-	ok(nobody_left(), "$name: nobody is left in PgBouncer");
+	ok(none_left(), "$name: no client is left in PgBouncer");
 	return $run_id;
 }
 
@@ -70,8 +70,8 @@ sub report_has
 	Target::report_has($watcher, @_);
 }
 
-# Only whoever asks is left in PgBouncer, while there is one.
-sub nobody_left
+# Only the client that reads this is left in PgBouncer, while it runs.
+sub none_left
 {
 	return 1 if !$bouncer->{pid};
 	return wait_until(sub { scalar grep { $_->{user} =~ /^(?:app|other)$/ } $bouncer->show('CLIENTS') }, 0, 'clients of PgBouncer');
@@ -120,7 +120,7 @@ run_is('another pool_size than was claimed', 'fail', 'pool_size', 'queue', pool_
 
 bouncer_with(max_client_conn => 8);
 {
-	my $run_id = run_is('max_client_conn too small for those who are to wait', 'fail', qr/refused at once/, 'queue');
+	my $run_id = run_is('max_client_conn too small for the clients that are to wait', 'fail', qr/refused at once/, 'queue');
 	report_has($run_id, qr/08P01 no more connections allowed \(max_client_conn\)/, 'max_client_conn too small: the report names the limit');
 }
 
@@ -134,7 +134,7 @@ bouncer_with();
 $watcher->query(q(ALTER USER MAPPING FOR CURRENT_USER SERVER beside OPTIONS (SET user 'app')));
 {
 	my $run_id = run_is('a pool that the services share', 'fail', qr/success of the second service/, 'isolation', tolerance_ms => 500);
-	report_has($run_id, qr/do they share a pool or a limit/, 'a pool that the services share: what to look at');
+	report_has($run_id, qr/do they share a pool or a limit/, 'a pool that the services share: what to check');
 }
 $watcher->query(q(ALTER USER MAPPING FOR CURRENT_USER SERVER beside OPTIONS (SET user 'other')));
 
@@ -201,7 +201,7 @@ bouncer_with(query_wait_timeout => 100);
 	ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id AND connections > 0", 1), 'stop: it is under way');
 	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'stop: one is stopped');
 	run_ends($watcher, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'stop');
-	ok(nobody_left(), 'stop: nobody is left in PgBouncer');
+	ok(none_left(), 'stop: no client is left in PgBouncer');
 }
 {
 	my $run_id = $watcher->query(Target::sql('pool_exhaust_start', 'queue', 'bouncer', timeout_ms => 500_000));

@@ -12,7 +12,7 @@ use JSON::PP ();
 use PoolExhaust;
 use Test::More;
 
-# With two connections the formula tells one more or less apart best: at half
+# With two connections the formula differs most for one more or less: at half
 # the load one more shortens the wait to an eighth, one less makes it endless.
 my $servers = 2;
 my $hold_ms = 10;
@@ -21,7 +21,7 @@ my $hold_ms = 10;
 # The loads run side by side, each with a pool of its own.
 my $churn_ms = 15_000;
 
-# The seed fixes who comes when and holds for how long, so the error of the
+# The seed fixes when each operation comes and how long it holds, so the error of the
 # sample is the same each time, and what differs is the machine's doing.  Played
 # through an ideal queue, this one is 0.2, 0.1 and 0.5 errors away from the
 # formula.
@@ -35,7 +35,7 @@ my $errors = 3.5;
 # load and less above, by 200 simulated samples as long as this one.
 my $share_errors = 3.5 * 0.016;
 
-# The probability that all servers are busy (Erlang's C formula), by way of his
+# The probability that all servers are busy (Erlang's C formula), by way of the
 # B formula, whose recursion stays exact.
 sub erlang_c
 {
@@ -96,8 +96,8 @@ foreach my $percent (sort keys %runs)
 	my $load = $of->{arrivals} * $of->{mean_hold_ms} / $churn_ms;
 	cmp_ok(abs($load / $servers - $percent / 100), '<', 0.04, "$name: the load is what it was to be");
 
-	# Who finds a connection free waits for the event loop alone, so that the
-	# first decile, all of whom did, tells how late that is on this machine.  Its
+	# An operation that finds a connection free waits for the event loop alone, so
+	# the first decile, all of that kind, is how late that is on this machine.  Its
 	# average is longer than that, but not twice as long and half a millisecond.
 	my $late_ms = 2 * $of->{wait_p10_ms} + 0.5;
 	cmp_ok($of->{wait_p10_ms}, '<', 2, "$name: the event loop is in time");

@@ -21,7 +21,7 @@ max_worker_processes = 20
 ));
 my $watcher = client($node);
 
-# They end by themselves, should nobody end them.
+# They end by themselves, if nothing else ends them.
 my $deadline = time + 600;
 my @burning = map {
 	my $pid = fork // die "could not fork: $!";

@@ -90,7 +90,7 @@ my %of_saturation = map { $_ => 1 } qw(keep_slot miscount no_limit leave_session
 # measured.
 my %either = ('latency lost_wakeup' => ['50 %: requests without an end: 0, not 1']);
 
-# Whom these forget is a matter of luck, and so is what that breaks.
+# Which client these forget is a matter of luck, and so is what that breaks.
 my %luck = map { $_ => 1 } 'leak lost_wakeup', 'recovery lost_wakeup';
 
 # These wait in vain for the last client, for the first limit, or to be healed:
@@ -100,7 +100,7 @@ my %slow = ('isolation ignore_timeout' => 12, 'isolation lost_wakeup' => 12, 'is
 	'leak miss_leak' => 20, 'leak never_heal' => 18,
 	map { ("recovery $_" => 12) } qw(ignore_timeout no_limit leak_on_error));
 
-# Who is not healed, or not woken, waits for that as long as this.
+# A client that is not healed, or not woken, waits as long as this.
 my %patience = (never_heal => { recovery_limit_ms => 3000 }, lost_wakeup => { timeout_ms => 120000 });
 
 # The reference API is served by backpressure alone: backpressure.pl has its faults.

@@ -1,6 +1,6 @@
 # The embedded pool beside one that the world uses: SQLAlchemy's QueuePool gets
 # the same load at the same time, arrival by arrival from the same seed, and
-# the same must become of it.  test/queuepool.py tells what QueuePool does
+# the same must become of it.  test/queuepool.py says what QueuePool does
 # differently.
 use strict;
 use warnings FATAL => 'all';
@@ -32,7 +32,7 @@ my %settings = (
 	# 120 % of what they can do: every sixth request times out.
 	overload => { rate => 75, work_ms => 80, pool_timeout_ms => 300, failing_percent => 0 },
 
-	# 55 %: nobody times out, a quarter must wait, a tenth of the operations fail.
+	# 55 %: none times out, a quarter must wait, a tenth of the operations fail.
 	calm => { rate => 50, work_ms => 60, pool_timeout_ms => 2000, failing_percent => 10 });
 my (%runs, %programs, %figures);
 
@@ -82,7 +82,7 @@ sub alike
 # plays the same schedule, with such latencies at each step and without.
 #
 # In overload the pool is always full, so 1 ms at each handover costs 1 of 81
-# grants; and whether those who are served hold long or short hangs on latencies
+# grants; and whether the granted ones hold long or short hangs on latencies
 # too, which makes another 1.2 %.  The ideal queue grants 502, with 2 ms 475 to
 # 490, with 4 ms 443 to 462; with one connection more or less 592 or 416.  The
 # waits pile up below the timeout: 4 ms move their median by 18 ms and their ninth
@@ -103,7 +103,7 @@ alike(
 		wait_p99_ms => 20
 	});
 
-# With room to spare all are granted.  Of 105 who must wait, 2 ms make 115 and 4
+# With room to spare all are granted.  Of 105 that must wait, 2 ms make 115 and 4
 # ms 135; one connection less makes 191, one more 44.  The ninth decile of the
 # waits is 34 ms, with 2 ms 42, with 4 ms 54; with one connection less 84, one
 # more 2, and with the newest first 18, and 102 instead of 58 at the last

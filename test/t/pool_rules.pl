@@ -89,7 +89,7 @@ sub terminate
 
 # ---------- Connections that die ----------
 
-# In use: who waits gets new ones, in the order of asking.
+# In use: waiting acquires get new ones, in the order of asking.
 {
 	my $run_id = start('queue', pool_size => 2, max_overflow => 1, long_operations => 4, quick_operations => 6,
 		long_ms => 200_000, pool_timeout_ms => 3000, tolerance_ms => 3000);
@@ -107,7 +107,7 @@ sub terminate
 	run_ends($watcher, $run_id, 'fail: failed: operations that failed', 'killed in use');
 }
 
-# Idle: nobody notices.
+# Idle: no client is affected.
 {
 	my $run_id = start('accuracy', levels => [100], pool_size => 4, max_overflow => 0, churn_ms => 3000, rate => 5,
 		arrivals => 'constant', work_ms => 1, failing_percent => 0, tolerance_percent => 100);
@@ -250,8 +250,8 @@ $watcher->query('DROP TABLE divisor, ' . join ', ', map { "did_$_" } @did, 'half
 
 # ---------- Connections that cannot be opened ----------
 
-# The database lets nobody else in: the first in the queue learns that, one
-# after the other; when it does again, the place is still there.
+# The database refuses every other session: the first in the queue fails with
+# that, one after the other; when it grants again, the capacity is still there.
 {
 	$watcher->query('CREATE DATABASE limited');
 	my $before = $watcher->query("SELECT refusals FROM pool_exhaust_refusals WHERE cause = 'database_limit'");
@@ -261,7 +261,7 @@ $watcher->query('DROP TABLE divisor, ' . join ', ', map { "did_$_" } @did, 'half
 	$watcher->query('ALTER DATABASE limited CONNECTION LIMIT 0');
 	is(terminate((pids($run_id))[0]), 't', 'refused: one is ended');
 	ok(wait_for($watcher, pool($run_id, 'refused >= 3'), 't'), 'refused: the first in the queue are refused');
-	is($watcher->query(pool($run_id, 'in_use, idle, waiting + refused, granted, timed_out')), '1|0|40|2|0', 'refused: nobody else');
+	is($watcher->query(pool($run_id, 'in_use, idle, waiting + refused, granted, timed_out')), '1|0|40|2|0', 'refused: no other');
 	$watcher->query('ALTER DATABASE limited CONNECTION LIMIT -1');
 	ok(wait_for($watcher, pool($run_id, 'in_use, idle, waiting, granted + refused'), '1|1|0|42'), 'refused: the others are served as soon as that is possible');
 	my $refused = $watcher->query(pool($run_id, 'refused'));
@@ -276,10 +276,10 @@ $watcher->query('DROP TABLE divisor, ' . join ', ', map { "did_$_" } @did, 'half
 	is( figures($run_id, qw(refused refused_logins failed last_failure)),
 		qq($refused|{"database_limit": $refused}|0|53300 too many connections for database "limited"), 'refused: its figures');
 	$watcher->query('DROP DATABASE limited');
-	is(sqlstate($watcher), '00000', 'refused: nobody is in that database any more') or diag $watcher->message;
+	is(sqlstate($watcher), '00000', 'refused: no session is left in that database') or diag $watcher->message;
 }
 
-# Nobody answers: the first in the queue waits for connect_timeout_ms, and not
+# No answer: the first in the queue waits for connect_timeout_ms, and not
 # for ever.
 {
 	my $run_id = start('queue', pool_size => 2, max_overflow => 0, long_operations => 2, quick_operations => 20,
@@ -288,14 +288,14 @@ $watcher->query('DROP TABLE divisor, ' . join ', ', map { "did_$_" } @did, 'half
 	ok(wait_for($watcher, pool($run_id), '2|0|0|20|2|0|0'), 'no answer: two are in use, twenty wait');
 	kill 'STOP', $postmaster;
 	is(terminate((pids($run_id))[0]), 't', 'no answer: one is ended');
-	ok(wait_for($watcher, pool($run_id, 'waiting < 18'), 't'), 'no answer: the first in the queue are sent away');
+	ok(wait_for($watcher, pool($run_id, 'waiting < 18'), 't'), 'no answer: the first in the queue are refused');
 	is($watcher->query(pool($run_id, 'in_use, idle, granted, refused, timed_out')), '1|0|2|0|0', 'no answer: that is no refusal, and no timeout of the pool');
 	kill 'CONT', $postmaster;
 	ok(wait_for($watcher, pool($run_id, 'in_use, idle, waiting, refused, timed_out'), '1|1|0|0|0'), 'no answer: the others are served when there is one');
 	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'no answer: the run is stopped');
 	run_ends($watcher, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'no answer');
 	is(figures($run_id, qw(refused last_failure)), '0|no answer in time', 'no answer: its figures');
-	cmp_ok(figures($run_id, 'failed'), '>=', 3, 'no answer: how many were sent away');
+	cmp_ok(figures($run_id, 'failed'), '>=', 3, 'no answer: how many attempts failed');
 }
 
 # ---------- However it ends ----------
@@ -404,12 +404,12 @@ foreach my $name (sort keys %callers_end)
 }
 
 # The extension is dropped under them; the database is, by force.
-foreach ([ 'dropped extension', 'DROP EXTENSION pool_exhaust' ], [ 'dropped database', 'DROP DATABASE doomed WITH (FORCE)' ])
+foreach ([ 'dropped extension', 'DROP EXTENSION pool_exhaust' ], [ 'dropped database', 'DROP DATABASE dropped_db WITH (FORCE)' ])
 {
 	my ($name, $drop) = @$_;
 
-	$watcher->query('CREATE DATABASE doomed');
-	my $client = client($node, database => 'doomed');
+	$watcher->query('CREATE DATABASE dropped_db');
+	my $client = client($node, database => 'dropped_db');
 	$client->query('CREATE EXTENSION pool_exhaust');
 	$client->query($_) foreach long_sql('pool_exhaust_start');
 	all_under_way($client, $name);
@@ -419,7 +419,7 @@ foreach ([ 'dropped extension', 'DROP EXTENSION pool_exhaust' ], [ 'dropped data
 	is($watcher->query("SELECT count(*) FROM pg_stat_activity WHERE usename ~ '^pool_exhaust_'"), 0, "$name: no session is left");
 	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, "$name: no role is left");
 	$client->close;
-	$watcher->query('DROP DATABASE IF EXISTS doomed WITH (FORCE)');
+	$watcher->query('DROP DATABASE IF EXISTS dropped_db WITH (FORCE)');
 }
 
 # ---------- Eight at once ----------
@@ -445,10 +445,10 @@ foreach ([ 'dropped extension', 'DROP EXTENSION pool_exhaust' ], [ 'dropped data
 	is(verdict_of($run_id), 'pass', 'a wide role: the verdict') or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 	like($watcher->query("SELECT pool_exhaust_report($run_id)"), qr/^exhaust +the first: \d+ not granted, pool_timeout after \d+ ms$/m,
 		'a wide role: the report names the only limit that was felt');
-	is($watcher->query("SELECT observed FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'refusals in the ledger'"), '+0', 'a wide role: nobody is refused');
+	is($watcher->query("SELECT observed FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'refusals in the ledger'"), '+0', 'a wide role: no session is refused');
 }
 
-# ---------- Who runs it ----------
+# ---------- Rights to a run ----------
 
 $watcher->query(q(
 	CREATE ROLE tester LOGIN;
@@ -472,11 +472,11 @@ $watcher->query(q(
 	is($tester->query('SELECT a FROM of_tester'), 1, 'its table is its own');
 	like($tester->query(sql('pool_exhaust_run', 'queue', workload => 'SELECT a FROM of_tester')) // $tester->message,
 		qr/\A ?INVALID +queue on pool .*\n +the workload failed: 42501 permission denied for table of_tester$/m,
-		'a workload has not the rights of who asked for the run');
+		'a workload has not the rights of the role that started the run');
 	my $run_id = $tester->query(sql('pool_exhaust_start', 'queue', long_ms => 200_000, pool_timeout_ms => 60_000));
 	ok(wait_for($monitor, pool($run_id, 'in_use, waiting'), '5|10'), 'pg_monitor sees its pool');
-	fails_with($tester, pool($run_id), '42501', [qr/permission denied/], 'who runs it does not, without the right to look');
-	is($tester->query("SELECT pool_exhaust_stop($run_id)"), 1, 'who runs it may stop it');
+	fails_with($tester, pool($run_id), '42501', [qr/permission denied/], 'the role that runs it does not, without the right to read it');
+	is($tester->query("SELECT pool_exhaust_stop($run_id)"), 1, 'the role that runs it may stop it');
 	run_ends($watcher, $run_id, $stopped, 'stopped by its owner');
 	$_->close foreach $tester, $monitor;
 }

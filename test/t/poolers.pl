@@ -78,7 +78,7 @@ sub outcome
 }
 
 # A login, and a query if "sql" is given.
-sub knock
+sub attempt
 {
 	my ($at, %params) = @_;
 	my $sql = delete $params{sql};
@@ -99,7 +99,7 @@ sub ask
 	return outcome(sub { $sql ? $client->query($sql) : $client->result; return $client });
 }
 
-# A wrong password, or none, for whoever asks for one in clear text
+# A wrong password, or none, for a server that asks for one in clear text
 sub password
 {
 	my ($at, $password, %params) = @_;
@@ -203,17 +203,17 @@ $events{PgBouncer} = {
 	'max_client_conn reached' => sub {
 		my $p = bouncer(settings => { max_client_conn => 2 });
 		member($p) foreach 1, 2;
-		return knock($p);
+		return attempt($p);
 	},
 	'max_user_client_connections reached' => sub {
 		my $p = bouncer(settings => { max_user_client_connections => 1 });
 		member($p);
-		return knock($p);
+		return attempt($p);
 	},
 	'max_db_client_connections reached' => sub {
 		my $p = bouncer(settings => { max_db_client_connections => 1 });
 		member($p);
-		return knock($p, user => 'bob');
+		return attempt($p, user => 'bob');
 	},
 	'pool in use' => sub {
 		my $p = bouncer();
@@ -223,7 +223,7 @@ $events{PgBouncer} = {
 	'pool in use, query_wait_timeout' => sub {
 		my $p = bouncer(settings => { query_wait_timeout => $soon });
 		member($p, sql => 'BEGIN');
-		return knock($p, sql => 'SELECT 1');
+		return attempt($p, sql => 'SELECT 1');
 	},
 	'PAUSE' => sub {
 		my $p = bouncer();
@@ -235,12 +235,12 @@ $events{PgBouncer} = {
 		my $p = bouncer(settings => { query_wait_timeout => $soon });
 		member($p, sql => 'SELECT 1')->close;
 		$p->console('PAUSE');
-		return knock($p, sql => 'SELECT 1');
+		return attempt($p, sql => 'SELECT 1');
 	},
 	'DISABLE' => sub {
 		my $p = bouncer(databases => { db => "$server dbname=postgres" });
 		$p->console('DISABLE db');
-		return knock($p, database => 'db');
+		return attempt($p, database => 'db');
 	},
 	'KILL, idle session' => sub {
 		my $p = bouncer(databases => { db => "$server dbname=postgres" });
@@ -255,17 +255,17 @@ $events{PgBouncer} = {
 		return ask($member);
 	},
 	'server down, first login' => sub {
-		return knock(bouncer(databases => { db => "host=$nowhere" }, settings => { client_login_timeout => $soon }), database => 'db');
+		return attempt(bouncer(databases => { db => "host=$nowhere" }, settings => { client_login_timeout => $soon }), database => 'db');
 	},
 	'server down, query_wait_timeout' => sub {
-		return knock(bouncer(databases => { db => "host=$nowhere" }, settings => { query_wait_timeout => $soon }), database => 'db');
+		return attempt(bouncer(databases => { db => "host=$nowhere" }, settings => { query_wait_timeout => $soon }), database => 'db');
 	},
 	'server down, within server_login_retry' => sub {
 		my $p = bouncer(settings => { query_wait_timeout => $soon });
 		member($p, sql => 'SELECT 1');
 		$node->stop('fast');
-		knock($p, sql => 'SELECT 1');
-		my $outcome = knock($p, sql => 'SELECT 1');
+		attempt($p, sql => 'SELECT 1');
+		my $outcome = attempt($p, sql => 'SELECT 1');
 		$node->start;
 		return $outcome;
 	},
@@ -279,12 +279,12 @@ $events{PgBouncer} = {
 	'server full, first login' => sub {
 		my $p = bouncer();
 		fill_server();
-		return knock($p, user => 'bob', sql => 'SELECT 1');
+		return attempt($p, user => 'bob', sql => 'SELECT 1');
 	},
 	q(role's CONNECTION LIMIT, first login) => sub {
 		my $p = bouncer();
 		member($node, tcp => 0, user => 'limited');
-		return knock($p, user => 'limited', sql => 'SELECT 1');
+		return attempt($p, user => 'limited', sql => 'SELECT 1');
 	},
 	q(role's CONNECTION LIMIT, within server_login_retry) => sub {
 		my $p = bouncer(settings => { query_wait_timeout => $soon });
@@ -293,24 +293,24 @@ $events{PgBouncer} = {
 		$node->safe_psql('postgres', q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'limited'));
 		wait_until(sub { push @clients, login($node, user => 'limited'); sqlstate($clients[-1]) }, '00000', 'the place of limited');
 		wait_until(sub { my ($pool) = grep { $_->{user} eq 'limited' } $p->show('POOLS'); $pool->{sv_idle} + $pool->{sv_used} }, 0, 'the connection lost');
-		knock($p, user => 'limited', sql => 'SELECT 1');
-		return knock($p, user => 'limited', sql => 'SELECT 1');
+		attempt($p, user => 'limited', sql => 'SELECT 1');
+		return attempt($p, user => 'limited', sql => 'SELECT 1');
 	},
 	q(role's CONNECTION LIMIT, below pool_size) => sub {
 		my $p = bouncer(settings => { default_pool_size => 2, query_wait_timeout => $soon });
 		member($p, user => 'limited', sql => 'BEGIN');
-		return knock($p, user => 'limited', sql => 'SELECT 1');
+		return attempt($p, user => 'limited', sql => 'SELECT 1');
 	},
-	'no such database in the server' => sub { return knock(bouncer(), database => 'missing') },
-	'no such database in PgBouncer'  => sub { return knock(bouncer(databases => { db => $server }), database => 'missing') },
+	'no such database in the server' => sub { return attempt(bouncer(), database => 'missing') },
+	'no such database in PgBouncer'  => sub { return attempt(bouncer(databases => { db => $server }), database => 'missing') },
 	'wrong password' => sub {
 		return password(bouncer(settings => { auth_type => 'plain' }, users => { bob => 'secret' }), 'wrong', user => 'bob');
 	},
 	'no password sent' => sub {
 		return password(bouncer(settings => { auth_type => 'plain', client_login_timeout => $soon }, users => { bob => 'secret' }), undef, user => 'bob');
 	},
-	'transaction in statement mode' => sub { return knock(bouncer(settings => { pool_mode => 'statement' }), sql => 'BEGIN') },
-	'console, no right to it'       => sub { return knock(bouncer(), user => 'bob', database => 'pgbouncer') },
+	'transaction in statement mode' => sub { return attempt(bouncer(settings => { pool_mode => 'statement' }), sql => 'BEGIN') },
+	'console, no right to it'       => sub { return attempt(bouncer(), user => 'bob', database => 'pgbouncer') },
 	'immediate shutdown' => sub {
 		my $p = bouncer();
 		my ($member) = busy_member($p);
@@ -330,8 +330,8 @@ $events{PgBouncer} = {
 		my $p = bouncer();
 		busy_member($p);
 		$p->signal('INT');
-		wait_until(sub { knock($p)->{sqlstate} }, 'refused', 'the port closed');
-		return knock($p);
+		wait_until(sub { attempt($p)->{sqlstate} }, 'refused', 'the port closed');
+		return attempt($p);
 	} };
 
 # ---------- Pgpool-II ----------
@@ -354,26 +354,26 @@ $events{'Pgpool-II'} = {
 	'children in use, reserved_connections = 1' => sub {
 		my $p = pgpool(1, 1);
 		member($p, sql => 'SELECT 1');
-		return knock($p);
+		return attempt($p);
 	},
 	'server down' => sub {
 		my $p = pgpool(2);
 		$node->stop;
-		my $outcome = knock($p);
+		my $outcome = attempt($p);
 		$node->start;
 		return $outcome;
 	},
 	'server full' => sub {
 		my $p = pgpool(2);
 		fill_server();
-		return knock($p, user => 'bob');
+		return attempt($p, user => 'bob');
 	},
 	q(role's CONNECTION LIMIT) => sub {
 		my $p = pgpool(2);
 		member($p, user => 'limited', sql => 'BEGIN');
-		return knock($p, user => 'limited');
+		return attempt($p, user => 'limited');
 	},
-	'no such database' => sub { return knock(pgpool(2), database => 'missing') },
+	'no such database' => sub { return attempt(pgpool(2), database => 'missing') },
 	'shutdown, session in a query' => sub {
 		my $p = pgpool(2);
 		my ($member) = busy_member($p);
@@ -394,31 +394,31 @@ $events{pgagroal} = {
 	'max_connections reached' => sub {
 		my $p = agroal(1, $soon);
 		member($p);
-		return knock($p);
+		return attempt($p);
 	},
 	'max_connections reached, blocking_timeout = 0' => sub {
 		my $p = agroal(1, 0);
 		member($p);
-		return knock($p);
+		return attempt($p);
 	},
 	'server down' => sub {
 		my $p = agroal(2);
 		$node->stop;
-		my $outcome = knock($p);
+		my $outcome = attempt($p);
 		$node->start;
 		return $outcome;
 	},
 	'server full' => sub {
 		my $p = agroal(2);
 		fill_server();
-		return knock($p, user => 'bob');
+		return attempt($p, user => 'bob');
 	},
 	q(role's CONNECTION LIMIT) => sub {
 		my $p = agroal(2);
 		member($p, user => 'limited');
-		return knock($p, user => 'limited');
+		return attempt($p, user => 'limited');
 	},
-	'no such database' => sub { return knock(agroal(2), database => 'missing') },
+	'no such database' => sub { return attempt(agroal(2), database => 'missing') },
 	'shutdown, idle session' => sub {
 		my $p = agroal(2);
 		my $member = member($p, sql => 'SELECT 1');
@@ -439,7 +439,7 @@ $events{Odyssey} = {
 	'pool_size in use' => sub {
 		my $p = odyssey({ pool_size => 1, pool_timeout => 1000 * $soon });
 		member($p, sql => 'SELECT 1');
-		return knock($p, sql => 'SELECT 1');
+		return attempt($p, sql => 'SELECT 1');
 	},
 	'pool_size in use, pool_timeout = 0' => sub {
 		my $p = odyssey({ pool_size => 1, pool_timeout => 0 });
@@ -451,7 +451,7 @@ $events{Odyssey} = {
 		my $last;
 		for (1 .. 4)
 		{
-			$last = knock($p);
+			$last = attempt($p);
 			return $last if $last->{sqlstate} ne '00000';
 		}
 		return $last;
@@ -459,36 +459,36 @@ $events{Odyssey} = {
 	'client_max of the route reached' => sub {
 		my $p = odyssey({ client_max => 1 });
 		member($p);
-		return knock($p);
+		return attempt($p);
 	},
 	'server down' => sub {
 		my $p = odyssey({ pool_timeout => 0 });
 		$node->stop;
-		my $outcome = knock($p);
+		my $outcome = attempt($p);
 		$node->start;
 		return $outcome;
 	},
 	'server full, pool_timeout = 0' => sub {
 		my $p = odyssey({ pool_timeout => 0 });
 		fill_server();
-		return knock($p, user => 'bob');
+		return attempt($p, user => 'bob');
 	},
 	q(role's CONNECTION LIMIT) => sub {
 		my $p = odyssey({ pool_size => 3, pool_timeout => 1000 * $soon });
 		member($p, user => 'limited', sql => 'SELECT 1');
-		return knock($p, user => 'limited', sql => 'SELECT 1');
+		return attempt($p, user => 'limited', sql => 'SELECT 1');
 	},
 	q(role's CONNECTION LIMIT, pool_timeout = 0) => sub {
 		my $p = odyssey({ pool_size => 3, pool_timeout => 0 });
 		member($p, user => 'limited', sql => 'SELECT 1');
-		return knock($p, user => 'limited', sql => 'SELECT 1');
+		return attempt($p, user => 'limited', sql => 'SELECT 1');
 	},
 	q(role's CONNECTION LIMIT, client_fwd_error no) => sub {
 		my $p = odyssey({ pool_size => 3, pool_timeout => 0, client_fwd_error => 'no' });
 		member($p, user => 'limited', sql => 'SELECT 1');
-		return knock($p, user => 'limited', sql => 'SELECT 1');
+		return attempt($p, user => 'limited', sql => 'SELECT 1');
 	},
-	'no such database' => sub { return knock(odyssey({}), database => 'missing', sql => 'SELECT 1') },
+	'no such database' => sub { return attempt(odyssey({}), database => 'missing', sql => 'SELECT 1') },
 	'wrong password' => sub {
 		return password(odyssey({ authentication => '"clear_text"', password => '"secret"' }), 'wrong', user => 'bob');
 	},
@@ -573,7 +573,7 @@ sub check
 	is($cause, $row->{cause}, "$name: cause");
 	is($http{$cause} // '—', $row->{http}, "$name: HTTP status");
 
-	# pgagroal counts whole seconds, and looks at them twice a second.
+	# pgagroal counts whole seconds, and checks them twice a second.
 	my $earliest = $row->{when} =~ /^at once/ ? 0 : $row->{pooler} eq 'pgagroal' ? 0.4 * $soon : 0.95 * $soon;
 	like($row->{when}, qr/^at once(?:, left open)?$|^after \w+$/, "$name: the document says when");
 	cmp_ok($outcome->{elapsed}, '>=', $earliest, "$name: not too early");

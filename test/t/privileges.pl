@@ -1,5 +1,5 @@
-# Who may do what: nothing for PUBLIC, a look for pg_monitor, a run for those
-# who were granted it.
+# The rights of each role: none for PUBLIC, reading for pg_monitor, running for the
+# roles that were granted it.
 use strict;
 use warnings FATAL => 'all';
 
@@ -11,7 +11,7 @@ use Test::More;
 
 my $node = new_server('rights', conf => 'max_connections = 40');
 $node->safe_psql('postgres', q(
-CREATE ROLE nobody_special LOGIN;
+CREATE ROLE plain LOGIN;
 CREATE ROLE watcher LOGIN IN ROLE pg_monitor;
 CREATE ROLE tester LOGIN;
 CREATE ROLE tester2 LOGIN;
@@ -32,12 +32,12 @@ cmp_ok(scalar(@functions), '>=', 14, 'there are functions');
 # PUBLIC
 is($superuser->query(q(SELECT string_agg(relname, ', ') FROM pg_class
 		WHERE relname LIKE 'pool\_exhaust\_%' AND relkind IN ('r', 'v', 'S')
-		AND has_table_privilege('nobody_special', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+		AND has_table_privilege('plain', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
 		AND relkind <> 'S')), '', 'PUBLIC has no right on any view or table');
 is($superuser->query(q(SELECT string_agg(proname, ', ') FROM pg_proc
-		WHERE proname LIKE 'pool\_exhaust\_%' AND has_function_privilege('nobody_special', oid, 'EXECUTE'))),
+		WHERE proname LIKE 'pool\_exhaust\_%' AND has_function_privilege('plain', oid, 'EXECUTE'))),
 	'', 'PUBLIC may call no function');
-my $client = client($node, user => 'nobody_special');
+my $client = client($node, user => 'plain');
 fails_with($client, "SELECT * FROM $_", '42501', [qr/permission denied/], "PUBLIC: $_")
   foreach @views, "pool_exhaust_run('saturation')", 'pool_exhaust_stop()', 'pool_exhaust_report()', 'pool_exhaust_census()',
 	'pool_exhaust_heal()', 'pool_exhaust_heal(false)', 'pool_exhaust_leaks_rows()', 'pool_exhaust_heals_rows()';
@@ -62,21 +62,21 @@ $client->close;
 # A role that was granted the functions, and no table
 my $tester = client($node, user => 'tester');
 my $report = $tester->query("SELECT pool_exhaust_run('saturation', 'role')") // $tester->message;
-like($report, qr/\A ?PASS +saturation on role/, 'who was granted it runs, and gets the report');
+like($report, qr/\A ?PASS +saturation on role/, 'a role that was granted it runs, and gets the report');
 like($tester->query("SELECT pool_exhaust_report(NULL, 'json')::jsonb->>'verdict'"), qr/^pass$/, 'and reads it again');
 fails_with($tester, 'SELECT * FROM pool_exhaust_runs', '42501', [qr/permission denied/], 'but not the tables');
 is($tester->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, 'the run had a role of its own, and dropped it');
 
-# Whose run it is decides who may stop it.
+# The owner of a run decides which roles may stop it.
 my $long = q('saturation', 'role', '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}');
 my $run_id = $superuser->query("SELECT pool_exhaust_start($long)");
 in_progress($superuser, 'attempt', 'a run of the superuser', 'done > 0');
 fails_with($tester, "SELECT pool_exhaust_stop($run_id)", '42501',
-	[ qr/permission denied to stop run $run_id/, qr/pg_signal_backend/ ], 'a run of somebody else');
+	[ qr/permission denied to stop run $run_id/, qr/pg_signal_backend/ ], 'a run of another role');
 is($tester->query('SELECT pool_exhaust_stop()'), 0, 'stop of all leaves the runs of others');
 is($superuser->query("SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $run_id"), 1, 'the run goes on');
 
-# The sessions of a run are seen by whom the sessions of others are shown.
+# The sessions of a run are shown to roles that may see the sessions of others.
 is($superuser->query("SELECT count(*), min(usename) ~ '^pool_exhaust_' FROM pool_exhaust_backends WHERE run_id = $run_id AND state IS NOT NULL AND application_name = 'pool_exhaust' AND usename ~ '^pool_exhaust_'"),
 	'1|t', 'the superuser sees the session of the run');
 $superuser->query('GRANT SELECT ON pool_exhaust_backends, pool_exhaust_slots TO tester; GRANT EXECUTE ON FUNCTION pool_exhaust_run_roles(), pool_exhaust_leaks_rows(), pool_exhaust_census() TO tester');
@@ -89,14 +89,14 @@ $signaller->close;
 $run_id = $tester->query("SELECT pool_exhaust_start($long)");
 my $tester2 = client($node, user => 'tester2');
 fails_with($tester2, "SELECT pool_exhaust_stop($run_id)", '42501', [qr/permission denied/], 'a run of another tester');
-is($tester2->query("SELECT pool_exhaust_wait($run_id, '0') IS NULL"), 't', 'anybody with the right may wait');
+is($tester2->query("SELECT pool_exhaust_wait($run_id, '0') IS NULL"), 't', 'any role with the right may wait');
 is($tester->query("SELECT pool_exhaust_stop($run_id)"), 1, 'its owner may stop it');
 run_ends($superuser, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'stopped by its owner');
 $run_id = $tester->query("SELECT pool_exhaust_start($long)");
 is($superuser->query('SELECT pool_exhaust_stop()'), 1, 'a superuser may stop all');
 run_ends($superuser, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'stopped by a superuser');
 
-# A run from within a function of somebody else's, and past a hostile schema
+# A run from within a function of another role, and past a hostile schema
 $superuser->query(q(
 	CREATE FUNCTION run_it() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = public
 		AS $$ SELECT pool_exhaust_run('saturation', 'role') LIMIT 1 $$;
@@ -106,7 +106,7 @@ $tester->query('CREATE TABLE hostile.pool_exhaust_runs (id int); CREATE FUNCTION
 like($tester->query("SET search_path = hostile, public, pg_catalog; SELECT pool_exhaust_run('saturation', 'role')") // $tester->message,
 	qr/PASS +saturation/, 'objects of the same names are passed over');
 
-# What is found by name while a report or a view is read as somebody else must
+# What is found by name while a report or a view is read as another role must
 # not be what the caller put there: an operator that fits better than
 # pg_catalog's would run with the rights of the extension's owner.
 my $trap = q(

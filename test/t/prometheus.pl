@@ -50,7 +50,7 @@ sub page_is_good
 
 ok(wait_until(sub { http($port, '/livez')->{status} }, 200, '/livez'), 'the monitor answers');
 
-# A server of Prometheus; it takes some seconds to look for the first time.
+# A server of Prometheus; its first scrape comes after some seconds.
 my $directory = PostgreSQL::Test::Utils::tempdir();
 append_to_file("$directory/prometheus.yml", <<"YAML");
 global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}
@@ -109,7 +109,7 @@ value_becomes('up', 1, 'the monitor is up');
 value_becomes($in_use, 1, 'one slot is in use');
 page_is_good('empty');
 
-# Full: nobody can ask the server any more.
+# Full: no session can be opened any more.
 my @clients = ((map { client($node, user => 'app') } 1 .. 4), map { client($node) } 1 .. 3);
 login($node, user => 'app')->vanish foreach 1 .. 3;
 value_becomes($in_use, 8, 'all slots are in use');
@@ -126,13 +126,13 @@ my ($before, $now) = map { value($_) } 'min_over_time(pool_exhaust_monitor_cpu_s
 cmp_ok($now, '>=', $before, 'CPU time does not go back');
 cmp_ok($now, '<', 10, 'and is not much');
 
-# One let go, one comes back; nobody counts the same session twice.
+# One is closed, one is opened; no session is counted twice.
 my $opened = value('pool_exhaust_opened_connections_total');
 (pop @clients)->close;
 value_becomes($in_use, 7, 'one let go');
 push @clients, client($node);
 value_becomes($in_use, 8, 'one came');
-value_becomes('pool_exhaust_opened_connections_total', $opened + 1, 'one was let in');
+value_becomes('pool_exhaust_opened_connections_total', $opened + 1, 'one was opened');
 value_becomes('pool_exhaust_pool_retry_after_seconds{kind="server"} >= bool 1', 1, 'the next is to be expected');
 page_is_good('with a release');
 

@@ -82,7 +82,7 @@ sub let_go
 
 in_use_becomes(1, 'one slot to begin with');
 is(slots(), $has_reserved ? '6|1|2|3|1|5|0|0' : '6|1|0|5|1|5|0|0', 'slots of an empty server');
-is(refusals($watcher), 'none', 'nobody was refused yet');
+is(refusals($watcher), 'none', 'no session was refused yet');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_refusals'), 8, 'the ledger shows zeros too');
 
 # The limits of a role and of a database
@@ -139,11 +139,11 @@ is( $watcher->query("SELECT usename, datname, application_name, refusals
 		FROM pool_exhaust_refused_services WHERE application_name <> ''"),
 	'app|postgres|shop|4', 'the refused service has a name');
 
-# To the brim: not even a name is looked at.
+# To the brim: not even a name is checked.
 push @held, client($node);
 is($watcher->query('SELECT in_use, free, authenticating FROM pool_exhaust_slots'), '6|0|0', 'every slot is taken');
 refused(6, '53300', qr/sorry, too many clients already/, "full, against $_", user => $_)
-  foreach 'app', 'nobody', scalar getpwuid($>);
+  foreach 'app', 'missing', scalar getpwuid($>);
 my $too_many_clients = 3;
 is( refusals($watcher),
 	"too_many_clients $too_many_clients, reserved_slots $reserved_slots, role_limit 3, database_limit 2, walsender_limit 2",
@@ -152,7 +152,7 @@ my ($server_in_use, $server_refused) = (6, $too_many_clients + $reserved_slots);
 is( $watcher->query("SELECT in_use, capacity, health, refused FROM pool_exhaust_pools WHERE name = 'server'"),
 	"$server_in_use|$capacity|exhausted|$server_refused", 'the server is a pool, and exhausted');
 
-# Names that nobody has checked: every byte that is not printable ASCII becomes
+# Names that are not checked yet: every byte that is not printable ASCII becomes
 # '?' (16+: PostgreSQL itself writes \xNN for those of application_name).
 refused(6, '53300', qr/too many clients/, 'hostile names',
 	user => "ev\x1bil\xc3\xa9", database => "d\n\x07b", application_name => "a\tb\x{7f}c");
@@ -216,7 +216,7 @@ in_use_becomes(1, 'the stalled logins are gone');
 # 18:     2 x (6 + 1), connections and walsenders
 my $children = $node->pg_version >= 18 ? 14 : 34;
 my @silent = map { PoolExhaust::Client->new($node, silent => 1) } 1 .. $children;
-foreach my $user ('app', 'nobody', scalar getpwuid($>))
+foreach my $user ('app', 'missing', scalar getpwuid($>))
 {
 	my $client = login($node, user => $user);
 	is(sqlstate($client), '53300', "no child process for $user");
@@ -236,7 +236,7 @@ ok($node->wait_for_log(qr/received smart shutdown request/, $log_start), 'the se
 foreach (1 .. 2)
 {
 	my $client = login($node, user => 'app');
-	is(sqlstate($client), '57P03', 'nobody new is let in');
+	is(sqlstate($client), '57P03', 'a new session is refused');
 	$client->vanish;
 }
 is( $watcher->query("SELECT refusals, first_at <= last_at, http_status FROM pool_exhaust_refusals

@@ -75,7 +75,7 @@ foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust 
 	recovered($run_id, $crashed, $name);
 }
 
-# The run after a crash does not wait for anybody to clean up.
+# The run after a crash does not wait for a clean-up by hand.
 {
 	my ($run_id, @clients) = running('haste');
 	$node->stop('immediate');
@@ -91,21 +91,21 @@ foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust 
 
 # A crash in a database that is gone afterwards
 {
-	$node->safe_psql('postgres', 'CREATE DATABASE doomed');
-	$node->safe_psql('doomed', 'CREATE EXTENSION pool_exhaust');
-	my $client = client($node, database => 'doomed');
+	$node->safe_psql('postgres', 'CREATE DATABASE dropped_db');
+	$node->safe_psql('dropped_db', 'CREATE EXTENSION pool_exhaust');
+	my $client = client($node, database => 'dropped_db');
 	my $run_id = $client->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "timeout_ms": 300000}')));
-	in_progress($client, 'attempt', 'doomed database: the run is there', 'done > 0');
-	is($client->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 1, 'doomed database: the run has its role');
+	in_progress($client, 'attempt', 'dropped database: the run is there', 'done > 0');
+	is($client->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 1, 'dropped database: the run has its role');
 	$node->stop('immediate');
 	$client->vanish;
 	$node->start;
 	ok($node->poll_query_until('postgres', "SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_[0-9]+\$'", 0),
-		'doomed database: the role is gone');
-	is($node->safe_psql('doomed', "SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id"), 'aborted', 'doomed database: the run is over');
-	ok($node->poll_query_until('postgres', "SELECT count(*) FROM pg_stat_activity WHERE datname = 'doomed'", 0),
-		'doomed database: nobody stays in it');
-	$node->safe_psql('postgres', 'DROP DATABASE doomed');
+		'dropped database: the role is gone');
+	is($node->safe_psql('dropped_db', "SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id"), 'aborted', 'dropped database: the run is over');
+	ok($node->poll_query_until('postgres', "SELECT count(*) FROM pg_stat_activity WHERE datname = 'dropped_db'", 0),
+		'dropped database: no session stays in it');
+	$node->safe_psql('postgres', 'DROP DATABASE dropped_db');
 }
 
 # What was killed above, a session and a runner

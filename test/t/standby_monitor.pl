@@ -30,7 +30,7 @@ is(http($ports[0], '/readyz')->{status}, 200, 'and so is the primary');
 ok(samples($watcher, 2), 'its timeline grows');
 my $pid = monitor_pid($watcher);
 
-# A limit made over there is a pool over here, and nobody has to reconnect.
+# A limit made over there is a pool over here, and no session has to reconnect.
 $primary->safe_psql('postgres', 'CREATE ROLE one LOGIN CONNECTION LIMIT 1');
 $primary->wait_for_catchup($standby);
 ok(wait_until(sub { http($ports[1], '/pools')->{content} =~ /"one"/ ? 'yes' : 'no' }, 'yes', '/pools'),
@@ -44,7 +44,7 @@ is(http_metrics($ports[0])->{'pool_health{kind="role",pool="one"}'}, 0, 'and not
 is(http_metrics($ports[1])->{'refusals_total{cause="role_limit"}'}, 2, 'refused were two here');
 is(http_metrics($ports[0])->{'refusals_total{cause="role_limit"}'}, 0, 'and none there');
 like(slurp_file($standby->logfile, $log_start), qr/LOG:  pool_exhaust: health of role "one" is exhausted, was healthy/,
-	'the log tells; there is no NOTIFY on a standby');
+	'it is in the log; there is no NOTIFY on a standby');
 my $in_recovery = $watcher->query('SELECT count(*) FROM pool_exhaust_timeline');
 
 $standby->promote;

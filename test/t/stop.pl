@@ -17,7 +17,7 @@ max_worker_processes = 20
 ));
 my $watcher = client($node);
 
-# Runs that last until they are told to end: thousands of attempts.
+# Runs that last until they are stopped: thousands of attempts.
 my $long = '{"attempts": 10000, "handshakes": 1, "timeout_ms": 300000}';
 my $long_role = '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}';
 
@@ -26,7 +26,7 @@ my $run_role = "SELECT pool_exhaust_run('saturation', 'role', '$long_role')";
 my $start_server = "SELECT pool_exhaust_start('saturation', 'server', '$long')";
 my $start_role = "SELECT pool_exhaust_start('saturation', 'role', '$long_role')";
 
-# Waits for a run that nobody waits for and returns its verdict.
+# Waits for a run that has no caller and returns its verdict.
 sub verdict_of
 {
 	my ($run_id) = @_;
@@ -75,7 +75,7 @@ SKIP:
 	run_ends($watcher, $caught, 'aborted: canceled by the caller', 'cancel in phase release');
 }
 
-# Somebody presses Ctrl-C in psql, while the server is full.
+# Ctrl-C in psql, while the server is full.
 {
 	my ($in, $out, $err) = ('', '', '');
 	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $run_server ],
@@ -88,7 +88,7 @@ SKIP:
 	is(verdict_of($run_id), 'aborted', 'Ctrl-C: the verdict');
 }
 
-# Somebody is impatient: more cancels change nothing.
+# More cancels change nothing.
 {
 	my $caller = client($node);
 	my $pid = $caller->query('SELECT pg_backend_pid()');
@@ -148,7 +148,7 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 	run_ends($watcher, $_, 'aborted: stopped by pool_exhaust_stop()', 'stop of all') foreach @runs;
 }
 
-# The caller whose run is stopped by somebody else gets its report.
+# The caller of a run that another session stops gets its report.
 {
 	my $caller = client($node);
 	$caller->send($run_role);
@@ -243,7 +243,7 @@ foreach my $target ('server', 'role')
 }
 
 # A role that a crash left behind is no obstacle, whatever place it belongs to;
-# one that somebody else made is not touched.
+# one that another role made is not touched.
 {
 	my $run_id = $watcher->query($start_role);
 	in_progress($watcher, 'attempt', 'leftovers: a run is there');
@@ -262,7 +262,7 @@ foreach my $target ('server', 'role')
 			EXECUTE format('CREATE ROLE pool_exhaust_%s LOGIN', i);
 		END LOOP; END \$\$");
 	$run_id = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role')));
-	like(verdict_of($run_id), qr/invalid|aborted/, 'a role of the same name, made by somebody else');
+	like(verdict_of($run_id), qr/invalid|aborted/, 'a role of the same name, made by another role');
 	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_[1-8]\$'"), 8, 'that role is not touched');
 	like($watcher->query("SELECT reason FROM pool_exhaust_runs WHERE id = $run_id"),
 		qr/role "pool_exhaust_\d" exists and was not made by pool_exhaust/, 'the reason says so');
@@ -310,7 +310,7 @@ foreach my $target ('server', 'role')
 	ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0), 'a session that will not end: it ends');
 }
 
-# The caller holds what the runner needs; nobody but lock_timeout can see that.
+# The caller holds what the runner needs; only lock_timeout can end that.
 {
 	my $caller = client($node);
 	$caller->query('BEGIN; LOCK TABLE pool_exhaust_runs');

@@ -1,5 +1,5 @@
-# Everybody connects at once, and again when all are cut off: who fits is let in,
-# who does not is told so, and the ledger, the application that was connected
+# All clients connect at once, and again when all are cut off: as many as fit are
+# granted, the others are refused, and the ledger, the application that was connected
 # before and the clean-up agree; each claim can be broken.
 use strict;
 use warnings FATAL => 'all';
@@ -58,7 +58,7 @@ foreach ([ server => {} ], [ role => {} ], [ server => { handshakes => 1 } ], [ 
 	# A session of the application that chaos has ended is refused like others.
 	cmp_ok($watcher->query($refused) - $before, $options->{chaos} ? '>=' : '==',
 		observed($run_id, 'storm: refusals in the ledger') + observed($run_id, 'again: refusals in the ledger'),
-		"$name: nobody else was refused, and the ledger of the server knows of all");
+		"$name: no other session was refused, and the ledger of the server knows of all");
 	is( $watcher->query("SELECT count(*) FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') AS p
 			WHERE id = $run_id AND (p->'figures'->'peak_per_s')::float8 > 0 AND (p->'figures'->'in_ms')::float8 > 0"),
 		2, "$name: both waves have their figures");
@@ -104,11 +104,11 @@ run_ends($watcher, $run, 'aborted: stopped by pool_exhaust_stop()', 'stopped in 
 
 # ---------- Others come first ----------
 
-$watcher->query('CREATE ROLE somebody LOGIN');
-my $bystander = client($node, user => 'somebody');
+$watcher->query('CREATE ROLE bystander LOGIN');
+my $bystander = client($node, user => 'bystander');
 fails_with($watcher, "SELECT pool_exhaust_run('storm')", '55006', [qr/1 client sessions of other roles/], 'beside a bystander');
 is(verdict(storm('role')), 'pass', 'on target role it leaves them alone');
-is($bystander->query('SELECT 1'), 1, 'who notice nothing');
+is($bystander->query('SELECT 1'), 1, 'which goes on');
 
 $_->close foreach $bystander, $watcher;
 left_nothing($node);
