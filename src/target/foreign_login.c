@@ -84,7 +84,7 @@ login_value(const Login *login, const char *keyword)
 	return value;
 }
 
-/* Of n services, the first is the target, and the second has a server of its own. */
+/* The first party logs in to the target, the second to a server of its own. */
 static void
 foreign_login_find(Run *run, RunParty *party, int n)
 {
@@ -155,7 +155,7 @@ foreign_login_resolve(Run *run, const char *host, Resolve *resolve)
 	foreign_login_missed(run, "could not find", &failure);
 }
 
-/* Tries one address after the other, and keeps the first where somebody answers. */
+/* Tries one address after the other, and keeps the first that answers. */
 static ConnectResult
 foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 {
@@ -183,7 +183,7 @@ foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 	return result;
 }
 
-/* Whoever is let in there without their password is let in as somebody else. */
+/* A login that is granted without the password of the user is not that of the user. */
 static void
 foreign_login_require_password(Run *run, const Endpoint *endpoint, bool used, const char *where)
 {
@@ -251,9 +251,9 @@ foreign_login_ask(Run *run, RunParty *party, const Question *questions, const ch
 }
 
 /*
- * Filling a foreign server shuts others out there, and only the run sees whether
- * there are any; see preflight.c for this server.  The login that was tried may
- * need a moment to go.
+ * Filling a foreign server refuses other clients there, and only the run sees
+ * whether there are any; for this server see server_require_alone().  The session
+ * of the login that was tried may need a moment to end.
  */
 void
 foreign_login_require_alone(Run *run, RunParty *party)
@@ -267,11 +267,11 @@ foreign_login_require_alone(Run *run, RunParty *party)
 			   (others = probe->figures.in_use - probe->figures.ours - probe->figures.probes) <= 0, OTHERS_WAIT_MS);
 	if (others > 0)
 		run_end(run, VERDICT_INVALID,
-				"%d connections of others are open on %s, and this would shut them out (option bystanders = refuse)",
+				"%d connections of others are open on %s, and this would refuse their next logins (option bystanders = refuse)",
 				others, run->request.target_name);
 }
 
-/* A pool of the run's own beside the first service: the same server, sessions of another name. */
+/* A pool of the run's own beside the first party: the same server, sessions of another name. */
 static void
 foreign_login_beside(Run *run, RunParty *party)
 {

@@ -30,7 +30,7 @@ probe_returns(Run *run, RunParty *party, uint64 end_us)
 	return probe->state == PROBE_READY;
 }
 
-/* How many sessions of the run the service's target shows in the end; -1: it does not say. */
+/* How many sessions of the party its target shows in the end; -1: it does not say. */
 static int
 party_left(Run *run, RunParty *party)
 {
@@ -39,7 +39,7 @@ party_left(Run *run, RunParty *party)
 	uint64		since_us = loop_now_us();
 	int			left = -1;
 
-	/* Where nobody listens any more, nobody has a session. */
+	/* A target that refuses connections has no sessions. */
 	if (!probe_returns(run, party, end_us))
 		return probe->state == PROBE_LOST && probe->failure.end == CONNECT_BROKEN ? 0 : -1;
 	while (left != 0 && loop_now_us() < end_us && probe->state == PROBE_READY)

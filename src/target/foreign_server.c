@@ -3,9 +3,9 @@
  *		Foreign servers of the wrapper pool_exhaust, as targets.
  *
  * USAGE on the server is the right to aim at it; its options say what it is and
- * where, and the mapping of the user who asks says who they are there.  Secrets
- * stay in the catalog: a plan names the server and the user, and the runner
- * reads the rest by itself.
+ * where, and the user mapping says how the user logs in there.  Secrets stay in
+ * the catalog: a request names the server and the user, and the runner reads the
+ * rest by itself.
  */
 #include "postgres.h"
 
@@ -155,7 +155,7 @@ pool_exhaust_fdw_validator(PG_FUNCTION_ARGS)
 /* ---------- Servers as targets ---------- */
 
 /*
- * Puts the foreign server of that name into the plan, to be used as the current
+ * Puts the foreign server of that name into the request, to be used as the current
  * user; false if there is none.  ERROR without USAGE on it, or without a mapping
  * that this user may use.
  */
@@ -198,7 +198,7 @@ is_required(List *mapping)
  * ERROR if the user has no mapping, or none with a password: the account that
  * the server runs as must not open doors for others.  That the password was
  * asked for shows when the runner logs in.  This is the rule of dblink and
- * postgres_fdw.  A web service may be open to everybody.
+ * postgres_fdw.  A web service may be open without one.
  */
 void
 foreign_require_mapping(Oid server, Oid user, TargetKind kind)
@@ -277,7 +277,7 @@ foreign_require_unchanged(const ForeignServer *server, Oid user, TargetKind kind
 }
 
 /*
- * Reads where the server is and who the user is there; the strings live in the
+ * Reads where the server is and how the user logs in there; the strings live in the
  * current memory context.  Needs a transaction; ERROR if it is gone.
  */
 void

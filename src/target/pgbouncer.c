@@ -13,7 +13,7 @@
 #include "event/descriptors.h"
 #include "target/target.h"
 
-/* PgBouncer looks for clients that have waited too long three times a second. */
+/* PgBouncer checks three times a second for clients that have waited too long. */
 #define JANITOR_MS		334
 
 /* A client that logs in for each operation leaves its connection unused meanwhile. */
@@ -108,7 +108,8 @@ pgbouncer_require(Run *run)
 
 /*
  * Completes the options by what PgBouncer says of its pool.  Ends the run as
- * invalid if nobody would have the patience.
+ * invalid if the pool is larger than a run may use up, or clients wait there for
+ * longer than the run may take.
  */
 static void
 pgbouncer_fit(Run *run, const Figures *figures)
@@ -126,14 +127,14 @@ pgbouncer_fit(Run *run, const Figures *figures)
 	pgbouncer_require(run);
 }
 
-/* What says something else on the console is no PgBouncer, or one that nobody knows yet. */
+/* Ends the run as invalid if what the console says is not what PgBouncer says. */
 static void
 pgbouncer_require_figures(Run *run, const Figures *figures)
 {
 	if (figures->capacity > 0 && figures->pool_size > 0 && pgbouncer_mode_is_known(figures->mode))
 		return;
 	run_end(run, VERDICT_INVALID,
-			"the console of %s does not tell what PgBouncer tells: max_client_conn %d, pool_size %d, pool_mode \"%s\"",
+			"the console of %s does not say what PgBouncer says: max_client_conn %d, pool_size %d, pool_mode \"%s\"",
 			run->request.target_name, figures->capacity, figures->pool_size, figures->mode);
 }
 

@@ -137,7 +137,7 @@ ends('noisy server', 'saturation', 'invalid', qr/nothing was refused/);
 target("kind 'postgres', dbname 'dies', capacity '3'");
 ends('server that ends its sessions', 'storm', 'invalid', qr/no operation of the application succeeded/);
 
-my $nonsense = qr/does not tell what PgBouncer tells/;
+my $nonsense = qr/does not say what PgBouncer says/;
 my %consoles = (
 	mute       => qr/could not ask the console of bad: no answer in time/,
 	angry      => qr/42501 SHOW CONFIG: not for you/,
