@@ -16,9 +16,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(backend_pid begin_load change_setting client end_load fails_with forked_client http
-  http_json http_metrics in_progress left_nothing login monitor_pid new_server
-  refusals rewrite_hba run_ends samples sqlstate wait_for wait_until);
+our @EXPORT = qw(backend_pid begin_load change_setting client end_load failed_transaction fails_with forked_client
+  http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid new_server open_transaction
+  refusals rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are verdict_of wait_for wait_until);
 
 # Seconds between two questions while waiting: the cores are for what is waited for.
 my $pause = 0.01;
@@ -27,18 +27,22 @@ my $pause = 0.01;
 my %heals;
 
 # A started server that preloads pool_exhaust, with the extension in database
-# postgres.  Parameters: conf => lines of postgresql.conf, streaming => 1,
+# postgres.  Parameters: conf => lines of postgresql.conf, conf_from => { VERSION
+# => lines that hold from there on }, hba => [lines of pg_hba.conf], streaming => 1,
 # heals => pattern of the services whose sessions the healer may end; of others
 # left_nothing() finds out if it did.
 sub new_server
 {
 	my ($name, %params) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $conf_from = $params{conf_from} // {};
 
 	$heals{$name} = $params{heals};
 	$node->init(allows_streaming => $params{streaming});
-	$node->append_conf('postgresql.conf',
-		"shared_preload_libraries = 'pool_exhaust'\n" . ($params{conf} // ''));
+	$node->append_conf('postgresql.conf', $_)
+	  foreach "shared_preload_libraries = 'pool_exhaust'", $params{conf} // '',
+	  map { $conf_from->{$_} } grep { $node->pg_version >= $_ } sort keys %$conf_from;
+	rewrite_hba($node, @{ $params{hba} }) if $params{hba};
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION pool_exhaust');
 	return $node;
@@ -115,6 +119,27 @@ sub backend_pid
 	my ($client) = @_;
 
 	return $client->{pid} //= $client->query('SELECT pg_backend_pid()');
+}
+
+# A session of role app, or another, that is idle in a transaction; its service is
+# role/name.
+sub open_transaction
+{
+	my ($node, $name, %params) = @_;
+	my $client = client($node, user => 'app', application_name => $name, %params);
+
+	backend_pid($client);
+	$client->query('BEGIN');
+	return $client;
+}
+
+# The same, of a transaction that has failed.
+sub failed_transaction
+{
+	my $client = open_transaction(@_);
+
+	$client->query('SELECT 1/0');
+	return $client;
 }
 
 # A client that is a process of its own, to be killed: sends the query and does
@@ -215,6 +240,25 @@ sub samples
 	return wait_for($client, "SELECT count(*) >= $n FROM pool_exhaust_timeline WHERE at > '$since'", 't');
 }
 
+# As many slots are in use, soon.
+sub in_use_becomes
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($client, $in_use, $name) = @_;
+
+	ok(wait_for($client, 'SELECT in_use FROM pool_exhaust_slots', $in_use), $name);
+}
+
+# As many sessions are suspected of a leak, soon.
+sub suspects_are
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($client, $n, $name) = @_;
+
+	ok(wait_for($client, 'SELECT count(*) FROM pool_exhaust_leaks', $n), $name)
+	  or diag $client->query('SELECT service, rule, held_ms FROM pool_exhaust_leaks');
+}
+
 # The pid of the monitor, empty while there is none.
 sub monitor_pid
 {
@@ -260,6 +304,35 @@ sub refusals
 		FROM pool_exhaust_refusals WHERE refusals > 0");
 }
 
+# Runs a scenario to its end, on its default target if that is undef; the id of
+# the run, or dies.
+sub run_scenario
+{
+	my ($client, $scenario, $target, %options) = @_;
+	my $options = JSON::PP->new->canonical->encode(\%options);
+
+	$target = defined $target ? "'$target'" : 'NULL';
+	$client->query('SET pool_exhaust.progress = off');
+	return $client->query("SELECT pool_exhaust_run('$scenario', $target, '$options', 'json')::jsonb->'run_id'")
+	  // die $client->message;
+}
+
+# The verdict of a run at this moment, with its reason if it has one.
+sub run_outcome
+{
+	my ($client, $run_id) = @_;
+
+	return $client->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
+}
+
+# Waits for a run; its verdict, or the error.
+sub verdict_of
+{
+	my ($client, $run_id) = @_;
+
+	return $client->query("SELECT pool_exhaust_wait($run_id, '3 min')") // $client->message;
+}
+
 # Waits until a run has come to this phase and returns its id; "more" is a
 # condition on the other columns of pool_exhaust_progress.
 sub in_progress
@@ -282,9 +355,7 @@ sub run_ends
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($client, $run_id, $verdict, $name) = @_;
 
-	is( $client->query("SELECT concat_ws(': ', verdict, reason)
-			FROM pool_exhaust_runs WHERE id = $run_id"),
-		$verdict, "$name: verdict and reason");
+	is(run_outcome($client, $run_id), $verdict, "$name: verdict and reason");
 	is( $client->query("SELECT (SELECT count(*) FROM pg_stat_activity
 				WHERE usename ~ '^pool_exhaust_[0-9]+\$') || ' sessions, '
 			|| (SELECT count(*) FROM pg_roles

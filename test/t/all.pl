@@ -15,25 +15,9 @@ my $node = new_server('all', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf 
 autovacuum = off
 ));
 my $watcher = client($node);
-my $json = JSON::PP->new->canonical;
 
-$watcher->query('SET pool_exhaust.progress = off');
-
-# Runs it; the id, or dies.
-sub all_of
-{
-	my ($target, %options) = @_;
-	my $options = $json->encode(\%options);
-
-	return $watcher->query("SELECT pool_exhaust_run('all', $target, '$options', 'json')::jsonb->'run_id'") // die $watcher->message;
-}
-
-sub verdict
-{
-	my ($run_id) = @_;
-
-	return $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
-}
+# Runs it; the id.
+sub all_of { return run_scenario($watcher, 'all', @_) }
 
 # The scenarios that a run of it has checks for, with what they came to.
 sub children
@@ -68,10 +52,10 @@ sub nothing_left
 my $expected = $watcher->query("SELECT string_agg(name || ' on ' || default_target || ' pass', ', ' ORDER BY name COLLATE \"C\")
 	FROM pool_exhaust_scenarios WHERE name <> 'all'");
 my $begun = time;
-my $run_id = all_of('NULL', seed => 7);
+my $run_id = all_of(undef, seed => 7);
 my $elapsed = time - $begun;
 
-is(verdict($run_id), 'pass', 'all scenarios pass') or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+is(run_outcome($watcher, $run_id), 'pass', 'all scenarios pass') or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 diag sprintf 'all scenarios took %.1f s', $elapsed;
 is(children($run_id), $expected, 'each scenario that there is was run, on its default target');
 is( $watcher->query("SELECT count(*) FROM pool_exhaust_runs AS r JOIN pool_exhaust_checks AS c
@@ -93,18 +77,18 @@ nothing_left('at the end');
 
 # ---------- On a target ----------
 
-$run_id = all_of("'role'");
-is(verdict($run_id), 'pass', 'all that can aim at a role');
+$run_id = all_of('role');
+is(run_outcome($watcher, $run_id), 'pass', 'all that can aim at a role');
 is(children($run_id), 'saturation on role pass, storm on role pass', 'are these');
 
 # ---------- It fails, and says what did ----------
 
-$run_id = all_of("'role'", fault => 'miscount');
-is(verdict($run_id), 'fail: failed: saturation on role, storm on role', 'a fault in each of them');
+$run_id = all_of('role', fault => 'miscount');
+is(run_outcome($watcher, $run_id), 'fail: failed: saturation on role, storm on role', 'a fault in each of them');
 my ($child) = $watcher->query("SELECT max(id) FROM pool_exhaust_runs WHERE scenario = 'storm'");
 is(detail($run_id, 'storm on role') =~ s/, [\d.]+ s:/:/r,
 	"run $child: failed: storm: refusals in the ledger; SELECT pool_exhaust_report($child)", 'with the run to read, and why');
-$run_id = all_of("'role'", fault => 'keep_slot');
+$run_id = all_of('role', fault => 'keep_slot');
 like(detail($run_id, 'saturation on role'), qr/^run \d+, [\d.]+ s: failed: held connections/, 'another fault');
 fails_with($watcher, q(SELECT pool_exhaust_run('all', 'role', '{"fault": "no_limit", "on_fail": "error"}')), 'P0004',
 	[qr/scenario "all" on role: fail/], 'as an error');
@@ -114,11 +98,11 @@ like($watcher->{error}{D}, qr/saturation on role: expected pass, observed invali
 
 $watcher->query('CREATE ROLE bystander LOGIN');
 my $bystander = client($node, user => 'bystander');
-$run_id = all_of("'server'");
-is(verdict($run_id), 'fail: failed: saturation on server, storm on server, endtoend on server', 'beside a bystander no scenario may fill the server');
+$run_id = all_of('server');
+is(run_outcome($watcher, $run_id), 'fail: failed: saturation on server, storm on server, endtoend on server', 'beside a bystander no scenario may fill the server');
 is(detail($run_id, 'saturation on server'), '1 client sessions of other roles are connected, and filling the server would refuse their next logins', 'and it says so');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_runs WHERE id > $run_id"), 0, 'without a run');
-is(verdict(all_of("'server'", bystanders => 'ignore')), 'pass', 'unless they do not matter');
+is(run_outcome($watcher, all_of('server', bystanders => 'ignore')), 'pass', 'unless they do not matter');
 $bystander->close;
 ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', 1), 'they have gone');
 
@@ -185,8 +169,8 @@ like(detail($run_id, 'storm on role'), qr/^run $child, [\d.]+ s: stopped by pool
 is(children($run_id), 'saturation on role pass, storm on role aborted', 'of each');
 
 # No time.
-$run_id = all_of("'pool'", timeout_ms => 3000);
-is(verdict($run_id), 'aborted: not over within 3000 ms (option timeout_ms)', 'no time');
+$run_id = all_of('pool', timeout_ms => 3000);
+is(run_outcome($watcher, $run_id), 'aborted: not over within 3000 ms (option timeout_ms)', 'no time');
 nothing_left('no time');
 
 # ---------- A role that may run it ----------

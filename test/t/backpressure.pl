@@ -46,8 +46,8 @@ sub outcome
 	my $run_id = $watcher->query(run_of('pool_exhaust_start', $target, %options));
 
 	return $watcher->message if !$run_id;
-	$watcher->query("SELECT pool_exhaust_wait($run_id, '3 min')");
-	return $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
+	verdict_of($watcher, $run_id);
+	return run_outcome($watcher, $run_id);
 }
 
 sub report

@@ -18,23 +18,8 @@ autovacuum = off
 my $watcher = client($node);
 my $json = JSON::PP->new->canonical;
 
-# Runs it; the id, or dies.
-sub endtoend
-{
-	my ($target, %options) = @_;
-	my $options = $json->encode(\%options);
-
-	$watcher->query('SET pool_exhaust.progress = off');
-	return $watcher->query("SELECT pool_exhaust_run('endtoend', '$target', '$options', 'json')::jsonb->'run_id'")
-	  // die $watcher->message;
-}
-
-sub verdict
-{
-	my ($run_id) = @_;
-
-	return $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
-}
+# Runs it; the id.
+sub endtoend { return run_scenario($watcher, 'endtoend', @_) }
 
 # ---------- It passes ----------
 
@@ -48,7 +33,7 @@ foreach (
 	my $name = "endtoend on $target " . $json->encode($options);
 	my $run_id = endtoend($target, %$options);
 
-	is(verdict($run_id), 'pass', $name) or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	is(run_outcome($watcher, $run_id), 'pass', $name) or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 	is($watcher->query("SELECT string_agg(p->>'phase', ', ' ORDER BY n) FROM pool_exhaust_runs,
 			jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n) WHERE id = $run_id AND p->>'phase' <> 'chaos'"),
 		join(', ', @phases), "$name: all phases");
@@ -80,7 +65,7 @@ foreach (sort keys %broken)
 	my ($target, $fault) = split / /;
 	my $run_id = endtoend($target, fault => $fault, tolerance_ms => 3000, $fault eq 'never_heal' ? (recovery_limit_ms => 2000) : ());
 
-	like(verdict($run_id), $broken{$_}, "$fault on $target") or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	like(run_outcome($watcher, $run_id), $broken{$_}, "$fault on $target") or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 }
 
 # ---------- What cannot be, and what cannot be proved ----------
@@ -91,7 +76,7 @@ fails_with($watcher, qq(SELECT pool_exhaust_run('endtoend', options => '{"long_m
 	[qr/options contradict each other/, qr/Lower long_ms/], 'a queue that no client has the patience for');
 fails_with($watcher, q(SELECT pool_exhaust_run('endtoend', 'role')), '22023', [qr/cannot aim at target "role"/], 'another target');
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'off'), 'the monitor is off');
-is(verdict(endtoend('pool')), 'invalid: the monitor does not watch, so no leak can be found: see pool_exhaust.monitor', 'without a monitor');
+is(run_outcome($watcher, endtoend('pool')), 'invalid: the monitor does not watch, so no leak can be found: see pool_exhaust.monitor', 'without a monitor');
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
 ok(samples($watcher, 2), 'and takes samples');
 
@@ -118,7 +103,7 @@ foreach (
 $watcher->query('CREATE ROLE bystander LOGIN');
 my $bystander = client($node, user => 'bystander');
 fails_with($watcher, "SELECT pool_exhaust_run('endtoend')", '55006', [qr/1 client sessions of other roles/], 'beside a bystander');
-is(verdict(endtoend('pool')), 'pass', 'on target pool it leaves them alone');
+is(run_outcome($watcher, endtoend('pool')), 'pass', 'on target pool it leaves them alone');
 
 # One login at a time keeps the server full for longer; a bystander refused then
 # ends it.  It is full for a moment, which may be missed.

@@ -63,8 +63,8 @@ sub judge
 	my $run_id = $watcher->query("SELECT pool_exhaust_start('backpressure', '$name', '" . JSON::PP->new->encode(\%options) . "')")
 	  or return $watcher->message;
 
-	$watcher->query("SELECT pool_exhaust_wait($run_id, '3 min')");
-	return $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
+	verdict_of($watcher, $run_id);
+	return run_outcome($watcher, $run_id);
 }
 
 sub report

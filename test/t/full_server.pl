@@ -13,21 +13,16 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = PostgreSQL::Test::Cluster->new('full');
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $has_reserved = $node->pg_version >= 16;
 
 # The same capacity on every release:
 # 15:  10 = 8 regular + 2 superuser
 # 16+: 12 = 8 regular + 2 reserved + 2 superuser
 my $capacity = 8;
-my $max = $has_reserved ? 12 : 10;
 
 # Of 8 slots 5 are healthy, 6 warning, 7 critical.
-$node->init;
-$node->append_conf('postgresql.conf', qq(
-shared_preload_libraries = 'pool_exhaust'
-max_connections = $max
+my $node = new_server('full', conf_from => { 16 => "max_connections = 12\nreserved_connections = 2" }, conf => qq(
+max_connections = 10
 superuser_reserved_connections = 2
 autovacuum = off
 pool_exhaust.http_port = $port
@@ -35,10 +30,9 @@ pool_exhaust.sample_interval = 20ms
 pool_exhaust.warning_threshold = 0.75
 pool_exhaust.critical_threshold = 0.85
 ));
-$node->append_conf('postgresql.conf', 'reserved_connections = 2') if $has_reserved;
-$node->start;
+my $has_reserved = $node->pg_version >= 16;
+my $max = $has_reserved ? 12 : 10;
 $node->safe_psql('postgres', q(
-CREATE EXTENSION pool_exhaust;
 CREATE ROLE app LOGIN;
 CREATE ROLE ops LOGIN;
 CREATE ROLE one LOGIN CONNECTION LIMIT 1;
@@ -64,7 +58,7 @@ sub states
 my $in_use = 'pool_in_use_connections{kind="server",pool="server"}';
 
 # These are read without the database.
-sub in_use_becomes
+sub pool_in_use_becomes
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($expected, $name) = @_;
@@ -130,7 +124,7 @@ readyz_is(503, 'exhausted', 8, 'reserved_slots', 'exhausted but for the reserve'
 foreach (1 .. 3)
 {
 	refused('reserve', user => 'app', application_name => 'shop');
-	in_use_becomes(8, 'reserve: its slot is free again');
+	pool_in_use_becomes(8, 'reserve: its slot is free again');
 }
 my $reserved_slots = 3;
 readyz_is(503, 'exhausted', 8, 'reserved_slots', 'refused for the reserve');
@@ -142,7 +136,7 @@ if ($has_reserved)
 	foreach my $user ('app', 'ops')
 	{
 		refused("reserve, $user", user => $user, application_name => 'shop');
-		in_use_becomes(10, "reserve, $user: its slot is free again");
+		pool_in_use_becomes(10, "reserve, $user: its slot is free again");
 	}
 	$reserved_slots += 2;
 }
@@ -225,7 +219,7 @@ is( $watcher->query("SELECT active IN (1, 2), active + idle, idle_in_transaction
 
 # Two let go: by these releases the next one is to be expected.
 $reserve[$_]->close foreach 0, 1;
-in_use_becomes($max - 2, 'two let go');
+pool_in_use_becomes($max - 2, 'two let go');
 ok(samples($watcher, 2), 'that is seen');
 my $asked_after = time;
 my $answer = http($port, '/readyz');
@@ -242,7 +236,7 @@ $watcher->query('SELECT pg_advisory_unlock(1)');
 $app[0]->result;
 $_->close foreach @app, @reserve[2 .. $#reserve];
 ok(wait_until(sub { http_json($port, '/readyz')->{health} }, 'healthy', 'health'), 'healthy again');
-in_use_becomes(1, 'one slot is left');
+pool_in_use_becomes(1, 'one slot is left');
 ok(samples($watcher, 3), 'that is seen too');
 is( $watcher->query('SELECT max(in_use), sum(refused), sum(opened), max(utilization) FROM pool_exhaust_timeline'),
 	join('|', $max, $refusals, $opened, $max / $capacity), 'the timeline has all of it');

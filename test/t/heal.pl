@@ -26,33 +26,6 @@ $node->safe_psql('postgres', 'CREATE ROLE app LOGIN REPLICATION; CREATE ROLE pre
 my $watcher = client($node, application_name => 'watcher');
 my $load = begin_load($watcher, $node);
 
-sub open_transaction
-{
-	my ($name, %params) = @_;
-	my $client = client($node, user => 'app', application_name => $name, %params);
-
-	backend_pid($client);
-	$client->query('BEGIN');
-	return $client;
-}
-
-# A session whose transaction has failed.
-sub failed_transaction
-{
-	my $client = open_transaction(@_);
-
-	$client->query('SELECT 1/0');
-	return $client;
-}
-
-sub suspects_are
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($n, $name) = @_;
-
-	ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_leaks', $n), $name) or diag $watcher->query('SELECT service, rule, held_ms FROM pool_exhaust_leaks');
-}
-
 sub exists_still
 {
 	my ($client) = @_;
@@ -92,12 +65,12 @@ is(heal('false'), '', 'no suspect: no session is ended');
 
 # ---------- One of each, and which are spared ----------
 
-my $failed = failed_transaction('failed');
-my $open = open_transaction('open');
+my $failed = failed_transaction($node, 'failed');
+my $open = open_transaction($node, 'open');
 my %spared = (
 	superuser => client($node, application_name => 'superuser'),
-	precious => open_transaction('precious', user => 'precious'),
-	walsender => open_transaction('walsender', replication => 'database'),
+	precious => open_transaction($node, 'precious', user => 'precious'),
+	walsender => open_transaction($node, 'walsender', replication => 'database'),
 	working => client($node, user => 'app', application_name => 'working'));
 backend_pid($spared{superuser});
 $spared{superuser}->query('BEGIN');
@@ -107,10 +80,10 @@ $watcher->query("SELECT pool_exhaust_leak(2, 'abandoned')");
 $watcher->query("SELECT pool_exhaust_leak(1, 'dead client')");
 ok(change_setting($watcher, 'pool_exhaust.heal_exclude_roles' => 'nobody_there, precious'), 'a role is excluded');
 my $all = 1 + 1 + 2 + $growth + 2 + 1;
-suspects_are($all, 'one of each is suspected');
+suspects_are($watcher, $all, 'one of each is suspected');
 my $held = $watcher->query("SELECT sum(connections) FROM pool_exhaust_holds");
 ok(samples($watcher, 20), 'off: more than a second later');
-suspects_are($all, 'off: they are suspected still');
+suspects_are($watcher, $all, 'off: they are suspected still');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_heals'), 0, 'off: no session was ended');
 
 my $dry = join "\n", sort split /\n/, $watcher->query("SELECT concat_ws(' ', CASE WHEN service ~ '^pool_exhaust' THEN 'held' ELSE service END, rule, strategy, action) FROM pool_exhaust_heal()");
@@ -124,20 +97,20 @@ is($dry, join("\n", sort 'app/failed idle in transaction aborted_transaction wou
 like(heal('true'), qr/^aborted_transaction: would terminate 1; abandoned: would terminate 2; growth: would terminate $growth; idle_in_transaction: .*; dead client: spared: it runs a statement 1$/,
 	'dry run: in the order of the strategies');
 is($watcher->query("SELECT string_agg(DISTINCT (h.evidence ~ '^(idle|its client) ')::text, ' ') FROM pool_exhaust_heal() h"), 'true', 'dry run: with the evidence');
-suspects_are($all, 'dry run: the suspects are the same');
+suspects_are($watcher, $all, 'dry run: the suspects are the same');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_heals'), 0, 'dry run: no session was ended');
 
 # Others may end what they may end by hand.
 my $plain = client($node, user => 'plain');
 is(heal('false', $plain), '', 'a plain role: sees no session, ends none');
 $plain->query('BEGIN');
-suspects_are($all + 1, 'a plain role: is suspected itself');
+suspects_are($watcher, $all + 1, 'a plain role: is suspected itself');
 is($plain->query("SELECT action FROM pool_exhaust_heal(false)"), 'spared: it runs a statement', 'a plain role: does not end itself');
 $plain->close;
 my $reader = client($node, user => 'reader');
 is($reader->query("SELECT string_agg(action, ', ') FROM pool_exhaust_heal(false) WHERE service ~ '^app/'"), join(', ', ('spared: permission denied') x 2), 'a role that sees all may not end all');
 $reader->close;
-suspects_are($all, 'all are there');
+suspects_are($watcher, $all, 'all are there');
 
 # ---------- It ends them ----------
 
@@ -148,7 +121,7 @@ like(heal('true'), qr/^growth: would terminate $growth; aborted_transaction: wou
 is($watcher->query("SELECT count(*) FROM pool_exhaust_heal() WHERE strategy IS NULL AND action = 'spared: no strategy in pool_exhaust.heal_strategies'"), 5,
 	'two strategies: others are let alone');
 like(heal('false'), qr/^growth: terminated $growth; aborted_transaction: terminated 1; /, 'two strategies: those are ended');
-suspects_are(6, 'two strategies: the others are suspected still');
+suspects_are($watcher, 6, 'two strategies: the others are suspected still');
 is(exists_still($failed), 0, 'two strategies: the failed transaction is gone');
 is(exists_still($open), 1, 'two strategies: the open one is not');
 ok(wait_for($watcher, $healed, "idle in transaction 1, growth $growth"), 'two strategies: they are counted');
@@ -166,7 +139,7 @@ my $signaller = client($node, user => 'signaller');
 ok(wait_for($signaller, 'SHOW pool_exhaust.heal_strategies', 'aborted_transaction, abandoned, growth, idle_in_transaction'), 'all strategies are in force');
 like(heal('false', $signaller), qr/^abandoned: terminated 2; idle_in_transaction: /, 'pg_signal_backend ends the rest');
 ok(wait_for($watcher, $healed, "idle in transaction 2, abandoned 2, growth $growth"), 'the rest is counted');
-suspects_are(3, 'three are left');
+suspects_are($watcher, 3, 'three are left');
 is($watcher->query("SELECT string_agg(action, ', ' ORDER BY action) FROM pool_exhaust_heal(false)"),
 	'spared: a role of pool_exhaust.heal_exclude_roles, spared: a superuser, spared: it runs a statement', 'spared sessions are spared again and again');
 is(exists_still($open), 0, 'the open transaction is gone');
@@ -177,16 +150,16 @@ $watcher->query('SELECT pool_exhaust_release()');
 $spared{working}->vanish;
 $watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'working'");
 $_->close foreach $signaller, @spared{qw(superuser precious walsender)};
-suspects_are(0, 'all is over');
+suspects_are($watcher, 0, 'all is over');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_leak_rules WHERE found <> suspects + unleaked + ended + healed"), 0, 'the counters add up');
 
 # ---------- Used in the last moment ----------
 
 foreach my $round (1 .. 3)
 {
-	my @used = map { open_transaction("used $_") } 1 .. 8;
+	my @used = map { open_transaction($node, "used $_") } 1 .. 8;
 
-	suspects_are(8, "used, round $round: eight are suspected");
+	suspects_are($watcher, 8, "used, round $round: eight are suspected");
 	$_->query('SELECT 1') foreach @used;
 	unlike(heal('false'), qr/terminated/, "used, round $round: no session is ended");
 	is(join(' ', map { $_->query('COMMIT') // $_->message } @used), ' ' x 7, "used, round $round: all of them commit");
@@ -195,10 +168,10 @@ foreach my $round (1 .. 3)
 my ($lost, $kept) = (0, 0);
 foreach my $round (1 .. 4)
 {
-	my @racing = map { open_transaction("racing $_") } 1 .. 8;
+	my @racing = map { open_transaction($node, "racing $_") } 1 .. 8;
 	my $healer = client($node, application_name => 'healer');
 
-	suspects_are(8, "racing, round $round: eight are suspected");
+	suspects_are($watcher, 8, "racing, round $round: eight are suspected");
 	$healer->send('SELECT pid, action FROM pool_exhaust_heal(false)') if $round % 2;
 	$_->send('SELECT pg_sleep(0.05)') foreach @racing;
 	$healer->send('SELECT pid, action FROM pool_exhaust_heal(false)') if $round % 2 == 0;
@@ -220,12 +193,12 @@ note "racing: $lost ended, $kept not";
 
 # ---------- Many at once ----------
 
-suspects_are(0, 'many: no suspect');
+suspects_are($watcher, 0, 'many: no suspect');
 my $before = () = logged_heals();
 $watcher->query("SELECT pool_exhaust_leak(70, 'idle in transaction (aborted)')");
-suspects_are(70, 'many: seventy are suspected');
+suspects_are($watcher, 70, 'many: seventy are suspected');
 is(heal('false'), 'aborted_transaction: terminated 70', 'many: all are ended');
-suspects_are(0, 'many: they are gone');
+suspects_are($watcher, 0, 'many: they are gone');
 is($watcher->query('SELECT (SELECT count(*) FROM pool_exhaust_heals) - (SELECT sum(healed) FROM pool_exhaust_leak_rules)'), 0, 'many: each is in pool_exhaust_heals');
 ok(wait_until(sub { (my @logged = logged_heals()) - $before }, 70, 'the log'), 'many: each is in the log');
 ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_holds', 0), 'many: the hold is over');

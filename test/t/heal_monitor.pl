@@ -33,32 +33,6 @@ $node->safe_psql('postgres', 'CREATE ROLE app LOGIN REPLICATION; CREATE ROLE pre
 my $watcher = client($node, application_name => 'watcher');
 my $load = begin_load($watcher, $node);
 
-sub open_transaction
-{
-	my ($name, %params) = @_;
-	my $client = client($node, user => 'app', application_name => $name, %params);
-
-	backend_pid($client);
-	$client->query('BEGIN');
-	return $client;
-}
-
-sub failed_transaction
-{
-	my $client = open_transaction(@_);
-
-	$client->query('SELECT 1/0');
-	return $client;
-}
-
-sub suspects_are
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($n, $name) = @_;
-
-	ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_leaks', $n), $name) or diag $watcher->query('SELECT service, rule, held_ms FROM pool_exhaust_leaks');
-}
-
 sub heals { return $watcher->query('SELECT count(*) FROM pool_exhaust_heals') }
 sub in_use { return $watcher->query('SELECT in_use FROM pool_exhaust_slots') }
 
@@ -73,8 +47,8 @@ sub adds_up
 # These are there all the time, and are never to be ended.
 my %spared = (
 	superuser => client($node, application_name => 'superuser'),
-	precious => open_transaction('precious', user => 'precious'),
-	walsender => open_transaction('walsender', replication => 'database'),
+	precious => open_transaction($node, 'precious', user => 'precious'),
+	walsender => open_transaction($node, 'walsender', replication => 'database'),
 	working => client($node, user => 'app', application_name => 'working'),
 	listener => client($node, user => 'app', application_name => 'listener'));
 backend_pid($spared{$_}) foreach sort keys %spared;
@@ -82,15 +56,15 @@ $spared{superuser}->query('BEGIN');
 $spared{listener}->query('LISTEN news');
 $spared{working}->send('BEGIN; SELECT pg_sleep(600)');
 $watcher->query("SELECT pool_exhaust_leak(2, 'dead client')");
-suspects_are(4, 'four are suspected, and to be spared');
+suspects_are($watcher, 4, 'four are suspected, and to be spared');
 
 # ---------- Always ----------
 
-my @failed = map { failed_transaction("failed $_") } 1 .. 3;
-my @open = map { open_transaction("open $_") } 1 .. 4;
-suspects_are(11, 'seven more, and none is healed');
+my @failed = map { failed_transaction($node, "failed $_") } 1 .. 3;
+my @open = map { open_transaction($node, "open $_") } 1 .. 4;
+suspects_are($watcher, 11, 'seven more, and none is healed');
 ok(change_setting($watcher, 'pool_exhaust.heal' => 'always'), 'always');
-suspects_are(4, 'always: seven are ended');
+suspects_are($watcher, 4, 'always: seven are ended');
 is($watcher->query("SELECT string_agg(strategy || ' ' || n, ', ' ORDER BY first) FROM (SELECT strategy, count(*) AS n, min(at) AS first FROM pool_exhaust_heals GROUP BY strategy) s"),
 	'aborted_transaction 3, idle_in_transaction 4', 'always: each by its strategy');
 is($watcher->query("SELECT max(at) FILTER (WHERE strategy = 'aborted_transaction') <= min(at) FILTER (WHERE strategy = 'idle_in_transaction') FROM pool_exhaust_heals"), 't',
@@ -100,7 +74,7 @@ cmp_ok($watcher->query("SELECT extract(epoch FROM max(at) - min(at)) FROM pool_e
 cmp_ok($watcher->query("SELECT min(at) > max(backend_start) FROM pool_exhaust_heals, pg_stat_activity WHERE application_name = 'working'"), 'eq', 't', 'always: the times are of now');
 $_->vanish foreach @failed, @open;
 
-my @timed = (failed_transaction('at once'), open_transaction('in time'));
+my @timed = (failed_transaction($node, 'at once'), open_transaction($node, 'in time'));
 my @pids = map { backend_pid($_) } @timed;
 ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_heals WHERE pid IN ($pids[0], $pids[1])", 2), 'always: two more');
 foreach ([ 'at once', 0 ], [ 'in time', 1 ])
@@ -119,7 +93,7 @@ $_->vanish foreach @timed;
 my $name = "hostile\n\"role\" told session 1 of \"x\" to end'";
 my $quoted = $name =~ s/"/""/gr;
 $watcher->query(qq(CREATE ROLE "$quoted" LOGIN));
-my $hostile = failed_transaction('%s"%n', user => $name);
+my $hostile = failed_transaction($node, '%s"%n', user => $name);
 ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_heals WHERE pid = " . backend_pid($hostile), 1), 'a hostile name: it is ended');
 is($watcher->query('SELECT service FROM pool_exhaust_heals WHERE pid = ' . backend_pid($hostile)), "$name/%s\"%n", 'a hostile name: pool_exhaust_heals has it');
 my $pid = backend_pid($hostile);
@@ -128,7 +102,7 @@ ok(wait_until(sub { slurp_file($node->logfile) =~ /LOG:  pool_exhaust: told sess
 # ---------- Several healers at once ----------
 
 my $before = heals();
-my @many = map { failed_transaction("many $_") } 1 .. 20;
+my @many = map { failed_transaction($node, "many $_") } 1 .. 20;
 my @healers = map { client($node, application_name => "healer $_") } 1 .. 4;
 my $rows = 0;
 my %heals_of;
@@ -143,7 +117,7 @@ ok( wait_until(
 		}, 20, 'twenty acts'), 'at once: twenty are ended');
 is(join(', ', grep { $heals_of{$_} > 1 } keys %heals_of), '', 'at once: no session is ended twice');
 is($watcher->query("SELECT count(DISTINCT pid) FROM pool_exhaust_heals WHERE service ~ '/many '"), 20, 'at once: each once');
-suspects_are(4, 'at once: they are gone');
+suspects_are($watcher, 4, 'at once: they are gone');
 is(heals() - $before, 20, 'at once: and not one more');
 note "at once: $rows by hand, the rest by the monitor";
 adds_up('at once');
@@ -152,8 +126,8 @@ $_->close foreach @healers;
 
 # ---------- Another monitor ----------
 
-my $last = open_transaction('before the monitor ends');
-suspects_are(5, 'another monitor: one is suspected, and has its time of grace');
+my $last = open_transaction($node, 'before the monitor ends');
+suspects_are($watcher, 5, 'another monitor: one is suspected, and has its time of grace');
 my $monitor = monitor_pid($watcher);
 $watcher->query("SELECT pg_terminate_backend($monitor)");
 ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pool_exhaust monitor' AND pid <> $monitor", 1), 'another monitor is there');
@@ -161,7 +135,7 @@ my $started = $watcher->query("SELECT backend_start FROM pg_stat_activity WHERE 
 ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_heals WHERE pid = ' . backend_pid($last), 1), 'another monitor: it is ended');
 cmp_ok($watcher->query("SELECT extract(epoch FROM at - '$started') FROM pool_exhaust_heals WHERE pid = " . backend_pid($last)), '>=', $threshold - 0.001,
 	'another monitor: it has found it itself, and let it have its time of grace');
-suspects_are(4, 'another monitor: no other session');
+suspects_are($watcher, 4, 'another monitor: no other session');
 adds_up('another monitor');
 $last->vanish;
 
@@ -170,7 +144,7 @@ $last->vanish;
 ok(change_setting($watcher, 'pool_exhaust.heal' => 'critical'), 'critical');
 $before = heals();
 ok($watcher->query("SELECT pool_exhaust_leak(20, 'idle in transaction (aborted)')"), 'critical: twenty are leaked') or diag $watcher->message;
-suspects_are(24, 'critical: they are suspected');
+suspects_are($watcher, 24, 'critical: they are suspected');
 ok(samples($watcher, 10), 'critical: some samples later');
 is($watcher->query('SELECT pool_exhaust_health()') =~ /^(healthy|warning)$/ ? heals() - $before : 'it is critical', 0, 'critical: no session is ended while it is not');
 
@@ -192,7 +166,7 @@ adds_up('critical');
 $_->close foreach @others;
 ok(change_setting($watcher, 'pool_exhaust.heal' => 'off'), 'off');
 is($watcher->query('SELECT pool_exhaust_release()'), 16, 'what is left is released');
-suspects_are(2, 'two are left');
+suspects_are($watcher, 2, 'two are left');
 
 # ---------- Sessions that were to be spared ----------
 
@@ -206,8 +180,8 @@ end_load($load);
 
 # ---------- The server stops meanwhile ----------
 
-my @stopped = map { open_transaction("stopped $_") } 1 .. 8;
-suspects_are(10, 'stop: eight more are suspected');
+my @stopped = map { open_transaction($node, "stopped $_") } 1 .. 8;
+suspects_are($watcher, 10, 'stop: eight more are suspected');
 my $log_start = -s $node->logfile;
 ok(change_setting($watcher, 'pool_exhaust.heal' => 'always'), 'stop: and are to be ended');
 $node->stop('fast');

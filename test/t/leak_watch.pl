@@ -28,15 +28,6 @@ my $all = "SELECT concat_ws(' ', sum(suspects), sum(found), sum(unleaked), sum(e
 my $names = "SELECT coalesce(string_agg(service, ', ' ORDER BY service), 'none') FROM pool_exhaust_leaks";
 
 # A session with an open transaction.
-sub open_transaction
-{
-	my ($name, %params) = @_;
-	my $client = client($node, user => 'app', application_name => $name, %params);
-
-	$client->query('BEGIN');
-	return $client;
-}
-
 sub notes_are
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -51,7 +42,7 @@ is($watcher->query('SELECT string_agg(concat(rule, $$ $$, threshold_ms), $$, $$)
 
 # ---------- The monitor comes and goes ----------
 
-my @clients = (open_transaction('one'), open_transaction('two'));
+my @clients = (open_transaction($node, 'one'), open_transaction($node, 'two'));
 $clients[1]->query('SELECT 1/0');
 ok(wait_for($watcher, $counts, '2 2 0 0 0'), 'two suspects');
 foreach my $round (1 .. 3)
@@ -67,7 +58,7 @@ foreach my $round (1 .. 3)
 # One comes back to life, and one ends, while there is no monitor.
 foreach my $end ('COMMIT', 'close')
 {
-	my $client = open_transaction("unseen $end");
+	my $client = open_transaction($node, "unseen $end");
 	my $before = $watcher->query($counts);
 	ok(wait_for($watcher, $names, "app/one, app/two, app/unseen $end"), "$end: a suspect");
 	my $pid = monitor_pid($watcher);
@@ -101,12 +92,12 @@ ok(wait_for($watcher, $counts, '0 2 1 1 0'), 'reset: one ends');
 
 # ---------- A slot and its sessions ----------
 
-my $first = open_transaction('before');
+my $first = open_transaction($node, 'before');
 my $old = backend_pid($first);
 ok(wait_for($watcher, $names, 'app/before'), 'slot: a suspect');
 $first->close;
 ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE pid = $old", 0), 'slot: it is gone');
-my $second = open_transaction('after');
+my $second = open_transaction($node, 'after');
 is($watcher->query($names), 'none', 'slot: its row goes with it, and the next session there is not suspected');
 is($watcher->query('SELECT leak IS NULL FROM pool_exhaust_backends WHERE pid = ' . backend_pid($second)), 't', 'slot: nor in pool_exhaust_backends');
 $second->query('COMMIT; BEGIN');
@@ -122,7 +113,7 @@ $watcher->query('GRANT SET ON PARAMETER track_activities TO app');
 $silent->query('SET track_activities = off');
 is(sqlstate($silent), '00000', 'track_activities off') or diag $silent->message;
 $silent->query('BEGIN');
-my $talkative = open_transaction('talkative');
+my $talkative = open_transaction($node, 'talkative');
 ok(wait_for($watcher, $names, 'app/talkative'), 'track_activities off: another one is found');
 ok(samples($watcher, 4), 'track_activities off: some samples later');
 is($watcher->query($names), 'app/talkative', 'track_activities off: no suspect');
@@ -168,7 +159,7 @@ ok( wait_for($watcher, "SELECT note ~ '^cannot fire for 1 services: their pools 
 
 ok(change_setting($watcher, 'pool_exhaust.leak_threshold' => "'1h'"), 'a threshold of an hour');
 ok(samples($watcher, 2), 'the monitor knows it');
-my $patient = open_transaction('patient');
+my $patient = open_transaction($node, 'patient');
 my $since = $watcher->query('SELECT clock_timestamp()');
 ok(wait_for($watcher, "SELECT clock_timestamp() > '$since'::timestamptz + '700 ms'", 't'), 'an hour: more than 400 ms later');
 is($watcher->query($names), 'none', 'an hour: no suspect');
@@ -179,7 +170,7 @@ like($watcher->query('SELECT evidence FROM pool_exhaust_leaks'), qr/^idle in an 
 
 # ---------- Roles that may see them, and names ----------
 
-my $others = open_transaction('of another', user => 'other');
+my $others = open_transaction($node, 'of another', user => 'other');
 ok(wait_for($watcher, $names, 'app/patient, other/of another'), 'two roles');
 my $app = client($node, user => 'app', application_name => 'reader');
 is($app->query($names), 'app/patient', 'a role sees its own suspects');
@@ -200,7 +191,7 @@ foreach (
 	my $shown = $role =~ s/\n/\\n/r;
 
 	$watcher->query(qq(CREATE ROLE "$quoted" LOGIN));
-	my $client = open_transaction($application, user => $role);
+	my $client = open_transaction($node, $application, user => $role);
 	ok(wait_for($watcher, "$names", "$role/$application"), "role $shown: it is suspected");
 	is($watcher->query("SELECT count(*) FROM pool_exhaust_backends WHERE leak = '$rule' AND service = pg_catalog.concat(usename, '/', application_name)"), 1, "role $shown: the service");
 	is($watcher->query("SELECT service || ' ' || suspects FROM pool_exhaust_services WHERE suspects > 0"), "$role/$application 1", "role $shown: its suspects");

@@ -11,18 +11,15 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('counts');
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $has_reserved = $node->pg_version >= 16;
 my $superuser = getpwuid($>);
 
 # 15:  60 = 57 regular + 3 superuser
 # 16+: 60 = 53 regular + 4 reserved + 3 superuser
-my $capacity = $has_reserved ? 53 : 57;
-
-$node->init;
-$node->append_conf('postgresql.conf', qq(
-shared_preload_libraries = 'pool_exhaust'
+my $node = new_server('counts',
+	hba => [ 'local all stalled scram-sha-256', 'local all,replication all trust' ],
+	conf_from => { 16 => 'reserved_connections = 4' },
+	conf => qq(
 max_connections = 60
 superuser_reserved_connections = 3
 wal_level = replica
@@ -32,11 +29,9 @@ authentication_timeout = 10min
 pool_exhaust.http_port = $port
 pool_exhaust.sample_interval = 20ms
 ));
-$node->append_conf('postgresql.conf', 'reserved_connections = 4') if $has_reserved;
-rewrite_hba($node, 'local all stalled scram-sha-256', 'local all,replication all trust');
-$node->start;
+my $has_reserved = $node->pg_version >= 16;
+my $capacity = $has_reserved ? 53 : 57;
 $node->safe_psql('postgres', q(
-CREATE EXTENSION pool_exhaust;
 CREATE ROLE app LOGIN;
 CREATE ROLE ops LOGIN;
 CREATE ROLE three LOGIN CONNECTION LIMIT 3;
@@ -55,14 +50,6 @@ $node->safe_psql('postgres', 'GRANT pg_use_reserved_connections TO ops') if $has
 my $watcher = client($node);
 my $opened;
 
-sub in_use_becomes
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($in_use, $name) = @_;
-
-	ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', $in_use), $name);
-}
-
 # Sessions granted since the last time this was asked, everywhere the same.
 sub opened_is
 {
@@ -78,7 +65,7 @@ sub opened_is
 
 # ---------- Sessions granted ----------
 
-in_use_becomes(1, 'one slot to begin with');
+in_use_becomes($watcher, 1, 'one slot to begin with');
 $opened = $watcher->query("SELECT granted FROM pool_exhaust_pools WHERE name = 'server'");
 
 # They come and go between two samples.
@@ -88,7 +75,7 @@ foreach (1 .. 20)
 }
 opened_is(20, 'twenty quick ones');
 is($watcher->query("SELECT opened FROM pool_exhaust_services WHERE service = 'app/quick'"), 20, 'their service');
-in_use_becomes(1, 'they are gone');
+in_use_becomes($watcher, 1, 'they are gone');
 is( $watcher->query("SELECT in_use, active, idle, idle_in_transaction, share, peak_in_use <= 20, opened
 		FROM pool_exhaust_services WHERE service = 'app/quick'"),
 	'0|0|0|0|0|t|20', 'it holds nothing any more');
@@ -126,7 +113,7 @@ is($watcher->query("SELECT count(*) FROM pool_exhaust_services WHERE application
 is( $watcher->query("SELECT string_agg(name || ' ' || coalesce(granted::text, '-') || ' ' || refused, ', ' ORDER BY name)
 		FROM pool_exhaust_pools WHERE kind <> 'server' AND name !~ 'Quoted|pool_exhaust'"),
 	'small - 1, three 3 1, zero 0 1', 'the pools of roles and databases');
-in_use_becomes(8, 'the refused are gone');
+in_use_becomes($watcher, 8, 'the refused are gone');
 
 # Not even for the moment that it takes to refuse them: a counter never goes back.
 my @children = map {
@@ -153,7 +140,7 @@ ok(samples($watcher, 2), 'the monitor has seen the end of it');
 opened_is(0, 'after the storm');
 is($watcher->query('SELECT sum(opened) FROM pool_exhaust_timeline'), $opened, 'after the storm: the timeline');
 $_->close foreach @three, @small;
-in_use_becomes(1, 'all are gone');
+in_use_becomes($watcher, 1, 'all are gone');
 
 # ---------- What is left to a role ----------
 
@@ -180,10 +167,10 @@ sub headroom_is
 		push @opened, $client;
 	}
 	is(scalar(@opened), $expected, "$name: opened");
-	in_use_becomes($in_use + @opened, "$name: the refused one is gone");
+	in_use_becomes($watcher, $in_use + @opened, "$name: the refused one is gone");
 	is($watcher->query($sql), 0, "$name: nothing is left");
 	$_->close foreach @opened;
-	in_use_becomes($in_use, "$name: all gone");
+	in_use_becomes($watcher, $in_use, "$name: all gone");
 }
 
 is($watcher->query('SELECT pool_exhaust_headroom()'), 59, 'by default of the caller, here');
@@ -212,7 +199,7 @@ headroom_is(0, '53300', 'only the reserve', 'three', 'small');
 headroom_is($has_reserved ? 4 : 0, '53300', 'only the reserve, for its role', 'ops');
 headroom_is($has_reserved ? 7 : 3, '53300', 'only the reserve, superuser', $superuser);
 $_->close foreach @held, @small;
-in_use_becomes(1, 'all gone again');
+in_use_becomes($watcher, 1, 'all gone again');
 
 fails_with($watcher, "SELECT pool_exhaust_headroom('app', 'no_such')", '3D000',
 	[qr/database "no_such" does not exist/], 'headroom in an unknown database');
@@ -231,7 +218,7 @@ sub authenticating { return http_metrics($port)->{'slots{state="authenticating"}
 ok(wait_until(\&authenticating, 50, 'authenticating'), '/metrics shows them');
 is(http_json($port, '/readyz')->{in_use}, 51, '/readyz counts them');
 $_->vanish foreach @stalled;
-in_use_becomes(1, 'they are gone');
+in_use_becomes($watcher, 1, 'they are gone');
 ok(wait_until(\&authenticating, 0, 'authenticating'), '/metrics shows none');
 
 # ---------- All begins anew ----------

@@ -170,7 +170,7 @@ foreach my $job (sort { $a->{name} cmp $b->{name} } grep { $_->{run_id} } @jobs)
 {
 	my ($name, $run_id) = @{$job}{qw(name run_id)};
 	my $expected = $broken{ $job->{scenario} }{ $job->{fault} } // $broke_nothing;
-	my $verdict = $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
+	my $verdict = run_outcome($watcher, $run_id);
 	my $failed = $watcher->query("SELECT coalesce(string_agg(name || ': ' || expected || ', not ' || observed, E'\\n' ORDER BY seq), '')
 		FROM pool_exhaust_checks WHERE run_id = $run_id AND outcome = 'fail'");
 

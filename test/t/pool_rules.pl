@@ -55,13 +55,6 @@ sub pids
 	return split /\n/, $watcher->query("SELECT pid FROM pool_exhaust_backends WHERE run_id = $run_id AND $more ORDER BY pid");
 }
 
-sub verdict_of
-{
-	my ($run_id) = @_;
-
-	return $watcher->query("SELECT pool_exhaust_wait($run_id, '3 min')") // $watcher->message;
-}
-
 # The failed checks of a run, "name: expected, not observed".
 sub failed
 {
@@ -101,7 +94,7 @@ sub terminate
 	my @second = pids($run_id);
 	is(scalar(grep { my $pid = $_; grep { $_ == $pid } @first } @second), 2, 'killed in use: by a new session');
 	is(terminate(@second), 't', 'killed in use: all are ended');
-	is(verdict_of($run_id), 'fail', 'killed in use: the run fails');
+	is(verdict_of($watcher, $run_id), 'fail', 'killed in use: the run fails');
 	is(failed($run_id), 'operations that failed: 0, not 4', 'killed in use: by the operations that were cut off, and only by them');
 	is(figures($run_id, qw(granted timed_out refused failed lost)), '14|6|0|0|4', 'killed in use: its figures');
 	run_ends($watcher, $run_id, 'fail: failed: operations that failed', 'killed in use');
@@ -119,7 +112,7 @@ sub terminate
 	ok( wait_for($watcher, "SELECT count(*) FILTER (WHERE pid IN ($old)) || ' old, ' || count(*) FILTER (WHERE pid NOT IN ($old)) || ' new'
 			FROM pool_exhaust_backends WHERE run_id = $run_id", '0 old, 1 new'),
 		'killed idle: the next operation opens one, and only one');
-	is(verdict_of($run_id), 'pass', 'killed idle: the run passes') or diag failed($run_id);
+	is(verdict_of($watcher, $run_id), 'pass', 'killed idle: the run passes') or diag failed($run_id);
 	is(figures($run_id, qw(refused failed lost)), '0|0|0', 'killed idle: its figures');
 	run_ends($watcher, $run_id, 'pass', 'killed idle');
 }
@@ -138,7 +131,7 @@ sub terminate
 	}
 	cmp_ok($killed, '>=', 20, "killed at random: $killed sessions were ended");
 	cmp_ok($most, '<=', 6, 'killed at random: there were never more than its capacity');
-	is(verdict_of($run_id), 'fail', 'killed at random: the run fails');
+	is(verdict_of($watcher, $run_id), 'fail', 'killed at random: the run fails');
 	# A session may be ended before its login is through.
 	my ($lost, $failed) = split /\|/, figures($run_id, qw(lost failed));
 	is( failed($run_id),
@@ -174,7 +167,7 @@ foreach my $name (@did)
 {
 	my $run_id = $one_by_one{$name}{run_id};
 
-	is(verdict_of($run_id), 'pass', "$name: the run passes") or diag failed($run_id);
+	is(verdict_of($watcher, $run_id), 'pass', "$name: the run passes") or diag failed($run_id);
 
 	# The trial was the first.
 	$watcher->query("DELETE FROM did_$name WHERE n = (SELECT min(n) FROM did_$name)");
@@ -227,7 +220,7 @@ cmp_ok($watcher->query('SELECT max(extract(epoch FROM age)) FROM (SELECT max(at)
 	$rows = $watcher->query('SELECT count(*) FROM did_half_way');
 	ok(wait_for($watcher, "SELECT count(*) > $rows + 20 FROM did_half_way", 't'), 'failed half-way: operations work again');
 	is(join(' ', pids($run_id)), join(' ', @before), 'failed half-way: in the same sessions');
-	is(verdict_of($run_id), 'fail', 'failed half-way: the run fails');
+	is(verdict_of($watcher, $run_id), 'fail', 'failed half-way: the run fails');
 	like(failed($run_id), qr/\Aoperations that failed: 0, not [1-9]\d+\z/, 'failed half-way: by these operations, and only by them');
 	is(figures($run_id, qw(replaced lost)), '0|0', 'failed half-way: its figures');
 	run_ends($watcher, $run_id, 'fail: failed: operations that failed', 'failed half-way');
@@ -383,7 +376,7 @@ foreach my $name (sort keys %callers_end)
 {
 	my $run_id = $watcher->query(sql('pool_exhaust_start', 'queue', pool_size => 1, max_overflow => 0, long_ms => 1000,
 		pool_timeout_ms => 1500, timeout_ms => 2600));
-	is(verdict_of($run_id), 'aborted', 'timeout: the run ends');
+	is(verdict_of($watcher, $run_id), 'aborted', 'timeout: the run ends');
 	run_ends($watcher, $run_id, 'aborted: not over within 2600 ms (option timeout_ms)', 'timeout');
 }
 
@@ -397,7 +390,7 @@ foreach my $name (sort keys %callers_end)
 
 	ok( wait_for($watcher, "SELECT string_agg(name, ', ' ORDER BY name) FROM pool_exhaust_pools WHERE kind = 'pool' AND name ~ ' of '",
 			"run $theirs of other"), 'another database: its run is named with it');
-	is(verdict_of($ours), 'pass', 'another database: a run is not confused by it');
+	is(verdict_of($watcher, $ours), 'pass', 'another database: a run is not confused by it');
 	is($other->query('SELECT pool_exhaust_stop()'), 1, 'another database: its run is stopped there');
 	$other->close;
 	ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_pools WHERE kind = \'pool\'', 0), 'another database: no pool is left');
@@ -435,14 +428,14 @@ foreach ([ 'dropped extension', 'DROP EXTENSION pool_exhaust' ], [ 'dropped data
 	ok(wait_for($watcher, 'SELECT count(DISTINCT run_id) || $$ $$ || count(DISTINCT role) FROM pool_exhaust_run_roles()', '8 16'),
 		'eight at once: two for each run');
 	fails_with($watcher, sql('pool_exhaust_start', 'queue'), '53400', [qr/8 runs are under way/], 'eight at once: a ninth');
-	is(verdict_of($_), 'pass', 'eight at once: the verdict') or diag $watcher->query("SELECT pool_exhaust_report($_)") foreach @ids;
+	is(verdict_of($watcher, $_), 'pass', 'eight at once: the verdict') or diag $watcher->query("SELECT pool_exhaust_report($_)") foreach @ids;
 	run_ends($watcher, $_, 'pass', 'eight at once') foreach @ids;
 }
 
 # The limit of the role does not bind: the pool's own is felt.
 {
 	my $run_id = start('isolation', role_limit => 6, baseline_ms => 200);
-	is(verdict_of($run_id), 'pass', 'a wide role: the verdict') or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	is(verdict_of($watcher, $run_id), 'pass', 'a wide role: the verdict') or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 	like($watcher->query("SELECT pool_exhaust_report($run_id)"), qr/^exhaust +the first: \d+ not granted, pool_timeout after \d+ ms$/m,
 		'a wide role: the report names the only limit that was felt');
 	is($watcher->query("SELECT observed FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'refusals in the ledger'"), '+0', 'a wide role: no session is refused');
@@ -490,7 +483,7 @@ $watcher->query(q(
 	$node->reload;
 	ok(wait_until(sub { sqlstate(login($node, user => 'pool_exhaust_9')) }, '28000', 'the new pg_hba.conf'), 'pg_hba.conf is in force');
 	my $run_id = start('isolation');
-	is(verdict_of($run_id), 'invalid', 'denied: the run proves nothing');
+	is(verdict_of($watcher, $run_id), 'invalid', 'denied: the run proves nothing');
 	my $reason = $watcher->query("SELECT reason FROM pool_exhaust_runs WHERE id = $run_id");
 	my ($line) = $reason =~ /pg_hba\.conf and reload: (.*?) \(tried /;
 	is($line, 'local "postgres" pool_exhaust_9 scram-sha-256', 'denied: the reason has the line that is missing') or diag $reason;
@@ -501,7 +494,7 @@ $watcher->query(q(
 			sub { $watcher->query(q(SELECT count(*) FROM pg_hba_file_rules WHERE 'pool_exhaust_9' = ANY (user_name))) }, 1,
 			'the new line'), 'denied: the line can be read');
 	$run_id = start('isolation');
-	is(verdict_of($run_id), 'pass', 'denied: with that line the run gets in')
+	is(verdict_of($watcher, $run_id), 'pass', 'denied: with that line the run gets in')
 	  or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 	rewrite_hba($node, 'local all all trust');
 	$node->reload;
@@ -522,7 +515,7 @@ sub all_recovered
 		"$name: the roles are gone");
 	$watcher = client($node);
 	all_end($watcher, $verdict, $name, @ids);
-	is(verdict_of(start('isolation')), 'pass', "$name: the next run passes");
+	is(verdict_of($watcher, start('isolation')), 'pass', "$name: the next run passes");
 }
 
 sub all_running

@@ -6,20 +6,15 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use PoolExhaust;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('six');
-my $has_reserved = $node->pg_version >= 16;
-
 # 15:  6 = 5 regular + 1 superuser
 # 16+: 6 = 3 regular + 2 reserved + 1 superuser
-my $capacity = $has_reserved ? 3 : 5;
-
-$node->init;
-$node->append_conf('postgresql.conf', qq(
-shared_preload_libraries = 'pool_exhaust'
+my $node = new_server('six',
+	hba => [ 'local all stalled scram-sha-256', 'local all,replication all trust' ],
+	conf_from => { 16 => 'reserved_connections = 2', 18 => 'autovacuum_worker_slots = 1' },
+	conf => q(
 max_connections = 6
 superuser_reserved_connections = 1
 wal_level = replica
@@ -29,12 +24,9 @@ autovacuum_max_workers = 1
 max_worker_processes = 8
 authentication_timeout = 10min
 ));
-$node->append_conf('postgresql.conf', 'reserved_connections = 2') if $has_reserved;
-$node->append_conf('postgresql.conf', 'autovacuum_worker_slots = 1') if $node->pg_version >= 18;
-rewrite_hba($node, 'local all stalled scram-sha-256', 'local all,replication all trust');
-$node->start;
+my $has_reserved = $node->pg_version >= 16;
+my $capacity = $has_reserved ? 3 : 5;
 $node->safe_psql('postgres', q(
-CREATE EXTENSION pool_exhaust;
 CREATE ROLE app LOGIN;
 CREATE ROLE ops LOGIN;
 CREATE ROLE one LOGIN CONNECTION LIMIT 1;
@@ -47,14 +39,6 @@ my $log_start = -s $node->logfile;
 
 # The watcher takes one slot and sees all.
 my $watcher = client($node);
-
-sub in_use_becomes
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($in_use, $name) = @_;
-
-	ok(wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', $in_use), $name);
-}
 
 sub slots
 {
@@ -72,7 +56,7 @@ sub refused
 	is(sqlstate($client), $sqlstate, "$name: SQLSTATE");
 	like($client->message, $message, "$name: message");
 	$client->vanish;
-	in_use_becomes($in_use, "$name: its slot is free again");
+	in_use_becomes($watcher, $in_use, "$name: its slot is free again");
 }
 
 sub let_go
@@ -80,7 +64,7 @@ sub let_go
 	$_->close foreach @_;
 }
 
-in_use_becomes(1, 'one slot to begin with');
+in_use_becomes($watcher, 1, 'one slot to begin with');
 is(slots(), $has_reserved ? '6|1|2|3|1|5|0|0' : '6|1|0|5|1|5|0|0', 'slots of an empty server');
 is(refusals($watcher), 'none', 'no session was refused yet');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_refusals'), 8, 'the ledger shows zeros too');
@@ -92,7 +76,7 @@ is($watcher->query("SELECT in_use, capacity, health FROM pool_exhaust_pools WHER
 refused(2, '53300', qr/too many connections for role "one"/, 'role limit', user => 'one')
   foreach 1 .. 3;
 let_go($holder);
-in_use_becomes(1, 'the role let go');
+in_use_becomes($watcher, 1, 'the role let go');
 $holder = client($node, user => 'app', database => 'small');
 refused(2, '53300', qr/too many connections for database "small"/,
 	'database limit', user => 'app', database => 'small')
@@ -101,7 +85,7 @@ is(refusals($watcher), 'role_limit 3, database_limit 2', 'role and database limi
 is($watcher->query("SELECT name, kind, refused FROM pool_exhaust_pools ORDER BY name"),
 	"one|role|3\nserver|server|0\nsmall|database|2", 'each pool has its own refusals');
 let_go($holder);
-in_use_becomes(1, 'the database let go');
+in_use_becomes($watcher, 1, 'the database let go');
 
 # Replication has slots of its own.
 $holder = client($node, user => 'copy', replication => 'true');
@@ -196,7 +180,7 @@ is_deeply(
 	},
 	'the log agrees with the ledger');
 let_go(@held);
-in_use_becomes(1, 'all let go');
+in_use_becomes($watcher, 1, 'all let go');
 
 # Logins that stall at the password take slots, also those of the superuser.
 @held = map { login($node, user => 'stalled') } 1 .. 5;
@@ -208,7 +192,7 @@ $too_many_clients++;
 is($watcher->query("SELECT refusals FROM pool_exhaust_refusals WHERE cause = 'too_many_clients'"),
 	$too_many_clients, 'the refused superuser is counted');
 $_->vanish foreach @held;
-in_use_becomes(1, 'the stalled logins are gone');
+in_use_becomes($watcher, 1, 'the stalled logins are gone');
 
 # Sockets that say nothing take no slot, but a child process each.
 # 15, 17: 2 x (6 + 1 + 1 + 1 + 8), connections, autovacuum workers and launcher,

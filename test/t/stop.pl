@@ -26,14 +26,6 @@ my $run_role = "SELECT pool_exhaust_run('saturation', 'role', '$long_role')";
 my $start_server = "SELECT pool_exhaust_start('saturation', 'server', '$long')";
 my $start_role = "SELECT pool_exhaust_start('saturation', 'role', '$long_role')";
 
-# Waits for a run that has no caller and returns its verdict.
-sub verdict_of
-{
-	my ($run_id) = @_;
-
-	return $watcher->query("SELECT pool_exhaust_wait($run_id, '3 min')") // $watcher->message;
-}
-
 # The caller is canceled.
 foreach ([ 'fill', 'connections > 0' ], [ 'attempt', 'done > 0' ])
 {
@@ -85,7 +77,7 @@ SKIP:
 	$psql->finish;
 	like($err, qr/canceling statement due to user request/, 'Ctrl-C: psql says so');
 	run_ends($watcher, $run_id, 'aborted: canceled by the caller', 'Ctrl-C');
-	is(verdict_of($run_id), 'aborted', 'Ctrl-C: the verdict');
+	is(verdict_of($watcher, $run_id), 'aborted', 'Ctrl-C: the verdict');
 }
 
 # More cancels change nothing.
@@ -99,7 +91,7 @@ SKIP:
 	$caller->result;
 	is(sqlstate($caller), '57014', 'impatience: the caller sees it');
 	run_ends($watcher, $run_id, 'aborted: canceled by the caller', 'impatience');
-	is(verdict_of($run_id), 'aborted', 'impatience: the verdict');
+	is(verdict_of($watcher, $run_id), 'aborted', 'impatience: the verdict');
 	$caller->close;
 }
 
@@ -113,7 +105,7 @@ SKIP:
 	$watcher->query("SELECT pg_terminate_backend($pid)");
 	$caller->result;
 	is(sqlstate($caller), '57P01', 'terminated caller: it sees it');
-	is(verdict_of($run_id), 'aborted', 'terminated caller: the run ends');
+	is(verdict_of($watcher, $run_id), 'aborted', 'terminated caller: the run ends');
 	run_ends($watcher, $run_id, 'aborted: the session that asked for the run has ended', 'terminated caller');
 }
 
@@ -127,7 +119,7 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 	my $run_id = in_progress($watcher, 'attempt', "killed client, run $target: the run is there", 'done > 0');
 	$psql->signal('KILL');
 	$psql->finish;
-	is(verdict_of($run_id), 'aborted', "killed client, run $target: the run ends");
+	is(verdict_of($watcher, $run_id), 'aborted', "killed client, run $target: the run ends");
 	run_ends($watcher, $run_id, 'aborted: the session that asked for the run has ended', "killed client, run $target");
 }
 
@@ -165,7 +157,7 @@ foreach my $run ([ 'on server', $run_server ], [ 'on role', $run_role ])
 	in_progress($watcher, 'attempt', 'terminated runner: the run is there', 'done > 0');
 	is($watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pool_exhaust runner'"),
 		't', 'terminated runner: the signal is sent');
-	is(verdict_of($run_id), 'aborted', 'terminated runner: the run ends');
+	is(verdict_of($watcher, $run_id), 'aborted', 'terminated runner: the run ends');
 	run_ends($watcher, $run_id, 'aborted: the runner was asked to terminate', 'terminated runner');
 }
 
@@ -174,7 +166,7 @@ foreach my $target ('server', 'role')
 {
 	my $run_id = $watcher->query(qq(SELECT pool_exhaust_start('saturation', '$target',
 		'{"attempts": 10000, "role_limit": 2, "timeout_ms": 1500}')));
-	is(verdict_of($run_id), 'aborted', "timeout on $target: the run ends");
+	is(verdict_of($watcher, $run_id), 'aborted', "timeout on $target: the run ends");
 	run_ends($watcher, $run_id, 'aborted: not over within 1500 ms (option timeout_ms)', "timeout on $target");
 }
 
@@ -206,7 +198,7 @@ foreach my $target ('server', 'role')
 	my $starter = client($node);
 	my $run_id = $starter->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 100}')));
 	$starter->vanish;
-	is(verdict_of($run_id), 'pass', 'a started run needs no session');
+	is(verdict_of($watcher, $run_id), 'pass', 'a started run needs no session');
 	run_ends($watcher, $run_id, 'pass', 'a started run');
 }
 
@@ -222,14 +214,14 @@ foreach my $target ('server', 'role')
 	fails_with($watcher, "SELECT pool_exhaust_run('saturation', 'server')", '55006',
 		[ qr/run $first on role is under way/, qr/must be alone/ ], 'role, then server');
 	my $second = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 5}')));
-	is(verdict_of($second), 'pass', 'role, then role: the second passes');
+	is(verdict_of($watcher, $second), 'pass', 'role, then role: the second passes');
 	is($watcher->query('SELECT string_agg(run_id::text, $$ $$) FROM pool_exhaust_progress'),
 		$first, 'role, then role: while the first goes on');
 	$watcher->query('SELECT pool_exhaust_stop()');
 
 	my @runs = map { $watcher->query(qq(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 300, "role_limit": $_}'))) } 3, 20;
 	is($watcher->query('SELECT count(*) FROM pool_exhaust_progress'), 2, 'role and role overlap');
-	is(verdict_of($_), 'pass', 'role and role both pass') foreach @runs;
+	is(verdict_of($watcher, $_), 'pass', 'role and role both pass') foreach @runs;
 	run_ends($watcher, $_, 'pass', 'role and role') foreach @runs;
 }
 
@@ -255,14 +247,14 @@ foreach my $target ('server', 'role')
 			EXECUTE format('COMMENT ON ROLE pool_exhaust_%s IS %L', i, '$comment');
 		END LOOP; END \$\$");
 	$run_id = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role')));
-	is(verdict_of($run_id), 'pass', 'roles that a crash left behind');
+	is(verdict_of($watcher, $run_id), 'pass', 'roles that a crash left behind');
 	run_ends($watcher, $run_id, 'pass', 'roles that a crash left behind');
 
 	$watcher->query("DO \$\$ BEGIN FOR i IN 1..8 LOOP
 			EXECUTE format('CREATE ROLE pool_exhaust_%s LOGIN', i);
 		END LOOP; END \$\$");
 	$run_id = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role')));
-	like(verdict_of($run_id), qr/invalid|aborted/, 'a role of the same name, made by another role');
+	like(verdict_of($watcher, $run_id), qr/invalid|aborted/, 'a role of the same name, made by another role');
 	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_[1-8]\$'"), 8, 'that role is not touched');
 	like($watcher->query("SELECT reason FROM pool_exhaust_runs WHERE id = $run_id"),
 		qr/role "pool_exhaust_\d" exists and was not made by pool_exhaust/, 'the reason says so');
@@ -292,7 +284,7 @@ foreach my $target ('server', 'role')
 
 	$watcher->query('CREATE EXTENSION pool_exhaust');
 	my $run_id = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role')));
-	is(verdict_of($run_id), 'pass', 'a new extension, a new run');
+	is(verdict_of($watcher, $run_id), 'pass', 'a new extension, a new run');
 }
 
 # A session that will not end: the clean-up cannot be proved, and says so.

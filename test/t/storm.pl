@@ -17,23 +17,8 @@ autovacuum = off
 my $watcher = client($node);
 my $json = JSON::PP->new->canonical;
 
-# Runs it; the id, or dies.
-sub storm
-{
-	my ($target, %options) = @_;
-	my $options = $json->encode(\%options);
-
-	$watcher->query('SET pool_exhaust.progress = off');
-	return $watcher->query("SELECT pool_exhaust_run('storm', '$target', '$options', 'json')::jsonb->'run_id'")
-	  // die $watcher->message;
-}
-
-sub verdict
-{
-	my ($run_id) = @_;
-
-	return $watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $run_id");
-}
+# Runs it; the id.
+sub storm { return run_scenario($watcher, 'storm', @_) }
 
 # What a check of the run has seen.
 sub observed
@@ -54,7 +39,7 @@ foreach ([ server => {} ], [ role => {} ], [ server => { handshakes => 1 } ], [ 
 	my $before = $watcher->query($refused);
 	my $run_id = storm($target, %$options);
 
-	is(verdict($run_id), 'pass', $name) or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	is(run_outcome($watcher, $run_id), 'pass', $name) or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 	# A session of the application that chaos has ended is refused like others.
 	cmp_ok($watcher->query($refused) - $before, $options->{chaos} ? '>=' : '==',
 		observed($run_id, 'storm: refusals in the ledger') + observed($run_id, 'again: refusals in the ledger'),
@@ -80,14 +65,14 @@ foreach (sort keys %broken)
 {
 	my ($target, $fault) = split / /;
 
-	is(verdict(storm($target, fault => $fault)), $broken{$_}, "$fault on $target");
+	is(run_outcome($watcher, storm($target, fault => $fault)), $broken{$_}, "$fault on $target");
 }
-like(verdict(storm($_, fault => 'no_limit')), qr/^invalid: no client was refused: \d+ clients, and all of them fit/, "no_limit on $_") foreach 'server', 'role';
-is(verdict(storm('server', clients => 5)), 'pass', 'all find room');
-like(verdict(storm('role', keep_percent => 100, work_ms => 0, clients => 200)), qr/^fail: failed: storm: application, throughput/,
+like(run_outcome($watcher, storm($_, fault => 'no_limit')), qr/^invalid: no client was refused: \d+ clients, and all of them fit/, "no_limit on $_") foreach 'server', 'role';
+is(run_outcome($watcher, storm('server', clients => 5)), 'pass', 'all find room');
+like(run_outcome($watcher, storm('role', keep_percent => 100, work_ms => 0, clients => 200)), qr/^fail: failed: storm: application, throughput/,
 	'the application suffers');
-like(verdict(storm('role', response_limit_ms => 1)), qr/^fail: failed: storm: slowest attempt, storm: application, slowest/, 'answers take too long');
-like(verdict(storm('server', recovery_limit_ms => 1)), qr/^fail: failed: .*storm: time until all granted/, 'it takes too long until all are in');
+like(run_outcome($watcher, storm('role', response_limit_ms => 1)), qr/^fail: failed: storm: slowest attempt, storm: application, slowest/, 'answers take too long');
+like(run_outcome($watcher, storm('server', recovery_limit_ms => 1)), qr/^fail: failed: .*storm: time until all granted/, 'it takes too long until all are in');
 
 # ---------- It is cut off ----------
 
@@ -107,7 +92,7 @@ run_ends($watcher, $run, 'aborted: stopped by pool_exhaust_stop()', 'stopped in 
 $watcher->query('CREATE ROLE bystander LOGIN');
 my $bystander = client($node, user => 'bystander');
 fails_with($watcher, "SELECT pool_exhaust_run('storm')", '55006', [qr/1 client sessions of other roles/], 'beside a bystander');
-is(verdict(storm('role')), 'pass', 'on target role it leaves them alone');
+is(run_outcome($watcher, storm('role')), 'pass', 'on target role it leaves them alone');
 is($bystander->query('SELECT 1'), 1, 'which goes on');
 
 $_->close foreach $bystander, $watcher;
