@@ -36,6 +36,86 @@ chaos_count(Chaos *chaos, const Session *session, ChaosKind kind)
 	session->login->toll->done[kind]++;
 }
 
+/* ---------- Hooks into the sessions of a login ---------- */
+
+/* Closed, or not delayed any longer. */
+static void
+chaos_leave(Session *session)
+{
+	if (!session->listed)
+		return;
+	session->listed = false;
+	dlist_delete(&session->hook_node);
+	alarm_unset(session->login->chaos->clock, &session->pause);
+}
+
+/* Ends a stall or a delay, now. */
+static void
+session_resume(Session *session)
+{
+	if (session->state == SESSION_CONNECTING)
+		chaos_leave(session);
+	else
+		alarm_unset(session->login->chaos->clock, &session->pause);
+	session_go_on(session);
+}
+
+/* The end of a stall or of a delay. */
+static void
+chaos_pause_over(Alarm *alarm)
+{
+	session_resume(alarm->owner);
+}
+
+static void
+chaos_pause(Session *session, uint64 us)
+{
+	session->pause.ring = chaos_pause_over;
+	session->pause.owner = session;
+	alarm_set(session->login->chaos->clock, &session->pause, loop_now_us() + us);
+}
+
+static void
+chaos_list(dlist_head *list, Session *session)
+{
+	dlist_push_tail(list, &session->hook_node);
+	session->listed = true;
+}
+
+/* A session is to connect: if a delay is due, it gets that. */
+static bool
+chaos_before_connect(Session *session)
+{
+	Chaos	   *chaos = session->login->chaos;
+
+	if (chaos->clock == NULL || chaos->delay_us == 0)
+		return false;
+	chaos_pause(session, chaos->delay_us);
+	chaos->delay_us = 0;
+	chaos_count(chaos, session, CHAOS_DELAY);
+	if (chaos->delay != NULL)
+		chaos->delay->end = ACT_DONE;
+	chaos_list(&chaos->late, session);
+	return true;
+}
+
+static void
+chaos_opened(Session *session)
+{
+	Chaos	   *chaos = session->login->chaos;
+
+	if (chaos->clock != NULL)
+		chaos_list(&chaos->open, session);
+}
+
+static const LoginHooks chaos_hooks = {
+	.before_connect = chaos_before_connect,
+	.opened = chaos_opened,
+	.closed = chaos_leave,
+};
+
+/* ---------- Acts ---------- */
+
 static void
 chaos_draw(Chaos *chaos)
 {
@@ -48,19 +128,19 @@ chaos_draw(Chaos *chaos)
 	alarm_set(chaos->clock, &chaos->alarm, chaos->begun_us + next->at_us);
 }
 
-/* The open session that an act befalls, NULL if there is none. */
+/* The open session that an act affects, NULL if there is none. */
 static Session *
 chaos_pick(Chaos *chaos, double pick)
 {
 	int			n = 0;
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &chaos->crowd)
+	dlist_foreach(iter, &chaos->open)
 		n++;
 	n = (int) (pick * n);
-	dlist_foreach(iter, &chaos->crowd)
+	dlist_foreach(iter, &chaos->open)
 		if (n-- == 0)
-			return dlist_container(Session, in_chaos, iter.cur);
+			return dlist_container(Session, hook_node, iter.cur);
 	return NULL;
 }
 
@@ -78,33 +158,34 @@ session_terminate(const Session *session)
 }
 
 /*
- * Ends a session.  Its owner is to learn that as soon as it shows, so no stall
- * is in the way; and nothing else befalls it meanwhile.
+ * Ends a session, and its stall first, so that its owner learns of the end at
+ * once.  No other act affects it from then on.
  */
 static bool
-chaos_doom(Chaos *chaos, Session *session, ChaosKind kind)
+chaos_end_session(Chaos *chaos, Session *session, ChaosKind kind)
 {
 	if (session->pause.set)
-		session_go_on(session);
+		session_resume(session);
 	if (session->state != SESSION_OPEN)
 		return false;
 	if (kind == CHAOS_DROP)
 		session_drop(session);
 	else if (!session_terminate(session))
 		return false;
-	dlist_delete(&session->in_chaos);
-	dlist_push_tail(&chaos->doomed, &session->in_chaos);
+	dlist_delete(&session->hook_node);
+	dlist_push_tail(&chaos->ended, &session->hook_node);
 	chaos_count(chaos, session, kind);
 	return true;
 }
 
-/* One that is stalled already must hear before it can be stalled again. */
+/* One that is stalled already must read before it can be stalled again. */
 static bool
 chaos_stall(Chaos *chaos, Session *session)
 {
 	if (session->pause.set)
 		return false;
-	session_stall(session, extent_us(chaos->next.extent, STALL_MIN_MS, STALL_MAX_MS));
+	chaos_pause(session, extent_us(chaos->next.extent, STALL_MIN_MS, STALL_MAX_MS));
+	session_pause(session);
 	chaos_count(chaos, session, CHAOS_STALL);
 	return true;
 }
@@ -133,7 +214,7 @@ chaos_act(Chaos *chaos, ChaosAct *listed)
 		return false;
 	if (act->kind == CHAOS_STALL)
 		return chaos_stall(chaos, session);
-	return chaos_doom(chaos, session, act->kind);
+	return chaos_end_session(chaos, session, act->kind);
 }
 
 /* The next act is due: it happens, if it may and can, and one more is drawn. */
@@ -170,8 +251,8 @@ chaos_begin(Chaos *chaos, AlarmClock *clock, double rate, int64 seed)
 	Assert(rate > 0);
 	memset(chaos, 0, sizeof(*chaos));
 	dlist_init(&chaos->late);
-	dlist_init(&chaos->crowd);
-	dlist_init(&chaos->doomed);
+	dlist_init(&chaos->open);
+	dlist_init(&chaos->ended);
 	chaos->acts = palloc(sizeof(ChaosAct) * CHAOS_ACTS_MAX);
 	chaos->rate = rate;
 	chaos->kinds = CHAOS_ALL;
@@ -188,9 +269,9 @@ first_stalled(Chaos *chaos)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &chaos->crowd)
+	dlist_foreach(iter, &chaos->open)
 	{
-		Session    *session = dlist_container(Session, in_chaos, iter.cur);
+		Session    *session = dlist_container(Session, hook_node, iter.cur);
 
 		if (session->pause.set)
 			return session;
@@ -214,11 +295,11 @@ chaos_allow(Chaos *chaos, int kinds)
 	{
 		chaos->delay_us = 0;
 		while (!dlist_is_empty(&chaos->late))
-			session_go_on(dlist_head_element(Session, in_chaos, &chaos->late));
+			session_resume(dlist_head_element(Session, hook_node, &chaos->late));
 	}
-	/* What a session hears then may end others, so each look begins anew. */
+	/* What a session reads then may end others, so each search begins anew. */
 	while ((kinds & (1 << CHAOS_STALL)) == 0 && (session = first_stalled(chaos)) != NULL)
-		session_go_on(session);
+		session_resume(session);
 }
 
 /* Nothing happens any more.  May be called twice, and without a begin. */
@@ -239,6 +320,7 @@ chaos_end(Chaos *chaos)
 void
 chaos_concern(Chaos *chaos, Login *login, Oid role, ChaosToll *toll)
 {
+	login->hooks = &chaos_hooks;
 	login->chaos = chaos;
 	login->role = role;
 	login->toll = toll;
@@ -262,54 +344,10 @@ toll_ended(const ChaosToll *toll)
 	return toll->done[CHAOS_TERMINATE] + toll->done[CHAOS_DROP];
 }
 
-/* Returns for how long, in ms, somebody may have had to wait for a session of these. */
+/* Returns for how long, in ms, a request may have had to wait for a session of these. */
 int
 toll_wait_ms(const ChaosToll *toll)
 {
 	return (toll->done[CHAOS_STALL] > 0 ? STALL_MAX_MS : 0) +
 		(toll->done[CHAOS_DELAY] > 0 ? DELAY_MAX_MS : 0);
-}
-
-/*
- * A session is to connect.  If it is to be late, its alarm is set, for
- * session_go_on(), and this returns true.
- */
-bool
-chaos_delays(Session *session)
-{
-	Chaos	   *chaos = session->chaos;
-
-	if (chaos->clock == NULL || chaos->delay_us == 0)
-		return false;
-	alarm_set(chaos->clock, &session->pause, loop_now_us() + chaos->delay_us);
-	chaos->delay_us = 0;
-	chaos_count(chaos, session, CHAOS_DELAY);
-	if (chaos->delay != NULL)
-		chaos->delay->end = ACT_DONE;
-	dlist_push_tail(&chaos->late, &session->in_chaos);
-	session->exposed = true;
-	return true;
-}
-
-/* A session is open, and may be disturbed. */
-void
-chaos_join(Session *session)
-{
-	Chaos	   *chaos = session->chaos;
-
-	if (chaos->clock == NULL)
-		return;
-	dlist_push_tail(&chaos->crowd, &session->in_chaos);
-	session->exposed = true;
-}
-
-/* It is late no more, or is closed. */
-void
-chaos_leave(Session *session)
-{
-	if (!session->exposed)
-		return;
-	session->exposed = false;
-	dlist_delete(&session->in_chaos);
-	alarm_unset(session->chaos->clock, &session->pause);
 }

@@ -2,8 +2,8 @@
  * chaos.h
  *		Seeded fault injection: disturbs the sessions of a run at random.
  *
- * A session learns of its chaos from the login that it is opened with.  Where
- * there is none, all of it costs the test of one pointer.
+ * It hooks into the sessions of a login: see LoginHooks.  Where it does not, all
+ * of it costs the test of one pointer.
  */
 #ifndef POOL_EXHAUST_LOAD_CHAOS_H
 #define POOL_EXHAUST_LOAD_CHAOS_H
@@ -30,7 +30,7 @@ typedef enum ChaosKind
 /* Sets of 1 << ChaosKind: what may happen for now. */
 #define CHAOS_NONE		0
 #define CHAOS_DELAYS	(1 << CHAOS_DELAY)
-#define CHAOS_GENTLE	(CHAOS_DELAYS | 1 << CHAOS_STALL)	/* nobody is ended */
+#define CHAOS_GENTLE	(CHAOS_DELAYS | 1 << CHAOS_STALL)	/* no session is ended */
 #define CHAOS_ALL		((1 << CHAOS_KINDS) - 1)
 
 #define STALL_MIN_MS	50
@@ -42,7 +42,7 @@ typedef enum ChaosKind
 #define CHAOS_ACTS_MAX	1000
 
 #define ACT_END_LIST(ROW) \
-	ROW(ACT_MISSED, "missed")			/* there was no session that it could befall */ \
+	ROW(ACT_MISSED, "missed")			/* there was no session that it could affect */ \
 	ROW(ACT_WITHHELD, "withheld")		/* its kind was not to happen then */ \
 	ROW(ACT_DONE, "done")
 
@@ -82,8 +82,8 @@ typedef struct Chaos
 	uint64		delay_us;		/* of the next connect, 0 = none */
 	ChaosAct   *delay;			/* the act that delays it, if that is listed */
 	dlist_head	late;			/* sessions whose connect is delayed */
-	dlist_head	crowd;			/* open sessions, in the order of opening */
-	dlist_head	doomed;			/* that it has ended, and whose owners do not know */
+	dlist_head	open;			/* open sessions, in the order of opening */
+	dlist_head	ended;			/* by it, and not yet closed by their owners */
 	uint64		drawn;			/* acts so far */
 	ChaosToll	toll;			/* of all logins */
 	ChaosAct   *acts;			/* the first of them */
@@ -99,16 +99,11 @@ extern uint64 toll_acts(const ChaosToll *toll);
 extern uint64 toll_ended(const ChaosToll *toll);
 extern int	toll_wait_ms(const ChaosToll *toll);
 
-/* For sessions, those that have one. */
-extern bool chaos_delays(Session *session);
-extern void chaos_join(Session *session);
-extern void chaos_leave(Session *session);
-
-/* It has ended sessions whose owners have not noticed yet. */
+/* It has ended sessions that their owners have not closed yet. */
 static inline bool
 chaos_unnoticed(const Chaos *chaos)
 {
-	return chaos->clock != NULL && !dlist_is_empty((dlist_head *) &chaos->doomed);
+	return chaos->clock != NULL && !dlist_is_empty((dlist_head *) &chaos->ended);
 }
 
 #endif							/* POOL_EXHAUST_LOAD_CHAOS_H */

@@ -97,28 +97,3 @@ connect_failure_text(const ConnectResult *failure)
 {
 	return psprintf("%s%s%s", failure->sqlstate, failure->sqlstate[0] != '\0' ? " " : "", failure->message);
 }
-
-/*
- * Says why a session was lost, as far as the other side has told; for
- * events->lost, before it closes the session.
- */
-void
-session_failure(const Session *session, ConnectResult *failure)
-{
-	const PGresult *result = session->result;
-	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *routine = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
-
-	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
-	if (sqlstate == NULL)
-	{
-		strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a word",
-				MESSAGE_LEN);
-		return;
-	}
-	strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
-	strlcpy(failure->routine, routine != NULL ? routine : "", ROUTINE_LEN);
-	failure_message(result, failure->message);
-	failure->cause = cause_of_answer(failure->sqlstate, failure->routine, failure->message);
-	failure->end = failure->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
-}

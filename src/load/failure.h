@@ -5,7 +5,9 @@
 #ifndef POOL_EXHAUST_LOAD_FAILURE_H
 #define POOL_EXHAUST_LOAD_FAILURE_H
 
-#include "load/session.h"
+#include "libpq-fe.h"
+
+#include "load/login.h"
 
 extern void failure_from_connect(ConnectResult *result, const PGconn *conn);
 extern void failure_message(const PGresult *result, char *text);

@@ -14,22 +14,9 @@
 
 #include <sys/socket.h>
 
-#include "load/chaos.h"
 #include "load/failure.h"
 #include "load/session.h"
 #include "load/stall.h"
-
-/* Adds one parameter.  Keyword and value must live as long as the login. */
-void
-login_add(Login *login, const char *keyword, const char *value)
-{
-	Assert(login->params < LOGIN_PARAMS);
-	login->keywords[login->params] = keyword;
-	login->values[login->params] = value;
-	login->params++;
-	login->keywords[login->params] = NULL;
-	login->values[login->params] = NULL;
-}
 
 static void
 session_handle_closed(uv_handle_t *handle)
@@ -65,8 +52,8 @@ session_close(Session *session)
 	if (session->state == SESSION_CLOSING || session->state == SESSION_UNUSED)
 		return;
 	session->state = SESSION_CLOSING;
-	if (session->chaos != NULL)
-		chaos_leave(session);
+	if (session->hooks != NULL)
+		session->hooks->closed(session);
 	session_unwatch(session);
 	uv_close((uv_handle_t *) &session->timer, session_handle_closed);
 	session->closing++;
@@ -90,6 +77,18 @@ session_vanish(Session *session)
 	session_close(session);
 }
 
+/*
+ * Closes the sending half of an open session's socket and waits for the server
+ * to close its own: events->lost reports that.  The server does so by ending
+ * the process, so the slot is free then.
+ */
+void
+session_hang_up(Session *session)
+{
+	if (session->state == SESSION_OPEN)
+		shutdown(PQsocket(session->conn), SHUT_WR);
+}
+
 static void session_ready(uv_poll_t *handle, int status, int events);
 
 /*
@@ -108,6 +107,31 @@ session_watch(Session *session, int events)
 		uv_poll_stop(&session->poll);
 	else
 		uv_poll_start(&session->poll, events, session_ready);
+}
+
+/*
+ * Says why a session was lost, as far as the other side has told; for
+ * events->lost, before it closes the session.
+ */
+void
+session_failure(const Session *session, ConnectResult *failure)
+{
+	const PGresult *result = session->result;
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *routine = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
+	if (sqlstate == NULL)
+	{
+		strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a word",
+				MESSAGE_LEN);
+		return;
+	}
+	strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
+	strlcpy(failure->routine, routine != NULL ? routine : "", ROUTINE_LEN);
+	failure_message(result, failure->message);
+	failure->cause = cause_of_answer(failure->sqlstate, failure->routine, failure->message);
+	failure->end = failure->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
 }
 
 static void
@@ -304,8 +328,8 @@ session_finish(Session *session, ConnectResult *result)
 		session->state = SESSION_OPEN;
 		result->used_password = PQconnectionUsedPassword(session->conn);
 		PQsetnonblocking(session->conn, 1);
-		if (session->chaos != NULL)
-			chaos_join(session);
+		if (session->hooks != NULL)
+			session->hooks->opened(session);
 		session_watch(session, UV_READABLE);
 	}
 	else
@@ -447,34 +471,28 @@ session_drop(Session *session)
 	shutdown(PQsocket(session->conn), SHUT_RDWR);
 }
 
-/* An open session of a chaos reads nothing for so long. */
+/* For hooks: an open session reads nothing while its alarm "pause" is set. */
 void
-session_stall(Session *session, uint64 us)
+session_pause(Session *session)
 {
-	alarm_set(session->chaos->clock, &session->pause, loop_now_us() + us);
 	session_watch(session, session->watched);
 }
 
-/* One that is late begins to connect, one that is stalled hears what it has missed. */
+/*
+ * For hooks, once "pause" is set no longer: a session that is delayed begins to
+ * connect, one that was paused reads what has arrived.
+ */
 void
 session_go_on(Session *session)
 {
-	alarm_unset(session->chaos->clock, &session->pause);
 	if (session->state == SESSION_CONNECTING)
 	{
-		chaos_leave(session);
 		session_begin(session);
 		return;
 	}
 	session_read(session);
 	if (session->state == SESSION_OPEN)
 		session_flush(session);
-}
-
-static void
-session_pause_over(Alarm *alarm)
-{
-	session_go_on(alarm->owner);
 }
 
 /*
@@ -499,10 +517,8 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->begins = false;
 	session->late = false;
 	session->login = login;
-	session->chaos = session->spared ? NULL : login->chaos;
-	session->exposed = false;
-	session->pause.ring = session_pause_over;
-	session->pause.owner = session;
+	session->hooks = session->spared ? NULL : login->hooks;
+	session->listed = false;
 	session->started_us = loop_now_us();
 	uv_update_time(&loop->uv);	/* timers count from what it was */
 	uv_timer_init(&loop->uv, &session->timer);
@@ -510,6 +526,6 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 
 	session->conn = NULL;
 	uv_timer_start(&session->timer, session_timed_out, timeout_ms, 0);
-	if (session->chaos == NULL || !chaos_delays(session))
+	if (session->hooks == NULL || !session->hooks->before_connect(session))
 		session_begin(session);
 }

@@ -9,51 +9,9 @@
 
 #include "lib/ilist.h"
 
-#include "base/cause.h"
 #include "event/alarm.h"
 #include "event/loop.h"
-
-#define ROUTINE_LEN		64
-#define MESSAGE_LEN		256
-
-/* How to log in: a libpq keyword/value list, terminated by NULL. */
-#define LOGIN_PARAMS	24
-
-typedef struct Login
-{
-	const char *keywords[LOGIN_PARAMS + 1];
-	const char *values[LOGIN_PARAMS + 1];
-	int			params;
-	bool		stalls;			/* asked for its password it says no more: see stall.c */
-
-	/* Set by chaos_concern(). */
-	struct Chaos *chaos;		/* that disturbs its sessions, NULL: none */
-	struct ChaosToll *toll;
-	Oid			role;			/* that it leads to on this server; InvalidOid elsewhere */
-} Login;
-
-/* How an attempt to connect ended. */
-typedef enum ConnectEnd
-{
-	CONNECT_GRANTED,			/* or it stalls, as it was to */
-	CONNECT_REFUSED,			/* for lack of capacity; cause says which */
-	CONNECT_DENIED,				/* another error with an SQLSTATE */
-	CONNECT_UNASKED,			/* was to stall, and was let in without a password */
-	CONNECT_BACKLOG,			/* the kernel's queue was full: not a refusal */
-	CONNECT_TIMED_OUT,
-	CONNECT_BROKEN				/* no answer that libpq could understand */
-} ConnectEnd;
-
-typedef struct ConnectResult
-{
-	ConnectEnd	end;
-	Cause		cause;
-	char		sqlstate[6];	/* empty if the server gave none */
-	char		routine[ROUTINE_LEN];
-	char		message[MESSAGE_LEN];
-	bool		used_password;	/* the login was granted for one */
-	uint64		took_us;
-} ConnectResult;
+#include "load/login.h"
 
 /* What a query came to; the texts stand until the callback returns. */
 typedef struct QueryResult
@@ -114,11 +72,14 @@ struct Session
 	bool		begins;			/* its query has said so, and nobody was told yet */
 	bool		late;			/* it was lost because it did not answer in time */
 	const Login *login;
-	bool		spared;			/* set by the owner before it is opened: chaos keeps off */
-	struct Chaos *chaos;		/* NULL: it is not disturbed */
-	bool		exposed;		/* it is in one of the lists of chaos ... */
-	dlist_node	in_chaos;		/* ... by this */
-	Alarm		pause;			/* the end of its stall, or of its delay */
+	bool		spared;			/* set by the owner before it is opened: no hooks */
+	const LoginHooks *hooks;	/* NULL: none */
+
+	/* Of the hooks: while the alarm is set, it does not read. */
+	Alarm		pause;
+	bool		listed;
+	dlist_node	hook_node;
+
 	uint64		started_us;
 	QueryDone	done;			/* of the query that runs; NULL if none does */
 	void	   *done_arg;
@@ -130,7 +91,6 @@ struct Session
 	uv_timer_t	timer;
 };
 
-extern void login_add(Login *login, const char *keyword, const char *value);
 extern void session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 						 const SessionEvents *events, void *owner);
 extern void session_query(Session *session, const char *sql, int timeout_ms,
@@ -139,10 +99,11 @@ extern void session_take_over(Session *session, QueryDone done, void *arg);
 extern void session_failure(const Session *session, ConnectResult *failure);
 extern void session_close(Session *session);
 extern void session_vanish(Session *session);
+extern void session_hang_up(Session *session);
 
-/* For chaos. */
+/* For hooks. */
 extern void session_drop(Session *session);
-extern void session_stall(Session *session, uint64 us);
+extern void session_pause(Session *session);
 extern void session_go_on(Session *session);
 
 #endif							/* POOL_EXHAUST_LOAD_SESSION_H */

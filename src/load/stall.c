@@ -1,6 +1,6 @@
 /*
  * stall.c
- *		Sessions that do not behave: logins that stall, clients that vanish.
+ *		Logins that stall.
  *
  * A login that stalls is a client that says who it is and then, asked for its
  * password, says nothing.  libpq takes it that far; the server's question is
@@ -59,16 +59,3 @@ stall_is_over(PGconn *conn)
 		;
 	return n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
-
-/*
- * The client of an open session says no more, and waits for the server to hang
- * up too: events->lost tells.  The server closes its end of the socket by
- * ending the process, so then the slot is free.
- */
-void
-session_hang_up(Session *session)
-{
-	if (session->state == SESSION_OPEN)
-		shutdown(PQsocket(session->conn), SHUT_WR);
-}
-

@@ -1,11 +1,11 @@
 /*
  * stall.h
- *		Sessions that do not behave: logins that stall, clients that vanish.
+ *		Logins that stall.
  */
 #ifndef POOL_EXHAUST_LOAD_STALL_H
 #define POOL_EXHAUST_LOAD_STALL_H
 
-#include "load/session.h"
+#include "libpq-fe.h"
 
 typedef enum StallStep
 {
@@ -16,6 +16,5 @@ typedef enum StallStep
 
 extern StallStep stall_look(PGconn *conn);
 extern bool stall_is_over(PGconn *conn);
-extern void session_hang_up(Session *session);
 
 #endif							/* POOL_EXHAUST_LOAD_STALL_H */

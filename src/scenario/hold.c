@@ -12,7 +12,6 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "load/stall.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/slots/census.h"
 #include "scenario/hold.h"

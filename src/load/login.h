@@ -1,0 +1,81 @@
+/*
+ * login.h
+ *		How to log in, and what a login came to.
+ */
+#ifndef POOL_EXHAUST_LOAD_LOGIN_H
+#define POOL_EXHAUST_LOAD_LOGIN_H
+
+#include "base/cause.h"
+
+#define ROUTINE_LEN		64
+#define MESSAGE_LEN		256
+
+struct Session;
+
+/*
+ * What takes part in the sessions of a login.  Called inside the loop; must not
+ * throw, close the session or open another.
+ */
+typedef struct LoginHooks
+{
+	/* Before it connects; true delays that until session_go_on(). */
+	bool		(*before_connect) (struct Session *session);
+	void		(*opened) (struct Session *session);
+
+	/* Once at the end of each session, also of one that never opened. */
+	void		(*closed) (struct Session *session);
+} LoginHooks;
+
+/* A libpq keyword/value list, terminated by NULL. */
+#define LOGIN_PARAMS	24
+
+typedef struct Login
+{
+	const char *keywords[LOGIN_PARAMS + 1];
+	const char *values[LOGIN_PARAMS + 1];
+	int			params;
+	bool		stalls;			/* it does not answer when asked for its password: see stall.c */
+	const LoginHooks *hooks;	/* NULL: none */
+
+	/* Of the hooks: set by chaos_concern(). */
+	struct Chaos *chaos;
+	struct ChaosToll *toll;
+	Oid			role;			/* that it leads to on this server; InvalidOid elsewhere */
+} Login;
+
+/* How an attempt to connect ended. */
+typedef enum ConnectEnd
+{
+	CONNECT_GRANTED,			/* or it stalls, as intended */
+	CONNECT_REFUSED,			/* for lack of capacity; cause says which */
+	CONNECT_DENIED,				/* another error with an SQLSTATE */
+	CONNECT_UNASKED,			/* was to stall, and was granted without a password */
+	CONNECT_BACKLOG,			/* the kernel's queue was full: not a refusal */
+	CONNECT_TIMED_OUT,
+	CONNECT_BROKEN				/* no answer that libpq could understand */
+} ConnectEnd;
+
+typedef struct ConnectResult
+{
+	ConnectEnd	end;
+	Cause		cause;
+	char		sqlstate[6];	/* empty if the server gave none */
+	char		routine[ROUTINE_LEN];
+	char		message[MESSAGE_LEN];
+	bool		used_password;	/* the login was granted for one */
+	uint64		took_us;
+} ConnectResult;
+
+/* Adds one parameter.  Keyword and value must live as long as the login. */
+static inline void
+login_add(Login *login, const char *keyword, const char *value)
+{
+	Assert(login->params < LOGIN_PARAMS);
+	login->keywords[login->params] = keyword;
+	login->values[login->params] = value;
+	login->params++;
+	login->keywords[login->params] = NULL;
+	login->values[login->params] = NULL;
+}
+
+#endif							/* POOL_EXHAUST_LOAD_LOGIN_H */
