@@ -26,6 +26,8 @@ COMMENT ON COLUMN pool_exhaust_checks.tolerance IS
 	'how far observed_num may be from expected_num; NULL unless the operator is +- or up to';
 COMMENT ON COLUMN pool_exhaust_checks.observed_num IS
 	'what was observed; NULL without an operator';
+COMMENT ON TABLE pool_exhaust_samples IS
+	'the pool of a run over time; counters since the run began, latencies of the phase so far';
 COMMENT ON COLUMN pool_exhaust_holds.connections IS
 	'how many of those that were asked for are still open; sessions opened beside them do not count';
 COMMENT ON COLUMN pool_exhaust_slots.in_use IS

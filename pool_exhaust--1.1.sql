@@ -71,7 +71,7 @@ CREATE TABLE pool_exhaust_samples (
 );
 CREATE INDEX pool_exhaust_samples_run_id_idx ON pool_exhaust_samples (run_id);
 COMMENT ON TABLE pool_exhaust_samples IS
-	'what the pool of a run looked like over time; counters since the run began, latencies of the phase so far';
+	'the pool of a run over time; counters since the run began, latencies of the phase so far';
 
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs_id_seq', '');

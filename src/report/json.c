@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "common/shortest_dec.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -30,22 +31,33 @@ json_raw(StringInfo json, const char *name, const char *value)
 	appendStringInfoString(json, value[0] != '\0' ? value : "null");
 }
 
+/* A text that is never NULL. */
+static void
+json_string(StringInfo json, const char *name, const char *value)
+{
+	json_name(json, name);
+	escape_json(json, value);
+}
+
 /* null for "". */
 static void
 json_text(StringInfo json, const char *name, const char *value)
 {
-	json_name(json, name);
 	if (value[0] != '\0')
-		escape_json(json, value);
+		json_string(json, name, value);
 	else
-		appendStringInfoString(json, "null");
+		json_raw(json, name, "");
 }
 
-/* null for what JSON has no number for. */
+/* As few digits as restore it; null for what JSON has no number for. */
 static void
 json_number(StringInfo json, const char *name, bool known, double value)
 {
-	json_raw(json, name, known && isfinite(value) ? psprintf("%.17g", value) : "");
+	char		digits[DOUBLE_SHORTEST_DECIMAL_LEN] = "";
+
+	if (known && isfinite(value))
+		double_to_shortest_decimal_buf(value, digits);
+	json_raw(json, name, digits);
 }
 
 static void
@@ -56,13 +68,11 @@ json_check(StringInfo json, const ReportCheck *check, int seq)
 
 	appendStringInfoString(json, seq > 1 ? ",{" : "{");
 	json_number(json, "seq", true, seq);
-	json_text(json, "phase", check->phase);
-	json_text(json, "name", check->name);
-	json_text(json, "outcome", check->outcome);
-	json_name(json, "expected");
-	escape_json(json, check->expected);
-	json_name(json, "observed");
-	escape_json(json, check->observed);
+	json_string(json, "phase", check->phase);
+	json_string(json, "name", check->name);
+	json_string(json, "outcome", check->outcome);
+	json_string(json, "expected", check->expected);
+	json_string(json, "observed", check->observed);
 	json_text(json, "unit", check->unit);
 	json_text(json, "detail", check->detail);
 	json_text(json, "operator", numbers ? operator_word(c->operator) : "");

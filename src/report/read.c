@@ -92,11 +92,14 @@ reader_text(const Reader *reader, int row, int column)
 	return MemoryContextStrdup(reader->context, spi_text(row, column));
 }
 
-/* The same as a number; 0 for NULL. */
+/* The same of type float8, which no setting of the caller's rounds; 0 for NULL. */
 static double
 reader_number(int row, int column)
 {
-	return strtod(spi_text(row, column), NULL);
+	bool		isnull;
+	Datum		number = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? 0 : DatumGetFloat8(number);
 }
 
 static void
@@ -114,7 +117,7 @@ read_run(Reader *reader, ReportData *data)
 {
 	require_run(reader_query(reader,
 							 "SELECT scenario, target, verdict, reason, seed, server_version, extension_version, "
-							 "(summary->>'elapsed_ms')::float8 / 1000, summary->>'capacity', options, summary, "
+							 "(summary->>'elapsed_ms')::float8 / 1000, (summary->>'capacity')::float8, options, summary, "
 							 "pg_catalog.to_json(started_at), pg_catalog.to_json(finished_at) "
 							 "FROM %s.pool_exhaust_runs WHERE id = $1", data->run_id), data->run_id);
 	data->scenario = reader_text(reader, 0, 1);
@@ -175,7 +178,7 @@ static void
 read_samples(Reader *reader, ReportData *data)
 {
 	data->nsamples = reader_query(reader,
-								  "SELECT extract(epoch FROM at - min(at) OVER ())::float8, in_use "
+								  "SELECT extract(epoch FROM at - min(at) OVER ())::float8, in_use::float8 "
 								  "FROM %s.pool_exhaust_samples WHERE run_id = $1 ORDER BY at", data->run_id);
 	data->samples = MemoryContextAllocZero(reader->context, sizeof(ReportSample) * Max(data->nsamples, 1));
 	for (int i = 0; i < data->nsamples; i++)

@@ -18,7 +18,8 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(backend_pid begin_load change_setting client end_load failed_transaction fails_with forked_client
   http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid new_server open_transaction
-  refusals rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are verdict_of wait_for wait_until);
+  refusals rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are verdict_of wait_for wait_until
+  wrong_outcomes);
 
 # Seconds between two questions while waiting: the cores are for what is waited for.
 my $pause = 0.01;
@@ -363,6 +364,26 @@ sub run_ends
 			|| (SELECT count(*) FROM pool_exhaust_progress
 				WHERE run_id = $run_id) || ' runs'"),
 		'0 sessions, 0 roles, 0 runs', "$name: nothing is left");
+}
+
+# Checks whose outcome does not follow from their numbers, or that have an operator
+# that is not known here; none, if all is well.
+sub wrong_outcomes
+{
+	my ($client) = @_;
+
+	return $client->query(q(
+		SELECT coalesce(string_agg(concat_ws(' ', run_id, name, operator, expected_num, tolerance, observed_num, outcome), ', '), '')
+		FROM pool_exhaust_checks
+		WHERE operator IS NOT NULL
+		  AND outcome IS DISTINCT FROM CASE CASE operator
+			WHEN '=' THEN observed_num = expected_num AND tolerance IS NULL
+			WHEN '+=' THEN observed_num = expected_num AND tolerance IS NULL
+			WHEN '<=' THEN observed_num <= expected_num AND tolerance IS NULL
+			WHEN '>=' THEN observed_num >= expected_num AND tolerance IS NULL
+			WHEN '+-' THEN abs(observed_num - expected_num) <= tolerance
+			WHEN 'up to' THEN observed_num BETWEEN expected_num AND expected_num + tolerance
+			END WHEN true THEN 'pass' WHEN false THEN 'fail' END));
 }
 
 # The end of every suite.  Processes that the suite itself killed are allowed

@@ -75,6 +75,9 @@ is(scalar(grep { /^ok    \w+ on \w+ +pass +\d+ of +\d+ checks +[\d.]+ s   run \d
 like($watcher->query("SELECT pool_exhaust_report($run_id, 'tap')"), qr/^ok \d+ - saturation on server\n.*^ok \d+ - verdict is pass$/ms, 'TAP');
 nothing_left('at the end');
 
+is( $watcher->query("SELECT string_agg(DISTINCT operator, ' ' ORDER BY operator) FROM (SELECT operator COLLATE \"C\" FROM pool_exhaust_checks) AS o(operator)"),
+	'+- += <= = >=', 'their checks compare numbers in every way but the one of chaos');
+
 # ---------- On a target ----------
 
 $run_id = all_of('role');
@@ -186,6 +189,7 @@ fails_with($watcher, q(SELECT pool_exhaust_run('all', 'role', '{"attempts": 3}')
 	[qr/scenario "all" has no option "attempts"/, qr/Options are: .*timeout_ms.*profile/s], 'options of others');
 fails_with($watcher, q(SELECT pool_exhaust_run('saturation', 'each')), '22023', [qr/cannot aim at target "each"/], 'a target for it alone');
 
+is(wrong_outcomes($watcher), q(), 'each outcome follows from the numbers of its check');
 $_->close foreach $grantee, $watcher;
 left_nothing($node);
 done_testing();

@@ -199,6 +199,8 @@ foreach my $scenarios ([qw(leak recovery degradation isolation latency)], [qw(sa
 
 fails_with($watcher, q[SELECT pool_exhaust_hold(1, options => '{"chaos": 1}')], '22023',
 	[qr/a hold has no option "chaos"/], 'a hold knows no chaos');
+isnt($watcher->query(q(SELECT count(*) FROM pool_exhaust_checks WHERE operator = 'up to')), 0, 'chaos is excused up to what it did');
+is(wrong_outcomes($watcher), q(), 'each outcome follows from the numbers of its check');
 $watcher->close;
 left_nothing($node);
 done_testing();

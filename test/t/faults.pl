@@ -78,6 +78,7 @@ broken('role', 'no_limit', 'invalid',
 is( $caller->query(q(SELECT count(*) > 10 FROM pool_exhaust_run('saturation', 'role', '{"fault": "none", "on_fail": "error"}'))),
 	't', 'a run that passes raises no error');
 
+is(wrong_outcomes($caller), q(), 'each outcome follows from the numbers of its check');
 $caller->close;
 left_nothing($node);
 done_testing();

@@ -30,8 +30,9 @@ my $catalogue = q(
 		relowner::regrole, relpersistence, relrowsecurity, reloptions,
 		(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) AS a)) FROM relations
 	UNION ALL SELECT format('view %s as %s', oid::regclass, pg_get_viewdef(oid)) FROM relations WHERE relkind = 'v'
-	UNION ALL SELECT format('column %s.%s no %s type %s not null %s identity %s default %s acl %s', r.oid::regclass, attname,
-		attnum, format_type(atttypid, atttypmod), attnotnull, attidentity, pg_get_expr(adbin, adrelid), attacl)
+	UNION ALL SELECT format('column %s.%s no %s type %s collation %s storage %s not null %s identity %s generated %s default %s acl %s',
+		r.oid::regclass, attname, attnum, format_type(atttypid, atttypmod), attcollation::regcollation, attstorage, attnotnull,
+		attidentity, attgenerated, pg_get_expr(adbin, adrelid), attacl)
 	FROM relations r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
 		 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 	UNION ALL SELECT format('constraint %s on %s: %s', conname, conrelid::regclass, pg_get_constraintdef(c.oid))
@@ -45,6 +46,9 @@ my $catalogue = q(
 	FROM pg_foreign_data_wrapper w JOIN members ON classid = 'pg_foreign_data_wrapper'::regclass AND objid = w.oid
 	UNION ALL SELECT format('comment on %s is %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), description)
 	FROM pg_description d JOIN members ON classid = d.classoid AND objid = d.objoid
+	UNION ALL SELECT format('privileges at first of %s are %s', pg_describe_object(i.classoid, i.objoid, i.objsubid),
+		(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(initprivs) AS a))
+	FROM pg_init_privs i JOIN members ON classid = i.classoid AND objid = i.objoid
 	UNION ALL SELECT format('dumped %s where %s', t::regclass, extcondition[i]) FROM pg_extension,
 		unnest(extconfig) WITH ORDINALITY AS u(t, i) WHERE extname = 'pool_exhaust'
 	UNION ALL SELECT format('extension %s version %s relocatable %s', extname, extversion, extrelocatable)
@@ -60,7 +64,7 @@ my $old_results = q(
 	INSERT INTO pool_exhaust_checks
 	VALUES (1, 1, 'fill', 'held connections', 'fail', '4', '3', NULL, 'one is missing'),
 		   (1, 2, 'fill', 'slowest refusal', 'pass', '<= 1000', '12', 'ms', NULL),
-		   (1, 3, 'fill', 'reserve', 'skip', '', '', NULL, 'no slot is reserved');
+		   (1, 3, '', 'reserve', 'skip', '', '', NULL, 'no slot is reserved');
 	INSERT INTO pool_exhaust_samples VALUES (1, now(), 3, 0, 3, 0, 0, 1, 2, 'healthy'));
 
 $node->safe_psql('postgres', 'CREATE DATABASE fresh');
@@ -76,6 +80,13 @@ for my $version (@older)
 	isnt($node->safe_psql($name, $catalogue), $fresh, "$version: its catalogue is another one");
 	$node->safe_psql($name, $old_results);
 
+	# A dump of that version goes into this one
+	my $dump = $node->basedir . "/$name";
+	$node->command_ok([ 'pg_dump', '--format', 'custom', '--file', $dump, '-d', $name ], "$version: pg_dump");
+	$node->safe_psql('postgres', "CREATE DATABASE restored_$name");
+	$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', "restored_$name", $dump ], "$version: pg_restore");
+	is($node->safe_psql("restored_$name", $catalogue), $fresh, "$version: restored it is as if made today");
+
 	# A library that is newer than the SQL objects
 	for my $call (q(pool_exhaust_run('saturation', 'role')), q(pool_exhaust_start('saturation', 'role')),
 		'pool_exhaust_report(1)', 'pool_exhaust_wait(1)', 'pool_exhaust_hold(1)', 'pool_exhaust_leak(1)')
@@ -88,6 +99,8 @@ for my $version (@older)
 
 	$node->safe_psql($name, 'ALTER EXTENSION pool_exhaust UPDATE');
 	is($node->safe_psql($name, $catalogue), $fresh, "$version: updated it is as if made today");
+	is( $node->safe_psql("restored_$name", 'SELECT pool_exhaust_report(1)'), $node->safe_psql($name, 'SELECT pool_exhaust_report(1)'),
+		"$version: and has the same results");
 	$node->safe_psql($name, q(COMMENT ON VIEW pool_exhaust_slots IS 'another one'));
 	isnt($node->safe_psql($name, $catalogue), $fresh, "$version: a comment of its own would show");
 
@@ -114,12 +127,14 @@ not ok 4 - verdict is pass
 #   verdict: fail, failed: held connections
 TAP
 	is( $node->safe_psql($name, q(SELECT r->>'verdict', r#>>'{summary,capacity}', jsonb_array_length(r->'checks'),
-			r#>>'{checks,1,expected}', r#>'{checks,1,observed_num}'
+			r#>>'{checks,1,expected}', r#>'{checks,1,observed_num}', r#>'{checks,2,phase}', r#>'{checks,2,unit}'
 			FROM (SELECT pool_exhaust_report(1, 'json')::jsonb) AS j(r))),
-		'fail|4|3|<= 1000|null', "$version: as json");
+		'fail|4|3|<= 1000|null|""|null', "$version: as json");
 	$node->safe_psql($name, q(SET client_min_messages = warning; SELECT pool_exhaust_run('saturation', 'role')));
 	is( $node->safe_psql($name, q(SELECT operator, expected_num, tolerance, observed_num FROM pool_exhaust_checks
 			WHERE run_id = 2 AND name = 'held connections')), '=|10||10', "$version: new runs keep numbers");
+	is( $node->safe_psql($name, 'SET extra_float_digits = -15; SELECT pool_exhaust_report(2)'),
+		$node->safe_psql($name, 'SELECT pool_exhaust_report(2)'), "$version: which no setting rounds");
 }
 
 done_testing();
