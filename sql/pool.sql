@@ -8,7 +8,7 @@ CREATE VIEW checks AS
 
 -- The text report; times and the run's number vary
 SELECT regexp_replace(regexp_replace(line, '\d+(\.\d+)? (ms|s\M)|\d+ to \d+ (ms)', 'N \2\3', 'g'), 'run \d+', 'run N') AS report
-FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 50, "pool_timeout_ms": 300, "seed": 7}') AS line
+FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000, "seed": 7}') AS line
 WHERE line !~ '^utilization';
 
 -- The tables agree with it
@@ -29,7 +29,7 @@ FROM pool_exhaust_samples s JOIN latest r ON s.run_id = r.id;
 
 -- A queue that is full refuses at once
 SELECT count(*) > 0 AS ran
-FROM pool_exhaust_run('queue', options => '{"long_ms": 50, "pool_timeout_ms": 300, "max_waiting": 3}');
+FROM pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000, "max_waiting": 3}');
 SELECT verdict, reason FROM latest;
 SELECT name, expected, observed FROM checks WHERE name IN ('refused at once', 'timed out');
 SELECT max(s.refused) AS refused, max(s.timed_out) AS timed_out
@@ -80,7 +80,7 @@ END $$;
 CREATE FUNCTION tried(workload text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM pool_exhaust_run('queue', options => jsonb_build_object(
-		'workload', workload, 'long_ms', 50, 'pool_timeout_ms', 200));
+		'workload', workload, 'long_ms', 400, 'pool_timeout_ms', 2000, 'tolerance_ms', 5000));
 	RETURN (SELECT concat_ws(': ', verdict, reason) FROM latest);
 END $$;
 \pset format unaligned
@@ -116,7 +116,7 @@ SELECT w AS workload, tried(w) FROM unnest(ARRAY[
 CREATE TABLE did (pid integer DEFAULT pg_backend_pid(), role text DEFAULT current_user, n integer);
 GRANT INSERT ON did TO PUBLIC;
 SELECT count(*) > 0 AS ran
-FROM pool_exhaust_run('queue', options => '{"long_ms": 100, "pool_timeout_ms": 500,
+FROM pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000,
 	"workload": "INSERT INTO did (n) VALUES (1), (2); INSERT INTO did (n) VALUES (3)"}');
 SELECT verdict, reason FROM latest;
 SELECT n, count(*), count(DISTINCT pid) AS sessions, min(role) AS role FROM did GROUP BY n ORDER BY n;
@@ -127,18 +127,18 @@ DROP ROLE pool_exhaust_test_owner;
 
 -- TAP, as it runs, and JSON, which is one row
 SELECT regexp_replace(line, 'run \d+', 'run N') AS tap
-FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 50, "pool_timeout_ms": 300}', 'tap') AS line;
+FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000}', 'tap') AS line;
 SELECT r->>'verdict' AS verdict, r->>'target' AS target, jsonb_array_length(r->'checks') AS checks,
        r->'options'->>'idle_order' AS idle_order,
        ARRAY(SELECT jsonb_object_keys(r) ORDER BY 1) AS keys
 FROM (SELECT line::jsonb AS r
-      FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 50, "pool_timeout_ms": 300}', 'json') AS line) s;
+      FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000}', 'json') AS line) s;
 
 -- A deliberate fault is found, and reported or raised
-SELECT line FROM pool_exhaust_run('queue', options => '{"long_ms": 50, "pool_timeout_ms": 300, "fault": "miscount"}') AS line
+SELECT line FROM pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000, "fault": "miscount"}') AS line
 WHERE line ~ '^(FAIL  |      )\w' OR line ~ '^ +failed: ';
 \set VERBOSITY sqlstate
-SELECT pool_exhaust_run('queue', options => '{"long_ms": 50, "pool_timeout_ms": 300, "fault": "lifo", "on_fail": "error"}');
+SELECT pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000, "fault": "lifo", "on_fail": "error"}');
 \set VERBOSITY default
 
 -- Nothing is left
