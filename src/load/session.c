@@ -18,6 +18,19 @@
 #include "load/session.h"
 #include "load/stall.h"
 
+/* The one function that changes the state of a session; calls the hooks of its login. */
+static void
+session_change(Session *session, SessionState state)
+{
+	session->state = state;
+	if (session->hooks == NULL)
+		return;
+	if (state == SESSION_OPEN)
+		session->hooks->opened(session);
+	else if (state == SESSION_CLOSING)
+		session->hooks->closed(session);
+}
+
 static void
 session_handle_closed(uv_handle_t *handle)
 {
@@ -25,13 +38,13 @@ session_handle_closed(uv_handle_t *handle)
 
 	if (--session->closing > 0 || session->state != SESSION_CLOSING)
 		return;
-	session->state = SESSION_UNUSED;
+	session_change(session, SESSION_UNUSED);
 	session->events->unused(session);
 }
 
 /*
  * libuv forgets the socket.  It keeps its books by the number of the descriptor,
- * so this must come before that can be somebody else's: before libpq closes it,
+ * so this must come before the descriptor can be reused: before libpq closes it,
  * or at once if libpq did so by itself.
  */
 static void
@@ -51,9 +64,7 @@ session_close(Session *session)
 {
 	if (session->state == SESSION_CLOSING || session->state == SESSION_UNUSED)
 		return;
-	session->state = SESSION_CLOSING;
-	if (session->hooks != NULL)
-		session->hooks->closed(session);
+	session_change(session, SESSION_CLOSING);
 	session_unwatch(session);
 	uv_close((uv_handle_t *) &session->timer, session_handle_closed);
 	session->closing++;
@@ -65,8 +76,8 @@ session_close(Session *session)
 }
 
 /*
- * Closes an open connection as one whose client has died: no message tells the
- * server, which learns of it when it next looks at its socket.
+ * Closes an open connection as one whose client has died: the server
+ * gets no message, and learns of it when it next reads its socket.
  */
 void
 session_vanish(Session *session)
@@ -110,7 +121,7 @@ session_watch(Session *session, int events)
 }
 
 /*
- * Says why a session was lost, as far as the other side has told; for
+ * Says why a session was lost, as far as the other side has said; for
  * events->lost, before it closes the session.
  */
 void
@@ -123,7 +134,7 @@ session_failure(const Session *session, ConnectResult *failure)
 	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
 	if (sqlstate == NULL)
 	{
-		strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a word",
+		strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a message",
 				MESSAGE_LEN);
 		return;
 	}
@@ -179,9 +190,9 @@ session_keep_result(Session *session, PGresult *result)
 	session->result = result;
 }
 
-/* Tells that the query has begun; not from within libpq, which hears of it first. */
+/* Reports that the query has begun; not from within libpq, which reads that first. */
 static void
-session_tell_begin(Session *session)
+session_report_begin(Session *session)
 {
 	if (!session->begins)
 		return;
@@ -189,7 +200,7 @@ session_tell_begin(Session *session)
 	session->events->began(session);
 }
 
-/* The query is over: tells so, and the callback may begin the next one. */
+/* The query is over: reports it, and the callback may begin the next one. */
 static void
 session_answer(Session *session)
 {
@@ -207,7 +218,7 @@ session_answer(Session *session)
 	};
 
 	failure_message(result, text);
-	session_tell_begin(session);
+	session_report_begin(session);
 	if (uv_is_active((uv_handle_t *) &session->timer))
 		uv_timer_stop(&session->timer);
 	if (PQstatus(session->conn) != CONNECTION_OK)
@@ -221,7 +232,7 @@ session_answer(Session *session)
 
 /*
  * Takes what has come of an open session: answers, notifications, or the
- * server's good-bye.  COPY would wait for data that nobody has; a session in
+ * server's end.  COPY would wait for data that there is not; a session in
  * the middle of one is as good as lost.
  */
 static void
@@ -241,7 +252,7 @@ session_read(Session *session)
 		session_lost(session);
 		return;
 	}
-	/* Also what nobody wants to know is taken from libpq, which would keep all of it. */
+	/* What has no reader is taken too from libpq, which would keep all of it. */
 	while ((notify = PQnotifies(conn)) != NULL)
 	{
 		if (session->events->notified != NULL)
@@ -269,7 +280,7 @@ session_read(Session *session)
 				session_keep_result(session, result);
 		}
 	}
-	session_tell_begin(session);
+	session_report_begin(session);
 }
 
 /* Sends what libpq could not send at once. */
@@ -287,7 +298,7 @@ session_flush(Session *session)
 /*
  * Sends a query, one or more statements, to an open session that runs none.
  * "done" is called from the loop, once, never from within this function; but
- * not at all if the session is lost meanwhile, which events->lost tells.  With
+ * not at all if the session is lost meanwhile, which events->lost reports.  With
  * a timeout, a session that does not answer in time is lost too.
  */
 void
@@ -309,7 +320,7 @@ session_query(Session *session, const char *sql, int timeout_ms, QueryDone done,
 	session_flush(session);
 }
 
-/* Whoever began the query hands it on: its answer is for somebody else. */
+/* Hands the query that runs on to another caller, which gets the answer. */
 void
 session_take_over(Session *session, QueryDone done, void *arg)
 {
@@ -325,26 +336,24 @@ session_finish(Session *session, ConnectResult *result)
 	uv_timer_stop(&session->timer);
 	if (result->end == CONNECT_GRANTED)
 	{
-		session->state = SESSION_OPEN;
+		session_change(session, SESSION_OPEN);
 		result->used_password = PQconnectionUsedPassword(session->conn);
 		PQsetnonblocking(session->conn, 1);
-		if (session->hooks != NULL)
-			session->hooks->opened(session);
 		session_watch(session, UV_READABLE);
 	}
 	else
-		session_close(session); /* libpq may have closed the descriptor; nobody has reused it yet */
+		session_close(session); /* libpq may have closed the descriptor; it is not reused yet */
 	session->events->connected(session, result);
 }
 
 /* libpq says that it is through: a login that was to stall was not asked. */
 static void
-session_let_in(Session *session, ConnectResult *result)
+session_not_asked(Session *session, ConnectResult *result)
 {
 	if (!session->stalls)
 		return;
 	result->end = CONNECT_UNASKED;
-	strlcpy(result->message, "let in without being asked for a password", MESSAGE_LEN);
+	strlcpy(result->message, "granted without being asked for a password", MESSAGE_LEN);
 }
 
 static void
@@ -367,7 +376,7 @@ session_ready(uv_poll_t *handle, int status, int events)
 		return;
 	}
 	if (session->stalls)
-		stall = stall_look(session->conn);
+		stall = stall_step(session->conn);
 	if (stall == STALL_HALF_ASKED)
 		return;
 	switch (stall == STALL_ASKED ? PGRES_POLLING_OK : PQconnectPoll(session->conn))
@@ -380,7 +389,7 @@ session_ready(uv_poll_t *handle, int status, int events)
 			return;
 		case PGRES_POLLING_OK:
 			if (stall != STALL_ASKED)
-				session_let_in(session, &result);
+				session_not_asked(session, &result);
 			break;
 		default:
 			failure_from_connect(&result, session->conn);
@@ -414,7 +423,7 @@ session_failed_at_once(uv_timer_t *timer)
 }
 
 /*
- * libpq would write it to stderr, which is the server log; one of them tells that
+ * libpq would write it to stderr, which is the server log; one of them reports that
  * a query has begun.
  */
 static void
@@ -462,8 +471,8 @@ session_begin(Session *session)
 }
 
 /*
- * The socket of an open session is gone, and the server is not told, nor is its
- * owner, who learns it from the loop.
+ * The socket of an open session is gone, without a message to the server; its
+ * owner learns it from the loop.
  */
 void
 session_drop(Session *session)
@@ -505,7 +514,6 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 			 const SessionEvents *events, void *owner)
 {
 	Assert(session->state == SESSION_UNUSED);
-	session->state = SESSION_CONNECTING;
 	session->events = events;
 	session->owner = owner;
 	session->closing = 0;
@@ -519,6 +527,7 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->login = login;
 	session->hooks = session->spared ? NULL : login->hooks;
 	session->listed = false;
+	session_change(session, SESSION_CONNECTING);
 	session->started_us = loop_now_us();
 	uv_update_time(&loop->uv);	/* timers count from what it was */
 	uv_timer_init(&loop->uv, &session->timer);

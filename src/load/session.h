@@ -48,15 +48,16 @@ typedef struct SessionEvents
 } SessionEvents;
 
 /*
- * A query that begins with this tells when it begins, also where it first had to
- * wait for a pooler: the server sends notices at once, and INFO to everybody.
+ * A query that begins with this reports when it begins, also where it first had to
+ * wait for a pooler: the server sends notices at once, and INFO whatever
+ * client_min_messages is.
  */
 #define START_NOTICE	"pool_exhaust: begins"
 #define START_SQL		"DO $$BEGIN RAISE INFO '" START_NOTICE "'; END$$"
 
 /*
  * One that goes on, for an hour, and says so again and again: so the server
- * notices soon when nobody listens any more, whatever stands in between.
+ * notices soon when the client is gone, whatever stands in between.
  */
 #define ENDLESS_SQL \
 	"DO $$BEGIN FOR i IN 1..72000 LOOP RAISE INFO '" START_NOTICE "'; PERFORM pg_catalog.pg_sleep(0.05); END LOOP; END$$"
@@ -69,7 +70,7 @@ struct Session
 	int			watched;		/* ... and watches it for this */
 	PGconn	   *conn;
 	bool		stalls;			/* its login is to */
-	bool		begins;			/* its query has said so, and nobody was told yet */
+	bool		begins;			/* its query has said so, and that is not reported yet */
 	bool		late;			/* it was lost because it did not answer in time */
 	const Login *login;
 	bool		spared;			/* set by the owner before it is opened: no hooks */

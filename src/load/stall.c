@@ -2,11 +2,11 @@
  * stall.c
  *		Logins that stall.
  *
- * A login that stalls is a client that says who it is and then, asked for its
+ * A login that stalls is a client that sends its user name and then, asked for its
  * password, says nothing.  libpq takes it that far; the server's question is
  * taken from the socket, so that libpq never gets to see it.  The server holds
- * a slot for such a login, a reserved one too, because the reserves are looked
- * at after the password.
+ * a slot for such a login, a reserved one too, because the reserves are checked
+ * after the password.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@
 
 /* What a login is up to that is to stall. */
 StallStep
-stall_look(PGconn *conn)
+stall_step(PGconn *conn)
 {
 	char		head[QUESTION_LEN];
 	char		rest[256];
@@ -46,8 +46,8 @@ stall_look(PGconn *conn)
 }
 
 /*
- * Has the server hung up on a login that stalls?  It may say why first; only
- * the end of the stream tells that its process is gone.
+ * Has the server closed a login that stalls?  It may say why first; only
+ * the end of the stream shows that its process is gone.
  */
 bool
 stall_is_over(PGconn *conn)

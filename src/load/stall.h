@@ -14,7 +14,7 @@ typedef enum StallStep
 	STALL_ASKED					/* for the password: here it stalls */
 } StallStep;
 
-extern StallStep stall_look(PGconn *conn);
+extern StallStep stall_step(PGconn *conn);
 extern bool stall_is_over(PGconn *conn);
 
 #endif							/* POOL_EXHAUST_LOAD_STALL_H */

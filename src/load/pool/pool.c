@@ -40,8 +40,8 @@ pool_release(Request *request)
 }
 
 /*
- * From now on nobody gets a connection; who waits for one is told so.  What is
- * in use stays so, and logins in flight come to their end.
+ * From now on no request is granted; those that wait are canceled.  What is in
+ * use stays so, and logins in flight come to their end.
  */
 void
 pool_drain(Pool *pool)

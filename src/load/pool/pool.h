@@ -23,7 +23,7 @@ typedef struct Request Request;
 typedef enum AcquireEnd
 {
 	ACQUIRE_GRANTED,
-	ACQUIRE_REFUSED,			/* told no at once, for lack of capacity */
+	ACQUIRE_REFUSED,			/* at once, for lack of capacity */
 	ACQUIRE_TIMED_OUT,
 	ACQUIRE_FAILED,				/* otherwise: the pool's last_failure says how */
 	ACQUIRE_CANCELED			/* by pool_cancel() or pool_drain() */
@@ -59,7 +59,7 @@ struct Request
 typedef struct PoolState
 {
 	int			capacity;
-	int			in_use;			/* everybody's connections, not just ours */
+	int			in_use;			/* connections of all clients, not just ours */
 	int			ours;			/* of those, the run's own */
 	int			idle;
 	int			overflow;
@@ -68,27 +68,61 @@ typedef struct PoolState
 	uint64		granted;
 	int			said_in_use;	/* by the word of a pooler, as of its last answer: connections ... */
 	int			said_peak;		/* ... the most of them so far ... */
-	int			said_waiting;	/* ... and who waits for one */
+	int			said_waiting;	/* ... and clients that wait for one */
 	int			reserved;		/* slots that only privileged roles can get */
 	int			reserved_free;
 	Cause		full_cause;		/* how it refuses when it is full, as it stands */
 } PoolState;
 
+/*
+ * One kind of pool.  The methods are called by the inline functions below and by
+ * pool.c alone, inside the loop or between its turns, and must not throw.
+ *
+ * Figures: a driver keeps stats.wanted and stats.opening, and counts refused,
+ * timed_out, failed, replaced, expired, given_up and stalled.  granted, held,
+ * peak_held, refused_by and lost are counted by pool_grant(),
+ * pool_count_refusal() and pool_lose(); released by pool_release().
+ */
 typedef struct PoolDriver
 {
 	const char *kind;
-	bool		exclusive;		/* what it exhausts belongs to everybody */
+	bool		exclusive;		/* what it exhausts belongs to all clients of the server */
 	bool		queues;			/* a request that finds it full waits */
+
+	/* Fills in what the kind knows; the rest is zero, "granted" is set.  Returns at once. */
 	void		(*read_state) (Pool *pool, PoolState *truth);
 
 	/*
-	 * Asks those who are elsewhere, so that look tells what is true by now; NULL:
-	 * it always does.  Poll it until it says that it has heard.  See probe.c.
+	 * Returns whether read_state gives what is true at since_us or later, and
+	 * asks the remote side if not: poll it.  NULL: read_state always does.  See
+	 * probe.c.
 	 */
 	bool		(*refresh) (Pool *pool, uint64 since_us);
+
+	/*
+	 * Owes the request one call of events->ended, before it returns or later, and
+	 * counts it as wanted meanwhile.  Not called once the pool drains.
+	 */
 	void		(*acquire) (Pool *pool, Request *request);
+
+	/*
+	 * Takes back the session of a granted request; NULL if it was lost, which the
+	 * driver has settled by then.  held and released are counted already.  May
+	 * grant to other requests before it returns.
+	 */
 	void		(*release) (Pool *pool, Request *request);
+
+	/*
+	 * Ends all requests that wait with ACQUIRE_CANCELED before it returns; logins
+	 * in flight may go on to their end.
+	 */
 	void		(*cancel) (Pool *pool);
+
+	/*
+	 * Drains the pool and closes all sessions, those in use too; requests in
+	 * flight get no event any more.  stats.held and stats.opening are 0 after
+	 * that.  May be called twice.
+	 */
 	void		(*close) (Pool *pool);
 } PoolDriver;
 
@@ -122,7 +156,7 @@ struct Pool
 	ConnectResult last_failure;
 	ConnectResult last_refusal;
 	uint64		asked;			/* requests so far */
-	bool		draining;		/* nobody gets anything any more */
+	bool		draining;		/* no request is granted any more */
 
 	/* Connections that are held for their own sake: see pool_acquire_many(). */
 	dlist_head	holds_unused;
@@ -211,7 +245,7 @@ pool_read_state(Pool *pool, PoolState *truth)
 	pool->driver->read_state(pool, truth);
 }
 
-/* Whether the next look tells what is true at that moment or later; sees to it. */
+/* Whether the next read gives what is true at that moment or later; sees to it. */
 static inline bool
 pool_refresh(Pool *pool, uint64 since_us)
 {

@@ -3,7 +3,7 @@
  *		An application-style pool over real connections, in the runner itself.
  *
  * Up to pool_size + max_overflow connections, opened when they are wanted.
- * Requests queue, and whoever has waited longest gets the next connection,
+ * Requests queue, and the oldest of them gets the next connection,
  * whether that has come back or is new; docs/pools.md compares the rules with
  * those of other pools.  A connection is
  *
@@ -16,22 +16,23 @@
 
 #include "lib/ilist.h"
 
-#include "load/pool/pool.h"
+#include "load/pool/pool_sessions.h"
 
 /* After a login that failed, before the next one is tried. */
 #define OPEN_RETRY_MS		100
-#define BACKLOG_RETRY_MS	5
 
 /* Closed ones need a moment until libuv has let go of them. */
 #define SESSIONS_FACTOR		3
 
+/* Only connection_change() sets it. */
 typedef enum ConnectionState
 {
-	CONNECTION_CLOSED,
+	CONNECTION_UNUSED,
 	CONNECTION_OPENING,
 	CONNECTION_IDLE,
 	CONNECTION_IN_USE,
-	CONNECTION_RESETTING
+	CONNECTION_RESETTING,
+	CONNECTION_CLOSING			/* its place is free, libuv has not let go of it yet */
 } ConnectionState;
 
 typedef struct Connection
@@ -80,7 +81,7 @@ embedded_oldest(EmbeddedPool *ep)
 	return dlist_head_element(Request, node, &ep->waiting);
 }
 
-/* The one whose turn it is leaves the queue. */
+/* Takes the next request off the queue. */
 static Request *
 embedded_next(EmbeddedPool *ep)
 {
@@ -92,17 +93,41 @@ embedded_next(EmbeddedPool *ep)
 	return dlist_container(Request, node, node);
 }
 
+static bool
+state_has_place(ConnectionState state)
+{
+	return state != CONNECTION_UNUSED && state != CONNECTION_CLOSING;
+}
+
+/*
+ * The one function that changes the state of a connection: takes it off the list
+ * of the old state, puts it into that of the new one, and counts.
+ */
+static void
+connection_change(EmbeddedPool *ep, Connection *connection, ConnectionState state)
+{
+	ConnectionState old = connection->state;
+	dlist_node *node = &connection->session.node;
+
+	if (old == CONNECTION_UNUSED || old == CONNECTION_IDLE)
+		dlist_delete(node);
+	ep->open += state_has_place(state) - state_has_place(old);
+	ep->nidle += (state == CONNECTION_IDLE) - (old == CONNECTION_IDLE);
+	ep->pool.stats.opening += (state == CONNECTION_OPENING) - (old == CONNECTION_OPENING);
+	connection->state = state;
+	if (state == CONNECTION_UNUSED)
+		dlist_push_head(&ep->unused, node);
+	else if (state == CONNECTION_IDLE && ep->config.idle_order == IDLE_LIFO)
+		dlist_push_head(&ep->idle, node);
+	else if (state == CONNECTION_IDLE)
+		dlist_push_tail(&ep->idle, node);
+}
+
 /* Gives up the connection and its place; others may have that now. */
 static void
 connection_close(EmbeddedPool *ep, Connection *connection)
 {
-	if (connection->state == CONNECTION_IDLE)
-	{
-		dlist_delete(&connection->session.node);
-		ep->nidle--;
-	}
-	connection->state = CONNECTION_CLOSED;
-	ep->open--;
+	connection_change(ep, connection, CONNECTION_CLOSING);
 	session_close(&connection->session);
 }
 
@@ -113,7 +138,7 @@ connection_expired(const EmbeddedPool *ep, const Connection *connection)
 		loop_now_us() - connection->opened_us >= (uint64) ep->config.max_lifetime_ms * 1000;
 }
 
-/* It is fit for use: for somebody who waits, or for the next who comes. */
+/* It is fit for use: for a request that waits, or for the next one. */
 static void
 connection_put(EmbeddedPool *ep, Connection *connection)
 {
@@ -124,12 +149,7 @@ connection_put(EmbeddedPool *ep, Connection *connection)
 		ep->pool.stats.expired++;
 		keep = false;
 	}
-	connection->state = CONNECTION_IDLE;
-	ep->nidle++;
-	if (ep->config.idle_order == IDLE_LIFO)
-		dlist_push_head(&ep->idle, &connection->session.node);
-	else
-		dlist_push_tail(&ep->idle, &connection->session.node);
+	connection_change(ep, connection, CONNECTION_IDLE);
 	if (!keep)
 		connection_close(ep, connection);
 	embedded_serve(ep);
@@ -146,9 +166,7 @@ connection_take(EmbeddedPool *ep)
 
 		if (!connection_expired(ep, connection))
 		{
-			dlist_delete(&connection->session.node);
-			ep->nidle--;
-			connection->state = CONNECTION_IN_USE;
+			connection_change(ep, connection, CONNECTION_IN_USE);
 			return connection;
 		}
 		ep->pool.stats.expired++;
@@ -160,12 +178,9 @@ connection_take(EmbeddedPool *ep)
 static void
 connection_open(EmbeddedPool *ep)
 {
-	Connection *connection = dlist_container(Connection, session.node,
-											 dlist_pop_head_node(&ep->unused));
+	Connection *connection = dlist_head_element(Connection, session.node, &ep->unused);
 
-	ep->open++;
-	ep->pool.stats.opening++;
-	connection->state = CONNECTION_OPENING;
+	connection_change(ep, connection, CONNECTION_OPENING);
 	session_open(&connection->session, ep->config.loop, ep->config.login,
 				 ep->config.connect_timeout_ms, connection->session.events, ep);
 }
@@ -200,7 +215,7 @@ embedded_timeout_us(const EmbeddedPool *ep)
 	return (uint64) ep->config.timeout_ms * 1000 / divisor;
 }
 
-/* All wait equally long, so the oldest is the first whose time is over. */
+/* All wait equally long, so the oldest is the first that times out. */
 static void
 embedded_watch_time(EmbeddedPool *ep)
 {
@@ -249,8 +264,8 @@ embedded_time_out(Alarm *alarm)
 }
 
 /*
- * A login failed: its place is free again, and whoever waited longest for it
- * learns why, as if it had tried by itself.  The others have a moment's peace.
+ * A login failed: its place is free again, and the next request in the queue ends
+ * with that failure.  The next login is tried a moment later.
  */
 static void
 embedded_not_opened(EmbeddedPool *ep, const ConnectResult *result)
@@ -280,7 +295,6 @@ connection_connected(Session *session, const ConnectResult *result)
 	EmbeddedPool *ep = session->owner;
 	Connection *connection = (Connection *) session;
 
-	ep->pool.stats.opening--;
 	if (result->end == CONNECT_GRANTED)
 	{
 		connection->opened_us = loop_now_us();
@@ -288,8 +302,7 @@ connection_connected(Session *session, const ConnectResult *result)
 		connection_put(ep, connection);
 		return;
 	}
-	connection->state = CONNECTION_CLOSED;
-	ep->open--;
+	connection_close(ep, connection);
 	if (result->end == CONNECT_BACKLOG)
 	{
 		ep->pool.stats.stalled++;
@@ -300,7 +313,7 @@ connection_connected(Session *session, const ConnectResult *result)
 	embedded_serve(ep);
 }
 
-/* Who uses it is told, and gives it back; who waits gets another. */
+/* A request that holds it learns that, and releases it; one that waits gets another. */
 static void
 connection_lost(Session *session)
 {
@@ -310,11 +323,7 @@ connection_lost(Session *session)
 
 	connection_close(ep, connection);
 	if (request != NULL)
-	{
-		ep->pool.stats.lost++;
-		request->session = NULL;
-		request->events->lost(request);
-	}
+		pool_lose(request, NULL);
 	embedded_serve(ep);
 }
 
@@ -323,7 +332,7 @@ connection_unused(Session *session)
 {
 	EmbeddedPool *ep = session->owner;
 
-	dlist_push_head(&ep->unused, &session->node);
+	connection_change(ep, (Connection *) session, CONNECTION_UNUSED);
 	embedded_serve(ep);
 }
 
@@ -382,7 +391,7 @@ connection_reset(EmbeddedPool *ep, Connection *connection)
 			break;
 		case PQTRANS_INTRANS:
 		case PQTRANS_INERROR:
-			connection->state = CONNECTION_RESETTING;
+			connection_change(ep, connection, CONNECTION_RESETTING);
 			session_query(&connection->session, "ROLLBACK", ep->config.connect_timeout_ms,
 						  connection_reset_done, connection);
 			break;
@@ -410,14 +419,7 @@ embedded_release(Pool *pool, Request *request)
 static void
 embedded_cancel(Pool *pool)
 {
-	EmbeddedPool *ep = (EmbeddedPool *) pool;
-
-	while (pool->stats.wanted > 0)
-	{
-		Request    *request = embedded_next(ep);
-
-		request->events->ended(request, ACQUIRE_CANCELED);
-	}
+	pool_cancel_requests(pool, &((EmbeddedPool *) pool)->waiting);
 }
 
 static void
@@ -429,9 +431,9 @@ embedded_close(Pool *pool)
 	alarm_unset(ep->config.clock, &ep->timeout);
 	alarm_unset(ep->config.clock, &ep->retry);
 	for (int i = 0; i < ep->nconnections; i++)
-		if (ep->connections[i].state != CONNECTION_CLOSED)
+		if (state_has_place(ep->connections[i].state))
 			connection_close(ep, &ep->connections[i]);
-	pool->stats.held = pool->stats.opening = 0;
+	pool->stats.held = 0;
 }
 
 static void
@@ -472,16 +474,9 @@ pool_open_embedded(const EmbeddedPoolConfig *config)
 	ep->config = *config;
 	ep->nconnections = embedded_capacity(ep) * SESSIONS_FACTOR;
 	pool_init(&ep->pool, &pool_embedded, embedded_capacity(ep) * SESSIONS_FACTOR);
-	ep->connections = palloc_extended(sizeof(Connection) * ep->nconnections,
-									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	dlist_init(&ep->unused);
+	ep->connections = pool_make_sessions(ep->nconnections, sizeof(Connection), &connection_events, ep, &ep->unused);
 	dlist_init(&ep->idle);
 	dlist_init(&ep->waiting);
-	for (int i = 0; i < ep->nconnections; i++)
-	{
-		ep->connections[i].session.events = &connection_events;
-		dlist_push_tail(&ep->unused, &ep->connections[i].session.node);
-	}
 	ep->timeout.ring = embedded_time_out;
 	ep->retry.ring = embedded_retry;
 	ep->timeout.owner = ep->retry.owner = ep;

@@ -12,14 +12,13 @@
  *
  * and is granted when that has begun.  A request that is to run nothing holds its
  * connection, in statement mode, by a statement that goes on and on, and says so
- * again and again: the server notices at the next word that nobody listens any
- * more.  Clients that are logged in and have given back are used again.
+ * again and again: the server notices at the next one that the client is gone.  Clients that are logged in and have given back are used again.
  */
 #include "postgres.h"
 
 #include "lib/ilist.h"
 
-#include "load/pool/pool.h"
+#include "load/pool/pool_sessions.h"
 #include "load/target/probe.h"
 
 typedef enum PoolMode
@@ -37,14 +36,16 @@ static const char *const mode_names[] = {
 
 #define ROLLBACK_TIMEOUT_MS	(5 * 1000)
 
+/* Only client_change() sets it. */
 typedef enum ClientState
 {
-	CLIENT_CLOSED,
+	CLIENT_UNUSED,
 	CLIENT_CONNECTING,
 	CLIENT_IDLE,
 	CLIENT_WAITING,				/* has sent what it begins with */
 	CLIENT_GRANTED,
-	CLIENT_ENDING				/* of a transaction */
+	CLIENT_ENDING,				/* of a transaction */
+	CLIENT_CLOSING				/* libuv has not let go of it yet */
 } ClientState;
 
 typedef struct BouncerClient
@@ -75,16 +76,33 @@ client_pool(BouncerClient *client)
 	return client->session.owner;
 }
 
+/*
+ * The one function that changes the state of a client: takes it off the list of
+ * the old state, puts it into that of the new one, and counts.
+ */
+static void
+client_change(BouncerClient *client, ClientState state)
+{
+	BouncerPool *bp = client_pool(client);
+	ClientState old = client->state;
+
+	if (old == CLIENT_UNUSED || old == CLIENT_IDLE)
+		dlist_delete(&client->session.node);
+	bp->nidle += (state == CLIENT_IDLE) - (old == CLIENT_IDLE);
+	bp->pool.stats.opening += (state == CLIENT_CONNECTING) - (old == CLIENT_CONNECTING);
+	client->state = state;
+	if (state == CLIENT_UNUSED)
+		dlist_push_head(&bp->unused, &client->session.node);
+	else if (state == CLIENT_IDLE)
+		dlist_push_head(&bp->idle, &client->session.node);
+	if (state != CLIENT_CONNECTING && state != CLIENT_WAITING && state != CLIENT_GRANTED)
+		client->request = NULL;
+}
+
 static void
 client_close(BouncerClient *client)
 {
-	if (client->state == CLIENT_IDLE)
-	{
-		dlist_delete(&client->session.node);
-		client_pool(client)->nidle--;
-	}
-	client->state = CLIENT_CLOSED;
-	client->request = NULL;
+	client_change(client, CLIENT_CLOSING);
 	session_close(&client->session);
 }
 
@@ -118,7 +136,7 @@ client_grant(BouncerClient *client)
 {
 	Request    *request = client_end_wait(client);
 
-	client->state = CLIENT_GRANTED;
+	client_change(client, CLIENT_GRANTED);
 	pool_grant(&client_pool(client)->pool, request, &client->session);
 }
 
@@ -194,7 +212,7 @@ client_begin_statement(BouncerClient *client)
 static void
 client_begin(BouncerClient *client)
 {
-	client->state = CLIENT_WAITING;
+	client_change(client, CLIENT_WAITING);
 	switch (client_pool(client)->mode)
 	{
 		case MODE_SESSION:
@@ -209,7 +227,7 @@ client_begin(BouncerClient *client)
 	}
 }
 
-/* In statement mode this is the grant: the answer is for whoever asked. */
+/* In statement mode this is the grant: the answer belongs to the holder. */
 static void
 client_says_begin(Session *session)
 {
@@ -226,7 +244,6 @@ client_connected(Session *session, const ConnectResult *result)
 	BouncerPool *bp = client_pool(client);
 	Request    *request = client->request;
 
-	bp->pool.stats.opening--;
 	if (result->end == CONNECT_GRANTED && request != NULL)
 	{
 		request->connect_us = result->took_us;
@@ -237,8 +254,7 @@ client_connected(Session *session, const ConnectResult *result)
 	else
 	{
 		(void) client_end_wait(client);
-		client->state = CLIENT_CLOSED;
-		client->request = NULL;
+		client_close(client);
 		if (request != NULL)
 			request_fail(bp, request, result);
 	}
@@ -261,12 +277,7 @@ client_lost(Session *session)
 	if (was == CLIENT_WAITING)
 		request_fail(bp, request, &failure);
 	else if (was == CLIENT_GRANTED)
-	{
-		bp->pool.stats.lost++;
-		bp->pool.last_failure = failure;
-		request->session = NULL;
-		request->events->lost(request);
-	}
+		pool_lose(request, &failure);
 	bouncer_serve(bp);
 }
 
@@ -275,7 +286,7 @@ client_unused(Session *session)
 {
 	BouncerPool *bp = session->owner;
 
-	dlist_push_head(&bp->unused, &session->node);
+	client_change((BouncerClient *) session, CLIENT_UNUSED);
 	bouncer_serve(bp);
 }
 
@@ -298,19 +309,16 @@ bouncer_serve(BouncerPool *bp)
 
 		if (bp->nidle > 0)
 		{
-			client = dlist_container(BouncerClient, session.node, dlist_pop_head_node(&bp->idle));
-			bp->nidle--;
+			client = dlist_head_element(BouncerClient, session.node, &bp->idle);
 			client_take_request(client);
 			client_begin(client);
 			continue;
 		}
 		if (stats->opening >= bp->config.handshakes || dlist_is_empty(&bp->unused))
 			return;
-		client = dlist_container(BouncerClient, session.node, dlist_pop_head_node(&bp->unused));
-		client->session.owner = bp;
+		client = dlist_head_element(BouncerClient, session.node, &bp->unused);
 		client_take_request(client);
-		client->state = CLIENT_CONNECTING;
-		stats->opening++;
+		client_change(client, CLIENT_CONNECTING);
 		session_open(&client->session, bp->config.loop, bp->config.login, bp->config.timeout_ms,
 					 &client_events, bp);
 	}
@@ -332,13 +340,8 @@ bouncer_acquire(Pool *pool, Request *request)
 static void
 client_rest(BouncerClient *client)
 {
-	BouncerPool *bp = client_pool(client);
-
-	client->state = CLIENT_IDLE;
-	client->request = NULL;
-	dlist_push_head(&bp->idle, &client->session.node);
-	bp->nidle++;
-	bouncer_serve(bp);
+	client_change(client, CLIENT_IDLE);
+	bouncer_serve(client_pool(client));
 }
 
 static void
@@ -366,8 +369,7 @@ bouncer_release(Pool *pool, Request *request)
 		client_close(client);
 	else if (status == PQTRANS_INTRANS || status == PQTRANS_INERROR)
 	{
-		client->state = CLIENT_ENDING;
-		client->request = NULL;
+		client_change(client, CLIENT_ENDING);
 		session_query(&client->session, status == PQTRANS_INTRANS ? "COMMIT" : "ROLLBACK",
 					  ROLLBACK_TIMEOUT_MS, client_transaction_ended, client);
 	}
@@ -381,13 +383,7 @@ bouncer_cancel(Pool *pool)
 {
 	BouncerPool *bp = (BouncerPool *) pool;
 
-	while (!dlist_is_empty(&bp->wanting))
-	{
-		Request    *request = dlist_container(Request, node, dlist_pop_head_node(&bp->wanting));
-
-		pool->stats.wanted--;
-		request->events->ended(request, ACQUIRE_CANCELED);
-	}
+	pool_cancel_requests(pool, &bp->wanting);
 	for (int i = 0; i < bp->config.clients_max; i++)
 	{
 		BouncerClient *client = &bp->clients[i];
@@ -411,9 +407,9 @@ bouncer_close(Pool *pool)
 
 	pool_drain(pool);
 	for (int i = 0; i < bp->config.clients_max; i++)
-		if (bp->clients[i].state != CLIENT_CLOSED)
+		if (bp->clients[i].state != CLIENT_UNUSED && bp->clients[i].state != CLIENT_CLOSING)
 			client_close(&bp->clients[i]);
-	pool->stats.held = pool->stats.opening = 0;
+	pool->stats.held = 0;
 }
 
 static void
@@ -476,13 +472,9 @@ pool_open_pgbouncer(const BouncerPoolConfig *config)
 	for (int mode = 0; mode < lengthof(mode_names); mode++)
 		if (strcmp(config->probe->figures.mode, mode_names[mode]) == 0)
 			bp->mode = mode;
-	bp->clients = palloc_extended(sizeof(BouncerClient) * config->clients_max,
-								  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	dlist_init(&bp->unused);
+	bp->clients = pool_make_sessions(config->clients_max, sizeof(BouncerClient), &client_events, bp, &bp->unused);
 	dlist_init(&bp->idle);
 	dlist_init(&bp->wanting);
 	dlist_init(&bp->waiting);
-	for (int i = 0; i < config->clients_max; i++)
-		dlist_push_tail(&bp->unused, &bp->clients[i].session.node);
 	return &bp->pool;
 }

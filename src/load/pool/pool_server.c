@@ -14,12 +14,9 @@
 #include "lib/ilist.h"
 #include "miscadmin.h"
 
-#include "load/pool/pool.h"
+#include "load/pool/pool_sessions.h"
 #include "load/target/probe.h"
 #include "observe/slots/census.h"
-
-/* Before a connect that the kernel's queue had no room for is tried again. */
-#define BACKLOG_RETRY_MS	5
 
 typedef struct ServerSession
 {
@@ -32,7 +29,7 @@ typedef struct ServerPool
 	Pool		pool;			/* must be first */
 	ServerPoolConfig config;
 	uv_timer_t	retry;
-	bool		canceled;		/* nothing is wanted until somebody asks again */
+	bool		canceled;		/* nothing is wanted until the next acquire */
 	ServerSession *sessions;	/* sessions_max of them */
 	dlist_head	unused;
 	dlist_head	wanting;		/* requests that have not begun */
@@ -116,14 +113,11 @@ server_connected(Session *session, const ConnectResult *result)
 static void
 server_lost(Session *session)
 {
-	ServerPool *sp = session->owner;
-	Request    *request = ((ServerSession *) session)->request;
+	ConnectResult failure;
 
-	sp->pool.stats.lost++;
-	session_failure(session, &sp->pool.last_failure);
+	session_failure(session, &failure);
 	session_close(session);
-	request->session = NULL;
-	request->events->lost(request);
+	pool_lose(((ServerSession *) session)->request, &failure);
 }
 
 static void
@@ -175,13 +169,7 @@ server_cancel(Pool *pool)
 	ServerPool *sp = (ServerPool *) pool;
 
 	sp->canceled = true;
-	while (!dlist_is_empty(&sp->wanting))
-	{
-		Request    *request = dlist_container(Request, node, dlist_pop_head_node(&sp->wanting));
-
-		pool->stats.wanted--;
-		request->events->ended(request, ACQUIRE_CANCELED);
-	}
+	pool_cancel_requests(pool, &sp->wanting);
 }
 
 static void
@@ -291,15 +279,8 @@ pool_open_server(const ServerPoolConfig *config)
 
 	pool_init(&sp->pool, config->driver, config->sessions_max);
 	sp->config = *config;
-	sp->sessions = palloc_extended(sizeof(ServerSession) * config->sessions_max,
-								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	dlist_init(&sp->unused);
+	sp->sessions = pool_make_sessions(config->sessions_max, sizeof(ServerSession), &server_events, sp, &sp->unused);
 	dlist_init(&sp->wanting);
-	for (int i = 0; i < config->sessions_max; i++)
-	{
-		sp->sessions[i].session.events = &server_events;
-		dlist_push_tail(&sp->unused, &sp->sessions[i].session.node);
-	}
 	uv_timer_init(&config->loop->uv, &sp->retry);
 	sp->retry.data = sp;
 	return &sp->pool;
