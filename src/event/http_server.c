@@ -156,7 +156,7 @@ http_server_start(HttpServer *server, Loop *loop, int fd, unsigned int flags,
 	return true;
 }
 
-/* A connection was resumed: libmicrohttpd has something to do that no socket tells of. */
+/* A connection was resumed: libmicrohttpd has something to do that no socket reports. */
 void
 http_server_wake(HttpServer *server)
 {

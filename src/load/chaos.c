@@ -3,7 +3,7 @@
  *		Seeded fault injection: disturbs the sessions of a run at random.
  *
  * The seed alone decides when the next act comes, what kind it is, which of
- * the open sessions it befalls and how long it lasts; the stream of random
+ * the open sessions it affects and how long it lasts; the stream of random
  * numbers is chaos' own, and each act takes the same share of it, whatever
  * comes of it.  The clock of the acts runs from the begin to the end, also
  * while a story lets nothing happen: so the same seed is the same sequence of
@@ -146,7 +146,7 @@ chaos_pick(Chaos *chaos, double pick)
 
 /*
  * The pid is what the server said at the login, and may be another's by now:
- * only the server's own memory tells that it is still a session of that role.
+ * only the server's own memory shows that it is still a session of that role.
  */
 static bool
 session_terminate(const Session *session)

@@ -36,7 +36,7 @@ struct Client
 	int			left;			/* operations still to do, of a closed loop; 0 = no end */
 	bool		failing;		/* this operation is to fail */
 	bool		failed;			/* it has */
-	bool		leaked;			/* and kept its connection: nobody is there any more */
+	bool		leaked;			/* and kept its connection */
 };
 
 static void client_ask(Client *client);
@@ -327,7 +327,7 @@ load_client(Load *load, uint64 intended_us)
 	return client;
 }
 
-/* Those who should have come by now come. */
+/* The arrivals that are due by now happen. */
 static void
 load_arrive(Alarm *alarm)
 {
@@ -392,7 +392,7 @@ load_begin(Load *load)
 	}
 }
 
-/* Nobody begins an operation any more; those under way come to their end. */
+/* No operation begins any more; those under way come to their end. */
 void
 load_stop(Load *load)
 {

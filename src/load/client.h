@@ -12,7 +12,7 @@
 #include "load/arrival.h"
 #include "load/pool/pool.h"
 
-#define BATCHES		20			/* of arrivals, to tell how sure a mean is */
+#define BATCHES		20			/* of arrivals, to estimate how sure a mean is */
 
 /* What became of some clients, by their own account; times from their intended start. */
 typedef struct Tally
@@ -25,7 +25,7 @@ typedef struct Tally
 	uint64		succeeded;		/* operations */
 	uint64		failed;
 	uint64		failing;		/* were to fail, on purpose */
-	uint64		queued;			/* granted, after a wait for somebody's release */
+	uint64		queued;			/* granted, after a wait for a release */
 	uint64		shortest_timeout_us;	/* waits of those that timed out */
 	uint64		longest_timeout_us;
 	double		hold_us;		/* sums over those that were granted */
@@ -41,8 +41,8 @@ typedef struct GrantOrder
 {
 	uint64		last;			/* number of the latest that was granted ... */
 	uint64		last_us;		/* ... and when it asked */
-	uint64		slack_us;		/* who asks within that of another comes at the same time */
-	uint64		overtaken;		/* granted after somebody who asked later */
+	uint64		slack_us;		/* requests within that of each other count as simultaneous */
+	uint64		overtaken;		/* granted after a request that came later */
 } GrantOrder;
 
 /* What an operation does with its connection, and when clients come. */
@@ -77,7 +77,7 @@ typedef struct Load
 	int			busy;			/* clients that have not finished */
 	int			asking;			/* of those, waiting for a connection */
 	int			holding;		/* having one */
-	int			leaked;			/* connections that nobody will give back */
+	int			leaked;			/* connections that will not be released */
 	int			ended;			/* operations done, and requests sent away */
 	int			clients;		/* that there are */
 	uint64		turned_away;	/* came when there were too many */
@@ -98,7 +98,7 @@ extern void load_stop(Load *load);
 extern void load_tally(const Load *load, Tally *tally);
 extern double load_wait_error_us(const Load *load);
 
-/* Nobody is under way, and nobody more will come. */
+/* No operation is under way, and no more will begin. */
 static inline bool
 load_is_over(const Load *load)
 {

@@ -13,7 +13,7 @@
 
 /*
  * Finds the SQLSTATE in libpq's verbose text, "FATAL:  53300: message".  The
- * severity is translated, so look for the shape of what follows it.
+ * severity is translated, so this finds the shape of what follows it.
  */
 static const char *
 find_sqlstate(const char *text)

@@ -2,7 +2,7 @@
  * resolve.c
  *		Host name -> addresses, without blocking the loop.
  *
- * getaddrinfo() cannot be told to return, so it runs in a thread: of our own,
+ * getaddrinfo() cannot be interrupted, so it runs in a thread: of our own,
  * for those of libuv are waited for at the end of the process, and a name
  * server that does not answer would keep that from ending.  The thread shares
  * nothing with the process but its job, which whoever is the last to need it
@@ -24,7 +24,7 @@
 /* Made by malloc(): palloc() is not for threads. */
 typedef struct ResolveJob
 {
-	pg_atomic_uint32 needed_by; /* the thread, and whoever waits for it */
+	pg_atomic_uint32 needed_by; /* the thread, and the client that waits for it */
 	int			fd;				/* readable when the thread is done */
 	int			rc;				/* of getaddrinfo() */
 	int			naddresses;
@@ -135,9 +135,9 @@ resolve_numeric(Resolve *resolve)
 }
 
 /*
- * Begins to look for the addresses of a host, a name or an address.  "done"
+ * Begins to resolve the addresses of a host, a name or an address.  "done"
  * shows the end while the loop turns, or at once; how long to wait for it is
- * the caller's to say, who calls resolve_give_up() then.  Never throws.
+ * up to the caller, which calls resolve_give_up() then.  Never throws.
  */
 void
 resolve_begin(Resolve *resolve, Loop *loop, const char *host)

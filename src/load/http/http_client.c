@@ -44,7 +44,7 @@ struct HttpClient
 	struct curl_slist *addresses;
 	struct curl_slist *headers;
 	dlist_head	requests;		/* under way */
-	dlist_head	ended;			/* and nobody has taken them yet */
+	dlist_head	ended;			/* and not taken yet */
 	MemoryContext context;
 };
 
@@ -181,7 +181,7 @@ client_set_addresses(HttpClient *client)
 }
 
 /*
- * Opens a client of the service and begins to look for its addresses; it can be
+ * Opens a client of the service and begins to resolve its addresses; it can be
  * asked when http_client_ready() says so.  ERROR if the URL is wrong or there is
  * no memory.  The client lives in the current memory context, which must outlive
  * the loop; http_client_close() lets go of what is not memory.

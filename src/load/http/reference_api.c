@@ -2,11 +2,11 @@
  * reference_api.c
  *		A small HTTP service over pools of the run, as it should be.
  *
- * Who finds no connection in time is sent away with 503, or with 429 where the
+ * A request that gets no connection in time is refused with 503, or with 429 where the
  * limit is the caller's own (cause.c says which), with Retry-After, and always
  * with the same JSON object.  What needs no connection never waits for one.  A
  * request that waits for the pool is suspended in libmicrohttpd, so it keeps
- * nobody else from being answered.
+ * no other from being answered.
  */
 #include "postgres.h"
 
@@ -25,7 +25,7 @@
 #define API_BACKLOG			1024
 #define API_CLIENT_MEMORY	(8 * 1024)
 
-/* FAULT_HTTP_RETRY_TOO_SOON: who comes back within this, beyond Retry-After, is sent away. */
+/* FAULT_HTTP_RETRY_TOO_SOON: a client that returns within this, beyond Retry-After, is refused. */
 #define TOO_SOON_US			(10 * INT64CONST(1000000))
 
 /* A pool of the service, and how fast its connections come back. */
@@ -147,7 +147,7 @@ call_send_away(Call *call, int status, const char *error, const char *message)
 	call_go_on(call);
 }
 
-/* A full queue, or the server that let nobody in: the former is said at once. */
+/* A full queue, or the server that refused the login: the former is said at once. */
 static void
 call_refused(Call *call)
 {
@@ -159,7 +159,7 @@ call_refused(Call *call)
 		call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "no_connection", "the database cannot be reached");
 	else
 		call_send_away(call, cause_kinds[cause].http_status, cause_kinds[cause].name,
-					   "the database lets nobody in: connection limit reached");
+					   "the database refused the login: connection limit reached");
 }
 
 static void
@@ -333,7 +333,7 @@ call_answer(Call *call)
 /* ---------- The server ---------- */
 
 /*
- * Called when the headers are there, then for the body, which nobody reads, and
+ * Called when the headers are there, then for the body, which is not read, and
  * for its end; and again when a call that had to wait goes on.
  */
 static enum MHD_Result

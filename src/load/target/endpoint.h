@@ -15,9 +15,9 @@ typedef struct Endpoint
 	const char *host;			/* a name, an address, or the directory of a socket */
 	const char *port;
 	Login		login;			/* as the clients log in ... */
-	Login		console;		/* ... and where PgBouncer tells of itself */
-	int			capacity;		/* as the foreign server has it; 0 = who is there will tell */
-	bool		password_required;	/* the user must be let in for a password of their own */
+	Login		console;		/* ... and where PgBouncer reports */
+	int			capacity;		/* as the foreign server has it; 0 = to be asked */
+	bool		password_required;	/* a login must be granted for the user's own password */
 	HttpTarget	http;			/* of kind http, and then there is nothing of the above but the name */
 } Endpoint;
 

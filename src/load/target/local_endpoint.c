@@ -116,31 +116,31 @@ host_resolve(const char *host)
 }
 
 /* What every way has in common; comes last, so that it overrides. */
-typedef struct Who
+typedef struct Credentials
 {
 	const char *user;
 	const char *password;
 	const char *database;
 	const char *application_name;
-} Who;
+} Credentials;
 
 static void
-local_endpoint_finish(LocalEndpoint *local, const Who *who)
+local_endpoint_finish(LocalEndpoint *local, const Credentials *credentials)
 {
 	Login	   *login = &local->login;
 
-	login_add(login, "dbname", who->database);
-	login_add(login, "user", who->user);
-	if (who->password != NULL)
-		login_add(login, "password", who->password);
+	login_add(login, "dbname", credentials->database);
+	login_add(login, "user", credentials->user);
+	if (credentials->password != NULL)
+		login_add(login, "password", credentials->password);
 	login_add(login, "passfile", NO_PASSFILE);
 	login_add(login, "gssencmode", "disable");
-	login_add(login, "application_name", who->application_name);
+	login_add(login, "application_name", credentials->application_name);
 }
 
 static LocalEndpoint *
 local_endpoint_at(const char *name, const char *keyword, const char *address, const char *sslmode,
-	   const Who *who)
+	   const Credentials *credentials)
 {
 	LocalEndpoint		   *local = palloc0(sizeof(LocalEndpoint));
 
@@ -148,7 +148,7 @@ local_endpoint_at(const char *name, const char *keyword, const char *address, co
 	login_add(&local->login, keyword, address);
 	login_add(&local->login, "port", psprintf("%d", PostPortNumber));
 	login_add(&local->login, "sslmode", sslmode);
-	local_endpoint_finish(local, who);
+	local_endpoint_finish(local, credentials);
 	return local;
 }
 
@@ -163,7 +163,7 @@ conninfo_value(const PQconninfoOption *options, const char *keyword)
 
 /* What the setting leaves open is as in the other ways. */
 static LocalEndpoint *
-local_endpoint_from_conninfo(const PQconninfoOption *options, char *address, const Who *who)
+local_endpoint_from_conninfo(const PQconninfoOption *options, char *address, const Credentials *credentials)
 {
 	LocalEndpoint		   *local = palloc0(sizeof(LocalEndpoint));
 
@@ -183,13 +183,13 @@ local_endpoint_from_conninfo(const PQconninfoOption *options, char *address, con
 	}
 	if (address != NULL)
 		login_add(&local->login, "hostaddr", address);
-	local_endpoint_finish(local, who);
+	local_endpoint_finish(local, credentials);
 	return local;
 }
 
 /* One way for each address that the host name leads to. */
 static List *
-local_endpoints_from_conninfo(List *locals, const Who *who)
+local_endpoints_from_conninfo(List *locals, const Credentials *credentials)
 {
 	PQconninfoOption *options = PQconninfoParse(way_conninfo, NULL);
 	const char *host;
@@ -200,16 +200,16 @@ local_endpoints_from_conninfo(List *locals, const Who *who)
 	host = conninfo_value(options, "host");
 	if (host == NULL || host[0] == '/' || host[0] == '@' ||
 		conninfo_value(options, "hostaddr") != NULL)
-		locals = lappend(locals, local_endpoint_from_conninfo(options, NULL, who));
+		locals = lappend(locals, local_endpoint_from_conninfo(options, NULL, credentials));
 	else
 		foreach(lc, host_resolve(host))
-			locals = lappend(locals, local_endpoint_from_conninfo(options, lfirst(lc), who));
+			locals = lappend(locals, local_endpoint_from_conninfo(options, lfirst(lc), credentials));
 	PQconninfoFree(options);
 	return locals;
 }
 
 static List *
-local_endpoints_over_sockets(List *locals, const Who *who)
+local_endpoints_over_sockets(List *locals, const Credentials *credentials)
 {
 	List	   *directories;
 	ListCell   *lc;
@@ -217,22 +217,22 @@ local_endpoints_over_sockets(List *locals, const Who *who)
 	if (!SplitDirectoriesString(pstrdup(Unix_socket_directories), ',', &directories))
 		return locals;
 	foreach(lc, directories)
-		locals = lappend(locals, local_endpoint_at("unix socket", "host", lfirst(lc), "disable", who));
+		locals = lappend(locals, local_endpoint_at("unix socket", "host", lfirst(lc), "disable", credentials));
 	return locals;
 }
 
 static List *
-local_endpoints_over_tcp(List *locals, const Who *who)
+local_endpoints_over_tcp(List *locals, const Credentials *credentials)
 {
 	static const char *const loopback[] = {"127.0.0.1", "::1"};
 
 	if (ListenAddresses == NULL || ListenAddresses[0] == '\0')
 		return locals;
 	for (int i = 0; i < lengthof(loopback); i++)
-		locals = lappend(locals, local_endpoint_at("tcp", "hostaddr", loopback[i], "disable", who));
+		locals = lappend(locals, local_endpoint_at("tcp", "hostaddr", loopback[i], "disable", credentials));
 	if (EnableSSL)
 		for (int i = 0; i < lengthof(loopback); i++)
-			locals = lappend(locals, local_endpoint_at("tcp with TLS", "hostaddr", loopback[i], "require", who));
+			locals = lappend(locals, local_endpoint_at("tcp with TLS", "hostaddr", loopback[i], "require", credentials));
 	return locals;
 }
 
@@ -244,13 +244,13 @@ List *
 local_endpoints_list(const char *user, const char *password, const char *database,
 		  const char *application_name)
 {
-	Who			who = {user, password, database, application_name};
+	Credentials			credentials = {user, password, database, application_name};
 	List	   *locals = NIL;
 
 	if (way_conninfo != NULL && way_conninfo[0] != '\0')
-		locals = local_endpoints_from_conninfo(locals, &who);
-	locals = local_endpoints_over_sockets(locals, &who);
-	return local_endpoints_over_tcp(locals, &who);
+		locals = local_endpoints_from_conninfo(locals, &credentials);
+	locals = local_endpoints_over_sockets(locals, &credentials);
+	return local_endpoints_over_tcp(locals, &credentials);
 }
 
 /* One attempt, alone in the loop. */
@@ -280,7 +280,7 @@ attempt_connected(Session *session, const ConnectResult *result)
 static void
 attempt_over(Session *session)
 {
-	/* Whether it was lost or let go of, local_endpoint_try() looks at the state. */
+	/* Whether it was lost or let go of, local_endpoint_try() reads the state. */
 }
 
 /*

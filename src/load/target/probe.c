@@ -2,7 +2,7 @@
  * probe.c
  *		What a foreign server says of itself.
  *
- * PgBouncer tells on its console how many clients it has, may have, and lets
+ * PgBouncer reports on its console how many clients it has, may have, and lets
  * wait; PostgreSQL by SQL.  One session asks all questions in a round, and what
  * was heard stands until the next round is over.  Whoever must know what is true
  * by now waits for a round that began after now.
@@ -29,7 +29,7 @@ row_value(const PGresult *rows, int row, const char *column)
 	return field >= 0 ? PQgetvalue(rows, row, field) : "";
 }
 
-/* Whoever says more than that, or less than -1, is not to be counted with. */
+/* A server that reports more than that, or less than -1, is not believed. */
 static int
 number_of(const char *value)
 {
@@ -277,7 +277,7 @@ probe_ask(Probe *probe)
 }
 
 /*
- * Sees to it that somebody asks; returns whether what is known was true at that
+ * Makes a probe ask, if none does; returns whether what is known was true at that
  * moment or later.  Never true while the probe is lost.
  */
 bool

@@ -24,7 +24,7 @@ typedef struct Figures
 	int			in_use;
 	int			ours;			/* of those, sessions of this run ... */
 	int			beside;			/* ... others that it has ... */
-	int			probes;			/* ... and those who ask for it */
+	int			probes;			/* ... and those that ask for it */
 	Cause		full_cause;		/* the limit that is nearest */
 	bool		superuser;		/* the run's user there is one ... */
 	bool		blind;			/* ... or may not see of what kind the sessions of others are */
@@ -67,9 +67,9 @@ struct Probe
 	const char *user;
 	const char *database;
 	ProbeState	state;
-	bool		returns;		/* if it is lost it logs in again, until it is let in */
+	bool		returns;		/* if it is lost it logs in again, until that is granted */
 	int			timeout_ms;		/* of a login */
-	bool		used_password;	/* it was let in for one */
+	bool		used_password;	/* its login was granted for one */
 	uint64		lost_us;
 	ConnectResult failure;
 	int			next;			/* question of the round under way */
