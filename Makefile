@@ -3,7 +3,7 @@
 #   make, make install, make installcheck   for the PostgreSQL of PG_CONFIG
 #   make demo, make check                   all by itself, on a throwaway server
 #   make check-versions                     make check on PostgreSQL 17 and 18
-#   make check-sanitized, check-style       undefined behaviour; how the sources look
+#   make check-sanitized, check-style       memory errors, undefined behaviour; how the sources look
 #   make check-members                      a new member of each set, as src/README.md says
 #
 # make WERROR=1 turns the warnings that "make check" insists on into errors.
