@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "api/rows.h"
@@ -54,6 +55,42 @@ void
 row_float(RowBuilder *row, double value)
 {
 	row_put(row, Float8GetDatum(value), false);
+}
+
+void
+row_bool(RowBuilder *row, bool value)
+{
+	row_put(row, BoolGetDatum(value), false);
+}
+
+void
+row_oid(RowBuilder *row, Oid value)
+{
+	row_put(row, ObjectIdGetDatum(value), false);
+}
+
+void
+row_jsonb(RowBuilder *row, const char *value)
+{
+	row_put(row, DirectFunctionCall1(jsonb_in, CStringGetDatum(value)), false);
+}
+
+void
+row_int_if(RowBuilder *row, bool known, int32 value)
+{
+	row_put(row, Int32GetDatum(value), !known);
+}
+
+void
+row_bigint_if(RowBuilder *row, bool known, int64 value)
+{
+	row_put(row, Int64GetDatum(value), !known);
+}
+
+void
+row_float_if(RowBuilder *row, bool known, double value)
+{
+	row_put(row, Float8GetDatum(value), !known);
 }
 
 void

@@ -10,7 +10,7 @@
 
 #include "funcapi.h"
 
-#define ROW_COLUMNS_MAX	16
+#define ROW_COLUMNS_MAX	20
 
 typedef struct RowBuilder
 {
@@ -29,7 +29,15 @@ extern void row_text(RowBuilder *row, const char *value);	/* NULL: null */
 extern void row_int(RowBuilder *row, int32 value);
 extern void row_bigint(RowBuilder *row, int64 value);
 extern void row_float(RowBuilder *row, double value);
+extern void row_bool(RowBuilder *row, bool value);
+extern void row_oid(RowBuilder *row, Oid value);
+extern void row_jsonb(RowBuilder *row, const char *value);	/* JSON text */
 extern void row_time(RowBuilder *row, uint64 at);	/* a TimestampTz; 0: null */
+
+/* The value, or null if it is not known. */
+extern void row_int_if(RowBuilder *row, bool known, int32 value);
+extern void row_bigint_if(RowBuilder *row, bool known, int64 value);
+extern void row_float_if(RowBuilder *row, bool known, double value);
 
 /*
  * Stores the row and begins the next.  An error if it has not as many columns as

@@ -4,11 +4,9 @@
  */
 #include "postgres.h"
 
-#include "funcapi.h"
-#include "utils/builtins.h"
-#include "utils/jsonb.h"
-#include "utils/timestamp.h"
+#include "fmgr.h"
 
+#include "api/rows.h"
 #include "request/options.h"
 #include "request/run_table.h"
 #include "request/target.h"
@@ -24,32 +22,28 @@ PG_FUNCTION_INFO_V1(pool_exhaust_scenarios_rows);
 Datum
 pool_exhaust_progress_rows(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	RowBuilder	row;
 
 	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
+	rows_begin(&row, fcinfo);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunEntry		entry;
-		Datum		values[8];
-		bool		nulls[8] = {false};
-		int			n = 0;
+		RunEntry	entry;
 
 		LWLockAcquire(shared->lock, LW_SHARED);
 		memcpy(&entry, &shared->runs[i], offsetof(RunEntry, lines_written));
 		LWLockRelease(shared->lock);
 		if (!run_entry_is_busy(&entry) || request_is_hold(&entry.request))
 			continue;
-		nulls[0] = entry.run_id == 0;
-		values[n++] = Int64GetDatum(entry.run_id);
-		values[n++] = CStringGetTextDatum(entry.request.scenario);
-		values[n++] = CStringGetTextDatum(entry.request.target_name);
-		values[n++] = CStringGetTextDatum(entry.phase);
-		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].done));
-		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].total));
-		values[n++] = TimestampTzGetDatum(entry.started_at);
-		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].connections));
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		row_bigint_if(&row, entry.run_id != 0, entry.run_id);
+		row_text(&row, entry.request.scenario);
+		row_text(&row, entry.request.target_name);
+		row_text(&row, entry.phase);
+		row_int(&row, pg_atomic_read_u32(&shared->runs[i].done));
+		row_int(&row, pg_atomic_read_u32(&shared->runs[i].total));
+		row_time(&row, (uint64) entry.started_at);
+		row_int(&row, pg_atomic_read_u32(&shared->runs[i].connections));
+		row_end(&row);
 	}
 	return (Datum) 0;
 }
@@ -58,30 +52,27 @@ pool_exhaust_progress_rows(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_holds_rows(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	RowBuilder	row;
 
 	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
+	rows_begin(&row, fcinfo);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunEntry		entry;
-		Datum		values[7];
-		bool		nulls[7] = {false};
-		int			n = 0;
+		RunEntry	entry;
 
 		LWLockAcquire(shared->lock, LW_SHARED);
 		memcpy(&entry, &shared->runs[i], offsetof(RunEntry, lines_written));
 		LWLockRelease(shared->lock);
 		if (entry.state != RUN_RUNNING || !request_is_hold(&entry.request))
 			continue;
-		values[n++] = Int64GetDatum(entry.hold_id);
-		values[n++] = CStringGetTextDatum(entry.request.target_name);
-		values[n++] = CStringGetTextDatum(hold_kinds[entry.request.hold.kind].name);
-		values[n++] = Int32GetDatum(pg_atomic_read_u32(&shared->runs[i].connections));
-		values[n++] = BoolGetDatum(entry.request.hold.leaked);
-		values[n++] = TimestampTzGetDatum(entry.held_at);
-		values[n++] = TimestampTzGetDatum(entry.expires_at);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		row_bigint(&row, entry.hold_id);
+		row_text(&row, entry.request.target_name);
+		row_text(&row, hold_kinds[entry.request.hold.kind].name);
+		row_int(&row, pg_atomic_read_u32(&shared->runs[i].connections));
+		row_bool(&row, entry.request.hold.leaked);
+		row_time(&row, (uint64) entry.held_at);
+		row_time(&row, (uint64) entry.expires_at);
+		row_end(&row);
 	}
 	return (Datum) 0;
 }
@@ -93,27 +84,30 @@ pool_exhaust_holds_rows(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_run_roles(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	RowBuilder	row;
 
 	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
+	rows_begin(&row, fcinfo);
 	for (int i = 0; i < RUNS_MAX * RUN_PARTIES_MAX; i++)
 	{
 		const RunEntry *entry = &shared->runs[i / RUN_PARTIES_MAX];
-		Datum		values[3];
-		bool		nulls[3] = {false};
 		Oid			role;
+		int64		run_id;
+		int64		hold_id;
+		bool		is_hold;
 
 		LWLockAcquire(shared->lock, LW_SHARED);
 		role = entry->roles[i % RUN_PARTIES_MAX];
-		values[0] = Int64GetDatum(entry->run_id);
-		values[1] = Int64GetDatum(entry->hold_id);
-		nulls[0] = request_is_hold(&entry->request);
-		nulls[1] = !nulls[0];
+		run_id = entry->run_id;
+		hold_id = entry->hold_id;
+		is_hold = request_is_hold(&entry->request);
 		LWLockRelease(shared->lock);
-		values[2] = ObjectIdGetDatum(role);
-		if (OidIsValid(role))
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		if (!OidIsValid(role))
+			continue;
+		row_bigint_if(&row, !is_hold, run_id);
+		row_bigint_if(&row, is_hold, hold_id);
+		row_oid(&row, role);
+		row_end(&row);
 	}
 	return (Datum) 0;
 }
@@ -122,22 +116,19 @@ pool_exhaust_run_roles(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_scenarios_rows(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	RowBuilder	row;
 
-	InitMaterializedSRF(fcinfo, 0);
+	rows_begin(&row, fcinfo);
 	for (int i = 0; i < nscenarios; i++)
 	{
 		const Scenario *s = scenarios[i];
-		bool		nulls[5] = {false};
-		Datum		values[] = {
-			CStringGetTextDatum(s->name),
-			CStringGetTextDatum(s->summary),
-			CStringGetTextDatum(target_types[s->default_target]->name),
-			CStringGetTextDatum(s->effect),
-			DirectFunctionCall1(jsonb_in, CStringGetDatum(options_describe(s))),
-		};
 
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		row_text(&row, s->name);
+		row_text(&row, s->summary);
+		row_text(&row, target_types[s->default_target]->name);
+		row_text(&row, s->effect);
+		row_jsonb(&row, options_describe(s));
+		row_end(&row);
 	}
 	return (Datum) 0;
 }

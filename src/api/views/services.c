@@ -54,7 +54,7 @@ services_put_live(RowBuilder *row, bool *seen)
 	bool		watched = monitor_is_fresh();
 
 	for (int i = 0; i < MaxConnections; i++)
-		if (slot_look(i, &slot) && (service = services_add(services, &slot)) != NULL)
+		if (slot_read(i, &slot) && (service = services_add(services, &slot)) != NULL)
 			service->suspects += suspect_rule(i, &slot) != LEAK_NONE;
 
 	hash_seq_init(&seq, services);

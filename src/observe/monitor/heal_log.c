@@ -37,7 +37,7 @@ heal_log_read(uint64 *seen, HealLogEntry *record)
  * monitor now and then.
  */
 void
-heal_log_tell(void)
+heal_log_write(void)
 {
 	HealLogEntry	record;
 

@@ -19,12 +19,7 @@
 
 #include <signal.h>
 
-#include "catalog/pg_authid.h"
-#include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -59,8 +54,6 @@ static int	heal_mode = HEAL_OFF;
 static uint64 looked_us;
 static uint64 allowed_us[STRATEGIES];	/* when each may act again */
 
-PG_FUNCTION_INFO_V1(pool_exhaust_heal);
-
 void
 heal_init(void)
 {
@@ -78,7 +71,7 @@ slot_is_suspect(int number, Slot *slot)
 {
 	const LeakSession *session = &leak_sessions[number];
 
-	return slot_look(number, slot) && suspect_rule(number, slot) != LEAK_NONE &&
+	return slot_read(number, slot) && suspect_rule(number, slot) != LEAK_NONE &&
 		slot->state == session->state && slot->state_since == session->state_since;
 }
 
@@ -88,11 +81,8 @@ was_told(const LeakSession *session, uint64 now_us)
 	return session->healed_us != 0 && now_us <= session->healed_us + AGAIN_US;
 }
 
-/*
- * Ends the session, if it still is what it was when it was judged.  The lock also
- * keeps two healers apart.  Returns whether it did.
- */
-static bool
+/* The lock also keeps two healers apart. */
+bool
 heal_act(int number, const char *service, int strategy, uint64 now_us)
 {
 	Observed   *observed = &shared->observed;
@@ -261,7 +251,7 @@ strategy_run(int number, const MonitorSnapshot *snapshot, uint64 now_us, HealTur
  * transaction.
  */
 void
-heal_look(const MonitorSnapshot *snapshot)
+heal_suspects(const MonitorSnapshot *snapshot)
 {
 	uint64		now_us = loop_now_us();
 	HealTurns	turns = {{false}};
@@ -271,82 +261,4 @@ heal_look(const MonitorSnapshot *snapshot)
 		for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
 			strategy_run(*s, snapshot, now_us, &turns);
 	looked_us = now_us;
-}
-
-/* May the caller end sessions of this role?  The rule of pg_terminate_backend(). */
-static bool
-may_end(Oid role)
-{
-	return has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND) || has_privs_of_role(GetUserId(), role);
-}
-
-/* Deals with one suspect, and puts the row that says so. */
-static void
-heal_suspect(ReturnSetInfo *rsinfo, int number, const LeakSession *session, bool dry_run)
-{
-	uint64		now_us = loop_now_us();
-	int			strategy = strategy_of(session);
-	const char *action;
-	char		service[SERVICE_LEN];
-	char		evidence[EVIDENCE_LEN];
-	Slot		slot;
-	bool		nulls[6] = {[3] = strategy == NO_STRATEGY};
-	Datum		values[6];
-
-	if (!slot_look(number, &slot) || slot.pid != session->pid || slot.started != session->started ||
-		!service_may_see(slot.role))
-		return;
-	service_name(slot.role, slot.application_name, service);
-	suspect_evidence(session, now_us, evidence);
-	action = strategy_why_spared(session, &slot);
-	if (action == NULL && !may_end(slot.role))
-		action = "spared: permission denied";
-	if (action == NULL && dry_run)
-		action = "would terminate";
-	if (action == NULL)
-		action = heal_act(number, service, strategy, now_us) ? "terminated"
-			: "spared: it has changed since, or was told to end already";
-	values[0] = Int32GetDatum(slot.pid);
-	values[1] = CStringGetTextDatum(service);
-	values[2] = CStringGetTextDatum(leak_rule_names[session->rule]);
-	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(strategies[strategy].name);
-	values[4] = CStringGetTextDatum(action);
-	values[5] = CStringGetTextDatum(evidence);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
-/* ERROR unless somebody watches: what was true a while ago is no reason to act. */
-static void
-require_watched(void)
-{
-	if (!monitor_is_fresh())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the monitor does not watch, so nobody knows which sessions have leaked"),
-				 errhint("Set pool_exhaust.monitor to on and reload; see the server log if it is.")));
-}
-
-/* SQL: a row for each suspect, in the order of the strategies; those without one last. */
-Datum
-pool_exhaust_heal(PG_FUNCTION_ARGS)
-{
-	LeakSession  *sessions = palloc_extended(sizeof(LeakSession) * MaxConnections, MCXT_ALLOC_HUGE);
-	const int  *order = strategies_in_order;
-
-	shared_require();
-	require_watched();
-	InitMaterializedSRF(fcinfo, 0);
-	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	memcpy(sessions, leak_sessions, sizeof(LeakSession) * MaxConnections);
-	LWLockRelease(shared->observe_lock);
-	for (;; order++)
-	{
-		for (int i = 0; i < MaxConnections; i++)
-			if (sessions[i].rule != LEAK_NONE && strategy_of(&sessions[i]) == *order)
-				heal_suspect((ReturnSetInfo *) fcinfo->resultinfo, i, &sessions[i], PG_GETARG_BOOL(0));
-		if (*order == NO_STRATEGY)
-			break;
-	}
-	pfree(sessions);
-	return (Datum) 0;
 }

@@ -10,8 +10,16 @@
 extern void heal_init(void);
 
 /* The monitor's part, in a transaction. */
-extern void heal_look(const MonitorSnapshot *snapshot);
-extern void heal_log_tell(void);
+extern void heal_suspects(const MonitorSnapshot *snapshot);
+
+/*
+ * Ends the session in slot "number" by the strategy, and logs that, if it still is
+ * in the state that it is suspected for and no healer has ended it lately.
+ * Returns whether it did.  Takes the lock.
+ */
+extern bool heal_act(int number, const char *service, int strategy, uint64 now_us);
+
+extern void heal_log_write(void);
 extern void heal_log_skip(void);
 
 /* For those who want to know what became of their own sessions. */

@@ -175,7 +175,7 @@ messenger_send(void)
  * by NOTIFY if there is a database to do so.  To be called now and then.
  */
 void
-health_log_tell(void)
+health_log_write(void)
 {
 	HealthChange	t;
 

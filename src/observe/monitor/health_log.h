@@ -13,7 +13,7 @@ extern void health_log_init(void);
 extern void health_log_add(const MonitoredPool *history, Health was, uint64 refused,
 						   TimestampTz at, uint64 at_us);
 extern void health_log_skip(void);
-extern void health_log_tell(void);
+extern void health_log_write(void);
 
 /* For those who watch one pool: where to begin, and what came since. */
 extern uint64 health_log_now(void);

@@ -11,13 +11,10 @@
 
 #include "catalog/pg_authid.h"
 #include "common/hashfn.h"
-#include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -48,9 +45,6 @@ static bool *gone;				/* by slot: its client has */
 static bool *lost;				/* by slot: the connection was in no table at the last look */
 static int	peer_next;			/* slot whose client is to be looked after next */
 static uint64 lives_us;
-
-PG_FUNCTION_INFO_V1(pool_exhaust_leaks_rows);
-PG_FUNCTION_INFO_V1(pool_exhaust_leak_rules_rows);
 
 void
 leak_detector_gucs_init(void)
@@ -141,7 +135,7 @@ runs_too_long(const Slot *slot, TimestampTz now)
  * lock, and is not to be called with one: it asks the kernel.
  */
 void
-leak_detector_look_for_clients(const Slot *slots)
+leak_detector_read_clients(const Slot *slots)
 {
 	uint64		end_us = loop_now_us() + PEERS_US;
 	TimestampTz now = GetCurrentTimestamp();
@@ -216,10 +210,10 @@ lives_note(uint64 now_us)
 
 /*
  * Takes a look into account, MaxConnections slots, and judges.  Needs the lock,
- * and leak_detector_look_for_clients() before.
+ * and leak_detector_read_clients() before.
  */
 void
-leak_detector_look(const Slot *slots)
+leak_detector_observe(const Slot *slots)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		now_us = loop_now_us();
@@ -331,129 +325,17 @@ suspect_evidence(const LeakSession *session, uint64 now_us, char *text)
 	}
 }
 
-static void
-suspect_put(ReturnSetInfo *rsinfo, const Slot *slot, const LeakSession *session, uint64 now_us)
+LeakSession *
+leak_sessions_copy(bool *fresh)
 {
-	char		service[SERVICE_LEN];
-	char		evidence[EVIDENCE_LEN];
-	bool		nulls[6] = {false};
-	Datum		values[6];
+	Size		size = sizeof(LeakSession) * MaxConnections;
+	LeakSession *sessions = palloc_extended(size, MCXT_ALLOC_HUGE);
 
-	service_name(slot->role, slot->application_name, service);
-	suspect_evidence(session, now_us, evidence);
-	values[0] = Int32GetDatum(slot->pid);
-	values[1] = CStringGetTextDatum(service);
-	values[2] = CStringGetTextDatum(leak_rule_names[session->rule]);
-	values[3] = Int64GetDatum((int64) leak_held_us(session, now_us) / 1000);
-	values[4] = CStringGetTextDatum(evidence);
-	values[5] = TimestampTzGetDatum(slot->started);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
-/* The rows of view pool_exhaust_leaks. */
-Datum
-pool_exhaust_leaks_rows(PG_FUNCTION_ARGS)
-{
-	LeakSession  *sessions = palloc_extended(sizeof(LeakSession) * MaxConnections, MCXT_ALLOC_HUGE);
-	uint64		now_us = loop_now_us();
-	bool		fresh;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	memcpy(sessions, leak_sessions, sizeof(LeakSession) * MaxConnections);
-	fresh = monitor_is_fresh();
+	memcpy(sessions, leak_sessions, size);
+	*fresh = monitor_is_fresh();
 	LWLockRelease(shared->observe_lock);
-	for (int i = 0; i < MaxConnections && fresh; i++)
-	{
-		Slot		slot;
-
-		if (sessions[i].rule == LEAK_NONE || !slot_look(i, &slot) || slot.pid != sessions[i].pid ||
-			slot.started != sessions[i].started || !service_may_see(slot.role))
-			continue;
-		suspect_put((ReturnSetInfo *) fcinfo->resultinfo, &slot, &sessions[i], now_us);
-	}
-	pfree(sessions);
-	return (Datum) 0;
-}
-
-/* A setting that ends such sessions before the rule is broken, or NULL. */
-static const char *
-limit_note(const char *setting, int limit_ms)
-{
-	if (limit_ms == 0 || limit_ms > leak_threshold)
-		return NULL;
-	return psprintf("can never fire: %s (%d ms) comes before pool_exhaust.leak_threshold (%d ms)",
-					setting, limit_ms, leak_threshold);
-}
-
-static const char *
-rule_note(LeakRule rule, const LeakLimits *limits)
-{
-	const char *note = NULL;
-
-	switch (rule)
-	{
-		case LEAK_NONE:
-			break;
-		case LEAK_IDLE_IN_TRANSACTION:
-			note = limit_note("idle_in_transaction_session_timeout", limits->idle_in_transaction_ms);
-			if (note == NULL)
-				note = limit_note("transaction_timeout", limits->transaction_ms);
-			break;
-		case LEAK_ABANDONED:
-		case LEAK_GROWTH:
-			note = limit_note("idle_session_timeout", limits->idle_ms);
-			if (note == NULL && rule == LEAK_ABANDONED && limits->short_services > 0)
-				note = psprintf("cannot fire for %d services: their pools close sessions after %.1f s at the most, and pool_exhaust.leak_threshold is %.1f s",
-								limits->short_services, limits->short_life_ms / 1000.0, leak_threshold / 1000.0);
-			break;
-		case LEAK_DEAD_CLIENT:
-			note = limit_note("client_connection_check_interval", limits->client_check_ms);
-			if (note == NULL && limits->client_errno != 0)
-				note = psprintf("could not look at the sockets of some sessions: %s", strerror(limits->client_errno));
-			break;
-	}
-	return note;
-}
-
-/* The rows of view pool_exhaust_leak_rules. */
-Datum
-pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	LeakCounts	counts[LEAK_RULES];
-	LeakLimits	limits;
-	int			suspects[LEAK_RULES] = {0};
-	bool		fresh;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	memcpy(counts, shared->observed.leaks, sizeof(counts));
-	limits = shared->observed.leak_limits;
-	for (int i = 0; i < MaxConnections; i++)
-		suspects[suspect_counted(&leak_sessions[i])]++;
-	fresh = monitor_is_fresh();
-	LWLockRelease(shared->observe_lock);
-	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
-	{
-		const char *note = rule_note(rule, &limits);
-		bool		nulls[8] = {[2] = !fresh, [7] = note == NULL};
-		Datum		values[8] = {
-			CStringGetTextDatum(leak_rule_names[rule]),
-			Int32GetDatum(leak_threshold),
-			Int32GetDatum(suspects[rule]),
-			Int64GetDatum((int64) counts[rule].found),
-			Int64GetDatum((int64) counts[rule].unleaked),
-			Int64GetDatum((int64) counts[rule].ended),
-			Int64GetDatum((int64) counts[rule].healed),
-			note != NULL ? CStringGetTextDatum(note) : (Datum) 0,
-		};
-
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
+	return sessions;
 }
 
 /* Counters begin anew, with those who are suspected now.  Needs the lock. */

@@ -14,9 +14,15 @@ extern void leak_detector_gucs_init(void);
 
 /* The monitor's part. */
 extern void leak_detector_init(void);
-extern void leak_detector_look_for_clients(const Slot *slots);
-extern void leak_detector_look(const Slot *slots);
+extern void leak_detector_read_clients(const Slot *slots);
+extern void leak_detector_observe(const Slot *slots);
 extern void leak_detector_note_limits(void);
+
+/*
+ * A copy of what the monitor remembers of the session in each slot, palloc'd;
+ * "fresh" says whether it watches now.  Takes the lock.
+ */
+extern LeakSession *leak_sessions_copy(bool *fresh);
 
 extern LeakRule suspect_counted(const LeakSession *session);
 extern LeakRule suspect_rule(int number, const Slot *slot);

@@ -99,20 +99,20 @@ monitor_look(bool regular)
 	StartTransactionCommand();
 	snapshot = snapshot_take();
 	if (regular)
-		leak_detector_look_for_clients(snapshot->slots);
+		leak_detector_read_clients(snapshot->slots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	pools_judge(snapshot->pools, list_length(snapshot->limits), regular);
 	timeline_note(snapshot->by_state);
 	if (regular)
 	{
 		timeline_close_row();
-		leak_detector_look(snapshot->slots);
+		leak_detector_observe(snapshot->slots);
 	}
 	LWLockRelease(shared->observe_lock);
 	if (regular)
 	{
 		services_remember(snapshot->services);
-		heal_look(snapshot);
+		heal_suspects(snapshot);
 	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
@@ -203,8 +203,8 @@ monitor_turn(void)
 	sample_due = false;
 	if (monitor_on)
 		monitor_attend();
-	health_log_tell();
-	heal_log_tell();
+	health_log_write();
+	heal_log_write();
 }
 
 static void

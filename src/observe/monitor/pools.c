@@ -10,18 +10,9 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "commands/dbcommands.h"
-#include "fmgr.h"
-#include "funcapi.h"
-#include "mb/pg_wchar.h"
-#include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/timestamp.h"
 
-#include "base/text.h"
 #include "event/loop.h"
 #include "observe/hooks/login_count.h"
 #include "observe/hooks/refusal.h"
@@ -30,12 +21,6 @@
 #include "observe/slots/census.h"
 #include "shmem/monitor_status.h"
 #include "shmem/names.h"
-#include "shmem/run_pool.h"
-
-#define COLUMNS				20
-
-PG_FUNCTION_INFO_V1(pool_exhaust_pools_rows);
-PG_FUNCTION_INFO_V1(pool_exhaust_health);
 
 /* What was refused because this pool was full, since the last reset. */
 static uint64
@@ -118,7 +103,7 @@ pool_remember(PoolRow *row, MonitoredPool *history, bool fresh, uint64 now_us)
  * the current memory context.
  */
 PoolRow *
-pools_look(const List *limits)
+pools_read(const List *limits)
 {
 	Observed   *observed = palloc(sizeof(Observed));
 	PoolRow    *rows = palloc0(sizeof(PoolRow) * list_length(limits));
@@ -242,123 +227,4 @@ pools_judge(const PoolSnapshot *sights, int n, bool regular)
 	}
 	observed->sampled_us = now_us;
 	observed->sampled_at = now;
-}
-
-static void
-pool_put(ReturnSetInfo *rsinfo, const PoolRow *row)
-{
-	Datum		values[COLUMNS] = {0};
-	bool		nulls[COLUMNS] = {false};
-	int			n = 0;
-
-	values[n++] = CStringGetTextDatum(row->limit.name);
-	values[n++] = CStringGetTextDatum(pool_kind_names[row->limit.kind]);
-	values[n++] = Int32GetDatum(row->limit.capacity);
-	values[n++] = Int32GetDatum(row->in_use);
-	for (int i = 0; i < 3; i++)
-		values[n++] = Int32GetDatum(0); /* idle, overflow, waiting */
-	nulls[n] = isnan(row->utilization);
-	values[n++] = Float8GetDatum(row->utilization);
-	values[n++] = CStringGetTextDatum(health_names[row->health]);
-	nulls[n] = row->granted < 0;
-	values[n++] = Int64GetDatum(row->granted);
-	values[n++] = Int64GetDatum(row->refused);
-	values[n++] = Int64GetDatum(0); /* timed_out */
-	for (int i = 0; i < 5; i++)
-		nulls[n++] = true;		/* nobody waits here */
-	nulls[n] = !row->remembered;
-	values[n++] = Int32GetDatum(row->peak_in_use);
-	nulls[n] = row->peak_at == 0;
-	values[n++] = TimestampTzGetDatum(row->peak_at);
-	nulls[n] = row->retry_after_s == 0;
-	values[n++] = Int32GetDatum(row->retry_after_s);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
-/*
- * Numbers of runs count in each database, so a run of another one is named
- * with that.
- */
-static char *
-run_pool_name(const RunPool *pool, Oid database)
-{
-	char	   *name;
-	char	   *text;
-
-	if (database == MyDatabaseId)
-		return pstrdup(pool->name);
-	name = get_database_name(database);
-	text = psprintf("%s of %s", pool->name, name != NULL ? name : "a database that is gone");
-	text_make_valid(text, GetDatabaseEncoding());
-	return text;
-}
-
-/* A pool of a run under way, as its runner published it. */
-static void
-run_pool_put(ReturnSetInfo *rsinfo, const RunPool *pool, Oid database)
-{
-	bool		waited = pool->granted > 0;
-	bool		waiting = pool->oldest_us != 0;
-	uint64		now_us = loop_now_us();
-	Datum		values[COLUMNS] = {
-		CStringGetTextDatum(run_pool_name(pool, database)),
-		CStringGetTextDatum(pool->kind),
-		Int32GetDatum(pool->capacity),
-		Int32GetDatum(pool->in_use),
-		Int32GetDatum(pool->idle),
-		Int32GetDatum(pool->overflow),
-		Int32GetDatum(pool->waiting),
-		Float8GetDatum((double) pool->in_use / Max(pool->capacity, 1)),
-		CStringGetTextDatum(health_names[pool->health]),
-		Int64GetDatum((int64) pool->granted),
-		Int64GetDatum((int64) pool->refused),
-		Int64GetDatum((int64) pool->timed_out),
-		Float8GetDatum(pool->wait_p50_ms),
-		Float8GetDatum(pool->wait_p95_ms),
-		Float8GetDatum(pool->wait_p99_ms),
-		Float8GetDatum(pool->wait_max_ms),
-		Float8GetDatum(now_us > pool->oldest_us ? (now_us - pool->oldest_us) / 1000.0 : 0),
-		Int32GetDatum(pool->peak_in_use),
-		TimestampTzGetDatum(pool->peak_at),
-		Int32GetDatum(pool->retry_after_s),
-	};
-	bool		nulls[COLUMNS] = {
-		[12] = !waited, [13] = !waited, [14] = !waited, [15] = !waited,
-		[16] = !waiting, [18] = pool->peak_at == 0, [19] = pool->retry_after_s == 0,
-	};
-
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
-/* The rows of view pool_exhaust_pools: this server's, and those of runs. */
-Datum
-pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	List	   *limits;
-	PoolRow    *rows;
-
-	shared_require();
-	InitMaterializedSRF(fcinfo, 0);
-	limits = limits_read();
-	rows = pools_look(limits);
-	for (int i = 0; i < list_length(limits); i++)
-		pool_put(rsinfo, &rows[i]);
-	for (int i = 0; i < RUNS_MAX; i++)
-	{
-		RunPool		pools[RUN_PARTIES_MAX];
-		int			n = run_pools_read(&shared->runs[i], pools);
-
-		for (int j = 0; j < n; j++)
-			run_pool_put(rsinfo, &pools[j], shared->runs[i].database);
-	}
-	return (Datum) 0;
-}
-
-/* SQL: the health of the server. */
-Datum
-pool_exhaust_health(PG_FUNCTION_ARGS)
-{
-	shared_require();
-	PG_RETURN_TEXT_P(cstring_to_text(health_names[pools_look(limits_of_server())->health]));
 }

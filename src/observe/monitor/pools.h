@@ -24,7 +24,7 @@ typedef struct PoolRow
 	int			retry_after_s;	/* 0: no release was seen */
 } PoolRow;
 
-extern PoolRow *pools_look(const List *limits);
+extern PoolRow *pools_read(const List *limits);
 
 /*
  * What the monitor holds of one pool: its health, and how many transitions it

@@ -153,7 +153,7 @@ slots_look(void)
 		Slot	   *slot = &snapshot.slots[i];
 
 		memset(slot, 0, sizeof(*slot));
-		if (slot_look(i, slot))
+		if (slot_read(i, slot))
 		{
 			snapshot.by_state[slot->state]++;
 			if (slot->state == SLOT_AUTHENTICATING && OidIsValid(slot->role))

@@ -94,7 +94,7 @@ slot_read_status(Slot *slot, volatile PgBackendStatus *status)
 
 /* Takes no lock and allocates nothing. */
 bool
-slot_look(int number, Slot *slot)
+slot_read(int number, Slot *slot)
 {
 	PGPROC	   *proc = &ProcGlobal->allProcs[number];
 	PgBackendStatus *status;

@@ -25,6 +25,6 @@ typedef struct Slot
 } Slot;
 
 /* Slots are numbered from 0 to MaxConnections - 1; false if this one is free. */
-extern bool slot_look(int number, Slot *slot);
+extern bool slot_read(int number, Slot *slot);
 
 #endif							/* POOL_EXHAUST_OBSERVE_SLOTS_SLOT_H */

@@ -200,7 +200,7 @@ static void
 write_pools(const Writer *w)
 {
 	const List *limits = snapshot_last()->limits;
-	PoolRow    *rows = pools_look(limits);
+	PoolRow    *rows = pools_read(limits);
 	int			n = list_length(limits);
 
 	write_pool_figure(w, rows, n, "pool_capacity_connections", "connections", figure_capacity,

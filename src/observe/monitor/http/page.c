@@ -36,7 +36,7 @@
 static PoolRow
 server_row(void)
 {
-	return *pools_look(list_make1(linitial(snapshot_last()->limits)));
+	return *pools_read(list_make1(linitial(snapshot_last()->limits)));
 }
 
 static void
@@ -127,7 +127,7 @@ static void
 page_pools(HttpResponse *answer, const char *accept)
 {
 	const List *limits = snapshot_last()->limits;
-	PoolRow    *rows = pools_look(limits);
+	PoolRow    *rows = pools_read(limits);
 
 	answer->content_type = JSON_TYPE;
 	for (int i = 0; i < list_length(limits); i++)

@@ -1,0 +1,128 @@
+/*
+ * pools.c
+ *		The rows of view pool_exhaust_pools, and pool_exhaust_health().
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "api/rows.h"
+#include "base/text.h"
+#include "event/loop.h"
+#include "observe/monitor/pools.h"
+#include "shmem/run_pool.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_pools_rows);
+PG_FUNCTION_INFO_V1(pool_exhaust_health);
+
+/* A pool that this server is: it has no idle connections, and no queue. */
+static void
+pool_put(RowBuilder *row, const PoolRow *pool)
+{
+	row_text(row, pool->limit.name);
+	row_text(row, pool_kind_names[pool->limit.kind]);
+	row_int(row, pool->limit.capacity);
+	row_int(row, pool->in_use);
+	row_int(row, 0);			/* idle */
+	row_int(row, 0);			/* overflow */
+	row_int(row, 0);			/* waiting */
+	row_float_if(row, !isnan(pool->utilization), pool->utilization);
+	row_text(row, health_names[pool->health]);
+	row_bigint_if(row, pool->granted >= 0, pool->granted);
+	row_bigint(row, pool->refused);
+	row_bigint(row, 0);			/* timed_out */
+	for (int i = 0; i < 5; i++)
+		row_null(row);			/* four figures of waits, and the oldest waiter */
+	row_int_if(row, pool->remembered, pool->peak_in_use);
+	row_time(row, (uint64) pool->peak_at);
+	row_int_if(row, pool->retry_after_s != 0, pool->retry_after_s);
+	row_end(row);
+}
+
+/*
+ * Numbers of runs count in each database, so a run of another one is named
+ * with that.
+ */
+static char *
+run_pool_name(const RunPool *pool, Oid database)
+{
+	char	   *name;
+	char	   *text;
+
+	if (database == MyDatabaseId)
+		return pstrdup(pool->name);
+	name = get_database_name(database);
+	text = psprintf("%s of %s", pool->name, name != NULL ? name : "a database that is gone");
+	text_make_valid(text, GetDatabaseEncoding());
+	return text;
+}
+
+/* A pool of a run under way, as its runner published it. */
+static void
+run_pool_put(RowBuilder *row, const RunPool *pool, Oid database)
+{
+	bool		waited = pool->granted > 0;
+	uint64		now_us = loop_now_us();
+
+	row_text(row, run_pool_name(pool, database));
+	row_text(row, pool->kind);
+	row_int(row, pool->capacity);
+	row_int(row, pool->in_use);
+	row_int(row, pool->idle);
+	row_int(row, pool->overflow);
+	row_int(row, pool->waiting);
+	row_float(row, (double) pool->in_use / Max(pool->capacity, 1));
+	row_text(row, health_names[pool->health]);
+	row_bigint(row, (int64) pool->granted);
+	row_bigint(row, (int64) pool->refused);
+	row_bigint(row, (int64) pool->timed_out);
+	row_float_if(row, waited, pool->wait_p50_ms);
+	row_float_if(row, waited, pool->wait_p95_ms);
+	row_float_if(row, waited, pool->wait_p99_ms);
+	row_float_if(row, waited, pool->wait_max_ms);
+	row_float_if(row, pool->oldest_us != 0,
+				 now_us > pool->oldest_us ? (now_us - pool->oldest_us) / 1000.0 : 0);
+	row_int(row, pool->peak_in_use);
+	row_time(row, (uint64) pool->peak_at);
+	row_int_if(row, pool->retry_after_s != 0, pool->retry_after_s);
+	row_end(row);
+}
+
+/* The rows of view pool_exhaust_pools: this server's, and those of runs. */
+Datum
+pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
+{
+	RowBuilder	row;
+	List	   *limits;
+	PoolRow    *server;
+
+	shared_require();
+	rows_begin(&row, fcinfo);
+	limits = limits_read();
+	server = pools_read(limits);
+	for (int i = 0; i < list_length(limits); i++)
+		pool_put(&row, &server[i]);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunPool		pools[RUN_PARTIES_MAX];
+		int			n = run_pools_read(&shared->runs[i], pools);
+
+		for (int j = 0; j < n; j++)
+			run_pool_put(&row, &pools[j], shared->runs[i].database);
+	}
+	return (Datum) 0;
+}
+
+/* SQL: the health of the server. */
+Datum
+pool_exhaust_health(PG_FUNCTION_ARGS)
+{
+	shared_require();
+	PG_RETURN_TEXT_P(cstring_to_text(health_names[pools_read(limits_of_server())->health]));
+}
