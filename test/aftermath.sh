@@ -24,4 +24,4 @@ verdict "no session is left" "$(pg_ctl -D "$PGDATA" -m smart -t 30 stop 2>&1 >/d
 verdict "nothing crashed" "$(grep -E 'PANIC:|TRAP:|terminated by signal' "$PGHOST/server.log")"
 
 verdict "no session was ended but those of runs" \
-	"$(grep 'pool_exhaust: told session' "$PGHOST/server.log" | grep -vE ' of "pool_exhaust_[0-9]+/')"
+	"$(grep 'pool_exhaust: terminated session' "$PGHOST/server.log" | grep -vE ' of "pool_exhaust_[0-9]+/')"

@@ -38,7 +38,7 @@ static const Load loads[] = {
 	{"one service, 300 abandoned", 1, 100, 0, 0, 300},
 };
 
-static LeakLook looks[SESSIONS];
+static LeakObservation looks[SESSIONS];
 
 static double
 cpu_us(void)
@@ -76,7 +76,7 @@ looks_change(const Load *load, uint64 now_us, int look)
 	for (int i = 0; i < SESSIONS; i++)
 	{
 		if (look == comes_at(load, i) || below(1000) < load->replaced)
-			looks[i] = (LeakLook)
+			looks[i] = (LeakObservation)
 		{
 			.pid = ++pid, .started = now_us, .state_since = now_us, .state = SLOT_IDLE,
 			.service = UINT64CONST(0x9E3779B97F4A7C15) * (i % load->services + 1),
@@ -113,7 +113,7 @@ cost_of(LeakWatch *watch, const Load *load)
 	{
 		looks_change(load, now_us, i);
 		took_us[i] = cpu_us();
-		leak_look_begin(watch, now_us, false);
+		leak_observation_begin(watch, now_us, false);
 		for (int slot = 0; slot < SESSIONS; slot++)
 			leak_note(watch, slot, i < comes_at(load, slot) ? NULL : &looks[slot], now_us);
 		leak_judge(watch);

@@ -33,7 +33,7 @@ watch_clear(LeakWatch *of)
 	memset(of->counts, 0, sizeof(LeakCounts) * LEAK_RULES);
 	memset(of->groups, 0, sizeof(LeakGroup) * of->ngroups);
 	of->taken = 0;
-	of->looked_us = of->before_us = 0;
+	of->observed_us = of->before_us = 0;
 }
 
 static double
@@ -400,13 +400,13 @@ static void
 look_at(int number)
 {
 	const Session *session = &world.sessions[number];
-	LeakLook	look = {
+	LeakObservation	look = {
 		.pid = session->pid,
 		.started = session->started,
 		.state_since = session->state_since,
 		.state = session->state,
 		.aborted = session->aborted,
-		.on_purpose = session->listens || session->locks,
+		.has_idle_reason = session->listens || session->locks,
 		.client_gone = session->client_gone,
 		.threshold_ms = world.threshold_ms,
 	};
@@ -421,7 +421,7 @@ look_at(int number)
 static void
 look(bool blind)
 {
-	leak_look_begin(watch, world.now_us, blind);
+	leak_observation_begin(watch, world.now_us, blind);
 	for (int i = 0; i < world.nslots; i++)
 		look_at(i);
 	leak_judge(watch);

@@ -16,12 +16,12 @@ PG_FUNCTION_INFO_V1(pool_exhaust_reset_stats);
 
 /* What a pool hands out now is the peak so far. */
 static void
-pool_reset(MonitoredPool *history, TimestampTz now, uint64 now_us)
+pool_reset(MonitoredPool *pool, TimestampTz now, uint64 now_us)
 {
-	history->peak_in_use = history->in_use;
-	history->peak_at = now;
-	history->refused = 0;
-	releases_begin(&history->releases, now_us);
+	pool->peak_in_use = pool->in_use;
+	pool->peak_at = now;
+	pool->refused = 0;
+	releases_begin(&pool->releases, now_us);
 }
 
 /* Health stands: that is what the pools are, and not what was counted. */

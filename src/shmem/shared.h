@@ -7,10 +7,10 @@
  * refusals, refused, runs[].refused
  *		Written by emit_log_hook in processes that are about to be refused,
  *		many of which never get a PGPROC and so may not take an LWLock.
- *		Atomics only.  Read by anybody at any time.
+ *		Atomics only.  Read by any process at any time.
  *
  * opened, services
- *		Written by the sessions that are let in, and the peaks by the monitor.
+ *		Written by each session at the end of its login, and the peaks by the monitor.
  *		Atomics only.
  *
  * monitor, attention
@@ -26,7 +26,7 @@
  *		caller has read the verdict, and then until another run claims it.
  *		"lock" guards every field that is not an atomic.  The caller's backend
  *		fills in the plan between claim and launch; from then on only the
- *		runner writes, except for stop_by, which anybody with the right may
+ *		runner writes, except for stop_by, which any backend with the right may
  *		set.  "changed" is broadcast after each change that a waiter could be
  *		waiting for.  A hold is a run too, one that only holds.
  *
@@ -71,7 +71,7 @@ typedef struct RefusalCounter
 
 /*
  * A bounded table of names, with a counter each: of the refused services, and
- * of the services that were let in.  The process that moves "state" from empty
+ * of the services that have logged in.  The process that moves "state" from empty
  * to writing fills in the names and then publishes them by moving it to ready;
  * they stay as they are until pool_exhaust_reset_stats() empties the table.
  */
@@ -190,7 +190,7 @@ typedef struct HealLogEntry
 
 typedef struct Observed
 {
-	uint64		sampled_us;		/* the last look, monotonic; 0 = none yet */
+	uint64		sampled_us;		/* the last observation, monotonic; 0 = none yet */
 	TimestampTz sampled_at;
 	TimestampTz counted_since;	/* server start, or the last reset */
 
@@ -205,7 +205,7 @@ typedef struct Observed
 	uint64		timeline_first;	/* rows before this one were reset */
 	uint64		timeline_written;
 
-	uint64		leaks_looked_us;	/* the last look of the leak rules, monotonic; 0 = none */
+	uint64		leaks_observed_us;	/* the last observation of the leak rules, monotonic; 0 = none */
 	LeakCounts	leaks[LEAK_RULES];
 	LeakLimits	leak_limits;
 	uint64		heals_written;
@@ -214,7 +214,7 @@ typedef struct Observed
 
 typedef enum RunState
 {
-	RUN_FREE,					/* nobody's */
+	RUN_FREE,					/* may be claimed */
 	RUN_STARTING,				/* claimed; the runner is on its way; a hold is not
 								 * complete yet */
 	RUN_RUNNING,				/* has a run_id, holds roles and connections; a hold
@@ -271,7 +271,7 @@ typedef struct RunPool
 	double		wait_p95_ms;
 	double		wait_p99_ms;
 	double		wait_max_ms;
-	uint64		oldest_us;		/* the oldest waiter asked then, monotonic; 0 = nobody waits */
+	uint64		oldest_us;		/* the oldest waiter asked then, monotonic; 0 = none waits */
 	int			peak_in_use;
 	TimestampTz peak_at;
 	int			retry_after_s;	/* 0 = no release was seen */
@@ -313,7 +313,7 @@ typedef struct RunEntry
 	pg_atomic_uint32 heal;		/* 1: the healer may end them */
 
 	/*
-	 * Written by whoever the place belongs to, its runner as a rule, without a
+	 * Written by the process that the entry belongs to, its runner as a rule, without a
 	 * lock: odd while that is under way.  See run_pool.c.
 	 */
 	pg_atomic_uint32 pools_version;
@@ -331,7 +331,7 @@ typedef struct PoolExhaustShared
 	int64		holds;			/* ids given to holds so far, protected by lock */
 	RefusalCounter refusals[LEDGER_CAUSES];
 	NameTable	refused;
-	pg_atomic_uint64 opened;	/* sessions let in */
+	pg_atomic_uint64 opened;	/* logins that succeeded */
 	pg_atomic_uint64 opened_reset;	/* what it was at the last reset */
 	NameTable	services;
 	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
@@ -350,7 +350,7 @@ typedef struct PoolExhaustShared
 #define ROLE_NUMBER(place, service) ((service) * RUNS_MAX + (place) + 1)
 #define ROLE_ENTRY(number) (((number) - 1) % RUNS_MAX)
 
-/* leak_threshold_ms of those who want to be judged like everybody else. */
+/* leak_threshold_ms of runs whose sessions are judged by the setting. */
 #define LEAK_THRESHOLD_SETTING	PG_UINT32_MAX
 
 /* What is remembered of the session in a slot; MaxConnections of them. */

@@ -417,7 +417,7 @@ sub left_nothing
 	is(scalar(@bad), $params{killed} // 0, "$name: nothing crashed") or diag join("\n", @bad);
 
 	# No test may lose a session to the healer that did not ask for it.
-	my @healed = slurp_file($node->logfile) =~ /pool_exhaust: told session \d+ of "(.*?)" to end, by strategy/gs;
+	my @healed = slurp_file($node->logfile) =~ /pool_exhaust: terminated session \d+ of "(.*?)", by strategy/gs;
 	@healed = grep { $_ !~ $heals{$name} } @healed if defined $heals{$name};
 	is(join(', ', @healed), '', "$name: no other session was ended");
 }

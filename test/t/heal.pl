@@ -35,7 +35,7 @@ sub exists_still
 
 sub logged_heals
 {
-	return slurp_file($node->logfile) =~ /LOG:  pool_exhaust: told session (\d+) of /g;
+	return slurp_file($node->logfile) =~ /LOG:  pool_exhaust: terminated session (\d+) of /g;
 }
 
 # What heal() would do or does, "strategy action n" in the order of its rows.
@@ -131,7 +131,7 @@ is($watcher->query("SELECT string_agg(strategy || ' ' || n, ', ' ORDER BY first)
 is($watcher->query("SELECT pid, service, rule, strategy, at > now() - interval '1 min', evidence ~ '^idle in a failed transaction for [0-9.]+ s, longer than 0.3 s\$' FROM pool_exhaust_heals WHERE strategy = 'aborted_transaction'"),
 	backend_pid($failed) . '|app/failed|idle in transaction|aborted_transaction|t|t', 'two strategies: with all there is to know');
 ok(wait_until(sub { scalar(my @logged = logged_heals()) }, $growth + 1, 'the log'), 'two strategies: so has the log');
-like(slurp_file($node->logfile), qr{told session \Q@{[backend_pid($failed)]}\E of "app/failed" to end, by strategy aborted_transaction\n.*DETAIL:  Rule "idle in transaction": idle in a failed transaction for }, 'two strategies: with the evidence');
+like(slurp_file($node->logfile), qr{terminated session \Q@{[backend_pid($failed)]}\E of "app/failed", by strategy aborted_transaction\n.*DETAIL:  Rule "idle in transaction": idle in a failed transaction for }, 'two strategies: with the evidence');
 
 # All that are left, by a role that may signal; superusers stay.
 ok(change_setting($watcher, 'pool_exhaust.heal_strategies' => 'DEFAULT'), 'all strategies');

@@ -90,14 +90,14 @@ adds_up('always');
 $_->vanish foreach @timed;
 
 # A hostile name, in the log too
-my $name = "hostile\n\"role\" told session 1 of \"x\" to end'";
+my $name = "hostile\n\"role\" terminated session 1 of \"x\", by'";
 my $quoted = $name =~ s/"/""/gr;
 $watcher->query(qq(CREATE ROLE "$quoted" LOGIN));
 my $hostile = failed_transaction($node, '%s"%n', user => $name);
 ok(wait_for($watcher, "SELECT count(*) FROM pool_exhaust_heals WHERE pid = " . backend_pid($hostile), 1), 'a hostile name: it is ended');
 is($watcher->query('SELECT service FROM pool_exhaust_heals WHERE pid = ' . backend_pid($hostile)), "$name/%s\"%n", 'a hostile name: pool_exhaust_heals has it');
 my $pid = backend_pid($hostile);
-ok(wait_until(sub { slurp_file($node->logfile) =~ /LOG:  pool_exhaust: told session $pid of "hostile/ ? 'yes' : 'no' }, 'yes', 'the log'), 'a hostile name: so has the log');
+ok(wait_until(sub { slurp_file($node->logfile) =~ /LOG:  pool_exhaust: terminated session $pid of "hostile/ ? 'yes' : 'no' }, 'yes', 'the log'), 'a hostile name: so has the log');
 
 # ---------- Several healers at once ----------
 

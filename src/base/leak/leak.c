@@ -11,13 +11,13 @@
  *		It is idle and was not used again, while its service opened further
  *		sessions and goes on using those: a pool that still had this one would
  *		have used it.  That is easily said.  Pools replace what is too old, keep
- *		a reserve that nobody needs, shrink slowly after a burst, are drained
+ *		a reserve that is not needed, shrink slowly after a burst, are drained
  *		when an instance is replaced, and many of them may share one service.
  *		So there must be more sessions than when this one was used last; and
  *		three newer ones, kept in use, or twice as many as there are idle ones
  *		like it.
  *		Of these none counts that was opened while another one lay idle that was
- *		used later: who opens although it has one does so for other reasons.
+ *		used later: a service that opens although it has one does so for other reasons.
  *
  * growth
  *		Its service opens sessions on one occasion after the other, uses each once
@@ -26,7 +26,7 @@
  * dead client
  *		Its client has gone, and it has not noticed, because it runs a statement.
  *
- * Abandoned and growth are relative to what the service has shown of itself: who
+ * Abandoned and growth are relative to what the service has shown of itself: one that
  * lies idle may be suspected only when that has lasted twice as long as one ever
  * lay idle and was used again (or, for growth, was closed).  Only time counts in
  * which the service was active, so a night does not.
@@ -42,7 +42,7 @@
 #define NEWER_MIN		3
 #define NEWER_FACTOR	2
 
-/* Of those none counts that was busy at more of the looks: it does a batch. */
+/* Of those none counts that was busy at more of the observations: it does a batch. */
 #define BUSY_PERCENT	80
 
 /*
@@ -82,7 +82,7 @@
  */
 #define OPEN_US			(50 * 1000)
 
-/* Of more new sessions in one look it is not told which came first. */
+/* Of more new sessions in one observation it is not known which came first. */
 #define FRESH_MAX		64
 
 const char *const leak_rule_names[LEAK_RULES] = {LEAK_RULE_LIST(LIST_WORD)};
@@ -96,14 +96,14 @@ threshold_us(const LeakSession *session)
 static bool
 held_too_long(const LeakWatch *watch, const LeakSession *session)
 {
-	return leak_held_us(session, watch->looked_us) > threshold_us(session);
+	return leak_held_us(session, watch->observed_us) > threshold_us(session);
 }
 
 /* Idle for longer than the threshold, and not on purpose. */
 static bool
 lies_idle(const LeakWatch *watch, const LeakSession *session)
 {
-	return session->state == SLOT_IDLE && !session->on_purpose && held_too_long(watch, session);
+	return session->state == SLOT_IDLE && !session->has_idle_reason && held_too_long(watch, session);
 }
 
 /*
@@ -113,8 +113,8 @@ lies_idle(const LeakWatch *watch, const LeakSession *session)
 static bool
 lies_like_others(const LeakWatch *watch, const LeakSession *session)
 {
-	return session->state == SLOT_IDLE && !session->on_purpose && session->rule == LEAK_NONE &&
-		leak_held_us(session, watch->looked_us) > threshold_us(session) / 2;
+	return session->state == SLOT_IDLE && !session->has_idle_reason && session->rule == LEAK_NONE &&
+		leak_held_us(session, watch->observed_us) > threshold_us(session) / 2;
 }
 
 /* And for longer than its service has ever come back to one. */
@@ -135,8 +135,8 @@ is_forgotten(const LeakWatch *watch, const LeakSession *session)
 {
 	const LeakGroup *group = &watch->groups[session->group];
 
-	return session->state == SLOT_IDLE && !session->on_purpose &&
-		leak_held_us(session, watch->looked_us) > threshold_us(session) / 2 &&
+	return session->state == SLOT_IDLE && !session->has_idle_reason &&
+		leak_held_us(session, watch->observed_us) > threshold_us(session) / 2 &&
 		session->since_us <= session->started_us + Max(threshold_us(session) / EARLY_PART, EARLY_US) && session->uses <= FORGOTTEN_USES &&
 		leak_rested_us(group, session) >= REST_FACTOR * Max(group->reused_us, group->closed_us);
 }
@@ -145,7 +145,7 @@ is_forgotten(const LeakWatch *watch, const LeakSession *session)
 static uint64
 used_us(const LeakWatch *watch, const LeakSession *session)
 {
-	return session->state == SLOT_IDLE ? session->since_us : watch->looked_us;
+	return session->state == SLOT_IDLE ? session->since_us : watch->observed_us;
 }
 
 /*
@@ -156,8 +156,8 @@ static bool
 is_kept_in_use(const LeakWatch *watch, const LeakSession *session)
 {
 	return session->uses >= LEAK_USES_MIN && !session->needless &&
-		session->busy_looks <= (int64) session->looks * BUSY_PERCENT / 100 &&
-		watch->looked_us <= used_us(watch, session) + 2 * threshold_us(session);
+		session->busy_observations <= (int64) session->observations * BUSY_PERCENT / 100 &&
+		watch->observed_us <= used_us(watch, session) + 2 * threshold_us(session);
 }
 
 /* Sessions of the group, without those that it has forgotten or lost; but with this one. */
@@ -178,7 +178,7 @@ leak_suspect(LeakWatch *watch, LeakSession *session, LeakRule rule)
 		session->counted = rule;
 	}
 	session->rule = rule;
-	session->suspected_us = watch->looked_us;
+	session->suspected_us = watch->observed_us;
 	session->evidence = (LeakEvidence) {
 		.threshold_ms = session->threshold_ms,
 		.sessions_then = session->sessions_then,
@@ -194,7 +194,7 @@ sessions_at_use(const LeakWatch *watch, const LeakSession *session)
 	int			sessions = sessions_alive(watch, group, session);
 
 	/*
-	 * Of what was before the first look nothing is known, and of a crowd that
+	 * Of what was before the first observation nothing is known, and of a crowd that
 	 * came at once it would take long to know: so that is no evidence.
 	 */
 	if (watch->before_us == 0 || group->fresh > FRESH_MAX)
@@ -205,7 +205,7 @@ sessions_at_use(const LeakWatch *watch, const LeakSession *session)
 }
 
 /*
- * Some session of the group was idle up to the look before, and has been used
+ * Some session of the group was idle up to the observation before, and has been used
  * since.  Those that were opened in that time were not opened for want of one.
  */
 static void
@@ -386,7 +386,7 @@ group_count(LeakWatch *watch, const LeakSession *session)
 	group->keepers += is_kept_in_use(watch, session);
 }
 
-/* Ends a look: applies the rules to what was noted. */
+/* Ends an observation: applies the rules to what was noted. */
 void
 leak_judge(LeakWatch *watch)
 {

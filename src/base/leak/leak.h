@@ -1,10 +1,20 @@
 /*
  * leak.h
- *		The leak rules: which sessions nobody will give back.
+ *		The leak rules: which sessions will not be released any more.
  *
- * Rules look at what sessions do, one look after the other, and at nothing else:
- * no shared memory, no catalog, no allocation.  Whoever calls has the memory and
- * sees to it that nobody else uses it meanwhile.
+ * Rules judge what sessions do, one observation after the other, and nothing else:
+ * no shared memory, no catalog, no allocation.  The caller has the memory and
+ * keeps other processes from it meanwhile.
+ *
+ * observation	what all sessions do at one moment
+ * threshold	a session held for longer than that may be a leak
+ * held			in the state that a rule judges, without a change
+ * service		sessions that could share a pool; a group is what is remembered of one
+ * newer		opened after this session
+ * kept in use	used again after it was idle, LEAK_USES_MIN times at least
+ * forgotten	opened, used once, and not since
+ * suspected	a rule holds for it; cleared when it is used again
+ * healed		terminated by the healer while it was suspected
  */
 #ifndef POOL_EXHAUST_BASE_LEAK_LEAK_H
 #define POOL_EXHAUST_BASE_LEAK_LEAK_H
@@ -30,8 +40,8 @@ typedef enum LeakRule
 
 extern const char *const leak_rule_names[LEAK_RULES];
 
-/* What one look says of the session in a slot. */
-typedef struct LeakLook
+/* What one observation says of the session in a slot. */
+typedef struct LeakObservation
 {
 	int			pid;
 	TimestampTz started;		/* with pid: which session this is */
@@ -39,11 +49,11 @@ typedef struct LeakLook
 	TimestampTz state_since;
 	SlotState	state;
 	bool		aborted;		/* of a transaction that is idle */
-	bool		on_purpose;		/* it is idle because it waits for something, or holds it */
+	bool		has_idle_reason;		/* it is idle because it waits for something, or holds it */
 	bool		client_gone;
-	uint64		service;		/* the same for those who could share a pool */
+	uint64		service;		/* the same for those that could share a pool */
 	int			threshold_ms;	/* held for longer than that it may be a leak */
-} LeakLook;
+} LeakObservation;
 
 /* Why a session is suspected, in numbers. */
 typedef struct LeakEvidence
@@ -57,7 +67,7 @@ typedef struct LeakEvidence
 
 /*
  * What is remembered of the session in a slot.  Moments in microseconds are
- * monotonic; those of the server's clock only tell one state from the next.
+ * monotonic; those of the server's clock only distinguish one state from the next.
  */
 typedef struct LeakSession
 {
@@ -67,7 +77,7 @@ typedef struct LeakSession
 	TimestampTz state_since;
 	SlotState	state;
 	bool		aborted;
-	bool		on_purpose;
+	bool		has_idle_reason;
 	bool		client_gone;
 	bool		needless;		/* opened while one lay idle that was used later */
 	int			threshold_ms;
@@ -76,14 +86,14 @@ typedef struct LeakSession
 	uint64		since_us;		/* of the state */
 	uint64		active_us;		/* of its group, when it was used last */
 	int			uses;			/* times that it was used again after it was idle */
-	int			looks;			/* at it, and those that found it busy */
-	int			busy_looks;
+	int			observations;			/* of it, and those that found it busy */
+	int			busy_observations;
 	int			sessions_then;	/* of its service, when it was used last */
 
-	/* Of the look that saw it last. */
-	uint64		looked_us;
+	/* Of the observation that saw it last. */
+	uint64		observed_us;
 	bool		fresh;			/* seen for the first time */
-	bool		moved;			/* has done something since the look before */
+	bool		moved;			/* has done something since the observation before */
 	int			group;
 	int			next;			/* of its group, -1 = the last one */
 	int			next_fresh;
@@ -93,10 +103,10 @@ typedef struct LeakSession
 	LeakRule	counted;		/* found by this rule, and not cleared yet */
 	uint64		suspected_us;
 	LeakEvidence evidence;
-	uint64		healed_us;		/* when it was told to end; 0 = it was not */
+	uint64		healed_us;		/* when it was terminated; 0 = it was not */
 } LeakSession;
 
-/* Sessions that could share a pool: what is remembered, and what a look adds up. */
+/* Sessions that could share a pool: what is remembered, and what an observation adds up. */
 typedef struct LeakGroup
 {
 	bool		taken;
@@ -108,7 +118,7 @@ typedef struct LeakGroup
 	int			ended;			/* sessions that were kept in use, and have ended */
 	uint64		longest_us;		/* life of such a session */
 
-	uint64		looked_us;		/* the look that the rest is of */
+	uint64		observed_us;		/* the observation that the rest is of */
 	int			first;			/* tracks, linked by next */
 	int			first_fresh;
 	int			fresh;			/* how many those are */
@@ -116,7 +126,7 @@ typedef struct LeakGroup
 	uint64		was_idle_us;	/* the earliest since when one lay idle that was used now */
 	bool		active;
 	int			sessions;
-	int			closed;			/* since the look before */
+	int			closed;			/* since the observation before */
 	uint64		closing_us;		/* the most active time for which one of those lay idle */
 	int			idle;			/* for half the threshold, and not suspected */
 	int			forgotten;		/* opened, used once, and not since */
@@ -151,14 +161,14 @@ typedef struct LeakWatch
 	LeakGroup  *groups;
 	uint64	   *starts;			/* twice nslots of them */
 	int			nstarts;
-	uint64		looked_us;		/* this look; 0 = none yet */
-	uint64		before_us;		/* the look before; 0 = what happened since is not known */
+	uint64		observed_us;		/* this observation; 0 = none yet */
+	uint64		before_us;		/* the observation before; 0 = what happened since is not known */
 } LeakWatch;
 
-/* Those that were noted in this look: who is on his way out is not. */
+/* Those that were noted in this observation: a session that is ending is not. */
 #define foreach_leak_session(watch, number) \
 	for (int number = 0; number < (watch)->nslots; number++) \
-		if ((watch)->sessions[number].pid != 0 && (watch)->sessions[number].looked_us == (watch)->looked_us)
+		if ((watch)->sessions[number].pid != 0 && (watch)->sessions[number].observed_us == (watch)->observed_us)
 
 /* One that was used again so often is one of a pool. */
 #define LEAK_USES_MIN	3
@@ -166,14 +176,14 @@ typedef struct LeakWatch
 /* Later than any moment, with some room to add. */
 #define LEAK_NEVER_US	(PG_UINT64_MAX / 2)
 
-/* What is remembered: see track.c. */
+/* What is remembered: see leak_session.c. */
 extern uint64 leak_held_us(const LeakSession *session, uint64 now_us);
 extern uint64 leak_rested_us(const LeakGroup *group, const LeakSession *session);
 extern void leak_clear(LeakWatch *watch, LeakSession *session, bool alive);
 
-/* One look: begin, note each slot, judge. */
-extern void leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind);
-extern void leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now);
+/* One observation: begin, note each slot, judge. */
+extern void leak_observation_begin(LeakWatch *watch, uint64 now_us, bool blind);
+extern void leak_note(LeakWatch *watch, int number, const LeakObservation *observation, TimestampTz now);
 extern void leak_judge(LeakWatch *watch);
 
 extern void leak_forget(LeakWatch *watch);

@@ -1,17 +1,17 @@
 /*
  * leak_session.c
- *		What the leak rules remember of sessions, from one look to the next.
+ *		What the leak rules remember of sessions, from one observation to the next.
  *
  * Each slot has a track of the session in it, and each service a group of those
- * that could share a pool.  A look notes the slots one by one; what it adds up for
+ * that could share a pool.  An observation notes the slots one by one; what it adds up for
  * a group begins anew when the group is touched first.
  */
 #include "postgres.h"
 
 #include "base/leak/leak.h"
 
-/* Of more looks than that the older ones count for less. */
-#define LOOKS_MAX	100000
+/* Of more observations than that the older ones count for less. */
+#define OBSERVATIONS_MAX	100000
 
 /* Returns for how long the session has been in its state, in microseconds. */
 uint64
@@ -39,7 +39,7 @@ leak_groups_max(int nslots)
 }
 
 /*
- * A new look: nothing of it has been added up yet.  Sessions that were closed
+ * A new observation: nothing of it has been added up yet.  Sessions that were closed
  * before show how long idle ones are kept; unless most were, which is the end of
  * a process, and not of an idle session.
  */
@@ -50,7 +50,7 @@ group_begin(const LeakWatch *watch, LeakGroup *group)
 		group->closed_us = Max(group->closed_us, group->closing_us);
 	group->closed = 0;
 	group->closing_us = 0;
-	group->looked_us = watch->looked_us;
+	group->observed_us = watch->observed_us;
 	group->first = group->first_fresh = group->newest = -1;
 	group->sessions = group->idle = group->forgotten = group->lost = group->keepers = 0;
 	group->keepers_at = group->forgotten_at = -1;
@@ -58,7 +58,7 @@ group_begin(const LeakWatch *watch, LeakGroup *group)
 	group->was_idle_us = LEAK_NEVER_US;
 	group->active = false;
 	if (watch->before_us == 0)
-		group->watched_us = watch->looked_us;
+		group->watched_us = watch->observed_us;
 }
 
 /* The group of a service; its table is never full. */
@@ -78,23 +78,23 @@ group_find(LeakWatch *watch, uint64 service)
 		*group = (LeakGroup) {.taken = true, .service = service};
 		watch->taken++;
 	}
-	if (group->looked_us != watch->looked_us)
+	if (group->observed_us != watch->observed_us)
 		group_begin(watch, group);
 	return i;
 }
 
 /*
- * Begins a look.  "blind" says that nobody has looked for a while, so that
+ * Begins an observation.  "blind" says that there was none for a while, so that
  * sessions may have come and gone.  Services that came and went would fill the
  * table of groups; then it is begun anew.
  */
 void
-leak_look_begin(LeakWatch *watch, uint64 now_us, bool blind)
+leak_observation_begin(LeakWatch *watch, uint64 now_us, bool blind)
 {
 	bool		full = watch->taken > watch->ngroups / 2;
 
-	watch->before_us = blind || full ? 0 : watch->looked_us;
-	watch->looked_us = now_us;
+	watch->before_us = blind || full ? 0 : watch->observed_us;
+	watch->observed_us = now_us;
 	watch->nstarts = 0;
 	if (full)
 	{
@@ -111,7 +111,7 @@ leak_clear(LeakWatch *watch, LeakSession *session, bool alive)
 {
 	LeakCounts *counts = &watch->counts[session->counted];
 
-	/* Who was told to end is counted as healed. */
+	/* A session that was terminated is counted as healed. */
 	if (session->counted != LEAK_NONE && session->healed_us == 0)
 	{
 		counts->unleaked += alive;
@@ -130,13 +130,13 @@ leak_end(LeakWatch *watch, LeakSession *session)
 	if (session->healed_us == 0)
 	{
 		group->closed++;
-		if (session->state == SLOT_IDLE && !session->on_purpose)
+		if (session->state == SLOT_IDLE && !session->has_idle_reason)
 			group->closing_us = Max(group->closing_us, leak_rested_us(group, session));
 	}
 	if (session->uses >= LEAK_USES_MIN)
 	{
 		group->ended++;
-		group->longest_us = Max(group->longest_us, watch->looked_us - session->started_us);
+		group->longest_us = Max(group->longest_us, watch->observed_us - session->started_us);
 	}
 	leak_clear(watch, session, false);
 	memset(session, 0, sizeof(*session));
@@ -144,44 +144,44 @@ leak_end(LeakWatch *watch, LeakSession *session)
 
 /*
  * When something began, by the monotonic clock.  The server's clock may have
- * been set meanwhile, so it is believed only as far as the look before allows.
+ * been set meanwhile, so it is believed only as far as the observation before allows.
  */
 static uint64
 began_us(const LeakWatch *watch, TimestampTz began, TimestampTz now, uint64 not_before_us)
 {
 	uint64		age_us = now > began ? (uint64) (now - began) : 0;
 
-	return Max(watch->looked_us - Min(age_us, watch->looked_us), not_before_us);
+	return Max(watch->observed_us - Min(age_us, watch->observed_us), not_before_us);
 }
 
 static void
-leak_begin(LeakWatch *watch, LeakSession *session, const LeakLook *look, TimestampTz now)
+leak_begin(LeakWatch *watch, LeakSession *session, const LeakObservation *observation, TimestampTz now)
 {
 	memset(session, 0, sizeof(*session));
-	session->pid = look->pid;
-	session->role = look->role;
-	session->started = look->started;
-	session->started_us = began_us(watch, look->started, now, 0);
-	session->since_us = began_us(watch, look->state_since, now, watch->before_us);
+	session->pid = observation->pid;
+	session->role = observation->role;
+	session->started = observation->started;
+	session->started_us = began_us(watch, observation->started, now, 0);
+	session->since_us = began_us(watch, observation->state_since, now, watch->before_us);
 	session->fresh = true;
 }
 
-/* Not in the state any more in which the look before saw it. */
+/* Not in the state any more in which the observation before saw it. */
 static void
-leak_move(LeakWatch *watch, LeakSession *session, const LeakLook *look, TimestampTz now)
+leak_move(LeakWatch *watch, LeakSession *session, const LeakObservation *observation, TimestampTz now)
 {
 	LeakGroup  *group = &watch->groups[group_find(watch, session->service)];
 
 	session->moved = true;
 	if (session->state == SLOT_IDLE)
 	{
-		if (!session->on_purpose)
+		if (!session->has_idle_reason)
 			group->reused_us = Max(group->reused_us, leak_rested_us(group, session));
 		session->uses++;
 		group->was_idle_us = Min(group->was_idle_us, session->since_us);
 	}
 	leak_clear(watch, session, true);
-	session->since_us = began_us(watch, look->state_since, now, watch->before_us);
+	session->since_us = began_us(watch, observation->state_since, now, watch->before_us);
 }
 
 /* If the session is or was in use, its service is active. */
@@ -191,7 +191,7 @@ group_note_use(const LeakWatch *watch, LeakGroup *group, LeakSession *session)
 	if (!session->fresh && !session->moved && session->state == SLOT_IDLE)
 		return;
 	if (!group->active && watch->before_us != 0)
-		group->active_us += watch->looked_us - watch->before_us;
+		group->active_us += watch->observed_us - watch->before_us;
 	group->active = true;
 	session->active_us = group->active_us;
 }
@@ -219,38 +219,38 @@ group_add(LeakWatch *watch, int number)
 }
 
 /*
- * Notes what a look says of a slot; NULL: there is no session.  "now" is the
- * server's clock.  To be called for each slot between leak_look_begin() and
+ * Notes what an observation says of a slot; NULL: there is no session.  "now" is the
+ * server's clock.  To be called for each slot between leak_observation_begin() and
  * leak_judge().
  */
 void
-leak_note(LeakWatch *watch, int number, const LeakLook *look, TimestampTz now)
+leak_note(LeakWatch *watch, int number, const LeakObservation *observation, TimestampTz now)
 {
 	LeakSession  *session = &watch->sessions[number];
 
 	if (session->pid != 0 &&
-		(look == NULL || look->pid != session->pid || look->started != session->started))
+		(observation == NULL || observation->pid != session->pid || observation->started != session->started))
 		leak_end(watch, session);
-	if (look == NULL)
+	if (observation == NULL)
 		return;
 	session->fresh = session->moved = false;
 	if (session->pid == 0)
-		leak_begin(watch, session, look, now);
-	else if (look->state_since != session->state_since || look->state != session->state)
-		leak_move(watch, session, look, now);
-	session->looked_us = watch->looked_us;
-	session->state_since = look->state_since;
-	session->state = look->state;
-	session->aborted = look->aborted;
-	session->on_purpose = look->on_purpose;
-	session->client_gone = look->client_gone;
-	session->service = look->service;
-	session->threshold_ms = look->threshold_ms;
-	session->busy_looks += look->state != SLOT_IDLE;
-	if (++session->looks == LOOKS_MAX)
+		leak_begin(watch, session, observation, now);
+	else if (observation->state_since != session->state_since || observation->state != session->state)
+		leak_move(watch, session, observation, now);
+	session->observed_us = watch->observed_us;
+	session->state_since = observation->state_since;
+	session->state = observation->state;
+	session->aborted = observation->aborted;
+	session->has_idle_reason = observation->has_idle_reason;
+	session->client_gone = observation->client_gone;
+	session->service = observation->service;
+	session->threshold_ms = observation->threshold_ms;
+	session->busy_observations += observation->state != SLOT_IDLE;
+	if (++session->observations == OBSERVATIONS_MAX)
 	{
-		session->looks /= 2;
-		session->busy_looks /= 2;
+		session->observations /= 2;
+		session->busy_observations /= 2;
 	}
 	group_add(watch, number);
 }

@@ -9,8 +9,9 @@
 
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
+#include "shmem/ring.h"
 
-static uint64 told;				/* acts that this process has logged */
+static uint64 logged;				/* acts that this process has logged */
 
 /*
  * Copies the first act after "seen" that the log still has, and moves "seen"
@@ -19,21 +20,14 @@ static uint64 told;				/* acts that this process has logged */
 bool
 heal_log_read(uint64 *seen, HealLogEntry *record)
 {
-	Observed   *observed = &shared->observed;
-	bool		found;
+	const Observed *observed = &shared->observed;
 
-	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	if (observed->heals_written > HEALS_MAX)
-		*seen = Max(*seen, observed->heals_written - HEALS_MAX);
-	found = *seen < observed->heals_written;
-	if (found)
-		*record = observed->heals[(*seen)++ % HEALS_MAX];
-	LWLockRelease(shared->observe_lock);
-	return found;
+	return ring_read(observed->heals, sizeof(HealLogEntry), HEALS_MAX,
+					 &observed->heals_written, seen, record);
 }
 
 /*
- * Logs what healers did and this process has not told yet.  To be called by the
+ * Logs what healers did and this process has not logged yet.  To be called by the
  * monitor now and then.
  */
 void
@@ -41,9 +35,9 @@ heal_log_write(void)
 {
 	HealLogEntry	record;
 
-	while (heal_log_read(&told, &record))
+	while (heal_log_read(&logged, &record))
 		ereport(LOG,
-				(errmsg("pool_exhaust: told session %d of \"%s\" to end, by strategy %s",
+				(errmsg("pool_exhaust: terminated session %d of \"%s\", by strategy %s",
 						record.pid, record.service, strategies[record.strategy].name),
 				 errdetail("Rule \"%s\": %s.", leak_rule_names[record.rule], record.evidence)));
 }
@@ -60,11 +54,11 @@ heal_log_now(void)
 	return now;
 }
 
-/* A new monitor does not tell again what the one before it has told. */
+/* A new monitor does not log again what the one before it has logged. */
 void
 heal_log_skip(void)
 {
-	told = heal_log_now();
+	logged = heal_log_now();
 }
 
 /*

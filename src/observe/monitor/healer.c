@@ -4,15 +4,15 @@
  *
  * Each strategy deals with the suspects of one rule.  They run in the order of
  * pool_exhaust.heal_strategies, and a later one only when an earlier one has
- * nobody left to deal with: in the monitor at a bounded rate, after a time of
+ * nothing left to deal with: in the monitor at a bounded rate, after a time of
  * grace, and not one session more than it takes to get below critical; by
  * pool_exhaust_heal() at once.
  *
  * Never a superuser, never a role of pool_exhaust.heal_exclude_roles, never a
  * walsender, never a session that runs a statement.  That is why there is no
  * strategy for clients that have gone: their sessions run one.  At the moment of
- * the act the session is looked at again, and must be in the very state that it
- * is suspected for.  Between that look and the signal lie some instructions; a
+ * the act the session is read again, and must be in the very state that it
+ * is suspected for.  Between that read and the signal lie some instructions; a
  * statement that arrives in them is lost, as with pg_terminate_backend().
  */
 #include "postgres.h"
@@ -29,7 +29,7 @@
 #include "observe/monitor/strategy.h"
 #include "shmem/monitor_status.h"
 
-/* A session that was told to end and has not is told again after that. */
+/* A session that was terminated and has not ended is signaled again after that. */
 #define AGAIN_US		(10 * INT64CONST(1000000))
 
 #define SECOND_US		(1000 * 1000)
@@ -51,7 +51,7 @@ static const struct config_enum_entry heal_modes[] = {
 
 static int	heal_mode = HEAL_OFF;
 
-static uint64 looked_us;
+static uint64 observed_us;
 static uint64 allowed_us[STRATEGIES];	/* when each may act again */
 
 void
@@ -76,7 +76,7 @@ slot_is_suspect(int number, Slot *slot)
 }
 
 static bool
-was_told(const LeakSession *session, uint64 now_us)
+was_terminated(const LeakSession *session, uint64 now_us)
 {
 	return session->healed_us != 0 && now_us <= session->healed_us + AGAIN_US;
 }
@@ -91,7 +91,7 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 	bool		acted;
 
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
-	acted = !was_told(session, now_us) &&
+	acted = !was_terminated(session, now_us) &&
 		strategy_is_for(strategy, session) && slot_is_suspect(number, &slot) &&
 		slot.state != SLOT_ACTIVE && kill(slot.pid, SIGTERM) == 0;
 	if (acted)
@@ -108,7 +108,7 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 	return acted;
 }
 
-/* How many that were told to end are still on their way. */
+/* How many sessions were terminated and have not ended yet. */
 static int
 healing(const Slot *slots)
 {
@@ -155,11 +155,11 @@ strategy_may_act(int number, uint64 now_us)
 	return allowed_us[number] <= now_us;
 }
 
-/* It has: what it did not use up before the last look it has lost. */
+/* It has: what it did not use up before the last observation is lost. */
 static void
 strategy_acted(int number, uint64 now_us)
 {
-	uint64		from_us = Max(allowed_us[number], Min(looked_us, now_us));
+	uint64		from_us = Max(allowed_us[number], Min(observed_us, now_us));
 
 	allowed_us[number] = Max(from_us, now_us - Min(now_us, SECOND_US)) + SECOND_US / strategies[number].per_second;
 }
@@ -167,7 +167,7 @@ strategy_acted(int number, uint64 now_us)
 /* Those whose sessions the settings judge, and each run that does so itself. */
 typedef struct HealTurns
 {
-	bool		taken[RUNS_MAX + 1];	/* a strategy before this one has somebody there */
+	bool		taken[RUNS_MAX + 1];	/* a strategy before this one has sessions there */
 } HealTurns;
 
 static int
@@ -178,7 +178,7 @@ heal_turn(const Slot *slot)
 	return run != NULL ? (int) (run - shared->runs) : RUNS_MAX;
 }
 
-/* The order of places decides between two who have been suspected since the same look. */
+/* The order of slots decides between two sessions suspected since the same observation. */
 static bool
 suspected_before(int a, int b)
 {
@@ -188,22 +188,22 @@ suspected_before(int a, int b)
 	return a_us != b_us ? a_us < b_us : a < b;
 }
 
-/* May the strategy end that one: is he its affair, and is it its turn there? */
+/* May the strategy end that session: is it of its rule, and is it its turn there? */
 static bool
 strategy_is_due(int number, const MonitorSnapshot *snapshot, int i, uint64 now_us, const HealTurns *before)
 {
 	const Slot *slot = &snapshot->slots[i];
 	const LeakSession *session = &leak_sessions[i];
 
-	return suspect_rule(i, slot) != LEAK_NONE && !was_told(session, now_us) &&
+	return suspect_rule(i, slot) != LEAK_NONE && !was_terminated(session, now_us) &&
 		strategy_is_for(number, session) && strategy_why_spared(session, slot) == NULL &&
 		heal_is_wanted(snapshot, slot) && !before->taken[heal_turn(slot)];
 }
 
 /*
- * Returns whom the strategy ends next: of those whose time of grace is over the
- * one who has been suspected for longest, after "last", who was the one before
- * him, or -1; -1 if there is nobody.  Notes where there is somebody for it.
+ * Returns the slot of the session that the strategy ends next: of those past
+ * their time of grace the one suspected for longest, after "last", the slot
+ * before (-1: none); -1 if there is none.  Notes where there are sessions for it.
  */
 static int
 strategy_pick(int number, const MonitorSnapshot *snapshot, int last, uint64 now_us, const HealTurns *before,
@@ -226,7 +226,7 @@ strategy_pick(int number, const MonitorSnapshot *snapshot, int last, uint64 now_
 	return next;
 }
 
-/* Lets one strategy end whom it may, no more than the rate allows, where it is its turn. */
+/* Lets one strategy end the sessions that it may, no more than the rate allows, where it is its turn. */
 static void
 strategy_run(int number, const MonitorSnapshot *snapshot, uint64 now_us, HealTurns *turns)
 {
@@ -260,5 +260,5 @@ heal_suspects(const MonitorSnapshot *snapshot)
 	if (snapshot->readable && !ProcDiePending)
 		for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
 			strategy_run(*s, snapshot, now_us, &turns);
-	looked_us = now_us;
+	observed_us = now_us;
 }

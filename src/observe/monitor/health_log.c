@@ -23,10 +23,11 @@
 #include "base/text.h"
 #include "event/worker.h"
 #include "observe/monitor/health_log.h"
+#include "shmem/ring.h"
 
 #define CHANNEL "pool_exhaust"
 
-/* What a messenger is told; it travels in bgw_extra. */
+/* The task of a messenger; it travels in bgw_extra. */
 typedef struct Errand
 {
 	uint64		from;			/* these two count transitions */
@@ -39,7 +40,7 @@ StaticAssertDecl(sizeof(Errand) <= BGW_EXTRALEN, "an errand must fit into bgw_ex
 static char *notify_database;
 
 /* These two count transitions that this process has logged, and has sent. */
-static uint64 told;
+static uint64 logged;
 static uint64 sent;
 static BackgroundWorkerHandle *messenger;	/* the last one; it may have ended */
 
@@ -55,7 +56,7 @@ health_log_init(void)
 
 /* Remembers a change of health.  Needs the lock. */
 void
-health_log_add(const MonitoredPool *history, Health was, uint64 refused, TimestampTz at,
+health_log_add(const MonitoredPool *pool, Health was, uint64 refused, TimestampTz at,
 			   uint64 at_us)
 {
 	Observed   *observed = &shared->observed;
@@ -63,13 +64,13 @@ health_log_add(const MonitoredPool *history, Health was, uint64 refused, Timesta
 
 	t->at = at;
 	t->at_us = at_us;
-	t->kind = history->kind;
-	t->oid = history->oid;
-	strlcpy(t->name, history->name, NAMEDATALEN);
+	t->kind = pool->kind;
+	t->oid = pool->oid;
+	strlcpy(t->name, pool->name, NAMEDATALEN);
 	t->was = was;
-	t->health = history->judge.health;
-	t->in_use = history->in_use;
-	t->capacity = history->capacity;
+	t->health = pool->judge.health;
+	t->in_use = pool->in_use;
+	t->capacity = pool->capacity;
 	t->refused = refused;
 }
 
@@ -84,28 +85,21 @@ health_log_now(void)
 	return now;
 }
 
-/* A new monitor does not tell again what the one before it has told. */
+/* A new monitor does not log again what the one before it has logged. */
 void
 health_log_skip(void)
 {
-	told = sent = health_log_now();
+	logged = sent = health_log_now();
 }
 
 /* Copies the next transition that is not "seen"; false if there is none. */
 static bool
 health_log_read(uint64 *seen, HealthChange *transition)
 {
-	Observed   *observed = &shared->observed;
-	bool		found;
+	const Observed *observed = &shared->observed;
 
-	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	if (observed->health_changes_written > HEALTH_CHANGES_MAX)
-		*seen = Max(*seen, observed->health_changes_written - HEALTH_CHANGES_MAX);
-	found = *seen < observed->health_changes_written;
-	if (found)
-		*transition = observed->health_changes[(*seen)++ % HEALTH_CHANGES_MAX];
-	LWLockRelease(shared->observe_lock);
-	return found;
+	return ring_read(observed->health_changes, sizeof(HealthChange), HEALTH_CHANGES_MAX,
+					 &observed->health_changes_written, seen, transition);
 }
 
 bool
@@ -118,8 +112,8 @@ health_log_next(PoolKind kind, Oid oid, uint64 *seen, HealthChange *transition)
 }
 
 /*
- * The pools that runs make for themselves come and go, and a limit of 0 is a
- * door that somebody has closed: neither alarms anybody.
+ * The pools that runs make for themselves come and go, and a limit of 0 closes a
+ * pool: neither is a reason for an alarm.
  */
 static bool
 is_no_alarm(const HealthChange *t)
@@ -131,7 +125,7 @@ is_no_alarm(const HealthChange *t)
 }
 
 /*
- * Sends a messenger with what was told and not sent, unless the one before is
+ * Sends a messenger with what was logged and not sent, unless the one before is
  * still under way: only so do all arrive in their order.  Its end wakes this
  * process.
  */
@@ -140,13 +134,13 @@ messenger_send(void)
 {
 	MemoryContext old;
 	BackgroundWorker worker;
-	Errand		errand = {.from = sent, .to = told};
+	Errand		errand = {.from = sent, .to = logged};
 	bool		launched;
 	pid_t		pid;
 
-	if (sent == told || notify_database[0] == '\0' || RecoveryInProgress())
+	if (sent == logged || notify_database[0] == '\0' || RecoveryInProgress())
 	{
-		sent = told;
+		sent = logged;
 		return;
 	}
 	if (messenger != NULL && GetBackgroundWorkerPid(messenger, &pid) != BGWH_STOPPED)
@@ -159,7 +153,7 @@ messenger_send(void)
 	worker_describe(&worker, "messenger", "messenger_main");
 	worker.bgw_notify_pid = MyProcPid;
 	memcpy(worker.bgw_extra, &errand, sizeof(errand));
-	sent = told;
+	sent = logged;
 	old = MemoryContextSwitchTo(TopMemoryContext);	/* for the handle */
 	launched = RegisterDynamicBackgroundWorker(&worker, &messenger);
 	MemoryContextSwitchTo(old);
@@ -171,7 +165,7 @@ messenger_send(void)
 }
 
 /*
- * Logs the changes of health that this process has not told yet, and sends them
+ * Logs the changes of health that this process has not logged yet, and sends them
  * by NOTIFY if there is a database to do so.  To be called now and then.
  */
 void
@@ -179,12 +173,12 @@ health_log_write(void)
 {
 	HealthChange	t;
 
-	while (health_log_read(&told, &t))
+	while (health_log_read(&logged, &t))
 	{
 		if (is_no_alarm(&t))
 		{
 			/* Nothing to send, if it is the only one. */
-			sent += sent == told - 1;
+			sent += sent == logged - 1;
 			continue;
 		}
 		ereport(LOG,

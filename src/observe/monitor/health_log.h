@@ -10,12 +10,12 @@
 extern void health_log_init(void);
 
 /* The monitor's part. */
-extern void health_log_add(const MonitoredPool *history, Health was, uint64 refused,
+extern void health_log_add(const MonitoredPool *pool, Health was, uint64 refused,
 						   TimestampTz at, uint64 at_us);
 extern void health_log_skip(void);
 extern void health_log_write(void);
 
-/* For those who watch one pool: where to begin, and what came since. */
+/* For a run that watches one pool: where to begin, and what came since. */
 extern uint64 health_log_now(void);
 extern bool health_log_next(PoolKind kind, Oid oid, uint64 *seen, HealthChange *transition);
 

@@ -1,11 +1,11 @@
 /*
  * leak_detector.c
- *		The sessions that are suspected of a leak: what the monitor tells the
- *		leak rules, and what the views tell of what these found.
+ *		The sessions that are suspected of a leak: what the monitor reports
+ *		to the leak rules, and what these found.
  *
  * The tracks stand in shared memory, by number of slot, so a monitor that is
- * started again knows what the one before it saw.  It suspects nobody by that: it
- * looks, and judges what it sees.
+ * started again knows what the one before it saw.  It suspects no session by that: it
+ * observes, and judges what it sees.
  */
 #include "postgres.h"
 
@@ -27,10 +27,10 @@
 #include "observe/monitor/service.h"
 #include "shmem/monitor_status.h"
 
-/* A look that comes later than that knows nothing of what was in between. */
+/* An observation that comes later than that knows nothing of what was in between. */
 #define BLIND_US(interval_ms)	(2 * INT64CONST(1000000) + 3 * (interval_ms) * INT64CONST(1000))
 
-/* Time to look after clients of sessions, in one look; the next one goes on. */
+/* Time to check clients of sessions, in one observation; the next one goes on. */
 #define PEERS_US	500
 
 /* How often the lives of sessions are compared with the threshold. */
@@ -42,8 +42,8 @@ int			leak_threshold = 30 * 1000;
 
 static LeakWatch watch;			/* of the monitor */
 static bool *gone;				/* by slot: its client has */
-static bool *lost;				/* by slot: the connection was in no table at the last look */
-static int	peer_next;			/* slot whose client is to be looked after next */
+static bool *lost;				/* by slot: the connection was in no table at the last observation */
+static int	peer_next;			/* slot whose client is to be checked next */
 static uint64 lives_us;
 
 void
@@ -70,7 +70,7 @@ leak_detector_init(void)
 	lost = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
 	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
-	watch.looked_us = shared->observed.leaks_looked_us;
+	watch.observed_us = shared->observed.leaks_observed_us;
 	leak_forget(&watch);
 	LWLockRelease(shared->observe_lock);
 }
@@ -101,7 +101,7 @@ slot_threshold_ms(const Slot *slot)
 	return threshold_ms == LEAK_THRESHOLD_SETTING ? leak_threshold : (int) threshold_ms;
 }
 
-/* The same for all who could share a pool. */
+/* The same for all sessions that could share a pool. */
 static uint64
 slot_service(const Slot *slot)
 {
@@ -131,7 +131,7 @@ runs_too_long(const Slot *slot, TimestampTz now)
 
 /*
  * Looks after the clients of sessions that have run a statement for too long, as
- * many as there is time for; the next look goes on with the others.  Needs no
+ * many as there is time for; the next observation goes on with the others.  Needs no
  * lock, and is not to be called with one: it asks the kernel.
  */
 void
@@ -165,14 +165,14 @@ leak_detector_read_clients(const Slot *slots)
 static void
 slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 {
-	LeakLook	look = {
+	LeakObservation observation = {
 		.pid = slot->pid,
 		.started = slot->started,
 		.role = slot->role,
 		.state_since = slot->state_since,
 		.state = slot->state,
 		.aborted = slot->aborted,
-		.on_purpose = slot->pid != 0 && slot_has_idle_reason(number, slot),
+		.has_idle_reason = slot->pid != 0 && slot_has_idle_reason(number, slot),
 		.client_gone = gone && slot->state == SLOT_ACTIVE,
 	};
 
@@ -180,10 +180,10 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_sessions[number].pid)
 		return;
 	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
-		look.threshold_ms = slot_threshold_ms(slot);
-	if (look.threshold_ms > 0)
-		look.service = slot_service(slot);
-	leak_note(&watch, number, look.threshold_ms > 0 ? &look : NULL, now);
+		observation.threshold_ms = slot_threshold_ms(slot);
+	if (observation.threshold_ms > 0)
+		observation.service = slot_service(slot);
+	leak_note(&watch, number, observation.threshold_ms > 0 ? &observation : NULL, now);
 }
 
 /* Sessions of how many services are too short-lived to be suspected? */
@@ -209,7 +209,7 @@ lives_note(uint64 now_us)
 }
 
 /*
- * Takes a look into account, MaxConnections slots, and judges.  Needs the lock,
+ * Takes an observation into account, MaxConnections slots, and judges.  Needs the lock,
  * and leak_detector_read_clients() before.
  */
 void
@@ -218,11 +218,11 @@ leak_detector_observe(const Slot *slots)
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		now_us = loop_now_us();
 
-	leak_look_begin(&watch, now_us, watch.looked_us == 0 || now_us > watch.looked_us + BLIND_US(sample_interval));
+	leak_observation_begin(&watch, now_us, watch.observed_us == 0 || now_us > watch.observed_us + BLIND_US(sample_interval));
 	for (int i = 0; i < MaxConnections; i++)
 		slot_note(i, &slots[i], gone[i], now);
 	leak_judge(&watch);
-	shared->observed.leaks_looked_us = now_us;
+	shared->observed.leaks_observed_us = now_us;
 	shared->observed.leak_limits.client_errno = peer_errno();
 	lives_note(now_us);
 }
@@ -243,7 +243,7 @@ leak_detector_note_limits(void)
 
 /*
  * Returns by which rule the session was found and is suspected still; LEAK_NONE if
- * it is not, or was told to end.
+ * it is not, or was terminated.
  */
 LeakRule
 suspect_counted(const LeakSession *session)
@@ -253,7 +253,7 @@ suspect_counted(const LeakSession *session)
 
 /*
  * Returns by which rule the session in the slot is suspected, or LEAK_NONE.  Takes
- * no lock; who has to be sure does.
+ * no lock; a caller that has to be sure does.
  */
 LeakRule
 suspect_rule(int number, const Slot *slot)
@@ -338,7 +338,7 @@ leak_sessions_copy(bool *fresh)
 	return sessions;
 }
 
-/* Counters begin anew, with those who are suspected now.  Needs the lock. */
+/* Counters begin anew, with the sessions that are suspected now.  Needs the lock. */
 void
 leak_detector_reset(void)
 {

@@ -3,10 +3,10 @@
  *		The pools that this server is: its slots, and each role and database
  *		with a CONNECTION LIMIT.
  *
- * What they hand out is counted when somebody looks; health with its memory,
- * peaks and the rate of releases are the monitor's.  A look may find a pool
- * worse than the monitor did, because health worsens at once; that it is better
- * again only the monitor can tell.
+ * Connections in use are counted at each read; health with its memory, peaks and
+ * the rate of releases are the monitor's.  A read may find a pool worse than the
+ * monitor did, because health worsens at once; only the monitor decides that it
+ * is better again.
  */
 #include "postgres.h"
 
@@ -60,9 +60,9 @@ pool_granted(PoolKind kind, const char *name, const NameList *services)
 }
 
 static bool
-timeline_is_of(const MonitoredPool *history, PoolKind kind, Oid oid)
+pool_is(const MonitoredPool *pool, PoolKind kind, Oid oid)
 {
-	return history->kind == kind && history->oid == oid;
+	return pool->kind == kind && pool->oid == oid;
 }
 
 bool
@@ -73,7 +73,7 @@ pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions)
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
 	for (int i = 0; i < observed->npools && monitor_is_fresh(); i++)
-		if (timeline_is_of(&observed->pools[i], kind, oid))
+		if (pool_is(&observed->pools[i], kind, oid))
 		{
 			found = true;
 			*health = observed->pools[i].judge.health;
@@ -85,17 +85,17 @@ pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions)
 
 /* Completes a row by what the monitor remembers; health if that is fresh. */
 static void
-pool_remember(PoolRow *row, MonitoredPool *history, bool fresh, uint64 now_us)
+pool_remember(PoolRow *row, MonitoredPool *pool, bool fresh, uint64 now_us)
 {
-	bool		higher = row->in_use > history->peak_in_use;
+	bool		higher = row->in_use > pool->peak_in_use;
 
 	row->remembered = true;
-	row->peak_in_use = Max(history->peak_in_use, row->in_use);
-	row->peak_at = higher ? GetCurrentTimestamp() : history->peak_at;
-	row->retry_after_s = releases_retry_after_s(&history->releases, 0, now_us);	/* no queue */
+	row->peak_in_use = Max(pool->peak_in_use, row->in_use);
+	row->peak_at = higher ? GetCurrentTimestamp() : pool->peak_at;
+	row->retry_after_s = releases_retry_after_s(&pool->releases, 0, now_us);	/* no queue */
 	if (fresh)
-		row->health = Max(history->judge.health,
-						  health_of(row->in_use, row->limit.capacity, row->refused > history->refused));
+		row->health = Max(pool->judge.health,
+						  health_of(row->in_use, row->limit.capacity, row->refused > pool->refused));
 }
 
 /*
@@ -131,7 +131,7 @@ pools_read(const List *limits)
 		row->granted = pool_granted(limit->kind, limit->name, &services);
 		row->refused = pool_refused(limit->kind, limit->name, &refused);
 		for (int i = 0; i < observed->npools; i++)
-			if (timeline_is_of(&observed->pools[i], limit->kind, limit->oid))
+			if (pool_is(&observed->pools[i], limit->kind, limit->oid))
 				pool_remember(row, &observed->pools[i], fresh, now_us);
 	}
 	pfree(observed);
@@ -158,21 +158,21 @@ pools_watch(const List *limits)
 	foreach(lc, limits)
 	{
 		const PoolLimit *limit = lfirst(lc);
-		MonitoredPool *history = &observed->pools[n];
+		MonitoredPool *pool = &observed->pools[n];
 
 		if (n == POOLS_MAX)
 			break;
-		memset(history, 0, sizeof(*history));
+		memset(pool, 0, sizeof(*pool));
 		/* Another role of that name may have been refused before. */
-		history->refused = pool_refused(limit->kind, limit->name, &refused);
-		releases_begin(&history->releases, now_us);
-		history->kind = limit->kind;
-		history->oid = limit->oid;
+		pool->refused = pool_refused(limit->kind, limit->name, &refused);
+		releases_begin(&pool->releases, now_us);
+		pool->kind = limit->kind;
+		pool->oid = limit->oid;
 		for (int i = 0; i < observed->npools; i++)
-			if (timeline_is_of(&before[i], limit->kind, limit->oid))
-				*history = before[i];
-		strlcpy(history->name, limit->name, NAMEDATALEN);
-		history->capacity = limit->capacity;
+			if (pool_is(&before[i], limit->kind, limit->oid))
+				*pool = before[i];
+		strlcpy(pool->name, limit->name, NAMEDATALEN);
+		pool->capacity = limit->capacity;
 		n++;
 	}
 	observed->npools = n;
@@ -181,36 +181,36 @@ pools_watch(const List *limits)
 }
 
 static void
-pool_judge(MonitoredPool *history, const PoolSnapshot *snapshot, uint64 refused_total, bool regular,
+pool_judge(MonitoredPool *pool, const PoolSnapshot *snapshot, uint64 refused_total, bool regular,
 		   TimestampTz now, uint64 now_us)
 {
-	Health		was = history->judge.health;
-	uint64		refused = refused_total > history->refused ? refused_total - history->refused : 0;
+	Health		was = pool->judge.health;
+	uint64		refused = refused_total > pool->refused ? refused_total - pool->refused : 0;
 
-	/* What was released while nobody looked is not known. */
+	/* What was released between two observations far apart is not known. */
 	if (now_us >= shared->observed.sampled_us + RELEASES_US)
-		history->releases.since_us = now_us;
-	history->in_use = snapshot->in_use;
-	history->refused = refused_total;
-	releases_add(&history->releases, snapshot->released, now_us);
-	if (snapshot->in_use > history->peak_in_use)
+		pool->releases.since_us = now_us;
+	pool->in_use = snapshot->in_use;
+	pool->refused = refused_total;
+	releases_add(&pool->releases, snapshot->released, now_us);
+	if (snapshot->in_use > pool->peak_in_use)
 	{
-		history->peak_in_use = snapshot->in_use;
-		history->peak_at = now;
+		pool->peak_in_use = snapshot->in_use;
+		pool->peak_at = now;
 	}
-	if (regular || health_of(snapshot->in_use, history->capacity, refused > 0) >= was)
-		health_judge(&history->judge, snapshot->in_use, history->capacity, refused > 0);
-	if (history->judge.health != was)
-		health_log_add(history, was, refused, now, now_us);
+	if (regular || health_of(snapshot->in_use, pool->capacity, refused > 0) >= was)
+		health_judge(&pool->judge, snapshot->in_use, pool->capacity, refused > 0);
+	if (pool->judge.health != was)
+		health_log_add(pool, was, refused, now, now_us);
 }
 
 /*
- * The monitor's part: takes into account what it saw, a sight for each of the
- * first n pools that are watched.  Only regular looks can find that a pool is
- * better again, so that looks out of turn do not hasten that.  Needs the lock.
+ * The monitor's part: takes into account a snapshot of each of the first n
+ * pools that are watched.  Only regular observations can find that a pool is
+ * better again, so that those out of turn do not hasten that.  Needs the lock.
  */
 void
-pools_judge(const PoolSnapshot *sights, int n, bool regular)
+pools_judge(const PoolSnapshot *snapshots, int n, bool regular)
 {
 	Observed   *observed = &shared->observed;
 	TimestampTz now = GetCurrentTimestamp();
@@ -220,9 +220,9 @@ pools_judge(const PoolSnapshot *sights, int n, bool regular)
 	names_list(&shared->refused, &refused);
 	for (int i = 0; i < Min(n, observed->npools); i++)
 	{
-		MonitoredPool *history = &observed->pools[i];
+		MonitoredPool *pool = &observed->pools[i];
 
-		pool_judge(history, &sights[i], pool_refused(history->kind, history->name, &refused),
+		pool_judge(pool, &snapshots[i], pool_refused(pool->kind, pool->name, &refused),
 				   regular, now, now_us);
 	}
 	observed->sampled_us = now_us;

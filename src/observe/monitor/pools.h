@@ -1,6 +1,6 @@
 /*
  * pools.h
- *		The pools that this server is: what they look like now, and what the
+ *		The pools that this server is: what is in use now, and what the
  *		monitor remembers of them.
  */
 #ifndef POOL_EXHAUST_OBSERVE_MONITOR_POOLS_H
@@ -37,10 +37,10 @@ typedef struct PoolSnapshot
 {
 	int			in_use;
 	int			logins;			/* not through yet, and not in use */
-	int			released;		/* sessions that ended since the sight before */
+	int			released;		/* sessions that ended since the snapshot before */
 } PoolSnapshot;
 
 extern void pools_watch(const List *limits);
-extern void pools_judge(const PoolSnapshot *sights, int n, bool regular);
+extern void pools_judge(const PoolSnapshot *snapshots, int n, bool regular);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_POOLS_H */

@@ -2,8 +2,8 @@
  * timeline.c
  *		The timeline: a ring of samples in shared memory.
  *
- * A row stands for one sample interval.  What the monitor sees out of turn, when
- * somebody was refused, goes into the row of the interval: its peak is kept.
+ * A row stands for one sample interval.  What the monitor observes out of turn, when
+ * a login was refused, goes into the row of the interval: its peak is kept.
  */
 #include "postgres.h"
 
@@ -14,6 +14,7 @@
 #include "observe/hooks/login_count.h"
 #include "observe/hooks/refusal.h"
 #include "observe/monitor/timeline.h"
+#include "shmem/ring.h"
 #include "shmem/shared.h"
 
 /* The row that is not complete yet, in the process of the monitor. */
@@ -29,7 +30,7 @@ timeline_init(void)
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
-/* Takes a look into account: the fullest moment stands for the interval. */
+/* Takes an observation into account: the fullest moment stands for the interval. */
 void
 timeline_note(const int *by_state)
 {
@@ -71,9 +72,7 @@ timeline_copy(TimelineRow *rows)
 	int			n = 0;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	first = observed->timeline_first;
-	if (observed->timeline_written > timeline_length)
-		first = Max(first, observed->timeline_written - timeline_length);
+	first = ring_first(observed->timeline_written, timeline_length, observed->timeline_first);
 	for (uint64 i = first; i < observed->timeline_written; i++)
 		rows[n++] = shared->timeline[i % timeline_length];
 	LWLockRelease(shared->observe_lock);

@@ -1,0 +1,21 @@
+/*
+ * ring.h
+ *		Reads the rings of shared memory: the heal log, the health log, the timeline.
+ *
+ * Entry n stands at place n % length.  "written" counts all that were ever
+ * written, so a reader that has "seen" as many can tell what is new.
+ */
+#ifndef POOL_EXHAUST_SHMEM_RING_H
+#define POOL_EXHAUST_SHMEM_RING_H
+
+/* Returns the number of the first entry from "seen" on that the ring still has. */
+extern uint64 ring_first(uint64 written, int length, uint64 seen);
+
+/*
+ * Copies that entry, of "size" bytes, to "entry" and moves "seen" behind it;
+ * false if there is none.  Takes observe_lock, which guards these rings.
+ */
+extern bool ring_read(const void *entries, Size size, int length, const uint64 *written,
+					  uint64 *seen, void *entry);
+
+#endif							/* POOL_EXHAUST_SHMEM_RING_H */
