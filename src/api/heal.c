@@ -48,7 +48,7 @@ heal_suspect(RowBuilder *row, int number, const LeakSession *session, bool dry_r
 		action = "would terminate";
 	if (action == NULL)
 		action = heal_act(number, service, strategy, now_us) ? "terminated"
-			: "spared: it has changed since, or is being terminated already";
+			: "spared: it has changed since, or is ending already";
 	row_int(row, slot.pid);
 	row_text(row, service);
 	row_text(row, leak_rule_names[session->rule]);
