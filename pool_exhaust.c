@@ -65,7 +65,7 @@ _PG_init(void)
 	health_log_init();
 	run_init();
 	if (process_shared_preload_libraries_in_progress)
-		timeline_init();			/* has a setting that is fixed at start */
+		timeline_init();		/* has a setting that is fixed at start */
 	MarkGUCPrefixReserved("pool_exhaust");
 
 	/* Without preloading there is no shared memory, and so nothing to hook. */

@@ -164,7 +164,7 @@ request_from_args(FunctionCallInfo fcinfo, bool leaks, RunRequest *request)
 {
 	int			kind = leaks ? 1 : 2;
 	int			target = leaks ? 2 : 1;
-	HoldRequest   *hold = &request->hold;
+	HoldRequest *hold = &request->hold;
 
 	memset(request, 0, sizeof(*request));
 	request->owner = GetSessionUserId();
@@ -204,9 +204,9 @@ require_held_all(const HoldRequest *request, const RunStatus *view)
 static int64
 hold_begin(FunctionCallInfo fcinfo, bool leaks)
 {
-	RunRequest		request;
+	RunRequest	request;
 	Claim		claim;
-	RunStatus		view;
+	RunStatus	view;
 	Options		options;
 
 	preflight_server("connections cannot be held", "A hold makes a login role.");
@@ -246,7 +246,7 @@ pool_exhaust_leak(PG_FUNCTION_ARGS)
 static int
 release_wait(const Claim *claim, int connections)
 {
-	RunStatus		view = run_entry_wait(claim, RUN_ENDED, DT_NOEND, false);
+	RunStatus	view = run_entry_wait(claim, RUN_ENDED, DT_NOEND, false);
 
 	if (view.state == RUN_ENDED && view.verdict == VERDICT_FAIL)
 		ereport(ERROR,

@@ -52,7 +52,7 @@ run_init(void)
 static RunStatus
 run_launch(const Claim *claim, BackgroundWorkerHandle **handle)
 {
-	RunStatus		view;
+	RunStatus	view;
 
 	*handle = launch_runner(claim);
 	view = run_entry_wait(claim, RUN_RUNNING, DT_NOEND, false);
@@ -141,10 +141,10 @@ require_pass(const RunRequest *request, const RunStatus *view)
 Datum
 pool_exhaust_run(PG_FUNCTION_ARGS)
 {
-	RunRequest		request;
+	RunRequest	request;
 	const ReportFormat *format;
 	Claim		claim;
-	RunStatus		view;
+	RunStatus	view;
 	BackgroundWorkerHandle *handle;
 
 	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
@@ -171,9 +171,9 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_start(PG_FUNCTION_ARGS)
 {
-	RunRequest		request;
+	RunRequest	request;
 	Claim		claim;
-	RunStatus		view;
+	RunStatus	view;
 	BackgroundWorkerHandle *handle;
 
 	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
@@ -222,7 +222,7 @@ pool_exhaust_wait(PG_FUNCTION_ARGS)
 
 	if (run_entry_find_run(run_id, &claim))
 	{
-		RunStatus		view = run_entry_wait(&claim, RUN_ENDED, end, false);
+		RunStatus	view = run_entry_wait(&claim, RUN_ENDED, end, false);
 
 		if (view.state == RUN_ENDED)
 			PG_RETURN_TEXT_P(cstring_to_text(verdict_names[view.verdict]));

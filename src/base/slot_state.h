@@ -12,7 +12,7 @@
 	ROW(SLOT_ACTIVE, "active") \
 	ROW(SLOT_IDLE, "idle") \
 	ROW(SLOT_IDLE_IN_TRANSACTION, "idle_in_transaction")	/* aborted ones too */ \
-	ROW(SLOT_UNKNOWN, "unknown")		/* track_activities is off there */
+	ROW(SLOT_UNKNOWN, "unknown")	/* track_activities is off there */
 
 typedef enum SlotState
 {

@@ -18,7 +18,7 @@
 	ROW(CHAOS_TERMINATE, "terminate")	/* the server is asked to end the session */ \
 	ROW(CHAOS_DROP, "drop")				/* its socket is shut down, without a message */ \
 	ROW(CHAOS_STALL, "stall")			/* what the server says is read later */ \
-	ROW(CHAOS_DELAY, "delay")			/* the next connect begins later */
+	ROW(CHAOS_DELAY, "delay")	/* the next connect begins later */
 
 typedef enum ChaosKind
 {

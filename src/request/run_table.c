@@ -176,7 +176,7 @@ run_entry_release(const Claim *claim)
 bool
 run_entry_free(const Claim *claim)
 {
-	RunEntry    *entry = run_entry_of(claim);
+	RunEntry   *entry = run_entry_of(claim);
 	bool		starting;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -194,7 +194,7 @@ run_entry_free(const Claim *claim)
 static bool
 run_entry_read(const Claim *claim, RunStatus *view, uint64 *lines_seen, char *line)
 {
-	RunEntry    *entry = run_entry_of(claim);
+	RunEntry   *entry = run_entry_of(claim);
 	bool		more = false;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
@@ -227,7 +227,7 @@ run_entry_read(const Claim *claim, RunStatus *view, uint64 *lines_seen, char *li
 RunStatus
 run_entry_view(const Claim *claim)
 {
-	RunStatus		view = {RUN_FREE};
+	RunStatus	view = {RUN_FREE};
 
 	(void) run_entry_read(claim, &view, NULL, NULL);
 	return view;
@@ -262,7 +262,7 @@ require_client(void)
 RunStatus
 run_entry_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
 {
-	RunStatus		view = {RUN_STARTING};
+	RunStatus	view = {RUN_STARTING};
 	char		line[RUN_LINE_LEN];
 	uint64		lines_seen = 0;
 	uint32		wait_event = compat_wait_event("PoolExhaustWait");
@@ -290,7 +290,7 @@ run_entry_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
 void
 run_entry_stop(const Claim *claim, StopCause cause)
 {
-	RunEntry    *entry = run_entry_of(claim);
+	RunEntry   *entry = run_entry_of(claim);
 	uint32		none = STOP_NONE;
 	PGPROC	   *proc = NULL;
 
@@ -326,8 +326,8 @@ run_entry_abandon(int code, Datum arg)
 	run_entry_stop(claim, STOP_CALLER_CANCELED);
 	HOLD_CANCEL_INTERRUPTS();
 	(void) run_entry_wait(claim, RUN_ENDED,
-					  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABANDON_TIMEOUT_MS),
-					  false);
+						  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABANDON_TIMEOUT_MS),
+						  false);
 	RESUME_CANCEL_INTERRUPTS();
 }
 
@@ -343,7 +343,7 @@ run_entry_find_run(int64 run_id, Claim *claim)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX && !found; i++)
 	{
-		RunEntry    *entry = &shared->runs[i];
+		RunEntry   *entry = &shared->runs[i];
 
 		found = run_entry_is_busy(entry) && !request_is_hold(&entry->request) &&
 			entry->run_id == run_id && entry->database == MyDatabaseId;
@@ -378,7 +378,7 @@ run_entries_to_stop(bool all, int64 run_id, Claim *claims)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunEntry    *entry = &shared->runs[i];
+		RunEntry   *entry = &shared->runs[i];
 
 		if (!run_entry_is_busy(entry) || request_is_hold(&entry->request) ||
 			entry->database != MyDatabaseId || !(all || entry->run_id == run_id))
@@ -409,7 +409,7 @@ run_entries_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunEntry    *entry = &shared->runs[i];
+		RunEntry   *entry = &shared->runs[i];
 
 		if (!run_entry_is_busy(entry) || !request_is_hold(&entry->request) ||
 			!(all ? entry->database == MyDatabaseId : entry->hold_id == hold_id))
@@ -439,7 +439,7 @@ run_entries_stop_held_by_me(void)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		RunEntry    *entry = &shared->runs[i];
+		RunEntry   *entry = &shared->runs[i];
 		const HoldRequest *hold = &entry->request.hold;
 
 		if (run_entry_is_busy(entry) && request_is_hold(&entry->request) && !hold->leaked &&

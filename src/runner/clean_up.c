@@ -31,9 +31,9 @@
  */
 #define DRAIN_TIMEOUT_MS	(3 * 1000)
 #define CLOSE_TIMEOUT_MS	(10 * 1000) /* to end by themselves */
-#define BUSY_TIMEOUT_MS		200		/* if they may be in a statement */
+#define BUSY_TIMEOUT_MS		200 /* if they may be in a statement */
 #define KILL_TIMEOUT_MS		(5 * 1000)	/* after they have been terminated */
-#define KILLS				2		/* a login that was given up may be granted after the first */
+#define KILLS				2	/* a login that was given up may be granted after the first */
 #define TURN_MS				2
 #define PIDS_SHOWN			10
 
@@ -41,7 +41,7 @@ typedef struct Obligation
 {
 	const char *what;
 	void		(*settle) (Run *run);	/* returns when that is done, or its time is over */
-	int			(*left) (Run *run);	/* how many are left after that, -1: unknown */
+	int			(*left) (Run *run); /* how many are left after that, -1: unknown */
 	char	   *(*complaint) (const Run *run, int left);	/* the reason if that is not 0 */
 	bool		sessions;		/* what is left counts in the check of sessions */
 } Obligation;

@@ -223,7 +223,7 @@ role_limit(const Run *run, int n)
 static char *
 password_and_role_create(Run *run, int place, int n)
 {
-	RunParty *party = &run->parties[n];
+	RunParty   *party = &run->parties[n];
 	MemoryContext context = CurrentMemoryContext;
 	char	   *password = password_make();
 	const Options *options = &run->options;
@@ -275,9 +275,9 @@ identity_find_endpoint(Run *run, const RunParty *party, const char *password)
 	initStringInfo(&tried);
 	foreach(lc, local_endpoints_list(party->role_name, password, run->database, RUN_APPLICATION_NAME))
 	{
-		LocalEndpoint		   *local = lfirst(lc);
+		LocalEndpoint *local = lfirst(lc);
 		ConnectResult result = local_endpoint_try(&run->loop, local, party->role, ENDPOINT_TIMEOUT_MS,
-									   run_must_end, run);
+												  run_must_end, run);
 
 		run_end_if_must(run);
 		if (result.end == CONNECT_GRANTED)
@@ -319,7 +319,7 @@ identity_drop(Run *run)
 {
 	for (int i = 0; i < RUN_PARTIES_MAX; i++)
 	{
-		RunParty *party = &run->parties[i];
+		RunParty   *party = &run->parties[i];
 
 		if (!OidIsValid(party->role))
 			continue;

@@ -70,7 +70,7 @@ runner_publish(RunEntry *entry, Verdict verdict, int error_code, const char *rea
 static void
 runner_exit(int code, Datum arg)
 {
-	RunEntry    *entry = &shared->runs[DatumGetInt32(arg)];
+	RunEntry   *entry = &shared->runs[DatumGetInt32(arg)];
 
 	LWLockReleaseAll();
 	LockReleaseAll(DEFAULT_LOCKMETHOD, true);	/* the session lock on the extension */
@@ -167,7 +167,7 @@ runner_begin(Run *run)
 {
 	bool		is_hold = request_is_hold(&run->request);
 	int64		id = is_hold ? 0 : results_begin(run);
-	RunEntry    *entry = run->entry;
+	RunEntry   *entry = run->entry;
 
 	MemoryContextSwitchTo(run->context);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -182,7 +182,7 @@ runner_begin(Run *run)
 static void
 runner_open_party(Run *run, int number, int n)
 {
-	RunParty *party = &run->parties[n];
+	RunParty   *party = &run->parties[n];
 
 	if (run->target->open != NULL)
 	{
@@ -208,7 +208,7 @@ runner_open_pools(Run *run)
 		descriptors_raise((options->pool_size + options->max_overflow) * run->nparties);
 	for (int i = 0; i < run->nparties; i++)
 	{
-		RunParty *party = &run->parties[i];
+		RunParty   *party = &run->parties[i];
 
 		party->pool = party_is_embedded(run, i) ? target_pool.pool(run, party) : run->target->pool(run, party);
 		releases_begin(&party->releases, loop_now_us());
@@ -235,7 +235,7 @@ runner_open(Run *run, int number)
 	run->nparties = scenario_parties(run->scenario);
 	for (int i = 0; i < run->nparties; i++)
 	{
-		RunParty *party = &run->parties[i];
+		RunParty   *party = &run->parties[i];
 
 		runner_open_party(run, number, i);
 		if (run->options.chaos > 0)
@@ -377,7 +377,7 @@ runner_interrupt(SIGNAL_ARGS)
 void
 runner_main(Datum arg)
 {
-	RunEntry    *entry = &shared->runs[DatumGetInt32(arg)];
+	RunEntry   *entry = &shared->runs[DatumGetInt32(arg)];
 
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	pqsignal(SIGINT, runner_interrupt);

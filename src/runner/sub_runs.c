@@ -145,7 +145,7 @@ sub_run_begin(Run *run, SubRun *sub_run, volatile bool *sound)
 {
 	int			needed;
 	bool		alone = siblings_under_way(run, &needed) == 0;
-	RunRequest		request;
+	RunRequest	request;
 
 	sub_run_preflight(run, sub_run, &request, sound);
 	if (alone || room_beside(needed, &request))
@@ -190,7 +190,7 @@ static void
 sub_run_update(Run *run, SubRun *sub_run)
 {
 	Claim		claim = sub_run_claim(sub_run);
-	RunStatus		view;
+	RunStatus	view;
 	pid_t		pid;
 
 	if (sub_run->state != SUB_RUN_UNDER_WAY ||

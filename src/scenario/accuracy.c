@@ -165,7 +165,7 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 static void
 churn(Run *run)
 {
-	RunParty *party = &run->parties[0];
+	RunParty   *party = &run->parties[0];
 	PoolStats	before = run->pool->stats;
 	Motion		motion = {.agreed_us = loop_now_us()};
 	Tally	   *tally = palloc0(sizeof(Tally));

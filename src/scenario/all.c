@@ -157,7 +157,7 @@ job_start(All *all, int n)
 	Run		   *run = all->run;
 	Job		   *job = &all->jobs[n];
 	uint64		now_us = loop_now_us();
-	SubRunStart	start;
+	SubRunStart start;
 
 	if (job->wanted_us == 0)
 		job->wanted_us = now_us;

@@ -138,7 +138,7 @@ recover(Run *run, uint64 before_us)
 static void
 degradation_play(Run *run)
 {
-	Canary    *canary = run->target->one_backend ? canary_open(run) : NULL;
+	Canary	   *canary = run->target->one_backend ? canary_open(run) : NULL;
 	Baseline	calm;
 	Baseline	full;
 

@@ -31,9 +31,9 @@
 typedef struct Story
 {
 	Run		   *run;
-	Canary    *canary;
+	Canary	   *canary;
 	double		calm_ms;		/* time of an operation in the first phase */
-	ScriptedSession	   *leaks;			/* as many as the pool has connections */
+	ScriptedSession *leaks;		/* as many as the pool has connections */
 	int			nleaks;
 	Suspect    *suspects;
 } Story;

@@ -275,7 +275,7 @@ static void
 hold_complete(Hold *hold)
 {
 	Run		   *run = hold->run;
-	RunEntry    *entry = run->entry;
+	RunEntry   *entry = run->entry;
 
 	hold->complete = true;
 	run->deadline_us = PG_UINT64_MAX;

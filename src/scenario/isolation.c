@@ -199,7 +199,7 @@ check_refusals(Run *run, const Exhaustion *e)
 
 	if (stats->given_up > 0)
 		check_skip(run, "refusals in the ledger", psprintf(UINT64_FORMAT " logins were given up before they were answered",
-										stats->given_up));
+														   stats->given_up));
 	else
 		check_ledger(run, NULL, stats->refused_by[CAUSE_ROLE_LIMIT], e->ledger);
 }

@@ -115,7 +115,7 @@ static bool
 level(Run *run, int percent)
 {
 	const Options *options = &run->options;
-	RunParty *party = &run->parties[0];
+	RunParty   *party = &run->parties[0];
 	uint64		acts = toll_acts(&party->toll);
 	double		share = level_share(run_capacity(run), percent);
 	int			clients = (int) rint(share * run_capacity(run));

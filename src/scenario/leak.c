@@ -42,8 +42,8 @@ typedef enum Part
 typedef struct Story
 {
 	Run		   *run;
-	ScriptedSession		parts[PARTS];
-	ScriptedSession		forgotten[FORGOTTEN_MAX];
+	ScriptedSession parts[PARTS];
+	ScriptedSession forgotten[FORGOTTEN_MAX];
 	int			forgettable;	/* as many as make a growth */
 	int			nforgotten;		/* so far */
 	int			healable;		/* leaks that the healer may end ... */
@@ -108,7 +108,7 @@ static void
 script(Story *story)
 {
 	Run		   *run = story->run;
-	ScriptedSession	   *parts = story->parts;
+	ScriptedSession *parts = story->parts;
 	char	   *report = psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")", run->options.timeout_ms / 1000 + 1);
 
 	parts[IN_TRANSACTION] = (ScriptedSession) {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};

@@ -31,15 +31,15 @@
 /* An operation is as fast as before if it takes no longer than so many times as long. */
 #define BASELINE_FACTOR	3
 #define BASELINE_MS		20
-#define BASELINE_FOREIGN_MS	50		/* over the network */
+#define BASELINE_FOREIGN_MS	50	/* over the network */
 
 typedef struct Recovery
 {
 	Run		   *run;
 	Load	   *load;
-	ScriptedSession	   *leaks;			/* as many as the pool has connections */
+	ScriptedSession *leaks;		/* as many as the pool has connections */
 	int			nleaks;
-	ScriptedSession		vanishing[VANISHING];
+	ScriptedSession vanishing[VANISHING];
 	double		normal_ms;		/* an operation that takes no longer is as fast as before */
 	uint64		begun_us;		/* when connections broke */
 	uint64		succeeded;		/* operations by then */
@@ -106,7 +106,7 @@ leaks_make(Recovery *recovery)
 	{
 		static const ScriptedSession open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
 		static const ScriptedSession aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
-		ScriptedSession		stuck = {.sql = lock, .lasts = true, .releases = true};
+		ScriptedSession stuck = {.sql = lock, .lasts = true, .releases = true};
 
 		recovery->leaks[i] = i % 3 == 1 ? aborted : i % 3 == 2 ? stuck : open;
 	}
@@ -325,7 +325,7 @@ vanish(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
 	char	   *sql = psprintf("SELECT pg_catalog.pg_sleep(%.3f)", run->options.vanish_ms / 1000.0);
-	ScriptedSession	   *vanishing = recovery->vanishing;
+	ScriptedSession *vanishing = recovery->vanishing;
 	uint64		begun_us;
 	int			lost;
 

@@ -315,7 +315,7 @@ reserve(Run *run)
 {
 	static const char claim[] = "superuser granted";
 	ConnectResult result = {CONNECT_BROKEN, CAUSE_NONE};
-	const LocalEndpoint  *local = NULL;
+	const LocalEndpoint *local = NULL;
 	ListCell   *lc;
 
 	if (!run->target->superuser || run_pool_state(run).reserved == 0)
@@ -431,7 +431,7 @@ saturation_play(Run *run)
 	Health		first;
 	int			full;
 
-	run_disturb(run, CHAOS_GENTLE);	/* a pool that loses a session is not full any more */
+	run_disturb(run, CHAOS_GENTLE); /* a pool that loses a session is not full any more */
 	baseline(run);
 	before = run->parties[0].judge.health;
 	first = run->watch.health;

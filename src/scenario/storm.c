@@ -46,7 +46,7 @@ typedef struct StormClient
 	Request		request;		/* must be first */
 	Storm	   *storm;
 	Alarm		alarm;			/* its retry */
-	ClientState	state;
+	ClientState state;
 	int			attempts;		/* in this wave */
 	bool		ended;			/* one of those has, in any way */
 } StormClient;

@@ -30,7 +30,7 @@ typedef struct HoldRequest
 
 typedef struct RunRequest
 {
-	HoldRequest	hold;
+	HoldRequest hold;
 	char		scenario[NAMEDATALEN];
 	TargetKind	target;
 	char		target_name[NAMEDATALEN];	/* as it was asked for, and reports call it */

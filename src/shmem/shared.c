@@ -14,7 +14,7 @@
 #define TRANCHE "pool_exhaust"
 
 PoolExhaustShared *shared = NULL;
-LeakSession  *leak_sessions = NULL;
+LeakSession *leak_sessions = NULL;
 LeakGroup  *leak_groups = NULL;
 SessionSlot *session_slots = NULL;
 int			timeline_length = 18000;

@@ -52,13 +52,13 @@
 #define NAMES_MAX			256 /* services in each of the two tables of names */
 #define POOLS_MAX			64	/* pools that the monitor remembers */
 #define HEALTH_CHANGES_MAX		64	/* changes of health that it remembers */
-#define HEALS_MAX			256	/* acts of the healer that are remembered */
+#define HEALS_MAX			256 /* acts of the healer that are remembered */
 #define SERVICE_LEN			(2 * NAMEDATALEN)	/* role/application_name */
 #define EVIDENCE_LEN		256
 #define RUN_LINES			32	/* progress lines kept for the caller */
 #define RUN_LINE_LEN		160
 #define RUN_REASON_LEN		1024
-#define RUN_PARTIES_MAX	2	/* services of a run: a login role and a pool each */
+#define RUN_PARTIES_MAX	2		/* services of a run: a login role and a pool each */
 
 /* One cause of refusal, counted since the server started. */
 typedef struct RefusalCounter
@@ -111,7 +111,7 @@ typedef struct NameTable
 #define POOL_KIND_LIST(ROW) \
 	ROW(POOL_SERVER, "server")			/* its slots */ \
 	ROW(POOL_ROLE, "role")				/* a role with a CONNECTION LIMIT */ \
-	ROW(POOL_DATABASE, "database")		/* a database with one */
+	ROW(POOL_DATABASE, "database")	/* a database with one */
 
 typedef enum PoolKind
 {
@@ -202,14 +202,14 @@ typedef struct Observed
 
 	uint64		timeline_refused;	/* counters as of the last row */
 	uint64		timeline_opened;
-	uint64		timeline_first;	/* rows before this one were reset */
+	uint64		timeline_first; /* rows before this one were reset */
 	uint64		timeline_written;
 
 	uint64		leaks_observed_us;	/* the last observation of the leak rules, monotonic; 0 = none */
 	LeakCounts	leaks[LEAK_RULES];
 	LeakLimits	leak_limits;
 	uint64		heals_written;
-	HealLogEntry	heals[HEALS_MAX];
+	HealLogEntry heals[HEALS_MAX];
 } Observed;
 
 typedef enum RunState
@@ -285,13 +285,13 @@ typedef struct RunEntry
 	bool		claimed;		/* the caller has not read the end of it yet */
 	Oid			database;
 	Oid			owner;			/* session user who asked */
-	RunRequest		request;
+	RunRequest	request;
 	int64		hold_id;		/* 0: no hold */
 
 	/* Written by the runner under the lock. */
 	int			runner_pid;
 	int64		run_id;			/* 0 until the run is recorded */
-	Oid			roles[RUN_PARTIES_MAX];	/* its own login roles, or InvalidOid */
+	Oid			roles[RUN_PARTIES_MAX]; /* its own login roles, or InvalidOid */
 	TimestampTz started_at;
 	TimestampTz held_at;		/* a hold: when all were held, 0 = not yet */
 	TimestampTz expires_at;		/* a hold: when it ends by itself */
@@ -336,7 +336,7 @@ typedef struct PoolExhaustShared
 	NameTable	services;
 	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
 	pg_atomic_uint32 attention; /* the monitor wants to know of the next refusal */
-	RunEntry		runs[RUNS_MAX];
+	RunEntry	runs[RUNS_MAX];
 	LWLock	   *observe_lock;
 	Observed	observed;
 	TimelineRow timeline[FLEXIBLE_ARRAY_MEMBER];	/* timeline_length, a ring */

@@ -33,7 +33,7 @@ struct Canary
 static void
 canary_sent(void *arg, const QueryResult *result)
 {
-	Canary    *canary = arg;
+	Canary	   *canary = arg;
 
 	if (!result->ok)
 		canary->failed++;
@@ -44,7 +44,7 @@ canary_sent(void *arg, const QueryResult *result)
 static void
 canary_send(Alarm *alarm)
 {
-	Canary    *canary = alarm->owner;
+	Canary	   *canary = alarm->owner;
 	char		sql[128];
 
 	snprintf(sql, sizeof(sql), "NOTIFY " CHANNEL ", '" UINT64_FORMAT "'",
@@ -58,7 +58,7 @@ canary_send(Alarm *alarm)
 static void
 canary_notified(Session *session, const char *payload)
 {
-	Canary    *canary = session->owner;
+	Canary	   *canary = session->owner;
 	uint64		sent_us = strtoull(payload, NULL, 10);
 
 	canary->received++;
@@ -75,7 +75,7 @@ canary_listens(void *arg, const QueryResult *result)
 static void
 canary_connected(Session *session, const ConnectResult *result)
 {
-	Canary    *canary = session->owner;
+	Canary	   *canary = session->owner;
 	char		sql[128];
 
 	snprintf(sql, sizeof(sql), "LISTEN " CHANNEL, canary->run->entry->run_id);
@@ -90,7 +90,7 @@ canary_connected(Session *session, const ConnectResult *result)
 static void
 canary_lost(Session *session)
 {
-	Canary    *canary = session->owner;
+	Canary	   *canary = session->owner;
 
 	canary->lost++;
 	alarm_unset(&canary->run->clock, &canary->alarm);
@@ -117,7 +117,7 @@ static const SessionEvents canary_events = {
 Canary *
 canary_open(Run *run)
 {
-	Canary    *canary = palloc0(sizeof(Canary));
+	Canary	   *canary = palloc0(sizeof(Canary));
 
 	canary->run = run;
 	canary->alarm.ring = canary_send;

@@ -66,7 +66,7 @@ run_publish(Run *run)
 
 	for (int i = 0; i < run->nparties; i++)
 	{
-		RunParty *party = &run->parties[i];
+		RunParty   *party = &run->parties[i];
 
 		if (party->pool == NULL || !(party->pool->driver->queues || party->endpoint != NULL))
 			continue;

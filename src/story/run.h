@@ -97,8 +97,8 @@ typedef struct Watch
 
 typedef struct Run
 {
-	RunEntry    *entry;			/* in shared memory */
-	RunRequest	request;			/* what was asked for */
+	RunEntry   *entry;			/* in shared memory */
+	RunRequest	request;		/* what was asked for */
 	Options		options;		/* in force */
 	OptionSet	left_to_target; /* of these, what the target decides on when it is asked */
 	const struct Scenario *scenario;
@@ -116,7 +116,7 @@ typedef struct Run
 	struct ReferenceApi *api;
 	Session    *loose[LOOSE_MAX];	/* sessions beside those of the pools */
 	int			nloose;
-	const char *login_endpoint;			/* the name of the endpoint that it logs in over */
+	const char *login_endpoint; /* the name of the endpoint that it logs in over */
 	const char *database;		/* that its sessions connect to */
 	const char *superuser;		/* the server's first one, by name */
 	const char *schema;			/* of the extension, quoted */

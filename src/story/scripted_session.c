@@ -16,7 +16,7 @@ scripted_session_of(ScriptedSession *scripted)
 static void
 scripted_session_answered(void *arg, const QueryResult *result)
 {
-	ScriptedSession	   *scripted = arg;
+	ScriptedSession *scripted = arg;
 
 	scripted->done = scripted->at_work = true;
 	if (scripted->releases)
@@ -36,7 +36,7 @@ scripted_session_act(ScriptedSession *scripted)
 static void
 scripted_session_ended(Request *request, AcquireEnd end)
 {
-	ScriptedSession	   *scripted = (ScriptedSession *) request;
+	ScriptedSession *scripted = (ScriptedSession *) request;
 
 	if (end == ACQUIRE_GRANTED)
 		scripted_session_act(scripted);
@@ -59,7 +59,7 @@ static const RequestEvents scripted_session_events = {
 static void
 own_connected(Session *session, const ConnectResult *result)
 {
-	ScriptedSession	   *scripted = session->owner;
+	ScriptedSession *scripted = session->owner;
 
 	if (result->end == CONNECT_GRANTED)
 		scripted_session_act(scripted);

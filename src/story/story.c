@@ -76,7 +76,7 @@ void
 run_say(Run *run, const char *fmt,...)
 {
 	char		line[RUN_LINE_LEN];
-	RunEntry    *entry = run->entry;
+	RunEntry   *entry = run->entry;
 	va_list		args;
 
 	va_start(args, fmt);

@@ -13,13 +13,13 @@ typedef enum SubRunState
 {
 	SUB_RUN_NEW,
 	SUB_RUN_UNDER_WAY,
-	SUB_RUN_OVER					/* holds nothing any more; verdict and reason stand */
+	SUB_RUN_OVER				/* holds nothing any more; verdict and reason stand */
 } SubRunState;
 
 typedef enum SubRunStart
 {
 	SUB_RUN_STARTED,
-	SUB_RUN_NOT_NOW,				/* other runs exclude it; "reason" says which */
+	SUB_RUN_NOT_NOW,			/* other runs exclude it; "reason" says which */
 	SUB_RUN_IMPOSSIBLE			/* as things are; "reason" says why */
 } SubRunStart;
 
@@ -27,7 +27,7 @@ typedef struct SubRun
 {
 	const Scenario *scenario;	/* these two set by the story */
 	TargetKind	target;
-	SubRunState	state;
+	SubRunState state;
 	int64		run_id;			/* 0: it was never recorded */
 	Verdict		verdict;
 	char		reason[RUN_REASON_LEN];
@@ -48,7 +48,7 @@ typedef struct SubRun
 typedef struct SubRunMethods
 {
 	/* Tries to start it, with the same checks as any other run. */
-	SubRunStart	(*start) (Run *run, SubRun *sub_run);
+	SubRunStart (*start) (Run *run, SubRun *sub_run);
 
 	/* Brings state, run_id, verdict and reason up to date. */
 	void		(*update) (Run *run, SubRun *sub_run);

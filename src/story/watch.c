@@ -31,7 +31,7 @@ static bool
 watch_read(Run *run, Health at_least, Health at_most)
 {
 	Watch	   *watch = &run->watch;
-	HealthChange	t;
+	HealthChange t;
 
 	while (health_log_next(watch->kind, watch->oid, &watch->seen, &t))
 	{

@@ -49,7 +49,7 @@ typedef struct WorkloadCheck
 static void
 workload_check_connected(Session *session, const ConnectResult *result)
 {
-	WorkloadCheck	   *check = (WorkloadCheck *) session;
+	WorkloadCheck *check = (WorkloadCheck *) session;
 
 	check->connected = result->end == CONNECT_GRANTED;
 	check->lost = !check->connected;
@@ -78,7 +78,7 @@ static const SessionEvents workload_check_events = {
 static void
 workload_check_answered(void *arg, const QueryResult *result)
 {
-	WorkloadCheck	   *check = arg;
+	WorkloadCheck *check = arg;
 
 	check->answered = true;
 	check->ok = result->ok;
@@ -108,7 +108,7 @@ workload_check_query(Run *run, WorkloadCheck *check, const char *sql)
 	wait_until(run, check->answered || check->lost, CHECK_TIMEOUT_MS + 1000);
 	if (!check->answered)
 		workload_check_end(run, check, psprintf("the workload ended its session, or did not come to an end within %d s",
-									   CHECK_TIMEOUT_MS / 1000));
+												CHECK_TIMEOUT_MS / 1000));
 	if (!check->ok)
 		workload_check_end(run, check, psprintf("the workload failed: %s %s", check->sqlstate, check->text));
 }
@@ -121,7 +121,7 @@ void
 workload_try(Run *run)
 {
 	static const char changes[] = "the workload changes the state of its session";
-	WorkloadCheck	   *check = palloc0(sizeof(WorkloadCheck));
+	WorkloadCheck *check = palloc0(sizeof(WorkloadCheck));
 	char	   *before;
 
 	if (run->options.workload[0] == '\0')

@@ -166,7 +166,7 @@ foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 	for (int i = 0; i < Max(n, 1); i++)
 	{
 		Login		login = endpoint->login;
-		LocalEndpoint			local = {.name = run->request.target_name};
+		LocalEndpoint local = {.name = run->request.target_name};
 
 		if (n > 0)
 			login_add(&login, "hostaddr", resolve->addresses[i]);
@@ -291,7 +291,7 @@ foreign_login_beside(Run *run, RunParty *party)
 bool
 foreign_login_open(Run *run, int n)
 {
-	RunParty *party = &run->parties[n];
+	RunParty   *party = &run->parties[n];
 
 	if (n > 0 && party_is_embedded(run, n))
 	{

@@ -66,7 +66,7 @@ foreign_proof_left(Run *run)
 
 	for (int i = 0; i < run->nparties; i++)
 	{
-		RunParty *party = &run->parties[i];
+		RunParty   *party = &run->parties[i];
 		int			left;
 
 		if (party->probe == NULL || party->probe->heard_us == 0)

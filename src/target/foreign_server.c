@@ -240,7 +240,7 @@ foreign_require_mapping(Oid server, Oid user, TargetKind kind)
 void
 foreign_require(const RunRequest *request, const Scenario *scenario, const Options *options)
 {
-	RunRequest		second = {.target = request->target};
+	RunRequest	second = {.target = request->target};
 
 	if (options->database[0] != '\0')
 		ereport(ERROR,

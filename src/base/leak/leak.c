@@ -216,7 +216,7 @@ mark_needless(LeakWatch *watch, LeakGroup *group)
 	if (from_us < watch->before_us && watch->sessions[group->newest].started_us > from_us)
 		for (int i = group->first; i >= 0; i = watch->sessions[i].next)
 		{
-			LeakSession  *session = &watch->sessions[i];
+			LeakSession *session = &watch->sessions[i];
 
 			session->needless |= session->started_us > from_us && session->started_us < watch->before_us;
 		}
@@ -370,7 +370,7 @@ leak_session_judge(LeakWatch *watch, LeakSession *session)
 	else if (session->client_gone && session->state == SLOT_ACTIVE && held_too_long(watch, session))
 		leak_suspect(watch, session, LEAK_DEAD_CLIENT);
 	else if (!judge_abandoned(watch, session) && !judge_growth(watch, session) && session->counted != LEAK_NONE)
-		leak_clear(watch, session, true); /* a watcher before this one suspected it */
+		leak_clear(watch, session, true);	/* a watcher before this one suspected it */
 }
 
 /* What the session says of its group. */
@@ -396,7 +396,7 @@ leak_judge(LeakWatch *watch)
 	}
 	foreach_leak_session(watch, i)
 	{
-		LeakSession  *session = &watch->sessions[i];
+		LeakSession *session = &watch->sessions[i];
 		LeakGroup  *group = &watch->groups[session->group];
 
 		if (session->fresh || session->moved || session->state != SLOT_IDLE)

@@ -49,7 +49,7 @@ typedef struct LeakObservation
 	TimestampTz state_since;
 	SlotState	state;
 	bool		aborted;		/* of a transaction that is idle */
-	bool		has_idle_reason;		/* it is idle because it waits for something, or holds it */
+	bool		has_idle_reason;	/* it is idle because it waits for something, or holds it */
 	bool		client_gone;
 	uint64		service;		/* the same for those that could share a pool */
 	int			threshold_ms;	/* held for longer than that it may be a leak */
@@ -86,7 +86,7 @@ typedef struct LeakSession
 	uint64		since_us;		/* of the state */
 	uint64		active_us;		/* of its group, when it was used last */
 	int			uses;			/* times that it was used again after it was idle */
-	int			observations;			/* of it, and those that found it busy */
+	int			observations;	/* of it, and those that found it busy */
 	int			busy_observations;
 	int			sessions_then;	/* of its service, when it was used last */
 
@@ -118,7 +118,7 @@ typedef struct LeakGroup
 	int			ended;			/* sessions that were kept in use, and have ended */
 	uint64		longest_us;		/* life of such a session */
 
-	uint64		observed_us;		/* the observation that the rest is of */
+	uint64		observed_us;	/* the observation that the rest is of */
 	int			first;			/* tracks, linked by next */
 	int			first_fresh;
 	int			fresh;			/* how many those are */
@@ -154,14 +154,14 @@ typedef struct LeakWatch
 {
 	int			nslots;
 	int			growth_min;		/* forgotten sessions that are a growth */
-	LeakSession  *sessions;			/* nslots of them */
+	LeakSession *sessions;		/* nslots of them */
 	LeakCounts *counts;			/* LEAK_RULES of them */
 	int			ngroups;		/* leak_groups_max() */
 	int			taken;			/* groups that are */
 	LeakGroup  *groups;
 	uint64	   *starts;			/* twice nslots of them */
 	int			nstarts;
-	uint64		observed_us;		/* this observation; 0 = none yet */
+	uint64		observed_us;	/* this observation; 0 = none yet */
 	uint64		before_us;		/* the observation before; 0 = what happened since is not known */
 } LeakWatch;
 

@@ -199,7 +199,7 @@ group_note_use(const LeakWatch *watch, LeakGroup *group, LeakSession *session)
 static void
 group_add(LeakWatch *watch, int number)
 {
-	LeakSession  *session = &watch->sessions[number];
+	LeakSession *session = &watch->sessions[number];
 	LeakGroup  *group;
 
 	session->group = group_find(watch, session->service);
@@ -226,7 +226,7 @@ group_add(LeakWatch *watch, int number)
 void
 leak_note(LeakWatch *watch, int number, const LeakObservation *observation, TimestampTz now)
 {
-	LeakSession  *session = &watch->sessions[number];
+	LeakSession *session = &watch->sessions[number];
 
 	if (session->pid != 0 &&
 		(observation == NULL || observation->pid != session->pid || observation->started != session->started))

@@ -29,7 +29,7 @@
 	ROW(HTTP_NO_TLS, "no TLS handshake was possible") \
 	ROW(HTTP_HEADERS_TOO_LARGE, "headers too large") \
 	ROW(HTTP_BODY_TOO_LARGE, "body too large") \
-	ROW(HTTP_FAILED, "failed")			/* otherwise: "detail" says how */
+	ROW(HTTP_FAILED, "failed")	/* otherwise: "detail" says how */
 
 typedef enum HttpEnd
 {

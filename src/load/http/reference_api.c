@@ -309,7 +309,7 @@ call_answer(Call *call)
 {
 	ReferenceApi *api = call->api;
 	char		retry_after[16] = "null";
-	HttpResponse		answer = {.status = call->status, .retry_after_s = call->retry_after_s,
+	HttpResponse answer = {.status = call->status, .retry_after_s = call->retry_after_s,
 	.content_type = "application/json", .body = &api->body};
 
 	if (call->retry_after_s > 0)

@@ -8,7 +8,7 @@
 
 #include "load/pool/pool.h"
 
-#define API_WORK		"/work"	/* needs a connection of the pool */
+#define API_WORK		"/work" /* needs a connection of the pool */
 #define API_LIMITED		"/limited"	/* needs one of the pool whose role has a limit */
 #define API_OTHER		"/other"	/* needs none */
 #define API_LIVEZ		"/livez"

@@ -140,9 +140,9 @@ local_endpoint_finish(LocalEndpoint *local, const Credentials *credentials)
 
 static LocalEndpoint *
 local_endpoint_at(const char *name, const char *keyword, const char *address, const char *sslmode,
-	   const Credentials *credentials)
+				  const Credentials *credentials)
 {
-	LocalEndpoint		   *local = palloc0(sizeof(LocalEndpoint));
+	LocalEndpoint *local = palloc0(sizeof(LocalEndpoint));
 
 	local->name = psprintf("%s %s", name, address);
 	login_add(&local->login, keyword, address);
@@ -165,7 +165,7 @@ conninfo_value(const PQconninfoOption *options, const char *keyword)
 static LocalEndpoint *
 local_endpoint_from_conninfo(const PQconninfoOption *options, char *address, const Credentials *credentials)
 {
-	LocalEndpoint		   *local = palloc0(sizeof(LocalEndpoint));
+	LocalEndpoint *local = palloc0(sizeof(LocalEndpoint));
 
 	local->name = "pool_exhaust.conninfo";
 	login_add(&local->login, "port", psprintf("%d", PostPortNumber));
@@ -242,9 +242,9 @@ local_endpoints_over_tcp(List *locals, const Credentials *credentials)
  */
 List *
 local_endpoints_list(const char *user, const char *password, const char *database,
-		  const char *application_name)
+					 const char *application_name)
 {
-	Credentials			credentials = {user, password, database, application_name};
+	Credentials credentials = {user, password, database, application_name};
 	List	   *locals = NIL;
 
 	if (way_conninfo != NULL && way_conninfo[0] != '\0')
@@ -291,7 +291,7 @@ attempt_over(Session *session)
  */
 ConnectResult
 local_endpoint_try(Loop *loop, const LocalEndpoint *local, Oid role, int timeout_ms,
-		bool (*must_end) (void *arg), void *arg)
+				   bool (*must_end) (void *arg), void *arg)
 {
 	static const SessionEvents events = {attempt_connected, session_close, attempt_over};
 	Attempt    *attempt = palloc0(sizeof(Attempt));

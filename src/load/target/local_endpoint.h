@@ -21,8 +21,8 @@ typedef struct LocalEndpoint
 
 extern void local_endpoint_init(void);
 extern List *local_endpoints_list(const char *user, const char *password, const char *database,
-					   const char *application_name);
+								  const char *application_name);
 extern ConnectResult local_endpoint_try(Loop *loop, const LocalEndpoint *local, Oid role, int timeout_ms,
-							 bool (*must_end) (void *arg), void *arg);
+										bool (*must_end) (void *arg), void *arg);
 
 #endif							/* POOL_EXHAUST_LOAD_TARGET_LOCAL_ENDPOINT_H */

@@ -10,7 +10,7 @@
  */
 #include "postgres.h"
 
-#include "base/compat.h"				/* first: it knows how to include libpq-be.h */
+#include "base/compat.h"		/* first: it knows how to include libpq-be.h */
 #include "access/xact.h"
 #include "libpq/auth.h"
 #include "miscadmin.h"

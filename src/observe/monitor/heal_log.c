@@ -11,7 +11,7 @@
 #include "observe/monitor/strategy.h"
 #include "shmem/ring.h"
 
-static uint64 logged;				/* acts that this process has logged */
+static uint64 logged;			/* acts that this process has logged */
 
 /*
  * Copies the first act after "seen" that the log still has, and moves "seen"
@@ -33,7 +33,7 @@ heal_log_read(uint64 *seen, HealLogEntry *record)
 void
 heal_log_write(void)
 {
-	HealLogEntry	record;
+	HealLogEntry record;
 
 	while (heal_log_read(&logged, &record))
 		ereport(LOG,
@@ -70,7 +70,7 @@ char *
 heal_log_text(const Oid *roles, int nroles, uint64 since, int *n)
 {
 	StringInfoData text;
-	HealLogEntry	record;
+	HealLogEntry record;
 	int			last = NO_STRATEGY;
 
 	*n = 0;

@@ -86,7 +86,7 @@ bool
 heal_act(int number, const char *service, int strategy, uint64 now_us)
 {
 	Observed   *observed = &shared->observed;
-	LeakSession  *session = &leak_sessions[number];
+	LeakSession *session = &leak_sessions[number];
 	Slot		slot;
 	bool		acted;
 
@@ -132,7 +132,7 @@ server_has_surplus(const Slot *slots)
 static RunEntry *
 slot_judge(const Slot *slot)
 {
-	RunEntry    *run = slot_run(slot);
+	RunEntry   *run = slot_run(slot);
 
 	return run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING ? run : NULL;
 }
@@ -141,7 +141,7 @@ slot_judge(const Slot *slot)
 static bool
 heal_is_wanted(const MonitorSnapshot *snapshot, const Slot *slot)
 {
-	RunEntry    *run = slot_judge(slot);
+	RunEntry   *run = slot_judge(slot);
 
 	if (run != NULL)
 		return pg_atomic_read_u32(&run->heal) != 0;

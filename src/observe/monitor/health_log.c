@@ -171,7 +171,7 @@ messenger_send(void)
 void
 health_log_write(void)
 {
-	HealthChange	t;
+	HealthChange t;
 
 	while (health_log_read(&logged, &t))
 	{
@@ -219,7 +219,7 @@ void
 messenger_main(Datum arg)
 {
 	Errand		errand;
-	HealthChange	t;
+	HealthChange t;
 
 	memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof(errand));
 	BackgroundWorkerUnblockSignals();

@@ -81,7 +81,7 @@ slot_run(const Slot *slot)
 {
 	for (int i = 0; i < RUNS_MAX * RUN_PARTIES_MAX && OidIsValid(slot->role); i++)
 	{
-		RunEntry    *run = &shared->runs[i / RUN_PARTIES_MAX];
+		RunEntry   *run = &shared->runs[i / RUN_PARTIES_MAX];
 
 		if (((volatile RunEntry *) run)->roles[i % RUN_PARTIES_MAX] == slot->role)
 			return run;

@@ -189,7 +189,7 @@ snapshot_take(void)
 	slots_look();
 	foreach(lc, snapshot.limits)
 	{
-		PoolSnapshot  *pool = &snapshot.pools[foreach_current_index(lc)];
+		PoolSnapshot *pool = &snapshot.pools[foreach_current_index(lc)];
 
 		pool->in_use = Max(limit_in_use(lfirst(lc)) - pool->logins, 0);
 	}

@@ -12,7 +12,7 @@ typedef struct MonitorSnapshot
 {
 	int			by_state[SLOT_STATES];	/* slots in use */
 	List	   *limits;			/* the pools that are watched, the server first */
-	PoolSnapshot	pools[POOLS_MAX];	/* in the order of limits */
+	PoolSnapshot pools[POOLS_MAX];	/* in the order of limits */
 	HTAB	   *services;
 	Slot	   *slots;			/* MaxConnections of them; pid 0: free */
 	bool		readable;		/* whether catalogs could be read without waiting */

@@ -154,7 +154,7 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 			 const char *version, const char *upload, size_t *upload_size, void **request)
 {
 	static char seen;
-	HttpResponse		answer = {0};
+	HttpResponse answer = {0};
 	MemoryContext old;
 	enum MHD_Result result;
 
@@ -176,7 +176,7 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 	http_refresh();
 	answer.body = makeStringInfo();
 	page_request(&answer, method, url,
-				MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+				 MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
 	openmetrics_count_response(answer.status);
 	result = http_server_respond(connection, &answer);
 	MemoryContextSwitchTo(old);
