@@ -29,6 +29,15 @@
  *				Invalid is not fail: the experiment could not prove anything
  * client		one simulated user of a pool inside a run
  * session		one libpq connection that the extension opened
+ * attempt		one try to log in, or to acquire a connection
+ * party			one of the services of a run: a role and a pool of its own
+ * sub-run		a run that another run has started
+ * timeline, series
+ *				the samples of the monitor; those of a run
+ * canary		a session that is open before a run and must stay undisturbed
+ * scripted session
+ *				a session of a run that does what its script says, and keeps
+ *				its connection
  */
 #include "postgres.h"
 

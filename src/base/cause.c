@@ -11,7 +11,7 @@ const CauseKind cause_kinds[CAUSES] = {CAUSE_LIST(LIST_ROW)};
 /*
  * Routines as 15, 17 and 18 report them; the first rule that fits decides.
  * A NULL routine fits every routine.  max_wal_senders shares InitProcess with
- * "too many clients": only the server can tell them apart (refusal.c).
+ * "too many clients": only the server can distinguish them (refusal.c).
  */
 static const struct
 {

@@ -1,6 +1,6 @@
 /*
  * cause.h
- *		Why a connection was refused: the one table that everybody reads.
+ *		Why a connection was refused: the one list of causes.
  *
  * The server sees a refusal as ErrorData, a client as libpq's verbose error
  * text.  Both carry SQLSTATE and routine, and those two decide the cause; the
@@ -66,7 +66,7 @@ typedef struct CauseKind
 {
 	const char *name;			/* as the views show it */
 	const char *sqlstate;
-	int			http_status;	/* 429: the caller's own limit; 503: everybody's */
+	int			http_status;	/* 429: the caller's own limit; 503: one that all share */
 	bool		takes_slots;	/* the server's own slots ran out */
 } CauseKind;
 

@@ -166,7 +166,7 @@ compat_wait_event(const char *name)
 #define pg_noreturn _Noreturn
 #endif
 
-/* 16 declares it for everybody. */
+/* 16 declares it for every module. */
 #if PG_VERSION_NUM < 160000
 extern PGDLLEXPORT void _PG_init(void);
 #endif

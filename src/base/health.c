@@ -49,7 +49,7 @@ health_with_margin(int in_use, int capacity, bool refused, double margin)
 }
 
 /*
- * Returns the health of this moment alone.  "refused" says that somebody was
+ * Returns the health of this moment alone.  "refused" says that a login was
  * refused or timed out for lack of capacity since the last sample.
  */
 Health

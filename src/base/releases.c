@@ -11,7 +11,7 @@
 #define BUCKET_US			(RELEASES_US / RELEASE_BUCKETS)
 
 /*
- * A header has whole seconds, and whoever waits longer than the time that
+ * A header has whole seconds, and a client that waits longer than the time that
  * releases are counted for has no measurement to trust.
  */
 #define RETRY_AFTER_MIN_S	1
@@ -46,7 +46,7 @@ releases_add(Releases *releases, int n, uint64 now_us)
 }
 
 /*
- * Returns the seconds until a connection should be free for somebody who comes
+ * Returns the seconds until a connection should be free for a client that comes
  * now: (queue ahead + 1) / releases per second, rounded up; 0 if no release was
  * seen.
  */

@@ -13,7 +13,7 @@
  * latch at most that moment late.
  *
  * Callbacks run inside uv_run() and must not throw: an ERROR would jump over
- * libuv's frames.  Interrupts are looked at between turns.
+ * libuv's frames.  Interrupts are checked between turns.
  */
 #include "postgres.h"
 

@@ -15,7 +15,7 @@
 
 #include "load/client.h"
 
-/* A closed-loop client that was sent away at once comes again after that. */
+/* A closed-loop client that was refused tries again after that. */
 #define SENT_AWAY_US	(10 * 1000)
 
 /* Memory for clients of an open loop comes in chunks, and there is an end. */
@@ -317,7 +317,7 @@ load_client(Load *load, uint64 intended_us)
 
 	if (dlist_is_empty(&load->free) && !load_grow(load))
 	{
-		load->turned_away++;
+		load->over_limit++;
 		return NULL;
 	}
 	client = dlist_container(Client, node, dlist_pop_head_node(&load->free));

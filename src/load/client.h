@@ -33,7 +33,7 @@ typedef struct Tally
 	Histogram	wait;			/* of those that were granted */
 	Histogram	connect;		/* part of it that was spent on opening */
 	Histogram	query;			/* until the operation's SQL was answered */
-	Histogram	response;		/* of all, until they were done or sent away */
+	Histogram	response;		/* of all, until they were done, refused or timed out */
 } Tally;
 
 /* Were they granted in the order of asking?  Loads on one pool share it. */
@@ -78,9 +78,9 @@ typedef struct Load
 	int			asking;			/* of those, waiting for a connection */
 	int			holding;		/* having one */
 	int			leaked;			/* connections that will not be released */
-	int			ended;			/* operations done, and requests sent away */
+	int			ended;			/* operations done, and requests refused or timed out */
 	int			clients;		/* that there are */
-	uint64		turned_away;	/* came when there were too many */
+	uint64		over_limit;		/* arrived beyond the most that there may be */
 	uint64		last_us;		/* response of the latest operation that succeeded */
 	dlist_head	free;			/* clients with nothing to do */
 	MemoryContext context;

@@ -5,7 +5,7 @@
  * getaddrinfo() cannot be interrupted, so it runs in a thread: of our own,
  * for those of libuv are waited for at the end of the process, and a name
  * server that does not answer would keep that from ending.  The thread shares
- * nothing with the process but its job, which whoever is the last to need it
+ * nothing with the process but its job, which the last of the two threads that needs it
  * frees; and it gets no signal, for PostgreSQL's handlers are not for threads.
  */
 #include "postgres.h"

@@ -104,7 +104,7 @@ sustain(Run *run, const Baseline *full)
 			   all->succeeded * 1e6 / p->elapsed_us, latency_text(&all->response));
 	require_waits(run, burst);
 
-	check_load(run, "load", all, load->turned_away);
+	check_load(run, "load", all, load->over_limit);
 	check_at_most(run, "load: errors in bursts", options->burst_error_percent,
 				  percent_of(tally_not_granted(burst) + burst->failed - operations_excused(party, burst->failed), burst->asked), "%",
 				  "the queue does not outlast the bursts: raise pool_timeout_ms or the capacity");

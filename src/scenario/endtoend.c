@@ -22,7 +22,7 @@
 #define CLIENTS				2
 
 /* Clients in the queue, as a multiple of the connections. */
-#define CROWD				3
+#define OVERLOAD				3
 
 /* An operation is as fast as before if it takes no longer than so many times as long. */
 #define AS_BEFORE_FACTOR	3
@@ -231,9 +231,9 @@ queue_up(Story *story)
 	const Options *options = &run->options;
 	GrantOrder *order = palloc0(sizeof(GrantOrder));
 	Tally	   *tally = palloc(sizeof(Tally));
-	Load	   *load = load_some(story, CROWD * run_capacity(run), 1, options->long_ms, order);
+	Load	   *load = load_some(story, OVERLOAD * run_capacity(run), 1, options->long_ms, order);
 
-	wait_until(run, load_is_over(load), CROWD * options->long_ms + options->pool_timeout_ms + options->tolerance_ms);
+	wait_until(run, load_is_over(load), OVERLOAD * options->long_ms + options->pool_timeout_ms + options->tolerance_ms);
 	load_stop(load);
 	load_tally(load, tally);
 	check_peak(run, "queue", run->pool->stats.peak_held);
@@ -439,10 +439,10 @@ endtoend_require(const Options *options)
 		options_contradict("Lower burst_ms or burst_every_ms, or raise sustained_ms.",
 						   "no burst of " INT64_FORMAT " ms every " INT64_FORMAT " ms ends within " INT64_FORMAT " ms",
 						   options->burst_ms, options->burst_every_ms, options->sustained_ms);
-	if ((CROWD - 1) * options->long_ms >= options->pool_timeout_ms)
+	if ((OVERLOAD - 1) * options->long_ms >= options->pool_timeout_ms)
 		options_contradict("Lower long_ms, or raise pool_timeout_ms.",
 						   "the last of %d in a queue waits %d times " INT64_FORMAT " ms, longer than pool_timeout_ms",
-						   CROWD, CROWD - 1, options->long_ms);
+						   OVERLOAD, OVERLOAD - 1, options->long_ms);
 }
 
 const Scenario scenario_endtoend = {

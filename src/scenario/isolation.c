@@ -10,7 +10,7 @@
 #include "story/story.h"
 
 /* Clients of the first service for each of its connections. */
-#define CROWD				3
+#define OVERLOAD				3
 
 /* The second service succeeds as before, but for a rounding error. */
 #define SUCCESS_SLACK		1.0
@@ -91,13 +91,13 @@ limits_text(const Limits *limits, const Phase *p)
 
 /* More clients than the first service has connections, with long operations. */
 static Load *
-crowd(Run *run)
+overload(Run *run)
 {
 	const Options *options = &run->options;
 	LoadConfig	config = load_of(run, &run->parties[0]);
 
 	load_work(run, &config, options->long_ms);
-	config.clients = run_capacity(run) * CROWD;
+	config.clients = run_capacity(run) * OVERLOAD;
 	return load_start(run, &config, 0);
 }
 
@@ -154,7 +154,7 @@ exhaust(Run *run)
 		e->ledger = -run_refusals_in_ledger(run);
 	if (run->target->own_roles)
 		e->others = -others_in_use(run);
-	first = crowd(run);
+	first = overload(run);
 	second = second_load(run);
 	wait_until(run, exhausted_for(run, &e->limits, p->started_us + options->exhaust_ms * 1000),
 			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);

@@ -66,7 +66,7 @@ queue_tally(const Queue *queue)
 	for (int i = 0; i < queue->nloads; i++)
 	{
 		tally_merge(sum, &queue->loads[i]->calm);
-		sum->asked += queue->loads[i]->turned_away;
+		sum->asked += queue->loads[i]->over_limit;
 	}
 	return sum;
 }

@@ -1,6 +1,6 @@
 /*
  * monitor_status.c
- *		Whether the monitor is alive, how often it looks, how to wake it.
+ *		Whether the monitor is alive, how often it observes, how to wake it.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * monitor_status.h
- *		Whether the monitor is alive, how often it looks, how to wake it.
+ *		Whether the monitor is alive, how often it observes, how to wake it.
  */
 #ifndef POOL_EXHAUST_SHMEM_MONITOR_STATUS_H
 #define POOL_EXHAUST_SHMEM_MONITOR_STATUS_H
@@ -12,7 +12,7 @@ extern int	sample_interval;	/* ms */
 
 extern void monitor_status_init(void);
 
-/* Tells the monitor that somebody was refused.  Safe in any process. */
+/* Wakes the monitor after a refusal.  Safe in any process. */
 extern void monitor_wake(void);
 
 /* What the monitor has seen is not older than it should be.  Needs the lock. */

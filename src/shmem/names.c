@@ -5,7 +5,7 @@
  *
  * Open addressing with a short, fixed walk.  Two processes that bring the same
  * new names at the same time may each get a place, so readers add up equal
- * names.  Names may come from clients that nobody has authenticated.
+ * names.  Names may come from clients that have not been authenticated.
  */
 #include "postgres.h"
 
@@ -13,7 +13,7 @@
 
 #include "shmem/names.h"
 
-/* Places to look at before a name is counted among the others. */
+/* Entries to try before a name is counted among the others. */
 #define PROBES_MAX 16
 
 /*
@@ -147,7 +147,7 @@ names_count(NameTable *table, const Names *names, TimestampTz now)
 	pg_atomic_write_u64(entry != NULL ? &entry->last_at : &table->others_at, (uint64) now);
 }
 
-/* The entries that hold a name, so that who asks often need not walk them all. */
+/* The entries that hold a name, so that a frequent reader need not walk them all. */
 void
 names_list(NameTable *table, NameList *list)
 {

@@ -11,10 +11,10 @@
 #include "shmem/options.h"
 #include "shmem/target_kind.h"
 
-/* Every session of every run says so; it is how others can tell them. */
+/* The application_name of every session of every run, by which others know them. */
 #define RUN_APPLICATION_NAME "pool_exhaust"
 
-/* Connections held by hand: a run that tells no story and proves nothing. */
+/* Connections held by hand: a run without a scenario, which proves nothing. */
 typedef struct HoldRequest
 {
 	int			connections;	/* 0: it is a scenario's run, and no hold */
@@ -35,7 +35,7 @@ typedef struct RunRequest
 	TargetKind	target;
 	char		target_name[NAMEDATALEN];	/* as it was asked for, and reports call it */
 	Oid			server;			/* a foreign one ... */
-	Oid			user;			/* ... to be used with the mapping of that user, who asked */
+	Oid			user;			/* ... to be used with the mapping of that user, the caller */
 	Oid			owner;			/* and the session user then */
 	uint64		parent;			/* ticket of the run that this one is a part of; 0 = none */
 	int			needed;			/* connections to this server that it is going to hold */

@@ -3,7 +3,7 @@
  *		Reads the rings of shared memory: the heal log, the health log, the timeline.
  *
  * Entry n stands at place n % length.  "written" counts all that were ever
- * written, so a reader that has "seen" as many can tell what is new.
+ * written, so a reader that has "seen" as many knows what is new.
  */
 #ifndef POOL_EXHAUST_SHMEM_RING_H
 #define POOL_EXHAUST_SHMEM_RING_H

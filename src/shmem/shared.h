@@ -22,11 +22,11 @@
  *		all of it, and leak_sessions as well.
  *
  * runs[]
- *		One place for each run under way; the place outlives the run until its
+ *		One entry for each run under way; the entry outlives the run until its
  *		caller has read the verdict, and then until another run claims it.
  *		"lock" guards every field that is not an atomic.  The caller's backend
- *		fills in the plan between claim and launch; from then on only the
- *		runner writes, except for stop_by, which any backend with the right may
+ *		fills in the request between claim and launch; from then on only the
+ *		runner writes, except for "stop", which any backend with the right may
  *		set.  "changed" is broadcast after each change that a waiter could be
  *		waiting for.  A hold is a run too, one that only holds.
  *
@@ -183,7 +183,7 @@ typedef struct HealLogEntry
 	int			pid;
 	Oid			role;
 	LeakRule	rule;
-	int			strategy;		/* see heal.c */
+	int			strategy;		/* see strategy.h */
 	char		service[SERVICE_LEN];
 	char		evidence[EVIDENCE_LEN];
 } HealLogEntry;
@@ -281,10 +281,10 @@ typedef struct RunEntry
 {
 	/* Set by the caller under the lock, then fixed until the next claim. */
 	RunState	state;
-	uint64		ticket;			/* tells this use of the place from others */
+	uint64		ticket;			/* differs for each use of the entry */
 	bool		claimed;		/* the caller has not read the end of it yet */
 	Oid			database;
-	Oid			owner;			/* session user who asked */
+	Oid			owner;			/* session user of the caller */
 	RunRequest	request;
 	int64		hold_id;		/* 0: no hold */
 

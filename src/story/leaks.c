@@ -20,7 +20,7 @@ void
 run_watch_leaks(Run *run)
 {
 	if (!monitor_is_fresh())
-		run_end(run, VERDICT_INVALID, "the monitor does not watch, so no leak can be found: see pool_exhaust.monitor");
+		run_end(run, VERDICT_INVALID, "the monitor does not run, so no leak can be found: see pool_exhaust.monitor");
 	pg_atomic_write_u32(&run->entry->leak_threshold_ms, (uint32) run->options.leak_threshold_ms);
 }
 

@@ -1,6 +1,6 @@
 /*
  * samples.c
- *		What a run looked like over time, in bounded space.
+ *		The state of a run's pool over time, in bounded space.
  */
 #include "postgres.h"
 

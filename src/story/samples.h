@@ -1,6 +1,6 @@
 /*
  * samples.h
- *		What a run looked like over time, in bounded space.
+ *		The state of a run's pool over time, in bounded space.
  */
 #ifndef POOL_EXHAUST_STORY_SAMPLES_H
 #define POOL_EXHAUST_STORY_SAMPLES_H

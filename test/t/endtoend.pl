@@ -76,7 +76,7 @@ fails_with($watcher, qq(SELECT pool_exhaust_run('endtoend', options => '{"long_m
 	[qr/options contradict each other/, qr/Lower long_ms/], 'a queue that no client has the patience for');
 fails_with($watcher, q(SELECT pool_exhaust_run('endtoend', 'role')), '22023', [qr/cannot aim at target "role"/], 'another target');
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'off'), 'the monitor is off');
-is(run_outcome($watcher, endtoend('pool')), 'invalid: the monitor does not watch, so no leak can be found: see pool_exhaust.monitor', 'without a monitor');
+is(run_outcome($watcher, endtoend('pool')), 'invalid: the monitor does not run, so no leak can be found: see pool_exhaust.monitor', 'without a monitor');
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
 ok(samples($watcher, 2), 'and takes samples');
 

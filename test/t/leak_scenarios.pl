@@ -66,7 +66,7 @@ foreach my $scenario ('leak', 'recovery')
 {
 	$watcher->query("SELECT pool_exhaust_run('$scenario')");
 	is($watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1"),
-		'invalid: the monitor does not watch, so no leak can be found: see pool_exhaust.monitor', "$scenario: without a monitor nothing can be proved");
+		'invalid: the monitor does not run, so no leak can be found: see pool_exhaust.monitor', "$scenario: without a monitor nothing can be proved");
 }
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
 ok(samples($watcher, 2), 'and takes samples');

@@ -75,7 +75,7 @@ ok(change_setting($watcher, 'pool_exhaust.monitor' => 'off'), 'off');
 ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_leaks', 0), 'off: no row');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_backends WHERE leak IS NOT NULL'), 0, 'off: no backend has leaked');
 is($watcher->query('SELECT count(*), count(suspects) FROM pool_exhaust_services WHERE in_use > 0'), '3|0', 'off: suspects of services are not known');
-fails_with($watcher, "SELECT * FROM pool_exhaust_heal($_)", '55000', [ qr/the monitor does not watch/, qr/pool_exhaust\.monitor/ ], "off: heal($_)")
+fails_with($watcher, "SELECT * FROM pool_exhaust_heal($_)", '55000', [ qr/the monitor does not run/, qr/pool_exhaust\.monitor/ ], "off: heal($_)")
   foreach '', 'false';
 is($watcher->query('SELECT count(*) FROM pool_exhaust_heals'), 0, 'off: nothing was healed');
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'on');

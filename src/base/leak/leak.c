@@ -1,6 +1,6 @@
 /*
  * leak.c
- *		The leak rules: which sessions nobody will give back.
+ *		The leak rules: which sessions will not be given back.
  *
  * Each rule is about a session that has been held for longer than its threshold:
  *
@@ -108,7 +108,7 @@ lies_idle(const LeakWatch *watch, const LeakSession *session)
 
 /*
  * Idle for so long that it may be one of several that a burst or an instance left
- * behind.  Who is suspected already is none of those.
+ * behind.  A session that is suspected already is none of those.
  */
 static bool
 lies_like_others(const LeakWatch *watch, const LeakSession *session)
@@ -194,7 +194,7 @@ sessions_at_use(const LeakWatch *watch, const LeakSession *session)
 	int			sessions = sessions_alive(watch, group, session);
 
 	/*
-	 * Of what was before the first observation nothing is known, and of a crowd that
+	 * Of what was before the first observation nothing is known, and of many that
 	 * came at once it would take long to know: so that is no evidence.
 	 */
 	if (watch->before_us == 0 || group->fresh > FRESH_MAX)

@@ -4,7 +4,7 @@
  *
  * PgBouncer reports on its console how many clients it has, may have, and lets
  * wait; PostgreSQL by SQL.  One session asks all questions in a round, and what
- * was heard stands until the next round is over.  Whoever must know what is true
+ * was heard stands until the next round is over.  A caller that must know what is true
  * by now waits for a round that began after now.
  */
 #include "postgres.h"

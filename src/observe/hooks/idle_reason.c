@@ -3,14 +3,14 @@
  *		Which sessions are idle on purpose: they wait for notifications, or hold
  *		an advisory lock, as elected leaders do.  They are no leaks.
  *
- * Who listens stands in memory of the session's own, or of async.c alone; so each
- * one says it of itself.  One that has listened and does not any more, because it
+ * Whether a session listens is known to itself and to async.c alone; so each
+ * session publishes it.  One that has listened and does not any more, because it
  * rolled back or left its last channel, is taken for a listener until UNLISTEN *
- * or DISCARD ALL: better that a leak is overlooked than that somebody is accused.
+ * or DISCARD ALL: a leak that is missed is better than a false alarm.
  *
  * A session outside of a transaction holds no lock but those that last as long as
  * it does.  Whether it has any is seen without the lock manager's own locks: the
- * heads of its lists are looked at, not the lists.
+ * heads of its lists are read, not the lists.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * login_count.c
- *		Counts the sessions that are let in, all of them and by service.
+ *		Counts the logins that are granted, all of them and by service.
  *
  * A session that lives for less than a sample would never be seen, so it counts
  * itself.  Where a login succeeds there is no hook: ClientAuthentication_hook

@@ -1,13 +1,13 @@
 /*
  * login_count.h
- *		Counts the sessions that are let in.
+ *		Counts the logins that are granted.
  */
 #ifndef POOL_EXHAUST_OBSERVE_HOOKS_LOGIN_COUNT_H
 #define POOL_EXHAUST_OBSERVE_HOOKS_LOGIN_COUNT_H
 
 extern void login_count_init(void);
 
-/* Sessions let in since the server started, and since the last reset. */
+/* Logins granted since the server started, and since the last reset. */
 extern uint64 login_count_total(void);
 extern uint64 login_count_add(void);
 

@@ -22,7 +22,7 @@ extern bool heal_act(int number, const char *service, int strategy, uint64 now_u
 extern void heal_log_write(void);
 extern void heal_log_skip(void);
 
-/* For those who want to know what became of their own sessions. */
+/* For runs, which want to know what became of their own sessions. */
 extern char *heal_log_text(const Oid *roles, int nroles, uint64 since, int *n);
 extern uint64 heal_log_now(void);
 extern bool heal_log_read(uint64 *seen, HealLogEntry *record);

@@ -111,7 +111,7 @@ slot_service(const Slot *slot)
 	return hash_combine64(name, ((uint64) slot->database << 32) | slot->client);
 }
 
-/* Who has gone does not come back. */
+/* A client that has gone does not come back. */
 static bool
 client_has_gone(const LeakSession *session, const Slot *slot)
 {
@@ -130,7 +130,7 @@ runs_too_long(const Slot *slot, TimestampTz now)
 }
 
 /*
- * Looks after the clients of sessions that have run a statement for too long, as
+ * Checks the clients of sessions that have run a statement for too long, as
  * many as there is time for; the next observation goes on with the others.  Needs no
  * lock, and is not to be called with one: it asks the kernel.
  */

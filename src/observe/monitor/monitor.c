@@ -3,7 +3,7 @@
  *		The monitor: one worker that watches, remembers and answers.
  *
  * A background worker takes no slot, so it sees and serves while the server is
- * full.  It looks at every sample interval, and out of turn when somebody was
+ * full.  It observes at every sample interval, and out of turn when a login was
  * refused.  What it remembers stands in shared memory and outlives it.
  *
  * It connects to no database: only so can every database be dropped.  Shared
@@ -39,7 +39,7 @@
 /* The longest wait when there is nothing to do. */
 #define IDLE_TURN_MS		60000
 
-/* While refusals go on it looks this often, and no oftener. */
+/* While refusals go on it observes this often, and no oftener. */
 #define REFUSED_LOOK_MS		20
 
 /* What is answered may be this old. */
@@ -87,7 +87,7 @@ refusals_total(void)
 	return sum;
 }
 
-/* Looks once; a regular look completes a sample. */
+/* Observes once; a regular observation completes a sample. */
 static void
 monitor_look(bool regular)
 {
@@ -118,7 +118,7 @@ monitor_look(bool regular)
 	MemoryContextSwitchTo(old);
 }
 
-/* Before an answer: looks, unless it has only just looked. */
+/* Before an HTTP response: observes, unless the last observation is recent. */
 static void
 monitor_refresh(void)
 {
@@ -139,7 +139,7 @@ refused_timer_fired(uv_timer_t *timer)
 }
 
 /*
- * Somebody was refused: looks at once, and again for as long as that goes on.
+ * A login was refused: observes at once, and again for as long as that goes on.
  * Wants to be woken again only then, so that a storm of refusals cannot keep it
  * busy.
  */

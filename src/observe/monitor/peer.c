@@ -2,13 +2,13 @@
  * peer.c
  *		Whether the client of a session is still there, by its socket.
  *
- * A backend that runs a statement does not look at its socket, but the kernel
+ * A backend that runs a statement does not read its socket, but the kernel
  * knows: the peer of a connection that was closed shows as CLOSE_WAIT (TCP) or
  * has shut down both ways (unix), and one that was reset is in no table any
  * more.  The sockets of a process are the links in /proc/PID/fd, and their state
  * is asked of the kernel by sock_diag(7), which needs no privilege.  Linux only;
  * elsewhere nothing is known.  client_connection_check_interval lets backends
- * look for themselves, by the same signs.
+ * check for themselves, by the same signs.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@
 #include "event/loop.h"
 #include "observe/monitor/peer.h"
 
-/* Open sockets of one backend that are looked at; it has one, as a rule. */
+/* Open sockets of one backend that are checked; it has one, as a rule. */
 #define SOCKETS_MAX		32
 
 #define ANSWER_SIZE		32768
@@ -49,11 +49,11 @@ typedef struct Connection
 static Connection *connections; /* over TCP, by inode */
 static int	nconnections;
 static int	connections_max;
-static bool listed;				/* in this look */
+static bool listed;				/* in this observation */
 static uint64 list_again_us;	/* not before that */
 static int	last_errno;
 
-/* Nothing is known yet of this look. */
+/* Nothing is known yet in this observation. */
 void
 peers_begin(void)
 {
@@ -61,7 +61,7 @@ peers_begin(void)
 	last_errno = 0;
 }
 
-/* Why nothing was known of some client in this look; 0 if that has not happened. */
+/* The errno for which nothing was known of some client in this observation, or 0. */
 int
 peer_errno(void)
 {
@@ -160,7 +160,7 @@ connections_ask(int family)
 }
 
 /*
- * The connections over TCP that this server has; once a look, and less often where
+ * The connections over TCP that this server has; once an observation, and less often where
  * that takes long, as it does on a machine with very many.  Returns an errno,
  * EAGAIN if it is too early.
  */
@@ -225,7 +225,7 @@ typedef struct UnixSocket
 	bool		closed;
 } UnixSocket;
 
-/* What the kernel says of one unix socket: the server's own name, and who has shut down. */
+/* What the kernel says of one unix socket: the server's own name, and which side has shut down. */
 static void
 unix_take(const struct nlmsghdr *answer, void *arg)
 {

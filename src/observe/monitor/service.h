@@ -30,7 +30,7 @@ extern HTAB *services_create(void);
 extern Service *services_add(HTAB *services, const Slot *slot);
 extern void services_remember(HTAB *services);
 
-/* Those who may not read all statistics see the services of their own roles. */
+/* Roles that may not read all statistics see the services of their own roles. */
 extern bool service_may_see(Oid role);
 
 /* ROLE/APPLICATION_NAME; "name" has SERVICE_LEN bytes.  Needs a transaction. */

@@ -1,7 +1,8 @@
 /*
  * snapshot.c
- *		What the monitor sees when it looks once: who holds the slots, what
- *		each pool hands out, and whose sessions have ended since the last look.
+ *		What the monitor reads in one observation: which sessions hold the
+ *		slots, what each pool hands out, and which sessions have ended since
+ *		the observation before.
  */
 #include "postgres.h"
 
@@ -16,7 +17,7 @@
 #include "event/loop.h"
 #include "observe/monitor/snapshot.h"
 
-/* Which session a slot held when it was looked at last; started 0: none. */
+/* Which session a slot held at the last observation; started 0: none. */
 typedef struct Holder
 {
 	int			pid;
@@ -60,7 +61,7 @@ snapshot_init(void)
 
 /*
  * Locks the shared catalogs, and their indexes, until the end of the transaction,
- * or returns false: the monitor must not wait for somebody who rewrites one.
+ * or returns false: the monitor must not wait for a session that rewrites one.
  */
 static bool
 catalogs_readable(void)
@@ -161,7 +162,7 @@ slots_look(void)
 			if (snapshot.readable)
 				services_add(snapshot.services, slot);
 		}
-		/* When those who left long ago did so, nobody knows. */
+		/* When sessions ended before the last observation is not known. */
 		if (recent && holder->started != 0 &&
 			(holder->pid != slot->pid || holder->started != slot->started))
 			holder_released(holder);
@@ -169,7 +170,7 @@ slots_look(void)
 	}
 }
 
-/* Looks.  Needs a transaction; what it returns stands until the next look. */
+/* Observes.  Needs a transaction; what it returns stands until the next observation. */
 const MonitorSnapshot *
 snapshot_take(void)
 {

@@ -1,6 +1,6 @@
 /*
  * snapshot.h
- *		What the monitor sees when it looks once.
+ *		What the monitor reads in one observation.
  */
 #ifndef POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H
 #define POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H

@@ -1,6 +1,6 @@
 /*
  * strategy.c
- *		What the healer does about leaks: the strategies, and whom they spare.
+ *		What the healer does about leaks: the strategies, and which sessions they spare.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@ const int  *strategies_in_order;
 /* The roles of heal_exclude_roles, as this process found them last. */
 static List *excluded = NIL;
 static bool excluded_stale = true;
-static bool excluded_told;		/* of names of nobody, for this value of the setting */
+static bool excluded_reported;	/* unknown names, for this value of the setting */
 
 static int
 strategy_find(const char *name)
@@ -98,7 +98,7 @@ static void
 heal_exclude_roles_assign(const char *newval, void *extra)
 {
 	excluded_stale = true;
-	excluded_told = false;
+	excluded_reported = false;
 }
 
 void
@@ -146,7 +146,7 @@ excluded_changed(Datum arg, int cacheid, uint32 hashvalue)
 
 /*
  * Finds the roles that heal_exclude_roles names, when the setting or a role has
- * changed.  A name of nobody spares nobody, so that is said.
+ * changed.  A name of no role spares no session, so it is reported.
  */
 static void
 excluded_refresh(void)
@@ -172,14 +172,14 @@ excluded_refresh(void)
 
 		if (OidIsValid(role))
 			excluded = lappend_oid(excluded, role);
-		else if (!excluded_told)
+		else if (!excluded_reported)
 			ereport(WARNING,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("role \"%s\" of pool_exhaust.heal_exclude_roles does not exist", (char *) lfirst(lc)),
 					 errhint("Names with capitals need double quotes within the setting.")));
 	}
 	MemoryContextSwitchTo(old);
-	excluded_told = true;
+	excluded_reported = true;
 	excluded_stale = false;		/* only now: any of that may have ended in an ERROR */
 }
 

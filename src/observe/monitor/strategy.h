@@ -1,6 +1,6 @@
 /*
  * strategy.h
- *		What the healer does about leaks: the strategies, and whom they spare.
+ *		What the healer does about leaks: the strategies, and which sessions they spare.
  */
 #ifndef POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H
 #define POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H

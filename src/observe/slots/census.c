@@ -6,7 +6,7 @@
  * (InitProcGlobal), and it is taken while a process owns its latch: from
  * InitProcess, which is before authentication, to the end of ProcKill.
  * pg_stat_activity starts later (before 18, only after the login),
- * and pg_stat_database.numbackends counts workers too, so neither can tell how
+ * and pg_stat_database.numbackends counts workers too, so neither can show how
  * many slots are left.
  *
  * The scan takes no lock: every field it reads is one word, and a census of a
@@ -149,14 +149,14 @@ is_one_of(Oid role, const Oid *roles, int nroles)
 
 /*
  * Returns how many slots hold an authenticated session of another role than
- * these; one of those roles goes to "somebody", InvalidOid if there is none.
+ * these; one of those roles goes to "bystander", InvalidOid if there is none.
  */
 int
-census_other_sessions(const Oid *roles, int nroles, Oid *somebody)
+census_other_sessions(const Oid *roles, int nroles, Oid *bystander)
 {
 	int			found = 0;
 
-	*somebody = InvalidOid;
+	*bystander = InvalidOid;
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
@@ -164,7 +164,7 @@ census_other_sessions(const Oid *roles, int nroles, Oid *somebody)
 
 		if (!PROC_IN_USE(proc) || !OidIsValid(role) || is_one_of(role, roles, nroles))
 			continue;
-		*somebody = role;
+		*bystander = role;
 		found++;
 	}
 	return found;

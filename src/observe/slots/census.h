@@ -10,7 +10,7 @@ typedef struct Census
 	int			max_connections;	/* slots in all */
 	int			superuser_reserved;
 	int			reserved;		/* for pg_use_reserved_connections, 16 and later */
-	int			capacity;		/* what is left for everybody else */
+	int			capacity;		/* what is left for roles without a reserve */
 	int			in_use;			/* slots taken, logins under way included */
 	int			free;			/* slots not taken, reserved ones included */
 	int			authenticating; /* taken by logins that are not through yet */
@@ -34,7 +34,7 @@ extern bool census_has_session(Oid role, int pid);
 /* Those of them that wait for this event, compared in the bits of the mask. */
 extern int	census_role_waiting(Oid role, uint32 wait_event, uint32 mask);
 
-/* Client sessions of other roles than these; "somebody" is one of those. */
-extern int	census_other_sessions(const Oid *roles, int nroles, Oid *somebody);
+/* Returns how many client sessions other roles have; "bystander" is one of those roles. */
+extern int	census_other_sessions(const Oid *roles, int nroles, Oid *bystander);
 
 #endif							/* POOL_EXHAUST_OBSERVE_SLOTS_CENSUS_H */

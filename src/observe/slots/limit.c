@@ -31,7 +31,7 @@ limits_add(List *limits, PoolKind kind, Oid oid, const char *name, int capacity)
 	return lappend(limits, limit);
 }
 
-/* Superusers are exempt, and who cannot log in has no connections. */
+/* Superusers are exempt, and a role that cannot log in has no connections. */
 static List *
 limits_add_role(List *limits, HeapTuple tuple)
 {
@@ -103,7 +103,7 @@ limit_in_use(const PoolLimit *limit)
 	}
 }
 
-/* What the slots leave to a role: the reserved ones are not for everybody. */
+/* What the slots leave to a role: the reserved ones are for privileged roles alone. */
 static int
 headroom_slots(Oid role)
 {

@@ -37,7 +37,7 @@ slot_state(BackendState state)
 			return SLOT_UNKNOWN;
 		case STATE_RUNNING:
 		case STATE_FASTPATH:
-		case STATE_UNDEFINED:	/* let in a moment ago */
+		case STATE_UNDEFINED:	/* the login was granted a moment ago */
 			return SLOT_ACTIVE;
 		default:
 			return SLOT_AUTHENTICATING; /* 18: STATE_STARTING */

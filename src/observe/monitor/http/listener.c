@@ -2,9 +2,9 @@
  * listener.c
  *		Answers over HTTP, without a slot: libmicrohttpd on the monitor's loop.
  *
- * http_server.c speaks HTTP; what is here is when it does, and who has to go when
- * there are too many clients: those who have been quiet for longest, so that a
- * flood of idle ones keeps nobody out.
+ * http_server.c speaks HTTP; what is here is when it does, and which
+ * connections are closed when there are too many: those that have been quiet for
+ * longest, so that a flood of idle ones does not keep others out.
  */
 #include "postgres.h"
 
@@ -114,7 +114,7 @@ http_connection(void *arg, struct MHD_Connection *connection, void **socket_cont
 
 /*
  * A client that said good-bye in the same breath as its request may stay: an
- * edge-triggered epoll, as libmicrohttpd has it, does not tell of it again.
+ * edge-triggered epoll, as libmicrohttpd has it, does not report it again.
  */
 static bool
 client_is_gone(const Client *client)
@@ -124,12 +124,12 @@ client_is_gone(const Client *client)
 	return recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/* Who sends a byte now and then is quiet too: only whole requests count. */
+/* A client that sends a byte now and then is quiet too: only whole requests count. */
 static void
 quiet_timer_fired(uv_timer_t *timer)
 {
 	dlist_mutable_iter iter;
-	int			left = nclients;	/* those who end move to the tail */
+	int			left = nclients;	/* those that end move to the tail */
 
 	dlist_foreach_modify(iter, &clients)
 	{

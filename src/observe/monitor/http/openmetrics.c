@@ -296,7 +296,7 @@ write_counters(const Writer *w)
 	family(w, "refusals", "counter", NULL, "Connections refused, by cause.");
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 		labeled(w, "refusals_total", "cause", cause_kinds[i].name, refusal_count(i));
-	family(w, "opened_connections", "counter", "connections", "Sessions let in.");
+	family(w, "opened_connections", "counter", "connections", "Logins granted.");
 	plain(w, "opened_connections_total", login_count_add());
 }
 
@@ -366,7 +366,7 @@ write_monitor(const Writer *w)
 	gauge(w, "sample_interval_seconds", "seconds", sample_interval / 1000.0,
 		  "Time between two samples.");
 	gauge(w, "last_sample_time_seconds", "seconds", to_epoch(shared->observed.sampled_at),
-		  "When the monitor looked last.");
+		  "When the monitor took its last sample.");
 	getrusage(RUSAGE_SELF, &usage);
 	family(w, "monitor_cpu_seconds", "counter", "seconds", "CPU time of the monitor.");
 	plain(w, "monitor_cpu_seconds_total",

@@ -9,7 +9,7 @@
 
 extern void openmetrics_write(StringInfo out, bool openmetrics);
 
-/* Counts an answer, so that the page can tell how many there were. */
+/* Counts a response, so that the page can show how many there were. */
 extern void openmetrics_count_response(int status);
 
 #endif							/* POOL_EXHAUST_OBSERVE_MONITOR_HTTP_OPENMETRICS_H */

@@ -22,14 +22,14 @@
 #define JSON_TYPE	"application/json"
 #define TEXT_TYPE	"text/plain; charset=utf-8"
 
-/* Prometheus asks for the former; the latter is for everybody else. */
+/* Prometheus asks for the former; the latter is for every other client. */
 #define OPENMETRICS_TYPE "application/openmetrics-text"
 #define OPENMETRICS_FULL OPENMETRICS_TYPE "; version=1.0.0; charset=utf-8"
 #define METRICS_TEXT_FULL "text/plain; version=0.0.4; charset=utf-8"
 
 /*
  * When no release was seen there is nothing to compute a time from; a client
- * that has to come back some time is told to do so after this.
+ * that has to be asked again some time has this in Retry-After.
  */
 #define RETRY_AFTER_UNKNOWN_S	10
 
