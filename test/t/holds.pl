@@ -263,7 +263,7 @@ sub overtaken
 	my ($name, $params, $overtake) = @_;
 	my $caller = client($node);
 
-	$caller->send(sql('leak', 20, kind => 'growth', spacing_ms => 2000, %$params));
+	$caller->send(sql('leak', 20, kind => 'growth', spacing_ms => 1400, %$params));
 	ok(wait_for($watcher, 'SELECT count(*) >= 2 FROM pool_exhaust_backends WHERE hold_id IS NOT NULL', 't'), "$name: it has begun");
 	is($watcher->query('SELECT count(*) FROM pool_exhaust_holds'), 0, "$name: the view does not show it yet");
 	my ($cause, $after, @others) = $overtake->();
