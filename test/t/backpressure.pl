@@ -181,7 +181,8 @@ my $down = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'tcp') // di
 my %bad = (
 	'is down' => [ 'http://127.0.0.1:' . $down->sockport, qr/connection refused/ ],
 	'cuts off' => [
-		one_by_one(sub { setsockopt $_[0], SOL_SOCKET, SO_LINGER, pack('ii', 1, 0); close $_[0] }),
+		# Not before the client has seen that it is connected: it writes then.
+		one_by_one(sub { sysread $_[0], my $byte, 1; setsockopt $_[0], SOL_SOCKET, SO_LINGER, pack('ii', 1, 0); close $_[0] }),
 		qr/closed before the answer was complete/ ],
 	'hangs in the handshake' => [ one_by_one(\&hang, 'https'), qr/no TLS handshake in time/ ],
 	'hangs after the request' => [ one_by_one(sub { request($_[0]); hang($_[0]) }), qr/no answer in time/ ],
