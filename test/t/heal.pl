@@ -194,7 +194,8 @@ note "racing: $lost ended, $kept not";
 # ---------- Many at once ----------
 
 suspects_are($watcher, 0, 'many: no suspect');
-my $before = () = logged_heals();
+my $before = $watcher->query('SELECT count(*) FROM pool_exhaust_heals');
+ok(wait_until(sub { scalar(my @logged = logged_heals()) }, $before, 'the log'), 'many: the log has all before them');
 $watcher->query("SELECT pool_exhaust_leak(70, 'idle in transaction (aborted)')");
 suspects_are($watcher, 70, 'many: seventy are suspected');
 is(heal('false'), 'aborted_transaction: terminated 70', 'many: all are ended');
