@@ -155,8 +155,8 @@ sub_run_begin(Run *run, SubRun *sub_run, volatile bool *sound)
 }
 
 /*
- * SubRunMethods.start.  What is in the way of a child that has siblings may be one of
- * those; what is wrong with one that has none stays wrong.
+ * SubRunMethods.start.  A sub-run beside others may be excluded by those, for now;
+ * what is wrong with one that is alone stays wrong.
  */
 static SubRunStart
 sub_run_start(Run *run, SubRun *sub_run)

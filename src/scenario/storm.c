@@ -11,7 +11,6 @@
 #include "scenario/list.h"
 #include "story/story.h"
 
-
 /* A refused client retries after that; twice as late each time, up to a limit. */
 #define RETRY_US			(20 * 1000)
 #define RETRY_DOUBLED_MAX	4
@@ -26,7 +25,7 @@
 #define OPERATIONS_MIN		20
 
 /* Without option clients: the clients, in percent of those that fit. */
-#define CROWD_PERCENT		150
+#define CLIENTS_PERCENT		150
 
 /* What the application does: something in the server, for a millisecond or less. */
 #define APPLICATION_SQL		"SELECT pg_catalog.count(*) FROM pg_catalog.generate_series(1, 5000)"
@@ -514,7 +513,7 @@ storm_make(Run *run)
 		run_end(run, VERDICT_INVALID, "no connection is free for the storm: %d of %d connections are in use",
 				truth.in_use, truth.capacity);
 	storm->run = run;
-	storm->n = run->options.clients > 0 ? (int) run->options.clients : fit * CROWD_PERCENT / 100 + 1;
+	storm->n = run->options.clients > 0 ? (int) run->options.clients : fit * CLIENTS_PERCENT / 100 + 1;
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
 		storm->n = (fit + 1) / 2;
 	storm->clients = palloc_extended(sizeof(StormClient) * storm->n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
