@@ -2,8 +2,7 @@
  * actors.h
  *		Those who have a session of their own: people, agents, batches.
  */
-#ifndef REPLAY_ACTORS_H
-#define REPLAY_ACTORS_H
+#pragma once
 
 #include "workloads.h"
 
@@ -39,5 +38,3 @@ typedef struct Actor
 } Actor;
 
 extern Actor *actor_new(Service *service, const Habit *habit, double begin_s);
-
-#endif							/* REPLAY_ACTORS_H */

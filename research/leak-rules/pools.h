@@ -2,8 +2,7 @@
  * pools.h
  *		Pools as applications have them, and the applications.
  */
-#ifndef REPLAY_POOLS_H
-#define REPLAY_POOLS_H
+#pragma once
 
 #include "world.h"
 
@@ -131,5 +130,3 @@ extern Job *job_new(Pool *pool, const Shape *shape);
 extern void job_start(Job *job, Session *session);
 extern void job_end(Job *job);
 extern void pool_give_back(Pool *pool, Session *session);
-
-#endif							/* REPLAY_POOLS_H */

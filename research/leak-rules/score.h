@@ -2,8 +2,7 @@
  * score.h
  *		What the rules found, against the truth.
  */
-#ifndef REPLAY_SCORE_H
-#define REPLAY_SCORE_H
+#pragma once
 
 #include "workloads.h"
 
@@ -92,5 +91,3 @@ extern void task_run(Task *task);
 extern bool cost_run(void);
 extern LeakWatch *watch_new(int nslots);
 extern void watch_clear(LeakWatch *watch);
-
-#endif							/* REPLAY_SCORE_H */

@@ -2,8 +2,7 @@
  * workloads.h
  *		What runs against the server, with leaks and without.
  */
-#ifndef REPLAY_WORKLOADS_H
-#define REPLAY_WORKLOADS_H
+#pragma once
 
 #include "pools.h"
 
@@ -52,5 +51,3 @@ extern const Policy sqla_fifo, sqla_lifo, hikari_fixed, hikari_alive, hikari_min
 extern const Workload pool_workloads[];
 extern const Workload process_workloads[];
 extern const Workload other_workloads[];
-
-#endif							/* REPLAY_WORKLOADS_H */

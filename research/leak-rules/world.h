@@ -2,8 +2,7 @@
  * world.h
  *		A server without a server: clock, sessions, and the truth about them.
  */
-#ifndef REPLAY_WORLD_H
-#define REPLAY_WORLD_H
+#pragma once
 
 #include "postgres.h"
 
@@ -125,5 +124,3 @@ extern Session *session_of(Ref ref);	/* NULL: it has gone */
 #define session_slot(session) ((int) ((session) - world.sessions))
 
 extern void die(const char *fmt,...) __attribute__((noreturn, format(printf, 1, 2)));
-
-#endif							/* REPLAY_WORLD_H */

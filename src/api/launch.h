@@ -2,8 +2,7 @@
  * launch.h
  *		What the SQL functions of runs and of holds have in common.
  */
-#ifndef POOL_EXHAUST_API_LAUNCH_H
-#define POOL_EXHAUST_API_LAUNCH_H
+#pragma once
 
 #include "fmgr.h"
 #include "postmaster/bgworker.h"
@@ -12,5 +11,3 @@
 
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name, const char *hint);
 extern BackgroundWorkerHandle *launch_runner(const Claim *claim);
-
-#endif							/* POOL_EXHAUST_API_LAUNCH_H */

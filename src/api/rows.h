@@ -5,8 +5,7 @@
  * For the backend that runs the function: all of these may throw.  Values are
  * copied; the rows belong to the tuplestore of the call.
  */
-#ifndef POOL_EXHAUST_API_ROWS_H
-#define POOL_EXHAUST_API_ROWS_H
+#pragma once
 
 #include "funcapi.h"
 
@@ -44,5 +43,3 @@ extern void row_float_if(RowBuilder *row, bool known, double value);
  * the result: the SQL objects are of another version than the library.
  */
 extern void row_end(RowBuilder *row);
-
-#endif							/* POOL_EXHAUST_API_ROWS_H */

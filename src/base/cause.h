@@ -8,8 +8,7 @@
  * Poolers name no routine, and PgBouncer has one SQLSTATE for nearly all that it
  * says; their messages are not translated, and there the message decides.
  */
-#ifndef POOL_EXHAUST_BASE_CAUSE_H
-#define POOL_EXHAUST_BASE_CAUSE_H
+#pragma once
 
 #include "base/words.h"
 
@@ -74,5 +73,3 @@ extern const CauseKind cause_kinds[CAUSES];
 
 extern Cause cause_classify(const char *sqlstate, const char *routine);
 extern Cause cause_of_answer(const char *sqlstate, const char *routine, const char *message);
-
-#endif							/* POOL_EXHAUST_BASE_CAUSE_H */

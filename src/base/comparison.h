@@ -6,8 +6,7 @@
  * words.  The operators, their words in pool_exhaust_checks.operator and what
  * each compares are one table in comparison.c.
  */
-#ifndef POOL_EXHAUST_BASE_COMPARISON_H
-#define POOL_EXHAUST_BASE_COMPARISON_H
+#pragma once
 
 typedef enum Operator
 {
@@ -36,5 +35,3 @@ extern const char *operator_word(Operator operator);
 extern Operator operator_find(const char *word);
 extern char *comparison_expected(const Comparison *c);
 extern char *comparison_observed(const Comparison *c);
-
-#endif							/* POOL_EXHAUST_BASE_COMPARISON_H */

@@ -6,8 +6,7 @@
  * newest release, and this file teaches it to the older ones.  PG_VERSION_NUM
  * appears nowhere else.
  */
-#ifndef POOL_EXHAUST_BASE_COMPAT_H
-#define POOL_EXHAUST_BASE_COMPAT_H
+#pragma once
 
 /*
  * libpq-be.h wants gssapi.h when the server was built with GSSAPI, which
@@ -170,5 +169,3 @@ compat_wait_event(const char *name)
 #if PG_VERSION_NUM < 160000
 extern PGDLLEXPORT void _PG_init(void);
 #endif
-
-#endif							/* POOL_EXHAUST_BASE_COMPAT_H */

@@ -2,8 +2,7 @@
  * health.h
  *		Utilization and refusals -> health.
  */
-#ifndef POOL_EXHAUST_BASE_HEALTH_H
-#define POOL_EXHAUST_BASE_HEALTH_H
+#pragma once
 
 #include "base/words.h"
 
@@ -40,5 +39,3 @@ extern Health health_judge(HealthJudge *judge, int in_use, int capacity, bool re
 
 /* The smallest number in use at which a pool of this capacity is that ill. */
 extern int	health_level(Health health, int capacity);
-
-#endif							/* POOL_EXHAUST_BASE_HEALTH_H */

@@ -2,8 +2,7 @@
  * histogram.h
  *		A log-linear histogram of latencies, mergeable, of fixed size.
  */
-#ifndef POOL_EXHAUST_BASE_HISTOGRAM_H
-#define POOL_EXHAUST_BASE_HISTOGRAM_H
+#pragma once
 
 #define HISTOGRAM_SUB_BITS	5	/* 32 steps an octave: 3.2 % relative error */
 #define HISTOGRAM_OCTAVES	36	/* 1 us up to 19 hours */
@@ -21,5 +20,3 @@ extern void histogram_add(Histogram *h, uint64 us);
 extern void histogram_merge(Histogram *into, const Histogram *from);
 extern double histogram_ms(const Histogram *h, double quantile);
 extern double histogram_max_ms(const Histogram *h);
-
-#endif							/* POOL_EXHAUST_BASE_HISTOGRAM_H */

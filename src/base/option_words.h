@@ -2,8 +2,7 @@
  * option_words.h
  *		The options whose values are words, and their words.
  */
-#ifndef POOL_EXHAUST_BASE_OPTION_WORDS_H
-#define POOL_EXHAUST_BASE_OPTION_WORDS_H
+#pragma once
 
 #include "base/words.h"
 
@@ -111,5 +110,3 @@ extern const Words fault_words;
 extern const Words reserved_words;
 extern const Words idle_order_words;
 extern const Words arrivals_words;
-
-#endif							/* POOL_EXHAUST_BASE_OPTION_WORDS_H */

@@ -2,8 +2,7 @@
  * releases.h
  *		How fast a pool's connections come back, and so when to try again.
  */
-#ifndef POOL_EXHAUST_BASE_RELEASES_H
-#define POOL_EXHAUST_BASE_RELEASES_H
+#pragma once
 
 /* Releases are remembered for that long, in buckets of equal length. */
 #define RELEASES_US			(60 * INT64CONST(1000000))
@@ -19,5 +18,3 @@ typedef struct Releases
 extern void releases_begin(Releases *releases, uint64 now_us);
 extern void releases_add(Releases *releases, int n, uint64 now_us);
 extern int	releases_retry_after_s(Releases *releases, int ahead, uint64 now_us);
-
-#endif							/* POOL_EXHAUST_BASE_RELEASES_H */

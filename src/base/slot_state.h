@@ -2,8 +2,7 @@
  * slot_state.h
  *		What the session in a slot is doing.
  */
-#ifndef POOL_EXHAUST_BASE_SLOT_STATE_H
-#define POOL_EXHAUST_BASE_SLOT_STATE_H
+#pragma once
 
 #include "base/words.h"
 
@@ -22,5 +21,3 @@ typedef enum SlotState
 #define SLOT_STATES LIST_COUNT(SLOT_STATE_LIST)
 
 extern const char *const slot_state_names[SLOT_STATES];
-
-#endif							/* POOL_EXHAUST_BASE_SLOT_STATE_H */

@@ -17,8 +17,7 @@
  * A row may have more than a word; LIST_ROW then makes the member's struct of
  * it.
  */
-#ifndef POOL_EXHAUST_BASE_WORDS_H
-#define POOL_EXHAUST_BASE_WORDS_H
+#pragma once
 
 #define LIST_MEMBER(member, ...)	member,
 #define LIST_WORD(member, word)		[member] = word,
@@ -44,5 +43,3 @@ typedef struct Words
 
 extern int	words_find(const Words *words, const char *name);
 extern char *words_text(const Words *words);
-
-#endif							/* POOL_EXHAUST_BASE_WORDS_H */

@@ -2,8 +2,7 @@
  * alarm.h
  *		Alarms to the microsecond, any number of them, over one timerfd.
  */
-#ifndef POOL_EXHAUST_EVENT_ALARM_H
-#define POOL_EXHAUST_EVENT_ALARM_H
+#pragma once
 
 #include "lib/pairingheap.h"
 
@@ -32,5 +31,3 @@ extern void alarm_clock_open(AlarmClock *clock, Loop *loop);
 extern void alarm_clock_close(AlarmClock *clock);
 extern void alarm_set(AlarmClock *clock, Alarm *alarm, uint64 at_us);
 extern void alarm_unset(AlarmClock *clock, Alarm *alarm);
-
-#endif							/* POOL_EXHAUST_EVENT_ALARM_H */

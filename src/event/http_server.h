@@ -2,8 +2,7 @@
  * http_server.h
  *		libmicrohttpd on the loop.
  */
-#ifndef POOL_EXHAUST_EVENT_HTTP_SERVER_H
-#define POOL_EXHAUST_EVENT_HTTP_SERVER_H
+#pragma once
 
 #include <microhttpd.h>
 
@@ -44,5 +43,3 @@ extern bool http_server_start(HttpServer *server, Loop *loop, int fd, unsigned i
 extern void http_server_wake(HttpServer *server);
 extern void http_server_stop(HttpServer *server);
 extern enum MHD_Result http_server_respond(struct MHD_Connection *connection, const HttpResponse *answer);
-
-#endif							/* POOL_EXHAUST_EVENT_HTTP_SERVER_H */

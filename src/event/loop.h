@@ -2,8 +2,7 @@
  * loop.h
  *		One event loop for sockets, timers and the latch of this process.
  */
-#ifndef POOL_EXHAUST_EVENT_LOOP_H
-#define POOL_EXHAUST_EVENT_LOOP_H
+#pragma once
 
 #include <uv.h>
 
@@ -25,5 +24,3 @@ extern void loop_close(Loop *loop);
 
 /* Monotonic time in microseconds. */
 extern uint64 loop_now_us(void);
-
-#endif							/* POOL_EXHAUST_EVENT_LOOP_H */

@@ -2,8 +2,7 @@
  * arrival.h
  *		When the clients of an open-loop load come: a schedule from a seed.
  */
-#ifndef POOL_EXHAUST_LOAD_ARRIVAL_H
-#define POOL_EXHAUST_LOAD_ARRIVAL_H
+#pragma once
 
 #include "common/pg_prng.h"
 
@@ -43,5 +42,3 @@ extern void arrival_begin(Arrival *arrival, int64 seed);
 extern bool arrival_next(Arrival *arrival, uint64 *offset_us);
 extern int	arrival_expected(const Arrival *arrival);
 extern bool arrival_in_burst(const Arrival *arrival, uint64 offset_us);
-
-#endif							/* POOL_EXHAUST_LOAD_ARRIVAL_H */

@@ -5,8 +5,7 @@
  * It hooks into the sessions of a login: see LoginHooks.  Where it does not, all
  * of it costs the test of one pointer.
  */
-#ifndef POOL_EXHAUST_LOAD_CHAOS_H
-#define POOL_EXHAUST_LOAD_CHAOS_H
+#pragma once
 
 #include "common/pg_prng.h"
 
@@ -105,5 +104,3 @@ chaos_unnoticed(const Chaos *chaos)
 {
 	return chaos->clock != NULL && !dlist_is_empty((dlist_head *) &chaos->ended);
 }
-
-#endif							/* POOL_EXHAUST_LOAD_CHAOS_H */

@@ -6,8 +6,7 @@
  * In a closed loop a fixed number of clients begin again when they are done; in
  * an open loop each client comes at its time, whatever became of the others.
  */
-#ifndef POOL_EXHAUST_LOAD_CLIENT_H
-#define POOL_EXHAUST_LOAD_CLIENT_H
+#pragma once
 
 #include "load/arrival.h"
 #include "load/pool/pool.h"
@@ -113,5 +112,3 @@ tally_not_granted(const Tally *tally)
 {
 	return tally->refused + tally->timed_out + tally->unserved;
 }
-
-#endif							/* POOL_EXHAUST_LOAD_CLIENT_H */

@@ -2,8 +2,7 @@
  * login.h
  *		How to log in, and what a login came to.
  */
-#ifndef POOL_EXHAUST_LOAD_LOGIN_H
-#define POOL_EXHAUST_LOAD_LOGIN_H
+#pragma once
 
 #include "base/cause.h"
 
@@ -77,5 +76,3 @@ login_add(Login *login, const char *keyword, const char *value)
 	login->keywords[login->params] = NULL;
 	login->values[login->params] = NULL;
 }
-
-#endif							/* POOL_EXHAUST_LOAD_LOGIN_H */

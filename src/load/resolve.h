@@ -2,8 +2,7 @@
  * resolve.h
  *		Host name -> addresses, without blocking the loop.
  */
-#ifndef POOL_EXHAUST_LOAD_RESOLVE_H
-#define POOL_EXHAUST_LOAD_RESOLVE_H
+#pragma once
 
 #include "event/loop.h"
 
@@ -24,5 +23,3 @@ typedef struct Resolve
 
 extern void resolve_begin(Resolve *resolve, Loop *loop, const char *host);
 extern void resolve_give_up(Resolve *resolve);
-
-#endif							/* POOL_EXHAUST_LOAD_RESOLVE_H */

@@ -2,8 +2,7 @@
  * session.h
  *		One libpq connection as an asynchronous state machine.
  */
-#ifndef POOL_EXHAUST_LOAD_SESSION_H
-#define POOL_EXHAUST_LOAD_SESSION_H
+#pragma once
 
 #include "libpq-fe.h"
 
@@ -106,5 +105,3 @@ extern void session_hang_up(Session *session);
 extern void session_drop(Session *session);
 extern void session_pause(Session *session);
 extern void session_go_on(Session *session);
-
-#endif							/* POOL_EXHAUST_LOAD_SESSION_H */

@@ -2,8 +2,7 @@
  * stall.h
  *		Logins that stall.
  */
-#ifndef POOL_EXHAUST_LOAD_STALL_H
-#define POOL_EXHAUST_LOAD_STALL_H
+#pragma once
 
 #include "libpq-fe.h"
 
@@ -16,5 +15,3 @@ typedef enum StallStep
 
 extern StallStep stall_step(PGconn *conn);
 extern bool stall_is_over(PGconn *conn);
-
-#endif							/* POOL_EXHAUST_LOAD_STALL_H */

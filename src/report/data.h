@@ -2,8 +2,7 @@
  * data.h
  *		The results of a run as a report needs them, read once.
  */
-#ifndef POOL_EXHAUST_REPORT_DATA_H
-#define POOL_EXHAUST_REPORT_DATA_H
+#pragma once
 
 #include "base/comparison.h"
 
@@ -66,5 +65,3 @@ extern bool report_passed(const ReportData *data);
 extern bool check_is(const ReportCheck *check, const char *outcome);
 extern char *expected_text(const ReportCheck *check);
 extern char *observed_text(const ReportCheck *check);
-
-#endif							/* POOL_EXHAUST_REPORT_DATA_H */

@@ -4,8 +4,7 @@
  *
  * A format is one file, which defines report_format_<name>, and one line here.
  */
-#ifndef POOL_EXHAUST_REPORT_FORMAT_H
-#define POOL_EXHAUST_REPORT_FORMAT_H
+#pragma once
 
 #include "lib/stringinfo.h"
 
@@ -27,5 +26,3 @@ typedef struct ReportFormat
 #define REPORT_FORMAT_DECLARE(name) extern const ReportFormat report_format_##name;
 REPORT_FORMATS(REPORT_FORMAT_DECLARE)
 #undef REPORT_FORMAT_DECLARE
-
-#endif							/* POOL_EXHAUST_REPORT_FORMAT_H */

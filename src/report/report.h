@@ -2,8 +2,7 @@
  * report.h
  *		What a run found, for eyes and for machines.
  */
-#ifndef POOL_EXHAUST_REPORT_REPORT_H
-#define POOL_EXHAUST_REPORT_REPORT_H
+#pragma once
 
 #include "funcapi.h"
 
@@ -16,5 +15,3 @@ extern char *report_failures(int64 run_id);
 /* Read from the tables: see read.c. */
 extern int64 report_latest(void);
 extern bool report_verdict(int64 run_id, char **verdict);
-
-#endif							/* POOL_EXHAUST_REPORT_REPORT_H */

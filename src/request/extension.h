@@ -2,8 +2,7 @@
  * extension.h
  *		Where the extension's own tables are, and a transaction to use them in.
  */
-#ifndef POOL_EXHAUST_REQUEST_EXTENSION_H
-#define POOL_EXHAUST_REQUEST_EXTENSION_H
+#pragma once
 
 #include "access/tupdesc.h"
 #include "executor/spi.h"
@@ -29,5 +28,3 @@ extern ErrorData *error_catch(MemoryContext context, int loglevel);
 extern void spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values,
 					const char *nulls);
 extern char *spi_text(int row, int column);
-
-#endif							/* POOL_EXHAUST_REQUEST_EXTENSION_H */

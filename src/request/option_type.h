@@ -2,8 +2,7 @@
  * option_type.h
  *		What an option can be: a number, a word, a text, a list of levels.
  */
-#ifndef POOL_EXHAUST_REQUEST_OPTION_TYPE_H
-#define POOL_EXHAUST_REQUEST_OPTION_TYPE_H
+#pragma once
 
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
@@ -53,5 +52,3 @@ extern const OptionType option_text;
 extern const OptionType option_levels;
 
 extern void option_read(const OptionSpec *spec, void *field, const JsonbValue *value);
-
-#endif							/* POOL_EXHAUST_REQUEST_OPTION_TYPE_H */

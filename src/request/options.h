@@ -2,8 +2,7 @@
  * options.h
  *		jsonb options -> what was asked for -> what is in force -> JSON.
  */
-#ifndef POOL_EXHAUST_REQUEST_OPTIONS_H
-#define POOL_EXHAUST_REQUEST_OPTIONS_H
+#pragma once
 
 #include "utils/jsonb.h"
 
@@ -17,5 +16,3 @@ extern Options options_in_force(const RunRequest *request, const Scenario *scena
 extern OptionSet options_left_to_target(const RunRequest *request, const Scenario *scenario);
 extern char *options_json(const RunRequest *request, const Scenario *scenario, const Options *options);
 extern char *options_describe(const Scenario *scenario);
-
-#endif							/* POOL_EXHAUST_REQUEST_OPTIONS_H */

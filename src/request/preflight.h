@@ -2,8 +2,7 @@
  * preflight.h
  *		Everything that can be refused before anything is touched.
  */
-#ifndef POOL_EXHAUST_REQUEST_PREFLIGHT_H
-#define POOL_EXHAUST_REQUEST_PREFLIGHT_H
+#pragma once
 
 #include "shmem/request.h"
 
@@ -15,5 +14,3 @@ extern char *hold_sessions_text(const HoldRequest *request);
 extern void preflight_server(const char *what_cannot, const char *why);
 extern void preflight_run(RunRequest *request);
 extern void preflight_hold(RunRequest *request);
-
-#endif							/* POOL_EXHAUST_REQUEST_PREFLIGHT_H */

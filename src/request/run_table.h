@@ -2,8 +2,7 @@
  * run_table.h
  *		The run table in shared memory: entries, claims, and waiting for a run.
  */
-#ifndef POOL_EXHAUST_REQUEST_RUN_TABLE_H
-#define POOL_EXHAUST_REQUEST_RUN_TABLE_H
+#pragma once
 
 #include "shmem/shared.h"
 
@@ -41,5 +40,3 @@ extern bool run_entry_find_run(int64 run_id, Claim *claim);
 extern int	run_entries_to_stop(bool all, int64 run_id, Claim *claims);
 extern int	run_entries_to_release(bool all, int64 hold_id, Claim *claims, int *connections);
 extern void run_entries_stop_held_by_me(void);
-
-#endif							/* POOL_EXHAUST_REQUEST_RUN_TABLE_H */

@@ -2,8 +2,7 @@
  * sub_runs.h
  *		Runs that a run starts.
  */
-#ifndef POOL_EXHAUST_RUNNER_SUB_RUNS_H
-#define POOL_EXHAUST_RUNNER_SUB_RUNS_H
+#pragma once
 
 #include "story/sub_runs.h"
 
@@ -12,5 +11,3 @@ extern const SubRunMethods sub_run_methods;
 extern void sub_runs_end(Run *run);
 extern int	sub_runs_left(Run *run);
 extern void sub_runs_forget(Run *run);
-
-#endif							/* POOL_EXHAUST_RUNNER_SUB_RUNS_H */

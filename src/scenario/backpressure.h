@@ -2,8 +2,7 @@
  * backpressure.h
  *		What scenario backpressure has, and what it claims of it.
  */
-#ifndef POOL_EXHAUST_SCENARIO_BACKPRESSURE_H
-#define POOL_EXHAUST_SCENARIO_BACKPRESSURE_H
+#pragma once
 
 #include "story/http_load.h"
 
@@ -30,5 +29,3 @@ deadline_ms(const Backpressure *bp)
 }
 
 extern void backpressure_check(const Backpressure *bp);
-
-#endif							/* POOL_EXHAUST_SCENARIO_BACKPRESSURE_H */

@@ -2,8 +2,7 @@
  * held.h
  *		One session of a hold, and what all of them share.
  */
-#ifndef POOL_EXHAUST_SCENARIO_HELD_H
-#define POOL_EXHAUST_SCENARIO_HELD_H
+#pragma once
 
 #include "story/story.h"
 
@@ -62,5 +61,3 @@ typedef struct Hold
 extern void held_init(Held *held, Hold *hold);
 extern void hold_count(Hold *hold, int alive);
 extern void companion_rest(Held *held);
-
-#endif							/* POOL_EXHAUST_SCENARIO_HELD_H */

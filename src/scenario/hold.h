@@ -3,8 +3,7 @@
  *		Connections held by hand: what they can be held in, and the run that
  *		holds them.
  */
-#ifndef POOL_EXHAUST_SCENARIO_HOLD_H
-#define POOL_EXHAUST_SCENARIO_HOLD_H
+#pragma once
 
 #include "scenario/held.h"
 #include "story/story.h"
@@ -37,5 +36,3 @@ pg_noreturn extern void hold_refused(Run *run, Cause cause, const char *sqlstate
 extern bool hold_is_busy(const Hold *hold);
 extern void hold_end_stalled(Run *run);
 extern int	hold_stalled_left(Run *run);
-
-#endif							/* POOL_EXHAUST_SCENARIO_HOLD_H */

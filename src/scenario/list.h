@@ -2,8 +2,7 @@
  * list.h
  *		The list of scenarios, in the order of the views.
  */
-#ifndef POOL_EXHAUST_SCENARIO_LIST_H
-#define POOL_EXHAUST_SCENARIO_LIST_H
+#pragma once
 
 #include "story/scenario.h"
 
@@ -30,5 +29,3 @@ extern const Scenario *const scenarios[];
 extern const int nscenarios;
 
 extern const Scenario *scenario_find(const char *name);
-
-#endif							/* POOL_EXHAUST_SCENARIO_LIST_H */

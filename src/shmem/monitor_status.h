@@ -2,8 +2,7 @@
  * monitor_status.h
  *		Whether the monitor is alive, how often it observes, how to wake it.
  */
-#ifndef POOL_EXHAUST_SHMEM_MONITOR_STATUS_H
-#define POOL_EXHAUST_SHMEM_MONITOR_STATUS_H
+#pragma once
 
 #include "shmem/shared.h"
 
@@ -17,5 +16,3 @@ extern void monitor_wake(void);
 
 /* What the monitor has seen is not older than it should be.  Needs the lock. */
 extern bool monitor_is_fresh(void);
-
-#endif							/* POOL_EXHAUST_SHMEM_MONITOR_STATUS_H */

@@ -2,8 +2,7 @@
  * names.h
  *		Bounded tables of names, with a counter each.
  */
-#ifndef POOL_EXHAUST_SHMEM_NAMES_H
-#define POOL_EXHAUST_SHMEM_NAMES_H
+#pragma once
 
 #include "shmem/shared.h"
 
@@ -27,5 +26,3 @@ extern void names_empty(NameTable *table);
 
 /* The entry, or NULL if there is none at this place or it is not complete. */
 extern NameEntry *names_entry(NameTable *table, int i);
-
-#endif							/* POOL_EXHAUST_SHMEM_NAMES_H */

@@ -3,8 +3,7 @@
  *		The options of runs: one list of them, and what a scenario, a caller and a
  *		run have of it.
  */
-#ifndef POOL_EXHAUST_SHMEM_OPTIONS_H
-#define POOL_EXHAUST_SHMEM_OPTIONS_H
+#pragma once
 
 #include "base/option_words.h"
 
@@ -143,5 +142,3 @@ typedef struct OptionDefault
 	bool		random;			/* or else it is drawn for each run */
 	bool		inherits;		/* PgBouncer knows better: see target/pgbouncer.c */
 } OptionDefault;
-
-#endif							/* POOL_EXHAUST_SHMEM_OPTIONS_H */

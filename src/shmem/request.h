@@ -3,8 +3,7 @@
  *		What a run was asked to do, checked and complete: the contract between
  *		the caller's backend, which fills it in, and the runner.
  */
-#ifndef POOL_EXHAUST_SHMEM_REQUEST_H
-#define POOL_EXHAUST_SHMEM_REQUEST_H
+#pragma once
 
 #include "datatype/timestamp.h"
 
@@ -49,5 +48,3 @@ request_is_hold(const RunRequest *plan)
 {
 	return plan->hold.connections > 0;
 }
-
-#endif							/* POOL_EXHAUST_SHMEM_REQUEST_H */

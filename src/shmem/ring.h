@@ -5,8 +5,7 @@
  * Entry n stands at place n % length.  "written" counts all that were ever
  * written, so a reader that has "seen" as many knows what is new.
  */
-#ifndef POOL_EXHAUST_SHMEM_RING_H
-#define POOL_EXHAUST_SHMEM_RING_H
+#pragma once
 
 /* Returns the number of the first entry from "seen" on that the ring still has. */
 extern uint64 ring_first(uint64 written, int length, uint64 seen);
@@ -17,5 +16,3 @@ extern uint64 ring_first(uint64 written, int length, uint64 seen);
  */
 extern bool ring_read(const void *entries, Size size, int length, const uint64 *written,
 					  uint64 *seen, void *entry);
-
-#endif							/* POOL_EXHAUST_SHMEM_RING_H */

@@ -2,12 +2,9 @@
  * run_pool.h
  *		The application-style pools of runs, as their runners publish them.
  */
-#ifndef POOL_EXHAUST_SHMEM_RUN_POOL_H
-#define POOL_EXHAUST_SHMEM_RUN_POOL_H
+#pragma once
 
 #include "shmem/shared.h"
 
 extern void run_pools_write(RunEntry *entry, const RunPool *pools, int n);
 extern int	run_pools_read(RunEntry *entry, RunPool *pools);
-
-#endif							/* POOL_EXHAUST_SHMEM_RUN_POOL_H */

@@ -33,8 +33,7 @@
  * Pointers, descriptors and PGconns are local to a process and never stand
  * here.
  */
-#ifndef POOL_EXHAUST_SHMEM_SHARED_H
-#define POOL_EXHAUST_SHMEM_SHARED_H
+#pragma once
 
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
@@ -376,5 +375,3 @@ extern PoolExhaustShared *shared;
 
 extern void shared_init(void);
 extern void shared_require(void);
-
-#endif							/* POOL_EXHAUST_SHMEM_SHARED_H */

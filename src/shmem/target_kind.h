@@ -6,8 +6,7 @@
  * that can aim at it list ON_<MEMBER>, and all that it is stands in its row,
  * target_<row>, in target/<row>.c.  Hints name them in this order.
  */
-#ifndef POOL_EXHAUST_SHMEM_TARGET_KIND_H
-#define POOL_EXHAUST_SHMEM_TARGET_KIND_H
+#pragma once
 
 #include "base/words.h"
 
@@ -41,5 +40,3 @@ typedef enum TargetSet
 } TargetSet;
 
 #undef TARGET_SET_MEMBER
-
-#endif							/* POOL_EXHAUST_SHMEM_TARGET_KIND_H */

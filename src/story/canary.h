@@ -2,8 +2,7 @@
  * canary.h
  *		A session that was open before the load, and must not notice it.
  */
-#ifndef POOL_EXHAUST_STORY_CANARY_H
-#define POOL_EXHAUST_STORY_CANARY_H
+#pragma once
 
 #include "story/story.h"
 
@@ -13,5 +12,3 @@ typedef struct Canary Canary;
 
 extern Canary *canary_open(Run *run);
 extern void canary_check(Run *run, Canary *canary, double limit_ms);
-
-#endif							/* POOL_EXHAUST_STORY_CANARY_H */

@@ -2,8 +2,7 @@
  * http_load.h
  *		Clients of an HTTP service, and what became of their requests.
  */
-#ifndef POOL_EXHAUST_STORY_HTTP_LOAD_H
-#define POOL_EXHAUST_STORY_HTTP_LOAD_H
+#pragma once
 
 #include "load/http/http_client.h"
 #include "story/story.h"
@@ -96,5 +95,3 @@ http_tally_lost(const HttpTally *tally)
 }
 
 extern char *http_tally_text(const HttpTally *tally);
-
-#endif							/* POOL_EXHAUST_STORY_HTTP_LOAD_H */

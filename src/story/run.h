@@ -3,8 +3,7 @@
  *		A run as its runner has it: what it was asked for, its parties and their
  *		pools, and what it has found so far.
  */
-#ifndef POOL_EXHAUST_STORY_RUN_H
-#define POOL_EXHAUST_STORY_RUN_H
+#pragma once
 
 #include "lib/stringinfo.h"
 
@@ -152,5 +151,3 @@ typedef struct Run
 	int			error_code;		/* SQLSTATE of what ended it, 0 = nothing did */
 	char		reason[RUN_REASON_LEN];
 } Run;
-
-#endif							/* POOL_EXHAUST_STORY_RUN_H */

@@ -2,8 +2,7 @@
  * samples.h
  *		The state of a run's pool over time, in bounded space.
  */
-#ifndef POOL_EXHAUST_STORY_SAMPLES_H
-#define POOL_EXHAUST_STORY_SAMPLES_H
+#pragma once
 
 #include "datatype/timestamp.h"
 
@@ -38,5 +37,3 @@ typedef struct SampleSeries
 } SampleSeries;
 
 extern void samples_add(SampleSeries *series, const Sample *sample);
-
-#endif							/* POOL_EXHAUST_STORY_SAMPLES_H */

@@ -2,8 +2,7 @@
  * scenario.h
  *		What a scenario is: what it needs, the options that it has, and its story.
  */
-#ifndef POOL_EXHAUST_STORY_SCENARIO_H
-#define POOL_EXHAUST_STORY_SCENARIO_H
+#pragma once
 
 #include "shmem/request.h"
 
@@ -59,5 +58,3 @@ scenario_parties(const Scenario *scenario)
 {
 	return scenario_has_pools(scenario) ? Max(scenario->parties, 1) : 0;
 }
-
-#endif							/* POOL_EXHAUST_STORY_SCENARIO_H */

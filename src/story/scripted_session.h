@@ -3,8 +3,7 @@
  *		A session with a script: it gets a connection, runs one statement, and
  *		keeps it.
  */
-#ifndef POOL_EXHAUST_STORY_SCRIPTED_SESSION_H
-#define POOL_EXHAUST_STORY_SCRIPTED_SESSION_H
+#pragma once
 
 #include "base/leak/leak.h"
 #include "story/story.h"
@@ -31,5 +30,3 @@ extern void scripted_session_open(Run *run, const RunParty *party, ScriptedSessi
 extern void scripted_session_vanish(ScriptedSession *scripted);
 extern bool scripted_sessions_at_work(const ScriptedSession *scripted, int n);
 extern bool scripted_session_failed(const ScriptedSession *scripted, int n);
-
-#endif							/* POOL_EXHAUST_STORY_SCRIPTED_SESSION_H */

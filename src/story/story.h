@@ -6,8 +6,7 @@
  * the run from outside (stop, deadline, another client refused) ends the story
  * there, by an ERROR that the runner turns into the verdict.
  */
-#ifndef POOL_EXHAUST_STORY_STORY_H
-#define POOL_EXHAUST_STORY_STORY_H
+#pragma once
 
 #include "base/compat.h"
 #include "load/client.h"
@@ -143,5 +142,3 @@ extern void check_load(Run *run, const char *part, const Tally *tally, uint64 ne
 
 /* Has the run's n-th service an application-style pool, whatever the target is? */
 #define party_is_embedded(run, n) (((run)->scenario->embedded & (1 << (n))) != 0)
-
-#endif							/* POOL_EXHAUST_STORY_STORY_H */

@@ -4,8 +4,7 @@
  *
  * A story says what is to be run; the runner brings the functions that run it.
  */
-#ifndef POOL_EXHAUST_STORY_SUB_RUNS_H
-#define POOL_EXHAUST_STORY_SUB_RUNS_H
+#pragma once
 
 #include "story/story.h"
 
@@ -55,5 +54,3 @@ typedef struct SubRunMethods
 
 	const TargetType *const *target_types;	/* by TargetKind */
 } SubRunMethods;
-
-#endif							/* POOL_EXHAUST_STORY_SUB_RUNS_H */

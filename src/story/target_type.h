@@ -5,8 +5,7 @@
  *
  * Each kind has its row in a file of its own, target/<name>.c.
  */
-#ifndef POOL_EXHAUST_STORY_TARGET_TYPE_H
-#define POOL_EXHAUST_STORY_TARGET_TYPE_H
+#pragma once
 
 #include "nodes/pg_list.h"
 
@@ -96,5 +95,3 @@ target_needs_second(const TargetType *target, const Scenario *scenario)
 {
 	return target->one_party && scenario->parties > 1 && (scenario->embedded & (1 << 1)) == 0;
 }
-
-#endif							/* POOL_EXHAUST_STORY_TARGET_TYPE_H */

@@ -2,8 +2,7 @@
  * foreign_login.h
  *		How a run logs in to its foreign server, and asks it what it has.
  */
-#ifndef POOL_EXHAUST_TARGET_FOREIGN_LOGIN_H
-#define POOL_EXHAUST_TARGET_FOREIGN_LOGIN_H
+#pragma once
 
 #include "load/target/endpoint.h"
 #include "load/target/probe.h"
@@ -19,5 +18,3 @@ extern void foreign_login_make_console(Endpoint *endpoint);
 extern bool foreign_login_ask(Run *run, RunParty *party, const Question *questions, const char *failure,
 							  const char *where);
 extern void foreign_login_require_alone(Run *run, RunParty *party);
-
-#endif							/* POOL_EXHAUST_TARGET_FOREIGN_LOGIN_H */

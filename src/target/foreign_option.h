@@ -2,8 +2,7 @@
  * foreign_option.h
  *		The options that foreign servers and their user mappings have.
  */
-#ifndef POOL_EXHAUST_TARGET_FOREIGN_OPTION_H
-#define POOL_EXHAUST_TARGET_FOREIGN_OPTION_H
+#pragma once
 
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
@@ -55,5 +54,3 @@ pg_noreturn extern void foreign_option_is_wrong(const char *name, const char *va
 
 extern const char *foreign_option_value(List *options, const char *name);
 extern const ForeignOption *foreign_option_find(const ForeignOption *options, Oid catalog, const char *name);
-
-#endif							/* POOL_EXHAUST_TARGET_FOREIGN_OPTION_H */

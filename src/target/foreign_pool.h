@@ -2,8 +2,7 @@
  * foreign_pool.h
  *		The sessions of a foreign server as a pool.
  */
-#ifndef POOL_EXHAUST_TARGET_FOREIGN_POOL_H
-#define POOL_EXHAUST_TARGET_FOREIGN_POOL_H
+#pragma once
 
 #include "story/story.h"
 
@@ -13,5 +12,3 @@
 extern int	foreign_pool_sessions(const Run *run, const RunParty *party);
 extern int	foreign_pool_login_ms(const Run *run);
 extern Pool *foreign_pool_open(Run *run, const RunParty *party, const PoolDriver *driver);
-
-#endif							/* POOL_EXHAUST_TARGET_FOREIGN_POOL_H */

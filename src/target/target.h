@@ -2,8 +2,7 @@
  * target.h
  *		The rows of the kinds of targets.
  */
-#ifndef POOL_EXHAUST_TARGET_TARGET_H
-#define POOL_EXHAUST_TARGET_TARGET_H
+#pragma once
 
 #include "shmem/target_kind.h"
 #include "story/target_type.h"
@@ -24,5 +23,3 @@ extern const TargetType *const target_types[TARGET_KINDS];
 	.superuser = true, \
 	.monitored = true, \
 	.one_backend = true
-
-#endif							/* POOL_EXHAUST_TARGET_TARGET_H */

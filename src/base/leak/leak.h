@@ -16,8 +16,7 @@
  * suspected	a rule holds for it; cleared when it is used again
  * healed		terminated by the healer while it was suspected
  */
-#ifndef POOL_EXHAUST_BASE_LEAK_LEAK_H
-#define POOL_EXHAUST_BASE_LEAK_LEAK_H
+#pragma once
 
 #include "datatype/timestamp.h"
 
@@ -190,5 +189,3 @@ extern void leak_forget(LeakWatch *watch);
 extern int	leak_groups_max(int nslots);
 extern int	leak_growth_min(int nslots);
 extern int	leak_growth_spacing_ms(int threshold_ms);
-
-#endif							/* POOL_EXHAUST_BASE_LEAK_LEAK_H */

@@ -2,8 +2,7 @@
  * http_client.h
  *		An HTTP client on the loop: libcurl's multi interface.
  */
-#ifndef POOL_EXHAUST_LOAD_HTTP_HTTP_CLIENT_H
-#define POOL_EXHAUST_LOAD_HTTP_HTTP_CLIENT_H
+#pragma once
 
 #include "event/loop.h"
 #include "load/http/http_request.h"
@@ -30,5 +29,3 @@ extern const char *http_client_error(const HttpClient *client);
 extern void http_ask(HttpClient *client, HttpRequest *request, const char *path, int timeout_ms);
 extern HttpRequest *http_client_take(HttpClient *client);
 extern void http_client_close(HttpClient *client);
-
-#endif							/* POOL_EXHAUST_LOAD_HTTP_HTTP_CLIENT_H */

@@ -3,8 +3,7 @@
  *		One request of the HTTP client and its reply: shared by http_client.c,
  *		which sends it, and http_reply.c, which receives.
  */
-#ifndef POOL_EXHAUST_LOAD_HTTP_HTTP_REQUEST_H
-#define POOL_EXHAUST_LOAD_HTTP_HTTP_REQUEST_H
+#pragma once
 
 #include "lib/ilist.h"
 
@@ -70,5 +69,3 @@ typedef struct HttpRequest
 	char		error[256];
 	dlist_node	node;			/* while under way, and until it is taken */
 } HttpRequest;
-
-#endif							/* POOL_EXHAUST_LOAD_HTTP_HTTP_REQUEST_H */

@@ -3,8 +3,7 @@
  *		A small HTTP service over pools of the run, as it should be: what
  *		backpressure is measured by where there is no other service.
  */
-#ifndef POOL_EXHAUST_LOAD_HTTP_REFERENCE_API_H
-#define POOL_EXHAUST_LOAD_HTTP_REFERENCE_API_H
+#pragma once
 
 #include "load/pool/pool.h"
 
@@ -29,5 +28,3 @@ typedef struct ReferenceApi ReferenceApi;
 extern ReferenceApi *reference_api_open(const ReferenceApiConfig *config);
 extern const char *reference_api_url(const ReferenceApi *api);
 extern void reference_api_close(ReferenceApi *api);
-
-#endif							/* POOL_EXHAUST_LOAD_HTTP_REFERENCE_API_H */

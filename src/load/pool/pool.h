@@ -6,8 +6,7 @@
  * which kind of pool it has, only what it can do.  Requests are asynchronous:
  * each ends once, in the loop or at once.
  */
-#ifndef POOL_EXHAUST_LOAD_POOL_POOL_H
-#define POOL_EXHAUST_LOAD_POOL_POOL_H
+#pragma once
 
 #include "base/cause.h"
 #include "base/histogram.h"
@@ -258,5 +257,3 @@ pool_close(Pool *pool)
 {
 	pool->driver->close(pool);
 }
-
-#endif							/* POOL_EXHAUST_LOAD_POOL_POOL_H */

@@ -2,8 +2,7 @@
  * pool_sessions.h
  *		What the drivers of pools have in common.
  */
-#ifndef POOL_EXHAUST_LOAD_POOL_POOL_SESSIONS_H
-#define POOL_EXHAUST_LOAD_POOL_POOL_SESSIONS_H
+#pragma once
 
 #include "load/pool/pool.h"
 
@@ -13,5 +12,3 @@
 extern void *pool_make_sessions(int n, Size size, const SessionEvents *events, void *owner, dlist_head *unused);
 extern void pool_cancel_requests(Pool *pool, dlist_head *requests);
 extern void pool_lose(Request *request, const ConnectResult *failure);
-
-#endif							/* POOL_EXHAUST_LOAD_POOL_POOL_SESSIONS_H */

@@ -3,8 +3,7 @@
  *		Where a run that aims at a foreign server goes: what stands in the
  *		catalogs of the server and of the user's mapping, as logins.
  */
-#ifndef POOL_EXHAUST_LOAD_TARGET_ENDPOINT_H
-#define POOL_EXHAUST_LOAD_TARGET_ENDPOINT_H
+#pragma once
 
 #include "load/http/http_client.h"
 #include "load/session.h"
@@ -20,5 +19,3 @@ typedef struct Endpoint
 	bool		password_required;	/* a login must be granted for the user's own password */
 	HttpTarget	http;			/* of kind http, and then there is nothing of the above but the name */
 } Endpoint;
-
-#endif							/* POOL_EXHAUST_LOAD_TARGET_ENDPOINT_H */

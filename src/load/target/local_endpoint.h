@@ -2,8 +2,7 @@
  * local_endpoint.h
  *		The ways in: how a client on this machine can log in to this server.
  */
-#ifndef POOL_EXHAUST_LOAD_TARGET_LOCAL_ENDPOINT_H
-#define POOL_EXHAUST_LOAD_TARGET_LOCAL_ENDPOINT_H
+#pragma once
 
 #include "nodes/pg_list.h"
 
@@ -24,5 +23,3 @@ extern List *local_endpoints_list(const char *user, const char *password, const 
 								  const char *application_name);
 extern ConnectResult local_endpoint_try(Loop *loop, const LocalEndpoint *local, Oid role, int timeout_ms,
 										bool (*must_end) (void *arg), void *arg);
-
-#endif							/* POOL_EXHAUST_LOAD_TARGET_LOCAL_ENDPOINT_H */

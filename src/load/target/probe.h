@@ -3,8 +3,7 @@
  *		What a foreign server says of itself: a session that asks it, again and
  *		again.
  */
-#ifndef POOL_EXHAUST_LOAD_TARGET_PROBE_H
-#define POOL_EXHAUST_LOAD_TARGET_PROBE_H
+#pragma once
 
 #include "load/pool/pool.h"
 
@@ -88,5 +87,3 @@ extern const Question pgbouncer_questions[];
 extern void probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms);
 extern bool probe_refresh(Probe *probe, uint64 since_us);
 extern void probe_close(Probe *probe);
-
-#endif							/* POOL_EXHAUST_LOAD_TARGET_PROBE_H */

@@ -2,8 +2,7 @@
  * login_count.h
  *		Counts the logins that are granted.
  */
-#ifndef POOL_EXHAUST_OBSERVE_HOOKS_LOGIN_COUNT_H
-#define POOL_EXHAUST_OBSERVE_HOOKS_LOGIN_COUNT_H
+#pragma once
 
 extern void login_count_init(void);
 
@@ -12,5 +11,3 @@ extern uint64 login_count_total(void);
 extern uint64 login_count_add(void);
 
 extern void login_count_reset(void);
-
-#endif							/* POOL_EXHAUST_OBSERVE_HOOKS_LOGIN_COUNT_H */

@@ -2,8 +2,7 @@
  * refusal.h
  *		The refusal ledger: refusals of connections, by cause.
  */
-#ifndef POOL_EXHAUST_OBSERVE_HOOKS_REFUSAL_H
-#define POOL_EXHAUST_OBSERVE_HOOKS_REFUSAL_H
+#pragma once
 
 #include "base/cause.h"
 
@@ -20,5 +19,3 @@ extern uint64 refusal_count_slots(void);
 extern Cause refusal_last_slots(void);
 
 extern void refusal_reset(void);
-
-#endif							/* POOL_EXHAUST_OBSERVE_HOOKS_REFUSAL_H */

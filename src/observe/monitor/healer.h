@@ -2,8 +2,7 @@
  * healer.h
  *		The healer: ends sessions that are suspected of a leak.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_HEALER_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_HEALER_H
+#pragma once
 
 #include "observe/monitor/snapshot.h"
 
@@ -26,5 +25,3 @@ extern void heal_log_skip(void);
 extern char *heal_log_text(const Oid *roles, int nroles, uint64 since, int *n);
 extern uint64 heal_log_now(void);
 extern bool heal_log_read(uint64 *seen, HealLogEntry *record);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_HEALER_H */

@@ -2,8 +2,7 @@
  * health_log.h
  *		Changes of health: remembered, logged, sent by NOTIFY.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_HEALTH_LOG_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_HEALTH_LOG_H
+#pragma once
 
 #include "shmem/shared.h"
 
@@ -20,5 +19,3 @@ extern uint64 health_log_now(void);
 extern bool health_log_next(PoolKind kind, Oid oid, uint64 *seen, HealthChange *transition);
 
 extern PGDLLEXPORT void messenger_main(Datum arg);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_HEALTH_LOG_H */

@@ -2,8 +2,7 @@
  * leak_detector.h
  *		The sessions that are suspected of a leak.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_LEAK_DETECTOR_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_LEAK_DETECTOR_H
+#pragma once
 
 #include "observe/slots/slot.h"
 #include "shmem/shared.h"
@@ -40,5 +39,3 @@ typedef struct Suspect
 extern int	suspects_of(const Oid *roles, int nroles, Suspect *suspects, int max);
 
 extern void leak_detector_reset(void);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_LEAK_DETECTOR_H */

@@ -2,8 +2,7 @@
  * peer.h
  *		Whether the client of a session is still there, by its socket.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_PEER_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_PEER_H
+#pragma once
 
 typedef enum PeerState
 {
@@ -16,5 +15,3 @@ typedef enum PeerState
 extern void peers_begin(void);
 extern PeerState peer_look(int pid, bool local);
 extern int	peer_errno(void);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_PEER_H */

@@ -3,8 +3,7 @@
  *		The pools that this server is: what is in use now, and what the
  *		monitor remembers of them.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_POOLS_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_POOLS_H
+#pragma once
 
 #include "observe/slots/limit.h"
 #include "shmem/names.h"
@@ -42,5 +41,3 @@ typedef struct PoolSnapshot
 
 extern void pools_watch(const List *limits);
 extern void pools_judge(const PoolSnapshot *snapshots, int n, bool regular);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_POOLS_H */

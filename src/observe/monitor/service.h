@@ -2,8 +2,7 @@
  * service.h
  *		Services: the sessions that share a role and an application_name.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_SERVICE_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_SERVICE_H
+#pragma once
 
 #include "utils/hsearch.h"
 
@@ -35,5 +34,3 @@ extern bool service_may_see(Oid role);
 
 /* ROLE/APPLICATION_NAME; "name" has SERVICE_LEN bytes.  Needs a transaction. */
 extern void service_name(Oid role, const char *application_name, char *name);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_SERVICE_H */

@@ -2,8 +2,7 @@
  * snapshot.h
  *		What the monitor reads in one observation.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H
+#pragma once
 
 #include "observe/monitor/pools.h"
 #include "observe/monitor/service.h"
@@ -21,5 +20,3 @@ typedef struct MonitorSnapshot
 extern void snapshot_init(void);
 extern const MonitorSnapshot *snapshot_take(void);
 extern const MonitorSnapshot *snapshot_last(void);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_SNAPSHOT_H */

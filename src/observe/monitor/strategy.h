@@ -2,8 +2,7 @@
  * strategy.h
  *		What the healer does about leaks: the strategies, and which sessions they spare.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H
+#pragma once
 
 #include "observe/monitor/leak_detector.h"
 
@@ -43,5 +42,3 @@ extern int	strategy_of(const LeakSession *session);
 extern char *strategies_text(int set);
 extern bool strategies_in_force(int set);
 extern const char *strategy_why_spared(const LeakSession *session, const Slot *slot);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_STRATEGY_H */

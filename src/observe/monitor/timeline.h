@@ -2,8 +2,7 @@
  * timeline.h
  *		The timeline: a ring of samples in shared memory.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_TIMELINE_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_TIMELINE_H
+#pragma once
 
 #include "observe/slots/slot.h"
 #include "shmem/shared.h"
@@ -19,5 +18,3 @@ extern void timeline_close_row(void);
  * returns how many rows there are.  Takes the lock.
  */
 extern int	timeline_copy(TimelineRow *rows);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_TIMELINE_H */

@@ -2,8 +2,7 @@
  * census.h
  *		Counts slots and sessions from the server's own shared memory.
  */
-#ifndef POOL_EXHAUST_OBSERVE_SLOTS_CENSUS_H
-#define POOL_EXHAUST_OBSERVE_SLOTS_CENSUS_H
+#pragma once
 
 typedef struct Census
 {
@@ -36,5 +35,3 @@ extern int	census_role_waiting(Oid role, uint32 wait_event, uint32 mask);
 
 /* Returns how many client sessions other roles have; "bystander" is one of those roles. */
 extern int	census_other_sessions(const Oid *roles, int nroles, Oid *bystander);
-
-#endif							/* POOL_EXHAUST_OBSERVE_SLOTS_CENSUS_H */

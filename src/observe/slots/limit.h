@@ -2,8 +2,7 @@
  * limit.h
  *		CONNECTION LIMITs of roles and databases.
  */
-#ifndef POOL_EXHAUST_OBSERVE_SLOTS_LIMIT_H
-#define POOL_EXHAUST_OBSERVE_SLOTS_LIMIT_H
+#pragma once
 
 #include "nodes/pg_list.h"
 
@@ -23,5 +22,3 @@ extern List *limits_read(void);
 extern int	limit_in_use(const PoolLimit *limit);
 extern int	limit_headroom(Oid role, Oid database);
 extern int	limit_headroom_new(Oid database, Cause *cause);
-
-#endif							/* POOL_EXHAUST_OBSERVE_SLOTS_LIMIT_H */

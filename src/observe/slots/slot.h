@@ -2,8 +2,7 @@
  * slot.h
  *		What one slot holds at this moment.
  */
-#ifndef POOL_EXHAUST_OBSERVE_SLOTS_SLOT_H
-#define POOL_EXHAUST_OBSERVE_SLOTS_SLOT_H
+#pragma once
 
 #include "datatype/timestamp.h"
 
@@ -26,5 +25,3 @@ typedef struct Slot
 
 /* Slots are numbered from 0 to MaxConnections - 1; false if this one is free. */
 extern bool slot_read(int number, Slot *slot);
-
-#endif							/* POOL_EXHAUST_OBSERVE_SLOTS_SLOT_H */

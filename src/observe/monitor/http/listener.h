@@ -2,8 +2,7 @@
  * listener.h
  *		Answers over HTTP, without a slot.
  */
-#ifndef POOL_EXHAUST_OBSERVE_MONITOR_HTTP_LISTENER_H
-#define POOL_EXHAUST_OBSERVE_MONITOR_HTTP_LISTENER_H
+#pragma once
 
 #include "event/loop.h"
 
@@ -12,5 +11,3 @@ extern void http_gucs_init(void);
 /* The monitor's part. */
 extern void http_init(Loop *loop, void (*refresh) (void));
 extern void http_configure(bool on);
-
-#endif							/* POOL_EXHAUST_OBSERVE_MONITOR_HTTP_LISTENER_H */
