@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(backend_pid begin_load change_setting client end_load failed_transaction fails_with forked_client
+our @EXPORT = qw(backend_pid begin_load calm_machine change_setting client end_load failed_transaction fails_with forked_client
   http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid new_server open_transaction
   refusals rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are verdict_of wait_for wait_until
   wrong_outcomes);
@@ -231,6 +231,29 @@ sub wait_until
 	return 0;
 }
 
+# How often a measurement is repeated, and how late this process may wake up
+# meanwhile, in ms: on machines that others use too, it can be hundreds.
+my $measurements = 3;
+my $late_ms_max = 40;
+
+# Measures, and measures again as long as the machine was too busy for it.
+# "measure" returns the latest that a process woke up meanwhile, in ms: see
+# result_and_lateness().  Returns whether the last measurement can be used; the
+# test skips what depends on it if not, and the reason says how late it was.
+sub calm_machine
+{
+	my ($measure) = @_;
+	my $late_ms;
+
+	foreach (1 .. $measurements)
+	{
+		$late_ms = $measure->();
+		return (1, '') if $late_ms <= $late_ms_max;
+		diag sprintf 'the machine was too busy: a process woke up %.0f ms late', $late_ms;
+	}
+	return (0, sprintf 'the machine was too busy, %d times: a process woke up %.0f ms late', $measurements, $late_ms);
+}
+
 # Waits until the monitor has taken this many more samples: then it has seen
 # all that was before.
 sub samples
@@ -429,6 +452,8 @@ use Digest::MD5 qw(md5_hex);
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use List::Util qw(max);
+use Time::HiRes qw(time);
 
 # Parameters: user, database, application_name, replication, as in a startup
 # packet; silent => 1 sends none, tcp => 1 comes over TCP.  A login that is asked
@@ -471,6 +496,23 @@ sub result
 
 	$self->_read_until_ready;
 	return $self->{error} ? undef : join("\n", @{ $self->{rows} });
+}
+
+# The same, and how late this process woke up meanwhile, at the worst, in ms.  It
+# asks to be woken every few milliseconds, so others were as late at that time.
+sub result_and_lateness
+{
+	my ($self) = @_;
+	my $select = IO::Select->new($self->{socket});
+	my ($step, $late) = (0.005, 0);
+
+	for (;;)
+	{
+		my $begun = time;
+		last if $select->can_read($step);
+		$late = max($late, time - $begun - $step);
+	}
+	return ($self->result, 1000 * $late);
 }
 
 sub query

@@ -9,6 +9,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use JSON::PP ();
+use List::Util qw(max);
 use PoolExhaust;
 use Test::More;
 
@@ -62,37 +63,51 @@ is(sprintf('%.6f', erlang_wait_ms(1, 0.5, 10)), '10.000000', 'the wait for one s
 
 my $node = new_server('erlang', conf => "max_connections = 30\nautovacuum = off\n");
 my $watcher = client($node);
-my %runs;
+my @percents = (50, 70, 85);
 
-foreach my $percent (50, 70, 85)
+# One run for each load, side by side: their figures, and how late the machine was.
+sub churn
 {
-	my $options = JSON::PP->new->canonical->encode(
-		{
-			seed => $seed,
-			pool_size => $servers,
-			max_overflow => 0,
-			pool_timeout_ms => 10_000,
-			failing_percent => 0,
-			rate => $percent / 100 * $servers * 1000 / $hold_ms,
-			work_ms => $hold_ms,
-			churn_ms => $churn_ms
-		});
-	$runs{$percent} = $watcher->query("SELECT pool_exhaust_start('accuracy', 'pool', '$options')")
-	  or BAIL_OUT($watcher->message);
+	my (%runs, %figures);
+	my $late_ms = 0;
+
+	foreach my $percent (@percents)
+	{
+		my $options = JSON::PP->new->canonical->encode(
+			{
+				seed => $seed,
+				pool_size => $servers,
+				max_overflow => 0,
+				pool_timeout_ms => 10_000,
+				failing_percent => 0,
+				rate => $percent / 100 * $servers * 1000 / $hold_ms,
+				work_ms => $hold_ms,
+				churn_ms => $churn_ms
+			});
+		$runs{$percent} = $watcher->query("SELECT pool_exhaust_start('accuracy', 'pool', '$options')")
+		  or BAIL_OUT($watcher->message);
+	}
+	foreach my $percent (@percents)
+	{
+		$watcher->send("SELECT pool_exhaust_wait($runs{$percent}, '60 s')");
+		my ($verdict, $late) = $watcher->result_and_lateness;
+
+		is($verdict, 'pass', "$percent %: verdict")
+		  or diag $watcher->query("SELECT pool_exhaust_report($runs{$percent})");
+		$late_ms = max($late_ms, $late);
+		$figures{$percent} = JSON::PP::decode_json(
+			$watcher->query("SELECT phase->'figures' FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') phase
+				WHERE id = $runs{$percent} AND phase->>'phase' = 'churn'"));
+	}
+	return ($late_ms, \%figures);
 }
 
-foreach my $percent (sort keys %runs)
+# What the formula says of these figures, and what it would with one connection
+# more or less.
+sub theory
 {
+	my ($percent, $of) = @_;
 	my $name = "$percent %";
-
-	is($watcher->query("SELECT pool_exhaust_wait($runs{$percent}, '60 s')"), 'pass', "$name: verdict")
-	  or diag $watcher->query("SELECT pool_exhaust_report($runs{$percent})");
-	my $of = JSON::PP::decode_json(
-		$watcher->query("SELECT phase->'figures' FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') phase
-			WHERE id = $runs{$percent} AND phase->>'phase' = 'churn'"));
-	note "$name: " . JSON::PP->new->canonical->encode($of);
-	is($of->{granted}, $of->{arrivals}, "$name: all were granted");
-
 	my $load = $of->{arrivals} * $of->{mean_hold_ms} / $churn_ms;
 	cmp_ok(abs($load / $servers - $percent / 100), '<', 0.04, "$name: the load is what it was to be");
 
@@ -115,6 +130,24 @@ foreach my $percent (sort keys %runs)
 	cmp_ok(abs($share - $expected), '<=', $share_errors, "$name: $seen: as expected, " . sprintf('%.3f', $expected));
 	cmp_ok($share - $more, '>', $share_errors, "$name: not as with one connection more, " . sprintf('%.3f', $more));
 	cmp_ok($fewer - $share, '>', $share_errors, "$name: not as with one less, " . sprintf('%.3f', $fewer));
+}
+
+my $figures;
+my ($calm, $busy) = calm_machine(sub { (my $late_ms, $figures) = churn(); return $late_ms; });
+
+foreach my $percent (@percents)
+{
+	my $name = "$percent %";
+	my $of = $figures->{$percent};
+
+	note "$name: " . JSON::PP->new->canonical->encode($of);
+	is($of->{granted}, $of->{arrivals}, "$name: all were granted");
+
+  SKIP:
+	{
+		skip $busy, 8 if !$calm;
+		theory($percent, $of);
+	}
 }
 
 $watcher->close;
