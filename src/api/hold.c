@@ -205,7 +205,6 @@ static int64
 hold_begin(FunctionCallInfo fcinfo, bool leaks)
 {
 	RunRequest	request;
-	Claim		claim;
 	RunStatus	view;
 	Options		options;
 
@@ -216,14 +215,7 @@ hold_begin(FunctionCallInfo fcinfo, bool leaks)
 	require_spacing(&request.hold, &options);
 	owner_sign(&request.hold);
 
-	claim = run_entry_claim(&request);
-	PG_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
-	{
-		(void) launch_runner(&claim);
-		view = run_entry_wait(&claim, RUN_RUNNING, DT_NOEND, false);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
-	run_entry_release(&claim);
+	view = run_launch(&request, RUN_RUNNING, false);
 	require_held_all(&request.hold, &view);
 	return view.hold_id;
 }

@@ -1,11 +1,13 @@
 /*
  * launch.c
  *		What the SQL functions of runs and of holds have in common: arguments
- *		that must be there, and a runner for the entry that was claimed.
+ *		that must be there, and an entry of the run table with a runner for it.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
 
 #include "api/launch.h"
 #include "runner/launch.h"
@@ -22,10 +24,11 @@ arg_require(FunctionCallInfo fcinfo, int n, const char *name, const char *hint)
 }
 
 /* Launches the runner of a claim and waits until it has started; ERROR if it cannot. */
-BackgroundWorkerHandle *
+static BackgroundWorkerHandle *
 launch_runner(const Claim *claim)
 {
 	BackgroundWorkerHandle *handle = runner_launch(claim->number);
+	BgwHandleStatus started;
 	pid_t		pid;
 
 	if (handle == NULL)
@@ -37,23 +40,41 @@ launch_runner(const Claim *claim)
 				 errdetail("max_worker_processes is %d.", max_worker_processes),
 				 errhint("Raise max_worker_processes and restart the server, or wait until other workers have ended.")));
 	}
-	switch (WaitForBackgroundWorkerStartup(handle, &pid))
-	{
-		case BGWH_POSTMASTER_DIED:
-			ereport(FATAL,
-					(errcode(ERRCODE_ADMIN_SHUTDOWN),
-					 errmsg("the postmaster has died")));
-			break;
-		case BGWH_STOPPED:
-			/* It has ended already, or it never began and will not publish an end. */
-			if (run_entry_free(claim))
-				ereport(ERROR,
-						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-						 errmsg("the runner, a background worker, could not start"),
-						 errhint("The server log says why.")));
-			break;
-		default:
-			break;
-	}
+	started = WaitForBackgroundWorkerStartup(handle, &pid);
+	if (started == BGWH_POSTMASTER_DIED)
+		ereport(FATAL,
+				(errcode(ERRCODE_ADMIN_SHUTDOWN),
+				 errmsg("the postmaster has died")));
+	/* It has ended already, or it never began and will not publish an end. */
+	if (started == BGWH_STOPPED && run_entry_free(claim))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("the runner, a background worker, could not start"),
+				 errhint("The server log says why.")));
 	return handle;
+}
+
+/*
+ * Claims an entry of the run table for the request, launches a runner for it and waits
+ * until the run has reached "wanted" or ended; returns what is known of it then.
+ * Relays its progress as notices if "relay" says so.  ERROR if there is no entry or no
+ * runner; an ERROR while it waits stops the run.
+ */
+RunStatus
+run_launch(const RunRequest *request, RunState wanted, bool relay)
+{
+	Claim		claim = run_entry_claim(request);
+	RunStatus	view;
+
+	PG_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
+	{
+		BackgroundWorkerHandle *runner = launch_runner(&claim);
+
+		view = run_entry_wait(&claim, wanted, DT_NOEND, relay);
+		if (view.state == RUN_ENDED)
+			(void) WaitForBackgroundWorkerShutdown(runner); /* the next may need it */
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
+	run_entry_release(&claim);
+	return view;
 }

@@ -5,9 +5,8 @@
 #pragma once
 
 #include "fmgr.h"
-#include "postmaster/bgworker.h"
 
 #include "request/run_table.h"
 
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name, const char *hint);
-extern BackgroundWorkerHandle *launch_runner(const Claim *claim);
+extern RunStatus run_launch(const RunRequest *request, RunState wanted, bool relay);

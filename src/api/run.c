@@ -10,7 +10,6 @@
 
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -46,23 +45,6 @@ run_init(void)
 	local_endpoint_init();
 	preflight_init();
 	results_init();
-}
-
-/* Launches the runner and returns when the run has an id. */
-static RunStatus
-run_launch(const Claim *claim, BackgroundWorkerHandle **handle)
-{
-	RunStatus	view;
-
-	*handle = launch_runner(claim);
-	view = run_entry_wait(claim, RUN_RUNNING, DT_NOEND, false);
-	if (view.run_id == 0)
-		ereport(ERROR,
-				(errcode(view.error_code != 0 ? view.error_code : ERRCODE_INTERNAL_ERROR),
-				 errmsg("the run could not start: %s",
-						view.reason[0] != '\0' ? view.reason : "its runner is gone"),
-				 errhint("If the extension was created in this transaction, commit it first; otherwise see the server log.")));
-	return view;
 }
 
 static char *
@@ -108,6 +90,7 @@ request_from_args(FunctionCallInfo fcinfo, RunRequest *request)
 {
 	const Scenario *scenario;
 
+	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
 	memset(request, 0, sizeof(*request));
 	request->user = GetUserId();
 	request->owner = GetSessionUserId();
@@ -121,6 +104,23 @@ request_from_args(FunctionCallInfo fcinfo, RunRequest *request)
 	arg_require(fcinfo, 2, "options", "Leave it out, or give an empty object.");
 	request->asked = options_parse(PG_GETARG_JSONB_P(2), scenario);
 	request->time_max_ms = PG_INT64_MAX;
+}
+
+/* Launches the run and waits until it has reached "wanted"; ERROR if it never got an id. */
+static RunStatus
+run_begin(RunRequest *request, RunState wanted)
+{
+	RunStatus	view;
+
+	preflight_run(request);
+	view = run_launch(request, wanted, wanted == RUN_ENDED && progress);
+	if (view.run_id == 0)
+		ereport(ERROR,
+				(errcode(view.error_code != 0 ? view.error_code : ERRCODE_INTERNAL_ERROR),
+				 errmsg("the run could not start: %s",
+						view.reason[0] != '\0' ? view.reason : "its runner is gone"),
+				 errhint("If the extension was created in this transaction, commit it first; otherwise see the server log.")));
+	return view;
 }
 
 static void
@@ -143,26 +143,12 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 {
 	RunRequest	request;
 	const ReportFormat *format;
-	Claim		claim;
 	RunStatus	view;
-	BackgroundWorkerHandle *handle;
 
-	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
 	request_from_args(fcinfo, &request);
 	format = format_arg(fcinfo, 3);
-	preflight_run(&request);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-
-	claim = run_entry_claim(&request);
-	PG_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
-	{
-		run_launch(&claim, &handle);
-		view = run_entry_wait(&claim, RUN_ENDED, DT_NOEND, progress);
-		(void) WaitForBackgroundWorkerShutdown(handle); /* the next may need it */
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
-	run_entry_release(&claim);
-
+	view = run_begin(&request, RUN_ENDED);
 	require_pass(&request, &view);
 	report_put((ReturnSetInfo *) fcinfo->resultinfo, view.run_id, format);
 	return (Datum) 0;
@@ -172,22 +158,9 @@ Datum
 pool_exhaust_start(PG_FUNCTION_ARGS)
 {
 	RunRequest	request;
-	Claim		claim;
-	RunStatus	view;
-	BackgroundWorkerHandle *handle;
 
-	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
 	request_from_args(fcinfo, &request);
-	preflight_run(&request);
-
-	claim = run_entry_claim(&request);
-	PG_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
-	{
-		view = run_launch(&claim, &handle);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(run_entry_abandon, PointerGetDatum(&claim));
-	run_entry_release(&claim);
-	PG_RETURN_INT64(view.run_id);
+	PG_RETURN_INT64(run_begin(&request, RUN_RUNNING).run_id);
 }
 
 static TimestampTz
