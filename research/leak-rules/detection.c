@@ -163,7 +163,7 @@ show_rules(bool hard)
 		char		found[32];
 
 		snprintf(found, sizeof(found), "%d of %d", score->undecided_found, score->undecided);
-		printf("%-20s %7d %7d %6d %7d %9d %9.4f %7.4f %8.1f %6d %15s %9d\n", leak_rule_names[rule],
+		printf("%-20s %7d %7d %6d %7d %9d %9.4f %7.4f %8.1f %6d %15s %9d\n", leak_rules[rule]->name,
 			   score->leaks, score->right, score->other, score->missed, score->innocents,
 			   precision, recall, score->delay_s, score->late, found, score->held);
 		good &= score->innocents == 0 && recall >= 0.95;
@@ -223,7 +223,7 @@ show_note(const Task *task, const Note *note, int n)
 {
 	printf("%s x %d: %s (%s), %s: %s, seed %d at %.1f s: pid %d, opened at %.1f s, used %d times",
 		   note_names[note->kind], n, task->workload->name, variant_names[task->variant],
-		   leak_rule_names[note->rule], note->what, (int) note->seed, note->at_s, note->pid,
+		   leak_rules[note->rule]->name, note->what, (int) note->seed, note->at_s, note->pid,
 		   note->opened_s, note->uses);
 	if (note->kind == NOTE_MISS)
 		printf(", not found for %.1f s; others of its service %d then, %d at the end, when %d newer ones "
@@ -231,7 +231,7 @@ show_note(const Task *task, const Note *note, int n)
 			   note->idle_s, note->evidence.sessions_then, note->evidence.sessions_now,
 			   note->newer, note->idle, note->rest_s);
 	else if (note->kind == NOTE_LATE)
-		printf(", found %.1f s late by %s", note->idle_s, leak_rule_names[note->found]);
+		printf(", found %.1f s late by %s", note->idle_s, leak_rules[note->found]->name);
 	else
 	{
 		printf(", idle for %.1f s; sessions %d then, %d now, others %d, span %d ms; ",

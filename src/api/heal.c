@@ -33,14 +33,13 @@ heal_suspect(RowBuilder *row, int number, const LeakSession *session, bool dry_r
 	int			strategy = strategy_of(session);
 	const char *action;
 	char		service[SERVICE_LEN];
-	char		evidence[EVIDENCE_LEN];
+	char		evidence[LEAK_EVIDENCE_LEN];
 	Slot		slot;
 
-	if (!slot_read(number, &slot) || slot.pid != session->pid || slot.started != session->started ||
-		!service_may_see(slot.role))
+	if (!suspect_read(number, session, &slot) || !service_may_see(slot.role))
 		return;
 	service_name(slot.role, slot.application_name, service);
-	suspect_evidence(session, now_us, evidence);
+	leak_evidence(session, now_us, evidence);
 	action = strategy_why_spared(session, &slot);
 	if (action == NULL && !may_end(slot.role))
 		action = "spared: permission denied";
@@ -51,7 +50,7 @@ heal_suspect(RowBuilder *row, int number, const LeakSession *session, bool dry_r
 			: "spared: it has changed since, or is ending already";
 	row_int(row, slot.pid);
 	row_text(row, service);
-	row_text(row, leak_rule_names[session->rule]);
+	row_text(row, leak_rules[session->rule]->name);
 	row_text(row, strategy != NO_STRATEGY ? strategies[strategy].name : NULL);
 	row_text(row, action);
 	row_text(row, evidence);
@@ -62,28 +61,22 @@ heal_suspect(RowBuilder *row, int number, const LeakSession *session, bool dry_r
 Datum
 pool_exhaust_heal(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
-	LeakSession *sessions;
-	const int  *order = strategies_in_order;
+	RowBuilder	row = view_begin(fcinfo);
 	bool		fresh;
+	LeakSession *sessions = leak_sessions_copy(&fresh);
 
-	shared_require();
-	rows_begin(&row, fcinfo);
-	sessions = leak_sessions_copy(&fresh);
 	/* What was true a while ago is no reason to act. */
 	if (!fresh)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the monitor does not run, so it is not known which sessions have leaked"),
 				 errhint("Set pool_exhaust.monitor to on and reload; see the server log if it is.")));
-	for (;; order++)
+	for (const int *order = strategies_in_order;; order++)
 	{
 		for (int i = 0; i < MaxConnections; i++)
-			if (sessions[i].rule != LEAK_NONE && strategy_of(&sessions[i]) == *order)
+			if (strategy_of(&sessions[i]) == *order)
 				heal_suspect(&row, i, &sessions[i], PG_GETARG_BOOL(0));
 		if (*order == NO_STRATEGY)
-			break;
+			return (Datum) 0;
 	}
-	pfree(sessions);
-	return (Datum) 0;
 }

@@ -8,9 +8,8 @@
 #include "utils/timestamp.h"
 
 #include "event/loop.h"
-#include "observe/hooks/login_count.h"
-#include "observe/hooks/refusal.h"
 #include "observe/monitor/leak_detector.h"
+#include "observe/slots/ledger.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_reset_stats);
 
@@ -35,14 +34,13 @@ pool_exhaust_reset_stats(PG_FUNCTION_ARGS)
 	shared_require();
 	observed = &shared->observed;
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
-	refusal_reset();
-	login_count_reset();
+	ledger_reset();
 	for (int i = 0; i < observed->npools; i++)
 		pool_reset(&observed->pools[i], now, now_us);
 	leak_detector_reset();
 	observed->counted_since = now;
-	observed->timeline_refused = refusal_count_slots();
-	observed->timeline_opened = login_count_total();
+	observed->timeline_refused = ledger_slot_refusals_ever();
+	observed->timeline_opened = ledger_logins_ever();
 	observed->timeline_first = observed->timeline_written;
 	LWLockRelease(shared->observe_lock);
 	PG_RETURN_VOID();

@@ -5,17 +5,23 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "api/rows.h"
+#include "shmem/shared.h"
 
-void
-rows_begin(RowBuilder *row, FunctionCallInfo fcinfo)
+RowBuilder
+rows_begin(FunctionCallInfo fcinfo)
 {
 	InitMaterializedSRF(fcinfo, 0);
-	row->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	row->n = 0;
+	return (RowBuilder) {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo};
+}
+
+RowBuilder
+view_begin(FunctionCallInfo fcinfo)
+{
+	shared_require();
+	return rows_begin(fcinfo);
 }
 
 static void
@@ -52,27 +58,9 @@ row_bigint(RowBuilder *row, int64 value)
 }
 
 void
-row_float(RowBuilder *row, double value)
+row_value(RowBuilder *row, Datum value)
 {
-	row_put(row, Float8GetDatum(value), false);
-}
-
-void
-row_bool(RowBuilder *row, bool value)
-{
-	row_put(row, BoolGetDatum(value), false);
-}
-
-void
-row_oid(RowBuilder *row, Oid value)
-{
-	row_put(row, ObjectIdGetDatum(value), false);
-}
-
-void
-row_jsonb(RowBuilder *row, const char *value)
-{
-	row_put(row, DirectFunctionCall1(jsonb_in, CStringGetDatum(value)), false);
+	row_put(row, value, false);
 }
 
 void
@@ -91,6 +79,12 @@ void
 row_float_if(RowBuilder *row, bool known, double value)
 {
 	row_put(row, Float8GetDatum(value), !known);
+}
+
+void
+row_utilization(RowBuilder *row, int in_use, int capacity)
+{
+	row_float_if(row, capacity > 0, (double) in_use / Max(capacity, 1));
 }
 
 void

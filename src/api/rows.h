@@ -19,18 +19,20 @@ typedef struct RowBuilder
 	bool		nulls[ROW_COLUMNS_MAX];
 } RowBuilder;
 
-/* Begins the result; an error if the caller does not accept a set. */
-extern void rows_begin(RowBuilder *row, FunctionCallInfo fcinfo);
+/*
+ * Begins the result; an error if the caller does not accept a set, and, for a view of
+ * shared memory, if the library was not preloaded.
+ */
+extern RowBuilder rows_begin(FunctionCallInfo fcinfo);
+extern RowBuilder view_begin(FunctionCallInfo fcinfo);
 
 /* Each appends one column. */
 extern void row_null(RowBuilder *row);
 extern void row_text(RowBuilder *row, const char *value);	/* NULL: null */
 extern void row_int(RowBuilder *row, int32 value);
 extern void row_bigint(RowBuilder *row, int64 value);
-extern void row_float(RowBuilder *row, double value);
-extern void row_bool(RowBuilder *row, bool value);
-extern void row_oid(RowBuilder *row, Oid value);
-extern void row_jsonb(RowBuilder *row, const char *value);	/* JSON text */
+extern void row_value(RowBuilder *row, Datum value);
+extern void row_utilization(RowBuilder *row, int in_use, int capacity);	/* no capacity: null */
 extern void row_time(RowBuilder *row, uint64 at);	/* a TimestampTz; 0: null */
 
 /* The value, or null if it is not known. */

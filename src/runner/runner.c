@@ -28,8 +28,8 @@
 
 #include "event/descriptors.h"
 #include "load/target/endpoint.h"
-#include "observe/hooks/refusal.h"
 #include "observe/slots/census.h"
+#include "observe/slots/ledger.h"
 #include "request/extension.h"
 #include "request/options.h"
 #include "request/run_table.h"
@@ -144,7 +144,7 @@ runner_make_run(RunEntry *entry)
 	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();
 	run->deadline_us = run->started_us + run->options.timeout_ms * 1000;
-	run->refused_before = refusal_count_slots();
+	run->refused_before = ledger_slot_refusals_ever();
 	the_run = run;
 
 	StartTransactionCommand();

@@ -42,32 +42,22 @@ names_fill(Names *names, Cause cause, const char *usename, const char *datname,
 	name_sanitise(names->application_name, application_name);
 }
 
-static uint32
-name_hash(const char *name)
-{
-	return hash_bytes((const unsigned char *) name, strlen(name));
-}
-
+/* Names are filled up with zeros, so they are equal byte by byte. */
 static uint32
 names_hash(const Names *names)
 {
-	uint32		hash = (uint32) names->cause;
-
-	hash = hash_combine(hash, name_hash(names->usename));
-	hash = hash_combine(hash, name_hash(names->datname));
-	return hash_combine(hash, name_hash(names->application_name));
+	return hash_bytes((const unsigned char *) names, sizeof(*names));
 }
 
 /* Claims an empty place for these names; false if another process was faster. */
 static bool
-names_claim(NameEntry *entry, const Names *names, uint32 hash)
+names_claim(NameEntry *entry, const Names *names)
 {
 	uint32		empty = NAME_EMPTY;
 
 	if (!pg_atomic_compare_exchange_u32(&entry->state, &empty, NAME_WRITING))
 		return false;
 	entry->names = *names;
-	entry->hash = hash;
 	pg_atomic_write_u32(&entry->peak, 0);
 	pg_atomic_write_u64(&entry->count, 0);
 	pg_atomic_write_u64(&entry->last_at, 0);
@@ -88,15 +78,11 @@ names_entry(NameTable *table, int i)
 }
 
 static bool
-names_match(NameTable *table, int i, const Names *names, uint32 hash)
+names_match(NameTable *table, int i, const Names *names)
 {
 	NameEntry  *entry = names_entry(table, i);
 
-	return entry != NULL && entry->hash == hash &&
-		entry->names.cause == names->cause &&
-		strcmp(entry->names.usename, names->usename) == 0 &&
-		strcmp(entry->names.datname, names->datname) == 0 &&
-		strcmp(entry->names.application_name, names->application_name) == 0;
+	return entry != NULL && memcmp(&entry->names, names, sizeof(*names)) == 0;
 }
 
 /*
@@ -112,8 +98,8 @@ names_find(NameTable *table, const Names *names, bool make)
 	{
 		int			i = (hash + probe) % NAMES_MAX;
 
-		if (names_match(table, i, names, hash) ||
-			(make && names_claim(&table->entries[i], names, hash)))
+		if (names_match(table, i, names) ||
+			(make && names_claim(&table->entries[i], names)))
 			return &table->entries[i];
 	}
 	return NULL;
@@ -130,7 +116,7 @@ names_add_up(NameTable *table, const Names *names, int64 *count, int *peak)
 	{
 		int			i = (hash + probe) % NAMES_MAX;
 
-		if (!names_match(table, i, names, hash))
+		if (!names_match(table, i, names))
 			continue;
 		*count += pg_atomic_read_u64(&table->entries[i].count);
 		*peak = Max(*peak, (int) pg_atomic_read_u32(&table->entries[i].peak));
@@ -147,33 +133,19 @@ names_count(NameTable *table, const Names *names, TimestampTz now)
 	pg_atomic_write_u64(entry != NULL ? &entry->last_at : &table->others_at, (uint64) now);
 }
 
-/* The entries that hold a name, so that a frequent reader need not walk them all. */
-void
-names_list(NameTable *table, NameList *list)
-{
-	list->n = 0;
-	for (int i = 0; i < NAMES_MAX; i++)
-	{
-		NameEntry  *entry = names_entry(table, i);
-
-		if (entry != NULL)
-			list->entries[list->n++] = entry;
-	}
-}
-
 /* All that was counted for a cause and a role or database; NULL means any. */
 uint64
-names_sum(const NameList *list, Cause cause, const char *usename, const char *datname)
+names_sum(NameTable *table, Cause cause, const char *usename, const char *datname)
 {
 	Names		wanted;
 	uint64		sum = 0;
 
 	names_fill(&wanted, cause, usename, datname, NULL);
-	for (int i = 0; i < list->n; i++)
+	for (int i = 0; i < NAMES_MAX; i++)
 	{
-		NameEntry  *entry = list->entries[i];
+		NameEntry  *entry = names_entry(table, i);
 
-		if (entry->names.cause == cause &&
+		if (entry != NULL && entry->names.cause == cause &&
 			(usename == NULL || strcmp(entry->names.usename, wanted.usename) == 0) &&
 			(datname == NULL || strcmp(entry->names.datname, wanted.datname) == 0))
 			sum += pg_atomic_read_u64(&entry->count);

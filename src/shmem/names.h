@@ -9,19 +9,12 @@
 /* What stands for the names that found no place. */
 #define NAMES_OTHERS "(others)"
 
-typedef struct NameList
-{
-	int			n;
-	NameEntry  *entries[NAMES_MAX];
-} NameList;
-
 extern void names_fill(Names *names, Cause cause, const char *usename,
 					   const char *datname, const char *application_name);
 extern NameEntry *names_find(NameTable *table, const Names *names, bool make);
 extern void names_add_up(NameTable *table, const Names *names, int64 *count, int *peak);
 extern void names_count(NameTable *table, const Names *names, TimestampTz now);
-extern void names_list(NameTable *table, NameList *list);
-extern uint64 names_sum(const NameList *list, Cause cause, const char *usename, const char *datname);
+extern uint64 names_sum(NameTable *table, Cause cause, const char *usename, const char *datname);
 extern void names_empty(NameTable *table);
 
 /* The entry, or NULL if there is none at this place or it is not complete. */

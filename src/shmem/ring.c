@@ -13,6 +13,17 @@ ring_first(uint64 written, int length, uint64 seen)
 	return written > length ? Max(seen, written - length) : seen;
 }
 
+uint64
+ring_written(const uint64 *written)
+{
+	uint64		now;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	now = *written;
+	LWLockRelease(shared->observe_lock);
+	return now;
+}
+
 bool
 ring_read(const void *entries, Size size, int length, const uint64 *written,
 		  uint64 *seen, void *entry)

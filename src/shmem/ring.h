@@ -10,6 +10,9 @@
 /* Returns the number of the first entry from "seen" on that the ring still has. */
 extern uint64 ring_first(uint64 written, int length, uint64 seen);
 
+/* Returns how many were ever written.  Takes observe_lock. */
+extern uint64 ring_written(const uint64 *written);
+
 /*
  * Copies that entry, of "size" bytes, to "entry" and moves "seen" behind it;
  * false if there is none.  Takes observe_lock, which guards these rings.

@@ -53,7 +53,6 @@
 #define HEALTH_CHANGES_MAX		64	/* changes of health that it remembers */
 #define HEALS_MAX			256 /* acts of the healer that are remembered */
 #define SERVICE_LEN			(2 * NAMEDATALEN)	/* role/application_name */
-#define EVIDENCE_LEN		256
 #define RUN_LINES			32	/* progress lines kept for the caller */
 #define RUN_LINE_LEN		160
 #define RUN_REASON_LEN		1024
@@ -89,13 +88,14 @@ typedef struct Names
 	char		application_name[NAMEDATALEN];
 } Names;
 
+StaticAssertDecl(sizeof(Names) == sizeof(Cause) + 3 * NAMEDATALEN, "names must have no padding: they are compared byte by byte");
+
 typedef struct NameEntry
 {
 	pg_atomic_uint32 state;
 	pg_atomic_uint32 peak;		/* most sessions in use at a sample */
 	pg_atomic_uint64 count;
 	pg_atomic_uint64 last_at;	/* TimestampTz */
-	uint32		hash;			/* of the names */
 	Names		names;
 } NameEntry;
 
@@ -119,13 +119,19 @@ typedef enum PoolKind
 
 extern const char *const pool_kind_names[];
 
+/* One of them, and how many connections it can hand out. */
+typedef struct PoolLimit
+{
+	PoolKind	kind;
+	Oid			oid;			/* of the role or database; InvalidOid: the server */
+	char		name[NAMEDATALEN];
+	int			capacity;
+} PoolLimit;
+
 /* What the monitor remembers of a pool. */
 typedef struct MonitoredPool
 {
-	PoolKind	kind;
-	Oid			oid;			/* of the role or database */
-	char		name[NAMEDATALEN];
-	int			capacity;		/* these two as of the last sample */
+	PoolLimit	limit;			/* these two as of the last sample */
 	int			in_use;
 	HealthJudge judge;
 	int			peak_in_use;
@@ -139,13 +145,10 @@ typedef struct HealthChange
 {
 	TimestampTz at;
 	uint64		at_us;			/* the same moment, monotonic */
-	PoolKind	kind;
-	Oid			oid;
-	char		name[NAMEDATALEN];
+	PoolLimit	limit;
 	Health		was;
 	Health		health;
 	int			in_use;
-	int			capacity;
 	uint64		refused;		/* since the sample before */
 } HealthChange;
 
@@ -163,18 +166,6 @@ typedef struct TimelineRow
 	uint64		opened;
 } TimelineRow;
 
-/* What keeps leak rules from ever being broken, as the monitor knows it. */
-typedef struct LeakLimits
-{
-	int			idle_in_transaction_ms; /* settings of the server; 0 = none */
-	int			transaction_ms;
-	int			idle_ms;
-	int			client_check_ms;
-	int			client_errno;	/* why it cannot be seen whose client has gone */
-	int			short_services; /* whose sessions never live as long as the threshold */
-	int			short_life_ms;	/* and how long they live at the most */
-} LeakLimits;
-
 /* What the healer did. */
 typedef struct HealLogEntry
 {
@@ -184,7 +175,7 @@ typedef struct HealLogEntry
 	LeakRule	rule;
 	int			strategy;		/* see strategy.h */
 	char		service[SERVICE_LEN];
-	char		evidence[EVIDENCE_LEN];
+	char		evidence[LEAK_EVIDENCE_LEN];
 } HealLogEntry;
 
 typedef struct Observed

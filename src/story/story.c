@@ -13,7 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "base/text.h"
-#include "observe/hooks/refusal.h"
+#include "observe/slots/ledger.h"
 #include "story/story.h"
 
 /* Samples are taken this often, but take no more than their share of the time. */
@@ -278,7 +278,7 @@ run_refusals_in_ledger(const Run *run)
 static int64
 others_refused(const Run *run)
 {
-	int64		all = (int64) (refusal_count_slots() - run->refused_before);
+	int64		all = (int64) (ledger_slot_refusals_ever() - run->refused_before);
 	int64		ours = run->own_refused;
 
 	pg_read_barrier();

@@ -12,7 +12,7 @@ is(qx($top/test/arrows 2>&1), '', 'the sources are in order');
 # What breaks: the file, what is added to it, what is said of that
 my @rules = (
 	[ 'an include upwards', 'load/pool/pool.h', '#include "story/story.h"', qr{^load/pool/pool.h: includes story/story.h, which is before it$}m ],
-	[ 'within observe', 'observe/slots/slot.h', '#include "observe/hooks/refusal.h"', qr{^observe/slots/slot.h: includes observe/hooks/refusal.h,}m ],
+	[ 'within observe', 'observe/slots/slot.h', '#include "observe/hooks/hooks.h"', qr{^observe/slots/slot.h: includes observe/hooks/hooks.h,}m ],
 	[ 'the base', 'base/text.h', '#include "shmem/shared.h"', qr{^base/text.h: includes shmem/shared.h, which}m ],
 	[ 'no room', 'load/pool/pool.h', '#include "arrival.h"', qr{^load/pool/pool.h: includes arrival.h without its room$}m ],
 	[ 'a room of another name', 'attic/old.h', '', qr{^attic/old.h: is in no room}m ],

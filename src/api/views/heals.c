@@ -17,12 +17,10 @@ PG_FUNCTION_INFO_V1(pool_exhaust_heals_rows);
 Datum
 pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
+	RowBuilder	row = view_begin(fcinfo);
 	HealLogEntry record;
 	uint64		seen = 0;
 
-	shared_require();
-	rows_begin(&row, fcinfo);
 	while (heal_log_read(&seen, &record))
 	{
 		if (!service_may_see(record.role))
@@ -30,7 +28,7 @@ pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
 		row_time(&row, (uint64) record.at);
 		row_int(&row, record.pid);
 		row_text(&row, record.service);
-		row_text(&row, leak_rule_names[record.rule]);
+		row_text(&row, leak_rules[record.rule]->name);
 		row_text(&row, strategies[record.strategy].name);
 		row_text(&row, record.evidence);
 		row_end(&row);

@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -32,7 +30,7 @@ pool_put(RowBuilder *row, const PoolRow *pool)
 	row_int(row, 0);			/* idle */
 	row_int(row, 0);			/* overflow */
 	row_int(row, 0);			/* waiting */
-	row_float_if(row, !isnan(pool->utilization), pool->utilization);
+	row_utilization(row, pool->in_use, pool->limit.capacity);
 	row_text(row, health_names[pool->health]);
 	row_bigint_if(row, pool->granted >= 0, pool->granted);
 	row_bigint(row, pool->refused);
@@ -77,7 +75,7 @@ run_pool_put(RowBuilder *row, const RunPool *pool, Oid database)
 	row_int(row, pool->idle);
 	row_int(row, pool->overflow);
 	row_int(row, pool->waiting);
-	row_float(row, (double) pool->in_use / Max(pool->capacity, 1));
+	row_utilization(row, pool->in_use, pool->capacity);
 	row_text(row, health_names[pool->health]);
 	row_bigint(row, (int64) pool->granted);
 	row_bigint(row, (int64) pool->refused);
@@ -98,14 +96,10 @@ run_pool_put(RowBuilder *row, const RunPool *pool, Oid database)
 Datum
 pool_exhaust_pools_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
-	List	   *limits;
-	PoolRow    *server;
+	RowBuilder	row = view_begin(fcinfo);
+	List	   *limits = limits_read();
+	PoolRow    *server = pools_read(limits);
 
-	shared_require();
-	rows_begin(&row, fcinfo);
-	limits = limits_read();
-	server = pools_read(limits);
 	for (int i = 0; i < list_length(limits); i++)
 		pool_put(&row, &server[i]);
 	for (int i = 0; i < RUNS_MAX; i++)

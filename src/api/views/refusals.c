@@ -7,7 +7,7 @@
 #include "fmgr.h"
 
 #include "api/rows.h"
-#include "observe/hooks/refusal.h"
+#include "observe/slots/ledger.h"
 #include "shmem/names.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_refusals_rows);
@@ -17,17 +17,15 @@ PG_FUNCTION_INFO_V1(pool_exhaust_refused_services_rows);
 Datum
 pool_exhaust_refusals_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
+	RowBuilder	row = view_begin(fcinfo);
 
-	shared_require();
-	rows_begin(&row, fcinfo);
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 	{
 		RefusalCounter *counter = &shared->refusals[i];
 
 		row_text(&row, cause_kinds[i].name);
 		row_text(&row, cause_kinds[i].sqlstate);
-		row_bigint(&row, (int64) refusal_count(i));
+		row_bigint(&row, (int64) ledger_refusals(i));
 		row_time(&row, pg_atomic_read_u64(&counter->first_at));
 		row_time(&row, pg_atomic_read_u64(&counter->last_at));
 		row_int(&row, cause_kinds[i].http_status);
@@ -52,11 +50,9 @@ refused_put(RowBuilder *row, const char *cause, const char *names[3],
 Datum
 pool_exhaust_refused_services_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
+	RowBuilder	row = view_begin(fcinfo);
 	uint64		others;
 
-	shared_require();
-	rows_begin(&row, fcinfo);
 	for (int i = 0; i < NAMES_MAX; i++)
 	{
 		NameEntry  *entry = names_entry(&shared->refused, i);

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/builtins.h"
 
 #include "api/rows.h"
 #include "request/options.h"
@@ -18,21 +19,26 @@ PG_FUNCTION_INFO_V1(pool_exhaust_holds_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_run_roles);
 PG_FUNCTION_INFO_V1(pool_exhaust_scenarios_rows);
 
+/* Copies what an entry of the run table says, but for its lines and its atomics. */
+static void
+run_entry_copy(int number, RunEntry *entry)
+{
+	LWLockAcquire(shared->lock, LW_SHARED);
+	memcpy(entry, &shared->runs[number], offsetof(RunEntry, lines_written));
+	LWLockRelease(shared->lock);
+}
+
 /* The rows of view pool_exhaust_progress. */
 Datum
 pool_exhaust_progress_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
+	RowBuilder	row = view_begin(fcinfo);
 
-	shared_require();
-	rows_begin(&row, fcinfo);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
 		RunEntry	entry;
 
-		LWLockAcquire(shared->lock, LW_SHARED);
-		memcpy(&entry, &shared->runs[i], offsetof(RunEntry, lines_written));
-		LWLockRelease(shared->lock);
+		run_entry_copy(i, &entry);
 		if (!run_entry_is_busy(&entry) || request_is_hold(&entry.request))
 			continue;
 		row_bigint_if(&row, entry.run_id != 0, entry.run_id);
@@ -52,24 +58,20 @@ pool_exhaust_progress_rows(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_holds_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
+	RowBuilder	row = view_begin(fcinfo);
 
-	shared_require();
-	rows_begin(&row, fcinfo);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
 		RunEntry	entry;
 
-		LWLockAcquire(shared->lock, LW_SHARED);
-		memcpy(&entry, &shared->runs[i], offsetof(RunEntry, lines_written));
-		LWLockRelease(shared->lock);
+		run_entry_copy(i, &entry);
 		if (entry.state != RUN_RUNNING || !request_is_hold(&entry.request))
 			continue;
 		row_bigint(&row, entry.hold_id);
 		row_text(&row, entry.request.target_name);
 		row_text(&row, hold_kinds[entry.request.hold.kind].name);
 		row_int(&row, pg_atomic_read_u32(&shared->runs[i].connections));
-		row_bool(&row, entry.request.hold.leaked);
+		row_value(&row, BoolGetDatum(entry.request.hold.leaked));
 		row_time(&row, (uint64) entry.held_at);
 		row_time(&row, (uint64) entry.expires_at);
 		row_end(&row);
@@ -84,29 +86,22 @@ pool_exhaust_holds_rows(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_run_roles(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
+	RowBuilder	row = view_begin(fcinfo);
 
-	shared_require();
-	rows_begin(&row, fcinfo);
 	for (int i = 0; i < RUNS_MAX * RUN_PARTIES_MAX; i++)
 	{
-		const RunEntry *entry = &shared->runs[i / RUN_PARTIES_MAX];
+		RunEntry	entry;
 		Oid			role;
-		int64		run_id;
-		int64		hold_id;
 		bool		is_hold;
 
-		LWLockAcquire(shared->lock, LW_SHARED);
-		role = entry->roles[i % RUN_PARTIES_MAX];
-		run_id = entry->run_id;
-		hold_id = entry->hold_id;
-		is_hold = request_is_hold(&entry->request);
-		LWLockRelease(shared->lock);
+		run_entry_copy(i / RUN_PARTIES_MAX, &entry);
+		role = entry.roles[i % RUN_PARTIES_MAX];
+		is_hold = request_is_hold(&entry.request);
 		if (!OidIsValid(role))
 			continue;
-		row_bigint_if(&row, !is_hold, run_id);
-		row_bigint_if(&row, is_hold, hold_id);
-		row_oid(&row, role);
+		row_bigint_if(&row, !is_hold, entry.run_id);
+		row_bigint_if(&row, is_hold, entry.hold_id);
+		row_value(&row, ObjectIdGetDatum(role));
 		row_end(&row);
 	}
 	return (Datum) 0;
@@ -116,9 +111,8 @@ pool_exhaust_run_roles(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_scenarios_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
+	RowBuilder	row = rows_begin(fcinfo);
 
-	rows_begin(&row, fcinfo);
 	for (int i = 0; i < nscenarios; i++)
 	{
 		const Scenario *s = scenarios[i];
@@ -127,7 +121,7 @@ pool_exhaust_scenarios_rows(PG_FUNCTION_ARGS)
 		row_text(&row, s->summary);
 		row_text(&row, target_types[s->default_target]->name);
 		row_text(&row, s->effect);
-		row_jsonb(&row, options_describe(s));
+		row_value(&row, DirectFunctionCall1(jsonb_in, CStringGetDatum(options_describe(s))));
 		row_end(&row);
 	}
 	return (Datum) 0;

@@ -21,8 +21,6 @@ PG_FUNCTION_INFO_V1(pool_exhaust_services_rows);
 static void
 service_put(RowBuilder *row, const Service *service, int64 opened, int peak)
 {
-	int			capacity = census_capacity();
-
 	row_text(row, psprintf("%s/%s", service->usename, service->key.application_name));
 	row_text(row, service->usename);
 	row_text(row, service->key.application_name);
@@ -30,16 +28,10 @@ service_put(RowBuilder *row, const Service *service, int64 opened, int peak)
 	row_int(row, service->by_state[SLOT_ACTIVE]);
 	row_int(row, service->by_state[SLOT_IDLE]);
 	row_int(row, service->by_state[SLOT_IDLE_IN_TRANSACTION]);
-	if (capacity > 0)
-		row_float(row, (double) service->in_use / capacity);
-	else
-		row_null(row);
+	row_utilization(row, service->in_use, census_capacity());
 	row_int(row, Max(peak, service->in_use));
 	row_bigint(row, opened);
-	if (service->suspects >= 0)
-		row_int(row, service->suspects);
-	else
-		row_null(row);
+	row_int_if(row, service->suspects >= 0, service->suspects);
 	row_end(row);
 }
 
@@ -113,11 +105,9 @@ services_put_past(RowBuilder *row, const bool *seen)
 Datum
 pool_exhaust_services_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
+	RowBuilder	row = view_begin(fcinfo);
 	bool		seen[NAMES_MAX] = {false};
 
-	shared_require();
-	rows_begin(&row, fcinfo);
 	services_put_live(&row, seen);
 	services_put_past(&row, seen);
 	return (Datum) 0;

@@ -20,10 +20,7 @@ timeline_put(RowBuilder *row, const TimelineRow *sample)
 	row_int(row, sample->active);
 	row_int(row, sample->idle);
 	row_int(row, sample->idle_in_transaction);
-	if (sample->capacity > 0)
-		row_float(row, (double) sample->in_use / sample->capacity);
-	else
-		row_null(row);
+	row_utilization(row, sample->in_use, sample->capacity);
 	row_bigint(row, (int64) sample->refused);
 	row_bigint(row, (int64) sample->opened);
 	row_text(row, health_names[sample->health]);
@@ -34,14 +31,10 @@ timeline_put(RowBuilder *row, const TimelineRow *sample)
 Datum
 pool_exhaust_timeline_rows(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row;
-	TimelineRow *rows;
-	int			n;
+	RowBuilder	row = view_begin(fcinfo);
+	TimelineRow *rows = palloc_extended(sizeof(TimelineRow) * timeline_length, MCXT_ALLOC_HUGE);
+	int			n = timeline_copy(rows);
 
-	shared_require();
-	rows_begin(&row, fcinfo);
-	rows = palloc_extended(sizeof(TimelineRow) * timeline_length, MCXT_ALLOC_HUGE);
-	n = timeline_copy(rows);
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

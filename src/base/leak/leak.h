@@ -23,21 +23,28 @@
 #include "base/slot_state.h"
 #include "base/words.h"
 
-#define LEAK_RULE_LIST(ROW) \
-	ROW(LEAK_NONE, NULL) \
-	ROW(LEAK_IDLE_IN_TRANSACTION, "idle in transaction") \
-	ROW(LEAK_ABANDONED, "abandoned") \
-	ROW(LEAK_GROWTH, "growth") \
-	ROW(LEAK_DEAD_CLIENT, "dead client")
+/*
+ * The rules, in the order in which they are tried.  RULE(MEMBER, row): its number is
+ * LEAK_<MEMBER>, and all that it is stands in its row, leak_rule_<row>, in
+ * base/leak/<row>.c.
+ */
+#define LEAK_RULE_LIST(RULE) \
+	RULE(IDLE_IN_TRANSACTION, idle_in_transaction) \
+	RULE(ABANDONED, abandoned) \
+	RULE(GROWTH, growth) \
+	RULE(DEAD_CLIENT, dead_client)
+
+#define LEAK_RULE_MEMBER(MEMBER, row)	LEAK_##MEMBER,
 
 typedef enum LeakRule
 {
-	LEAK_RULE_LIST(LIST_MEMBER)
+	LEAK_NONE,
+	LEAK_RULE_LIST(LEAK_RULE_MEMBER)
 } LeakRule;
 
-#define LEAK_RULES LIST_COUNT(LEAK_RULE_LIST)
+#undef LEAK_RULE_MEMBER
 
-extern const char *const leak_rule_names[LEAK_RULES];
+#define LEAK_RULES (1 + LIST_COUNT(LEAK_RULE_LIST))
 
 /* What one observation says of the session in a slot. */
 typedef struct LeakObservation
@@ -70,17 +77,8 @@ typedef struct LeakEvidence
  */
 typedef struct LeakSession
 {
-	int			pid;			/* 0: none was seen there */
-	Oid			role;
-	TimestampTz started;
-	TimestampTz state_since;
-	SlotState	state;
-	bool		aborted;
-	bool		has_idle_reason;
-	bool		client_gone;
+	LeakObservation seen;		/* what was seen last; pid 0: none was seen there */
 	bool		needless;		/* opened while one lay idle that was used later */
-	int			threshold_ms;
-	uint64		service;
 	uint64		started_us;
 	uint64		since_us;		/* of the state */
 	uint64		active_us;		/* of its group, when it was used last */
@@ -167,7 +165,7 @@ typedef struct LeakWatch
 /* Those that were noted in this observation: a session that is ending is not. */
 #define foreach_leak_session(watch, number) \
 	for (int number = 0; number < (watch)->nslots; number++) \
-		if ((watch)->sessions[number].pid != 0 && (watch)->sessions[number].observed_us == (watch)->observed_us)
+		if ((watch)->sessions[number].seen.pid != 0 && (watch)->sessions[number].observed_us == (watch)->observed_us)
 
 /* One that was used again so often is one of a pool. */
 #define LEAK_USES_MIN	3
@@ -175,17 +173,76 @@ typedef struct LeakWatch
 /* Later than any moment, with some room to add. */
 #define LEAK_NEVER_US	(PG_UINT64_MAX / 2)
 
-/* What is remembered: see leak_session.c. */
-extern uint64 leak_held_us(const LeakSession *session, uint64 now_us);
-extern uint64 leak_rested_us(const LeakGroup *group, const LeakSession *session);
-extern void leak_clear(LeakWatch *watch, LeakSession *session, bool alive);
-
 /* One observation: begin, note each slot, judge. */
 extern void leak_observation_begin(LeakWatch *watch, uint64 now_us, bool blind);
 extern void leak_note(LeakWatch *watch, int number, const LeakObservation *observation, TimestampTz now);
 extern void leak_judge(LeakWatch *watch);
 
+/* What is remembered: see leak_session.c. */
+extern uint64 leak_held_us(const LeakSession *session, uint64 now_us);
+extern bool leak_has_rested(const LeakGroup *group, const LeakSession *session, uint64 before_us);
+extern void leak_clear(LeakWatch *watch, LeakSession *session, bool alive);
 extern void leak_forget(LeakWatch *watch);
 extern int	leak_groups_max(int nslots);
+
 extern int	leak_growth_min(int nslots);
 extern int	leak_growth_spacing_ms(int threshold_ms);
+
+/* ---------- Rules ---------- */
+
+/* What keeps rules from ever being broken. */
+typedef struct LeakLimits
+{
+	int			idle_in_transaction_ms; /* settings of the server; 0 = none */
+	int			transaction_ms;
+	int			idle_ms;
+	int			client_check_ms;
+	int			client_errno;	/* why it cannot be seen whether a client has gone */
+	int			short_services; /* those with no session that lives as long as the threshold */
+	int			short_life_ms;	/* and how long theirs live at the most */
+} LeakLimits;
+
+/* Bytes of the texts that rules write. */
+#define LEAK_EVIDENCE_LEN	256
+#define LEAK_NOTE_LEN		256
+
+/* A rule.  Its functions write texts of one sentence; none of them throws. */
+typedef struct LeakRuleType
+{
+	const char *name;
+
+	/* Whether the session, which is not suspected, breaks it; notes others and span_ms of the evidence. */
+	bool		(*judge) (LeakWatch *watch, LeakSession *session);
+
+	/* Whether a session that it suspects, and that was not used since, stays suspected; NULL: it does. */
+	bool		(*lasts) (const LeakWatch *watch, const LeakSession *session);
+
+	/* What it suspects is lost to its service, as what is forgotten. */
+	bool		lost;
+
+	/* Why a session is suspected, which has been held so long, in LEAK_EVIDENCE_LEN bytes. */
+	void		(*evidence) (const LeakSession *session, double held_s, char *text);
+
+	/* What keeps it from firing, in LEAK_NOTE_LEN bytes; false if nothing does. */
+	bool		(*note) (const LeakLimits *limits, int threshold_ms, char *text);
+} LeakRuleType;
+
+#define LEAK_RULE_DECLARE(MEMBER, row)	extern const LeakRuleType leak_rule_##row;
+LEAK_RULE_LIST(LEAK_RULE_DECLARE)
+#undef LEAK_RULE_DECLARE
+
+/* All of them, by LeakRule; none for LEAK_NONE. */
+extern const LeakRuleType *const leak_rules[LEAK_RULES];
+
+extern void leak_evidence(const LeakSession *session, uint64 now_us, char *text);
+
+/* What rules ask of a session: see leak.c. */
+extern bool leak_held_too_long(const LeakWatch *watch, const LeakSession *session);
+extern bool leak_lies_idle(const LeakWatch *watch, const LeakSession *session);
+extern bool leak_is_forgotten(const LeakWatch *watch, const LeakSession *session);
+extern bool leak_is_kept_in_use(const LeakWatch *watch, const LeakSession *session);
+extern uint64 leak_used_us(const LeakWatch *watch, const LeakSession *session);
+extern int	leak_sessions_alive(const LeakWatch *watch, const LeakGroup *group, const LeakSession *session);
+extern int	leak_starts_sort(LeakWatch *watch, const LeakGroup *group,
+							 bool (*is_one) (const LeakWatch *watch, const LeakSession *session), int *count);
+extern bool leak_limit_note(const char *setting, int limit_ms, int threshold_ms, char *text);

@@ -13,6 +13,9 @@
 /* Of more observations than that the older ones count for less. */
 #define OBSERVATIONS_MAX	100000
 
+/* So many times longer than ever before a session must lie idle. */
+#define REST_FACTOR		2
+
 /* Returns for how long the session has been in its state, in microseconds. */
 uint64
 leak_held_us(const LeakSession *session, uint64 now_us)
@@ -21,10 +24,17 @@ leak_held_us(const LeakSession *session, uint64 now_us)
 }
 
 /* For so much of its service's active time the session has not been used. */
-uint64
-leak_rested_us(const LeakGroup *group, const LeakSession *session)
+static uint64
+rested_us(const LeakGroup *group, const LeakSession *session)
 {
 	return group->active_us > session->active_us ? group->active_us - session->active_us : 0;
+}
+
+/* Returns whether the session has not been used for twice as long as "before_us" of that time. */
+bool
+leak_has_rested(const LeakGroup *group, const LeakSession *session, uint64 before_us)
+{
+	return rested_us(group, session) >= REST_FACTOR * before_us;
 }
 
 /* Returns how many groups a table needs; it is begun anew when half of them are taken. */
@@ -125,13 +135,13 @@ leak_clear(LeakWatch *watch, LeakSession *session, bool alive)
 static void
 leak_end(LeakWatch *watch, LeakSession *session)
 {
-	LeakGroup  *group = &watch->groups[group_find(watch, session->service)];
+	LeakGroup  *group = &watch->groups[group_find(watch, session->seen.service)];
 
 	if (session->healed_us == 0)
 	{
 		group->closed++;
-		if (session->state == SLOT_IDLE && !session->has_idle_reason)
-			group->closing_us = Max(group->closing_us, leak_rested_us(group, session));
+		if (session->seen.state == SLOT_IDLE && !session->seen.has_idle_reason)
+			group->closing_us = Max(group->closing_us, rested_us(group, session));
 	}
 	if (session->uses >= LEAK_USES_MIN)
 	{
@@ -157,26 +167,24 @@ began_us(const LeakWatch *watch, TimestampTz began, TimestampTz now, uint64 not_
 static void
 leak_begin(LeakWatch *watch, LeakSession *session, const LeakObservation *observation, TimestampTz now)
 {
-	memset(session, 0, sizeof(*session));
-	session->pid = observation->pid;
-	session->role = observation->role;
-	session->started = observation->started;
-	session->started_us = began_us(watch, observation->started, now, 0);
-	session->since_us = began_us(watch, observation->state_since, now, watch->before_us);
-	session->fresh = true;
+	*session = (LeakSession) {
+		.started_us = began_us(watch, observation->started, now, 0),
+		.since_us = began_us(watch, observation->state_since, now, watch->before_us),
+		.fresh = true,
+	};
 }
 
 /* Not in the state any more in which the observation before saw it. */
 static void
 leak_move(LeakWatch *watch, LeakSession *session, const LeakObservation *observation, TimestampTz now)
 {
-	LeakGroup  *group = &watch->groups[group_find(watch, session->service)];
+	LeakGroup  *group = &watch->groups[group_find(watch, session->seen.service)];
 
 	session->moved = true;
-	if (session->state == SLOT_IDLE)
+	if (session->seen.state == SLOT_IDLE)
 	{
-		if (!session->has_idle_reason)
-			group->reused_us = Max(group->reused_us, leak_rested_us(group, session));
+		if (!session->seen.has_idle_reason)
+			group->reused_us = Max(group->reused_us, rested_us(group, session));
 		session->uses++;
 		group->was_idle_us = Min(group->was_idle_us, session->since_us);
 	}
@@ -188,7 +196,7 @@ leak_move(LeakWatch *watch, LeakSession *session, const LeakObservation *observa
 static void
 group_note_use(const LeakWatch *watch, LeakGroup *group, LeakSession *session)
 {
-	if (!session->fresh && !session->moved && session->state == SLOT_IDLE)
+	if (!session->fresh && !session->moved && session->seen.state == SLOT_IDLE)
 		return;
 	if (!group->active && watch->before_us != 0)
 		group->active_us += watch->observed_us - watch->before_us;
@@ -202,7 +210,7 @@ group_add(LeakWatch *watch, int number)
 	LeakSession *session = &watch->sessions[number];
 	LeakGroup  *group;
 
-	session->group = group_find(watch, session->service);
+	session->group = group_find(watch, session->seen.service);
 	group = &watch->groups[session->group];
 	group_note_use(watch, group, session);
 	group->sessions++;
@@ -228,24 +236,18 @@ leak_note(LeakWatch *watch, int number, const LeakObservation *observation, Time
 {
 	LeakSession *session = &watch->sessions[number];
 
-	if (session->pid != 0 &&
-		(observation == NULL || observation->pid != session->pid || observation->started != session->started))
+	if (session->seen.pid != 0 &&
+		(observation == NULL || observation->pid != session->seen.pid || observation->started != session->seen.started))
 		leak_end(watch, session);
 	if (observation == NULL)
 		return;
 	session->fresh = session->moved = false;
-	if (session->pid == 0)
+	if (session->seen.pid == 0)
 		leak_begin(watch, session, observation, now);
-	else if (observation->state_since != session->state_since || observation->state != session->state)
+	else if (observation->state_since != session->seen.state_since || observation->state != session->seen.state)
 		leak_move(watch, session, observation, now);
 	session->observed_us = watch->observed_us;
-	session->state_since = observation->state_since;
-	session->state = observation->state;
-	session->aborted = observation->aborted;
-	session->has_idle_reason = observation->has_idle_reason;
-	session->client_gone = observation->client_gone;
-	session->service = observation->service;
-	session->threshold_ms = observation->threshold_ms;
+	session->seen = *observation;
 	session->busy_observations += observation->state != SLOT_IDLE;
 	if (++session->observations == OBSERVATIONS_MAX)
 	{

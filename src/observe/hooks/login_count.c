@@ -17,7 +17,7 @@
 #include "replication/walsender.h"
 #include "utils/timestamp.h"
 
-#include "observe/hooks/login_count.h"
+#include "observe/hooks/hooks.h"
 #include "shmem/names.h"
 
 static ClientAuthentication_hook_type prev_client_authentication_hook = NULL;
@@ -27,7 +27,7 @@ static bool logging_in = false;
 
 /* The first commit ends the login; the others are the session's own. */
 static void
-login_count_count_commit(XactEvent event, void *arg)
+login_count_commit(XactEvent event, void *arg)
 {
 	Names		names;
 
@@ -47,38 +47,13 @@ login_count_observe(Port *port, int status)
 		prev_client_authentication_hook(port, status);
 
 	if (status == STATUS_OK && shared != NULL && !am_walsender)
-	{
 		logging_in = true;
-		RegisterXactCallback(login_count_count_commit, NULL);
-	}
 }
 
-/* To be called from _PG_init while shared_preload_libraries is processed. */
 void
 login_count_init(void)
 {
+	RegisterXactCallback(login_count_commit, NULL);
 	prev_client_authentication_hook = ClientAuthentication_hook;
 	ClientAuthentication_hook = login_count_observe;
-}
-
-uint64
-login_count_total(void)
-{
-	return pg_atomic_read_u64(&shared->opened);
-}
-
-uint64
-login_count_add(void)
-{
-	uint64		reset = pg_atomic_read_u64(&shared->opened_reset);
-
-	pg_read_barrier();			/* so that it is not the later one */
-	return login_count_total() - reset;
-}
-
-void
-login_count_reset(void)
-{
-	pg_atomic_write_u64(&shared->opened_reset, login_count_total());
-	names_empty(&shared->services);
 }

@@ -16,7 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "observe/hooks/refusal.h"
+#include "observe/hooks/hooks.h"
 #include "shmem/monitor_status.h"
 #include "shmem/names.h"
 
@@ -83,60 +83,4 @@ refusal_init(void)
 {
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = refusal_observe;
-}
-
-uint64
-refusal_count(Cause cause)
-{
-	RefusalCounter *counter = &shared->refusals[cause];
-	uint64		reset = pg_atomic_read_u64(&counter->reset);
-
-	pg_read_barrier();			/* so that it is not the later one */
-	return pg_atomic_read_u64(&counter->refusals) - reset;
-}
-
-uint64
-refusal_count_slots(void)
-{
-	uint64		sum = 0;
-
-	for (int i = 0; i < LEDGER_CAUSES; i++)
-		if (cause_kinds[i].takes_slots)
-			sum += pg_atomic_read_u64(&shared->refusals[i].refusals);
-	return sum;
-}
-
-/* The slot cause of the last refusal, CAUSE_NONE if there was none. */
-Cause
-refusal_last_slots(void)
-{
-	Cause		last = CAUSE_NONE;
-	uint64		last_at = 0;
-
-	for (int i = 0; i < LEDGER_CAUSES; i++)
-	{
-		uint64		at = pg_atomic_read_u64(&shared->refusals[i].last_at);
-
-		if (cause_kinds[i].takes_slots && at > last_at)
-		{
-			last = i;
-			last_at = at;
-		}
-	}
-	return last;
-}
-
-/* The ledger starts anew. */
-void
-refusal_reset(void)
-{
-	for (int i = 0; i < LEDGER_CAUSES; i++)
-	{
-		RefusalCounter *counter = &shared->refusals[i];
-
-		pg_atomic_write_u64(&counter->reset, pg_atomic_read_u64(&counter->refusals));
-		pg_atomic_write_u64(&counter->first_at, 0);
-		pg_atomic_write_u64(&counter->last_at, 0);
-	}
-	names_empty(&shared->refused);
 }

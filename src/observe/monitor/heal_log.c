@@ -9,6 +9,7 @@
 
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
+#include "observe/slots/census.h"
 #include "shmem/ring.h"
 
 static uint64 logged;			/* acts that this process has logged */
@@ -39,19 +40,14 @@ heal_log_write(void)
 		ereport(LOG,
 				(errmsg("pool_exhaust: terminated session %d of \"%s\", by strategy %s",
 						record.pid, record.service, strategies[record.strategy].name),
-				 errdetail("Rule \"%s\": %s.", leak_rule_names[record.rule], record.evidence)));
+				 errdetail("Rule \"%s\": %s.", leak_rules[record.rule]->name, record.evidence)));
 }
 
 /* How many acts there were. */
 uint64
 heal_log_now(void)
 {
-	uint64		now;
-
-	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	now = shared->observed.heals_written;
-	LWLockRelease(shared->observe_lock);
-	return now;
+	return ring_written(&shared->observed.heals_written);
 }
 
 /* A new monitor does not log again what the one before it has logged. */
@@ -77,11 +73,7 @@ heal_log_text(const Oid *roles, int nroles, uint64 since, int *n)
 	initStringInfo(&text);
 	while (heal_log_read(&since, &record))
 	{
-		bool		ours = false;
-
-		for (int i = 0; i < nroles; i++)
-			ours |= record.role == roles[i];
-		if (!ours)
+		if (!role_is_one_of(record.role, roles, nroles))
 			continue;
 		(*n)++;
 		if (record.strategy != last)

@@ -72,7 +72,7 @@ slot_is_suspect(int number, Slot *slot)
 	const LeakSession *session = &leak_sessions[number];
 
 	return slot_read(number, slot) && suspect_rule(number, slot) != LEAK_NONE &&
-		slot->state == session->state && slot->state_since == session->state_since;
+		slot->state == session->seen.state && slot->state_since == session->seen.state_since;
 }
 
 static bool
@@ -102,7 +102,7 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 		session->healed_us = now_us;
 		*record = (HealLogEntry) {GetCurrentTimestamp(), slot.pid, slot.role, session->rule, strategy};
 		strlcpy(record->service, service, SERVICE_LEN);
-		suspect_evidence(session, now_us, record->evidence);
+		leak_evidence(session, now_us, record->evidence);
 	}
 	LWLockRelease(shared->observe_lock);
 	return acted;
@@ -115,7 +115,7 @@ healing(const Slot *slots)
 	int			n = 0;
 
 	for (int i = 0; i < MaxConnections; i++)
-		n += leak_sessions[i].healed_us != 0 && slots[i].pid == leak_sessions[i].pid;
+		n += leak_sessions[i].healed_us != 0 && slots[i].pid == leak_sessions[i].seen.pid;
 	return n;
 }
 
@@ -125,7 +125,7 @@ server_has_surplus(const Slot *slots)
 {
 	const MonitoredPool *server = &shared->observed.pools[0];
 
-	return server->in_use - healing(slots) >= health_level(HEALTH_CRITICAL, server->capacity);
+	return server->in_use - healing(slots) >= health_level(HEALTH_CRITICAL, server->limit.capacity);
 }
 
 /* The run whose own affair it is what becomes of the session; NULL: the settings decide. */
@@ -148,14 +148,7 @@ heal_is_wanted(const MonitorSnapshot *snapshot, const Slot *slot)
 	return heal_mode == HEAL_ALWAYS || (heal_mode == HEAL_CRITICAL && server_has_surplus(snapshot->slots));
 }
 
-/* May the strategy act now, at its rate? */
-static bool
-strategy_may_act(int number, uint64 now_us)
-{
-	return allowed_us[number] <= now_us;
-}
-
-/* It has: what it did not use up before the last observation is lost. */
+/* The strategy has acted: what it did not use up before the last observation is lost. */
 static void
 strategy_acted(int number, uint64 now_us)
 {
@@ -164,18 +157,16 @@ strategy_acted(int number, uint64 now_us)
 	allowed_us[number] = Max(from_us, now_us - Min(now_us, SECOND_US)) + SECOND_US / strategies[number].per_second;
 }
 
-/* Those whose sessions the settings judge, and each run that does so itself. */
-typedef struct HealTurns
-{
-	bool		taken[RUNS_MAX + 1];	/* a strategy before this one has sessions there */
-} HealTurns;
-
-static int
+/*
+ * The turn that the session is in, one bit of a set: strategies take turns among the
+ * sessions of each run that judges them itself, and among all others.
+ */
+static uint32
 heal_turn(const Slot *slot)
 {
 	const RunEntry *run = slot_judge(slot);
 
-	return run != NULL ? (int) (run - shared->runs) : RUNS_MAX;
+	return run != NULL ? UINT32_C(1) << (run - shared->runs) : UINT32_C(1) << RUNS_MAX;
 }
 
 /* The order of slots decides between two sessions suspected since the same observation. */
@@ -190,14 +181,14 @@ suspected_before(int a, int b)
 
 /* May the strategy end that session: is it of its rule, and is it its turn there? */
 static bool
-strategy_is_due(int number, const MonitorSnapshot *snapshot, int i, uint64 now_us, const HealTurns *before)
+strategy_is_due(int number, const MonitorSnapshot *snapshot, int i, uint64 now_us, uint32 before)
 {
 	const Slot *slot = &snapshot->slots[i];
 	const LeakSession *session = &leak_sessions[i];
 
 	return suspect_rule(i, slot) != LEAK_NONE && !was_terminated(session, now_us) &&
 		strategy_is_for(number, session) && strategy_why_spared(session, slot) == NULL &&
-		heal_is_wanted(snapshot, slot) && !before->taken[heal_turn(slot)];
+		heal_is_wanted(snapshot, slot) && (before & heal_turn(slot)) == 0;
 }
 
 /*
@@ -206,19 +197,18 @@ strategy_is_due(int number, const MonitorSnapshot *snapshot, int i, uint64 now_u
  * before (-1: none); -1 if there is none.  Notes where there are sessions for it.
  */
 static int
-strategy_pick(int number, const MonitorSnapshot *snapshot, int last, uint64 now_us, const HealTurns *before,
-			  HealTurns *turns)
+strategy_pick(int number, const MonitorSnapshot *snapshot, int last, uint64 now_us, uint32 before, uint32 *turns)
 {
 	int			next = -1;
 
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		const LeakSession *session = &leak_sessions[i];
-		uint64		grace_us = (uint64) session->threshold_ms * 10 * strategies[number].grace_percent;
+		uint64		grace_us = (uint64) session->seen.threshold_ms * 10 * strategies[number].grace_percent;
 
 		if (!strategy_is_due(number, snapshot, i, now_us, before))
 			continue;
-		turns->taken[heal_turn(&snapshot->slots[i])] = true;
+		*turns |= heal_turn(&snapshot->slots[i]);
 		if (now_us >= session->suspected_us + grace_us && (last < 0 || suspected_before(last, i)) &&
 			(next < 0 || suspected_before(i, next)))
 			next = i;
@@ -228,13 +218,13 @@ strategy_pick(int number, const MonitorSnapshot *snapshot, int last, uint64 now_
 
 /* Lets one strategy end the sessions that it may, no more than the rate allows, where it is its turn. */
 static void
-strategy_run(int number, const MonitorSnapshot *snapshot, uint64 now_us, HealTurns *turns)
+strategy_run(int number, const MonitorSnapshot *snapshot, uint64 now_us, uint32 *turns)
 {
-	HealTurns	before = *turns;
+	uint32		before = *turns;
 	int			i = -1;
 
-	while ((i = strategy_pick(number, snapshot, i, now_us, &before, turns)) >= 0 &&
-		   strategy_may_act(number, now_us))
+	while ((i = strategy_pick(number, snapshot, i, now_us, before, turns)) >= 0 &&
+		   allowed_us[number] <= now_us)
 	{
 		const Slot *slot = &snapshot->slots[i];
 		char		service[SERVICE_LEN];
@@ -254,7 +244,7 @@ void
 heal_suspects(const MonitorSnapshot *snapshot)
 {
 	uint64		now_us = loop_now_us();
-	HealTurns	turns = {{false}};
+	uint32		turns = 0;		/* those in which a strategy before has sessions */
 
 	/* Names of roles must not be waited for. */
 	if (snapshot->readable && !ProcDiePending)

@@ -62,34 +62,14 @@ health_log_add(const MonitoredPool *pool, Health was, uint64 refused, TimestampT
 	Observed   *observed = &shared->observed;
 	HealthChange *t = &observed->health_changes[observed->health_changes_written++ % HEALTH_CHANGES_MAX];
 
-	t->at = at;
-	t->at_us = at_us;
-	t->kind = pool->kind;
-	t->oid = pool->oid;
-	strlcpy(t->name, pool->name, NAMEDATALEN);
-	t->was = was;
-	t->health = pool->judge.health;
-	t->in_use = pool->in_use;
-	t->capacity = pool->capacity;
-	t->refused = refused;
-}
-
-uint64
-health_log_now(void)
-{
-	uint64		now;
-
-	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	now = shared->observed.health_changes_written;
-	LWLockRelease(shared->observe_lock);
-	return now;
+	*t = (HealthChange) {at, at_us, pool->limit, was, pool->judge.health, pool->in_use, refused};
 }
 
 /* A new monitor does not log again what the one before it has logged. */
 void
 health_log_skip(void)
 {
-	logged = sent = health_log_now();
+	logged = sent = ring_written(&shared->observed.health_changes_written);
 }
 
 /* Copies the next transition that is not "seen"; false if there is none. */
@@ -106,7 +86,7 @@ bool
 health_log_next(PoolKind kind, Oid oid, uint64 *seen, HealthChange *transition)
 {
 	while (health_log_read(seen, transition))
-		if (transition->kind == kind && transition->oid == oid)
+		if (transition->limit.kind == kind && transition->limit.oid == oid)
 			return true;
 	return false;
 }
@@ -118,10 +98,11 @@ health_log_next(PoolKind kind, Oid oid, uint64 *seen, HealthChange *transition)
 static bool
 is_no_alarm(const HealthChange *t)
 {
-	if (t->capacity == 0)
-		return true;
-	return t->kind == POOL_ROLE && strncmp(t->name, ROLE_PREFIX, strlen(ROLE_PREFIX)) == 0 &&
-		strspn(t->name + strlen(ROLE_PREFIX), "0123456789") == strlen(t->name + strlen(ROLE_PREFIX));
+	const char *number = t->limit.name + strlen(ROLE_PREFIX);
+
+	return t->limit.capacity == 0 ||
+		(t->limit.kind == POOL_ROLE && strncmp(t->limit.name, ROLE_PREFIX, strlen(ROLE_PREFIX)) == 0 &&
+		 strspn(number, "0123456789") == strlen(number));
 }
 
 /*
@@ -183,10 +164,10 @@ health_log_write(void)
 		}
 		ereport(LOG,
 				(errmsg("pool_exhaust: health of %s \"%s\" is %s, was %s",
-						t.kind == POOL_SERVER ? "pool" : pool_kind_names[t.kind], t.name,
+						t.limit.kind == POOL_SERVER ? "pool" : pool_kind_names[t.limit.kind], t.limit.name,
 						health_names[t.health], health_names[t.was]),
 				 errdetail("%d of %d connections are in use, " UINT64_FORMAT " were refused since the last sample.",
-						   t.in_use, t.capacity, t.refused)));
+						   t.in_use, t.limit.capacity, t.refused)));
 	}
 	messenger_send();
 }
@@ -198,15 +179,15 @@ health_log_json(HealthChange *t)
 	char		at[MAXDATELEN + 1];
 
 	initStringInfo(&json);
-	text_make_valid(t->name, GetDatabaseEncoding());
+	text_make_valid(t->limit.name, GetDatabaseEncoding());
 	appendStringInfoString(&json, "{\"pool\": ");
-	escape_json(&json, t->name);
+	escape_json(&json, t->limit.name);
 	appendStringInfo(&json, ", \"kind\": \"%s\", \"health\": \"%s\", \"was\": \"%s\", "
 					 "\"in_use\": %d, \"capacity\": %d, \"utilization\": ",
-					 pool_kind_names[t->kind], health_names[t->health], health_names[t->was],
-					 t->in_use, t->capacity);
-	if (t->capacity > 0)
-		appendStringInfo(&json, "%.4g", (double) t->in_use / t->capacity);
+					 pool_kind_names[t->limit.kind], health_names[t->health], health_names[t->was],
+					 t->in_use, t->limit.capacity);
+	if (t->limit.capacity > 0)
+		appendStringInfo(&json, "%.4g", (double) t->in_use / t->limit.capacity);
 	else
 		appendStringInfoString(&json, "null");
 	JsonEncodeDateTime(at, TimestampTzGetDatum(t->at), TIMESTAMPTZOID, NULL);

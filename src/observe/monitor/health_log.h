@@ -14,8 +14,7 @@ extern void health_log_add(const MonitoredPool *pool, Health was, uint64 refused
 extern void health_log_skip(void);
 extern void health_log_write(void);
 
-/* For a run that watches one pool: where to begin, and what came since. */
-extern uint64 health_log_now(void);
+/* For a run that watches one pool: what came since. */
 extern bool health_log_next(PoolKind kind, Oid oid, uint64 *seen, HealthChange *transition);
 
 extern PGDLLEXPORT void messenger_main(Datum arg);

@@ -21,10 +21,10 @@
 
 #include "base/compat.h"
 #include "event/loop.h"
-#include "observe/hooks/idle_reason.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/peer.h"
 #include "observe/monitor/service.h"
+#include "observe/slots/census.h"
 #include "shmem/monitor_status.h"
 
 /* An observation that comes later than that knows nothing of what was in between. */
@@ -111,11 +111,11 @@ slot_service(const Slot *slot)
 	return hash_combine64(name, ((uint64) slot->database << 32) | slot->client);
 }
 
-/* A client that has gone does not come back. */
+/* Is that the session in the slot? */
 static bool
-client_has_gone(const LeakSession *session, const Slot *slot)
+session_is_in(const LeakSession *session, const Slot *slot)
 {
-	return session->client_gone && session->pid == slot->pid && session->started == slot->started;
+	return session->seen.pid == slot->pid && session->seen.started == slot->started;
 }
 
 static bool
@@ -148,7 +148,8 @@ leak_detector_read_clients(const Slot *slots)
 		int			i = (first + n) % MaxConnections;
 		PeerState	peer;
 
-		gone[i] = client_has_gone(&leak_sessions[i], &slots[i]);
+		/* A client that has gone does not come back. */
+		gone[i] = leak_sessions[i].seen.client_gone && session_is_in(&leak_sessions[i], &slots[i]);
 		if (gone[i] || late || !runs_too_long(&slots[i], now))
 		{
 			lost[i] &= late;
@@ -177,7 +178,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 	};
 
 	/* That is how one shows whose entry could not be read: ask again next time. */
-	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_sessions[number].pid)
+	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_sessions[number].seen.pid)
 		return;
 	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
 		observation.threshold_ms = slot_threshold_ms(slot);
@@ -241,14 +242,20 @@ leak_detector_note_limits(void)
 	LWLockRelease(shared->observe_lock);
 }
 
-/*
- * Returns by which rule the session was found and is suspected still; LEAK_NONE if
- * it is not, or was terminated.
- */
-LeakRule
+/* By which rule it was found and is suspected still; LEAK_NONE if it is not, or was terminated. */
+static LeakRule
 suspect_counted(const LeakSession *session)
 {
 	return session->healed_us == 0 ? session->counted : LEAK_NONE;
+}
+
+/* Counts the suspects of each rule, to LEAK_RULES numbers.  Needs the lock, or is the monitor. */
+void
+suspects_count(int *suspects)
+{
+	memset(suspects, 0, sizeof(int) * LEAK_RULES);
+	for (int i = 0; i < MaxConnections; i++)
+		suspects[suspect_counted(&leak_sessions[i])]++;
 }
 
 /*
@@ -260,7 +267,14 @@ suspect_rule(int number, const Slot *slot)
 {
 	const LeakSession *session = &leak_sessions[number];
 
-	return session->pid == slot->pid && session->started == slot->started ? session->rule : LEAK_NONE;
+	return session_is_in(session, slot) ? session->rule : LEAK_NONE;
+}
+
+/* Reads the slot of a suspect; false if that is none, or its session is not there any more. */
+bool
+suspect_read(int number, const LeakSession *session, Slot *slot)
+{
+	return session->rule != LEAK_NONE && slot_read(number, slot) && session_is_in(session, slot);
 }
 
 /*
@@ -276,53 +290,15 @@ suspects_of(const Oid *roles, int nroles, Suspect *suspects, int max)
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		const LeakSession *session = &leak_sessions[i];
-		bool		ours = false;
 
-		for (int j = 0; j < nroles; j++)
-			ours |= session->role == roles[j];
-		if (session->rule == LEAK_NONE || !ours)
+		if (session->rule == LEAK_NONE || !role_is_one_of(session->seen.role, roles, nroles))
 			continue;
 		if (n < max)
-			suspects[n] = (Suspect) {session->pid, session->rule, session->suspected_us - session->since_us};
+			suspects[n] = (Suspect) {session->seen.pid, session->rule, session->suspected_us - session->since_us};
 		n++;
 	}
 	LWLockRelease(shared->observe_lock);
 	return n;
-}
-
-/* One sentence with the numbers; "text" has EVIDENCE_LEN bytes. */
-void
-suspect_evidence(const LeakSession *session, uint64 now_us, char *text)
-{
-	const LeakEvidence *e = &session->evidence;
-	double		held_s = leak_held_us(session, now_us) / 1e6;
-	double		threshold_s = e->threshold_ms / 1000.0;
-
-	switch (session->rule)
-	{
-		case LEAK_NONE:
-			text[0] = '\0';
-			break;
-		case LEAK_IDLE_IN_TRANSACTION:
-			snprintf(text, EVIDENCE_LEN, "idle in %s transaction for %.1f s, longer than %.6g s",
-					 session->aborted ? "a failed" : "an open", held_s, threshold_s);
-			break;
-		case LEAK_ABANDONED:
-			snprintf(text, EVIDENCE_LEN,
-					 "idle for %.1f s; its service had %d sessions when it was used last and has %d now, and keeps %d newer ones in use",
-					 held_s, e->sessions_then, e->sessions_now, e->others);
-			break;
-		case LEAK_GROWTH:
-			snprintf(text, EVIDENCE_LEN,
-					 "idle for %.1f s; one of %d that its service opened one after another in %.1f s, came back to none of them",
-					 held_s, e->others, e->span_ms / 1000.0);
-			break;
-		case LEAK_DEAD_CLIENT:
-			snprintf(text, EVIDENCE_LEN,
-					 "its client has closed the connection, and its statement has run for %.1f s, longer than %.6g s",
-					 held_s, threshold_s);
-			break;
-	}
 }
 
 LeakSession *

@@ -23,9 +23,9 @@ extern void leak_detector_note_limits(void);
  */
 extern LeakSession *leak_sessions_copy(bool *fresh);
 
-extern LeakRule suspect_counted(const LeakSession *session);
+extern void suspects_count(int *suspects);
 extern LeakRule suspect_rule(int number, const Slot *slot);
-extern void suspect_evidence(const LeakSession *session, uint64 now_us, char *text);
+extern bool suspect_read(int number, const LeakSession *session, Slot *slot);
 extern RunEntry *slot_run(const Slot *slot);
 
 /* A session that is suspected of a leak. */

@@ -34,6 +34,7 @@
 #include "observe/monitor/monitor.h"
 #include "observe/monitor/snapshot.h"
 #include "observe/monitor/timeline.h"
+#include "observe/slots/ledger.h"
 #include "shmem/monitor_status.h"
 
 /* The longest wait when there is nothing to do. */
@@ -77,16 +78,6 @@ monitor_init(bool (*on_start) (void))
 	RegisterBackgroundWorker(&worker);
 }
 
-static uint64
-refusals_total(void)
-{
-	uint64		sum = 0;
-
-	for (int i = 0; i < LEDGER_CAUSES; i++)
-		sum += pg_atomic_read_u64(&shared->refusals[i].refusals);
-	return sum;
-}
-
 /* Observes once; a regular observation completes a sample. */
 static void
 monitor_look(bool regular)
@@ -94,7 +85,7 @@ monitor_look(bool regular)
 	MemoryContext old = CurrentMemoryContext;
 	const MonitorSnapshot *snapshot;
 
-	refusals_seen = refusals_total();
+	refusals_seen = ledger_refusals_ever();
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	snapshot = snapshot_take();
@@ -127,15 +118,9 @@ monitor_refresh(void)
 }
 
 static void
-sample_timer_fired(uv_timer_t *timer)
+timer_fired(uv_timer_t *timer)
 {
-	sample_due = true;
-}
-
-static void
-refused_timer_fired(uv_timer_t *timer)
-{
-	refused_due = true;
+	*(bool *) timer->data = true;
 }
 
 /*
@@ -151,7 +136,7 @@ monitor_attend(void)
 		refused_due = false;
 		pg_atomic_write_u32(&shared->attention, 1);
 		pg_memory_barrier();
-		if (refusals_total() == refusals_seen)
+		if (ledger_refusals_ever() == refusals_seen)
 			return;
 		pg_atomic_write_u32(&shared->attention, 0);
 	}
@@ -159,7 +144,7 @@ monitor_attend(void)
 			 uv_is_active((uv_handle_t *) &refused_timer))
 		return;
 	monitor_look(false);
-	uv_timer_start(&refused_timer, refused_timer_fired, REFUSED_LOOK_MS, 0);
+	uv_timer_start(&refused_timer, timer_fired, REFUSED_LOOK_MS, 0);
 }
 
 /* Does what the settings say now. */
@@ -173,7 +158,7 @@ monitor_configure(void)
 			 uv_timer_get_repeat(&sample_timer) != sample_interval)
 	{
 		sample_due = true;
-		uv_timer_start(&sample_timer, sample_timer_fired, sample_interval, sample_interval);
+		uv_timer_start(&sample_timer, timer_fired, sample_interval, sample_interval);
 	}
 	http_configure(monitor_on);
 	leak_detector_note_limits();
@@ -225,7 +210,9 @@ monitor_main(Datum arg)
 
 	loop_open(&loop, "PoolExhaustMonitor");
 	uv_timer_init(&loop.uv, &sample_timer);
+	sample_timer.data = &sample_due;
 	uv_timer_init(&loop.uv, &refused_timer);
+	refused_timer.data = &refused_due;
 	snapshot_init();
 	health_log_skip();
 	leak_detector_init();

@@ -10,77 +10,72 @@
  */
 #include "postgres.h"
 
-#include "utils/float.h"
 #include "utils/timestamp.h"
 
 #include "event/loop.h"
-#include "observe/hooks/login_count.h"
-#include "observe/hooks/refusal.h"
 #include "observe/monitor/health_log.h"
 #include "observe/monitor/pools.h"
-#include "observe/slots/census.h"
+#include "observe/slots/ledger.h"
 #include "shmem/monitor_status.h"
 #include "shmem/names.h"
 
 /* What was refused because this pool was full, since the last reset. */
 static uint64
-pool_refused(PoolKind kind, const char *name, const NameList *refused)
+pool_refused(const PoolLimit *limit)
 {
-	uint64		sum = 0;
-
-	switch (kind)
+	switch (limit->kind)
 	{
 		case POOL_ROLE:
-			return names_sum(refused, CAUSE_ROLE_LIMIT, name, NULL);
+			return names_sum(&shared->refused, CAUSE_ROLE_LIMIT, limit->name, NULL);
 		case POOL_DATABASE:
-			return names_sum(refused, CAUSE_DATABASE_LIMIT, NULL, name);
+			return names_sum(&shared->refused, CAUSE_DATABASE_LIMIT, NULL, limit->name);
 		default:
-			for (int i = 0; i < LEDGER_CAUSES; i++)
-				if (cause_kinds[i].takes_slots)
-					sum += refusal_count(i);
-			return sum;
+			return ledger_slot_refusals();
 	}
 }
 
 static int64
-pool_granted(PoolKind kind, const char *name, const NameList *services)
+pool_granted(const PoolLimit *limit)
 {
-	switch (kind)
+	switch (limit->kind)
 	{
 		case POOL_ROLE:
 			/* Some of those that found no place may have been its. */
 			if (pg_atomic_read_u64(&shared->services.others) > 0)
 				return -1;
-			return names_sum(services, CAUSE_NONE, name, NULL);
+			return names_sum(&shared->services, CAUSE_NONE, limit->name, NULL);
 		case POOL_DATABASE:
 			return -1;
 		default:
-			return login_count_add();
+			return ledger_logins();
 	}
 }
 
-static bool
-pool_is(const MonitoredPool *pool, PoolKind kind, Oid oid)
+/* What is remembered of that pool, among n of them, or NULL. */
+static MonitoredPool *
+pool_find(MonitoredPool *pools, int n, PoolKind kind, Oid oid)
 {
-	return pool->kind == kind && pool->oid == oid;
+	for (int i = 0; i < n; i++)
+		if (pools[i].limit.kind == kind && pools[i].limit.oid == oid)
+			return &pools[i];
+	return NULL;
 }
 
 bool
 pool_watched(PoolKind kind, Oid oid, Health *health, uint64 *transitions)
 {
 	Observed   *observed = &shared->observed;
-	bool		found = false;
+	const MonitoredPool *pool;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	for (int i = 0; i < observed->npools && monitor_is_fresh(); i++)
-		if (pool_is(&observed->pools[i], kind, oid))
-		{
-			found = true;
-			*health = observed->pools[i].judge.health;
-			*transitions = observed->health_changes_written;
-		}
+	pool = monitor_is_fresh() ? pool_find(observed->pools, observed->npools, kind, oid) : NULL;
+	if (pool != NULL)
+	{
+		*health = pool->judge.health;
+		*transitions = observed->health_changes_written;
+	}
 	LWLockRelease(shared->observe_lock);
-	return found;
+	return pool != NULL;
 }
 
 /* Completes a row by what the monitor remembers; health if that is fresh. */
@@ -98,6 +93,15 @@ pool_remember(PoolRow *row, MonitoredPool *pool, bool fresh, uint64 now_us)
 						  health_of(row->in_use, row->limit.capacity, row->refused > pool->refused));
 }
 
+/* Copies what is remembered, POOLS_MAX of it, palloc'd; returns of how many pools.  Needs the lock. */
+static int
+pools_copy(MonitoredPool **pools)
+{
+	*pools = palloc(sizeof(shared->observed.pools));
+	memcpy(*pools, shared->observed.pools, sizeof(shared->observed.pools));
+	return shared->observed.npools;
+}
+
 /*
  * Returns the pools of the list (limits_read), an array as long as the list, in
  * the current memory context.
@@ -105,36 +109,32 @@ pool_remember(PoolRow *row, MonitoredPool *pool, bool fresh, uint64 now_us)
 PoolRow *
 pools_read(const List *limits)
 {
-	Observed   *observed = palloc(sizeof(Observed));
 	PoolRow    *rows = palloc0(sizeof(PoolRow) * list_length(limits));
-	NameList	refused;
-	NameList	services;
+	MonitoredPool *pools;
 	uint64		now_us = loop_now_us();
 	bool		fresh;
+	int			n;
 	ListCell   *lc;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	*observed = shared->observed;
+	n = pools_copy(&pools);
 	fresh = monitor_is_fresh();
 	LWLockRelease(shared->observe_lock);
-	names_list(&shared->refused, &refused);
-	names_list(&shared->services, &services);
 	foreach(lc, limits)
 	{
-		const PoolLimit *limit = lfirst(lc);
 		PoolRow    *row = &rows[foreach_current_index(lc)];
+		MonitoredPool *pool;
 
-		row->limit = *limit;
-		row->in_use = limit_in_use(limit);
-		row->utilization = limit->capacity > 0 ? (double) row->in_use / limit->capacity : get_float8_nan();
-		row->health = health_of(row->in_use, limit->capacity, false);
-		row->granted = pool_granted(limit->kind, limit->name, &services);
-		row->refused = pool_refused(limit->kind, limit->name, &refused);
-		for (int i = 0; i < observed->npools; i++)
-			if (pool_is(&observed->pools[i], limit->kind, limit->oid))
-				pool_remember(row, &observed->pools[i], fresh, now_us);
+		row->limit = *(const PoolLimit *) lfirst(lc);
+		row->in_use = limit_in_use(&row->limit);
+		row->health = health_of(row->in_use, row->limit.capacity, false);
+		row->granted = pool_granted(&row->limit);
+		row->refused = pool_refused(&row->limit);
+		pool = pool_find(pools, n, row->limit.kind, row->limit.oid);
+		if (pool != NULL)
+			pool_remember(row, pool, fresh, now_us);
 	}
-	pfree(observed);
+	pfree(pools);
 	return rows;
 }
 
@@ -146,36 +146,28 @@ void
 pools_watch(const List *limits)
 {
 	Observed   *observed = &shared->observed;
-	MonitoredPool *before = palloc(sizeof(observed->pools));
+	MonitoredPool *before;
 	uint64		now_us = loop_now_us();
-	NameList	refused;
-	int			n = 0;
+	int			n;
 	ListCell   *lc;
 
-	names_list(&shared->refused, &refused);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
-	memcpy(before, observed->pools, sizeof(observed->pools));
+	n = pools_copy(&before);
+	observed->npools = Min(list_length(limits), POOLS_MAX);
 	foreach(lc, limits)
 	{
 		const PoolLimit *limit = lfirst(lc);
-		MonitoredPool *pool = &observed->pools[n];
+		MonitoredPool *pool = &observed->pools[foreach_current_index(lc)];
+		const MonitoredPool *known = pool_find(before, n, limit->kind, limit->oid);
 
-		if (n == POOLS_MAX)
+		if (foreach_current_index(lc) == POOLS_MAX)
 			break;
-		memset(pool, 0, sizeof(*pool));
 		/* Another role of that name may have been refused before. */
-		pool->refused = pool_refused(limit->kind, limit->name, &refused);
-		releases_begin(&pool->releases, now_us);
-		pool->kind = limit->kind;
-		pool->oid = limit->oid;
-		for (int i = 0; i < observed->npools; i++)
-			if (pool_is(&before[i], limit->kind, limit->oid))
-				*pool = before[i];
-		strlcpy(pool->name, limit->name, NAMEDATALEN);
-		pool->capacity = limit->capacity;
-		n++;
+		*pool = known != NULL ? *known : (MonitoredPool) {.refused = pool_refused(limit)};
+		if (known == NULL)
+			releases_begin(&pool->releases, now_us);
+		pool->limit = *limit;
 	}
-	observed->npools = n;
 	LWLockRelease(shared->observe_lock);
 	pfree(before);
 }
@@ -198,8 +190,8 @@ pool_judge(MonitoredPool *pool, const PoolSnapshot *snapshot, uint64 refused_tot
 		pool->peak_in_use = snapshot->in_use;
 		pool->peak_at = now;
 	}
-	if (regular || health_of(snapshot->in_use, pool->capacity, refused > 0) >= was)
-		health_judge(&pool->judge, snapshot->in_use, pool->capacity, refused > 0);
+	if (regular || health_of(snapshot->in_use, pool->limit.capacity, refused > 0) >= was)
+		health_judge(&pool->judge, snapshot->in_use, pool->limit.capacity, refused > 0);
 	if (pool->judge.health != was)
 		health_log_add(pool, was, refused, now, now_us);
 }
@@ -215,15 +207,12 @@ pools_judge(const PoolSnapshot *snapshots, int n, bool regular)
 	Observed   *observed = &shared->observed;
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		now_us = loop_now_us();
-	NameList	refused;
 
-	names_list(&shared->refused, &refused);
 	for (int i = 0; i < Min(n, observed->npools); i++)
 	{
 		MonitoredPool *pool = &observed->pools[i];
 
-		pool_judge(pool, &snapshots[i], pool_refused(pool->kind, pool->name, &refused),
-				   regular, now, now_us);
+		pool_judge(pool, &snapshots[i], pool_refused(&pool->limit), regular, now, now_us);
 	}
 	observed->sampled_us = now_us;
 	observed->sampled_at = now;

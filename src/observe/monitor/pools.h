@@ -13,7 +13,6 @@ typedef struct PoolRow
 {
 	PoolLimit	limit;
 	int			in_use;
-	double		utilization;	/* NaN for a pool without capacity */
 	Health		health;
 	int64		granted;		/* -1: not known */
 	int64		refused;

@@ -8,11 +8,9 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "observe/monitor/service.h"
@@ -31,13 +29,10 @@ services_create(void)
 static void
 role_name(Oid role, char *name)
 {
-	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	const char *found = GetUserNameFromId(role, true);
 
-	if (HeapTupleIsValid(tuple))
-	{
-		strlcpy(name, NameStr(((Form_pg_authid) GETSTRUCT(tuple))->rolname), NAMEDATALEN);
-		ReleaseSysCache(tuple);
-	}
+	if (found != NULL)
+		strlcpy(name, found, NAMEDATALEN);
 	else
 		snprintf(name, NAMEDATALEN, "%u", role);
 }

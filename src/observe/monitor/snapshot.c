@@ -17,17 +17,8 @@
 #include "event/loop.h"
 #include "observe/monitor/snapshot.h"
 
-/* Which session a slot held at the last observation; started 0: none. */
-typedef struct Holder
-{
-	int			pid;
-	TimestampTz started;
-	Oid			role;
-	Oid			database;
-} Holder;
-
 static MonitorSnapshot snapshot;
-static Holder *holders;			/* by number of slot */
+static Slot *slots_before;		/* at the last observation */
 static MemoryContext limits_context;
 static MemoryContext services_context;
 static bool limits_stale = true;
@@ -44,7 +35,7 @@ snapshot_init(void)
 {
 	MemoryContext old;
 
-	holders = MemoryContextAllocZero(TopMemoryContext, sizeof(Holder) * MaxConnections);
+	slots_before = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MaxConnections);
 	snapshot.slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MaxConnections);
 	limits_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust limits",
 										   ALLOCSET_SMALL_SIZES);
@@ -113,7 +104,7 @@ limit_is_of(const PoolLimit *limit, Oid role, Oid database)
 
 /* The session that was seen there has ended: every pool it was of has it back. */
 static void
-holder_released(const Holder *holder)
+slot_released(const Slot *slot)
 {
 	ListCell   *lc;
 
@@ -121,7 +112,7 @@ holder_released(const Holder *holder)
 	{
 		const PoolLimit *limit = lfirst(lc);
 
-		if (limit->kind == POOL_SERVER || limit_is_of(limit, holder->role, holder->database))
+		if (limit->kind == POOL_SERVER || limit_is_of(limit, slot->role, slot->database))
 			snapshot.pools[foreach_current_index(lc)].released++;
 	}
 }
@@ -146,11 +137,13 @@ slots_look(void)
 	static uint64 before_us = 0;
 	uint64		now_us = loop_now_us();
 	bool		recent = now_us < before_us + RELEASES_US;
+	Slot	   *before = snapshot.slots;
 
 	before_us = now_us;
+	snapshot.slots = slots_before;
+	slots_before = before;
 	for (int i = 0; i < MaxConnections; i++)
 	{
-		Holder	   *holder = &holders[i];
 		Slot	   *slot = &snapshot.slots[i];
 
 		memset(slot, 0, sizeof(*slot));
@@ -163,10 +156,9 @@ slots_look(void)
 				services_add(snapshot.services, slot);
 		}
 		/* When sessions ended before the last observation is not known. */
-		if (recent && holder->started != 0 &&
-			(holder->pid != slot->pid || holder->started != slot->started))
-			holder_released(holder);
-		*holder = (Holder) {slot->pid, slot->started, slot->role, slot->database};
+		if (recent && before[i].started != 0 &&
+			(before[i].pid != slot->pid || before[i].started != slot->started))
+			slot_released(&before[i]);
 	}
 }
 

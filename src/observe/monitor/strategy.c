@@ -7,9 +7,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "base/compat.h"
@@ -24,10 +22,8 @@ static char *heal_exclude_roles;
 
 const int  *strategies_in_order;
 
-/* The roles of heal_exclude_roles, as this process found them last. */
-static List *excluded = NIL;
-static bool excluded_stale = true;
-static bool excluded_reported;	/* unknown names, for this value of the setting */
+/* Names of no role in heal_exclude_roles, for this value of the setting. */
+static bool excluded_reported;
 
 static int
 strategy_find(const char *name)
@@ -97,7 +93,6 @@ heal_exclude_roles_check(char **newval, void **extra, GucSource source)
 static void
 heal_exclude_roles_assign(const char *newval, void *extra)
 {
-	excluded_stale = true;
 	excluded_reported = false;
 }
 
@@ -124,8 +119,7 @@ strategy_is_for(int number, const LeakSession *session)
 {
 	const Strategy *strategy = &strategies[number];
 
-	return strategy->rule == session->rule &&
-		(session->rule != LEAK_IDLE_IN_TRANSACTION || strategy->aborted == session->aborted);
+	return strategy->rule == session->rule && strategy->aborted == session->seen.aborted;
 }
 
 /* The strategy in force that deals with such a suspect, or NO_STRATEGY. */
@@ -138,56 +132,29 @@ strategy_of(const LeakSession *session)
 	return NO_STRATEGY;
 }
 
-static void
-excluded_changed(Datum arg, int cacheid, uint32 hashvalue)
+/* Does heal_exclude_roles name the role?  A name of no role spares no session, so it is reported. */
+static bool
+role_is_excluded(Oid role)
 {
-	excluded_stale = true;
-}
-
-/*
- * Finds the roles that heal_exclude_roles names, when the setting or a role has
- * changed.  A name of no role spares no session, so it is reported.
- */
-static void
-excluded_refresh(void)
-{
-	static bool registered = false;
-	MemoryContext old;
+	bool		excluded = false;
 	List	   *names;
 	ListCell   *lc;
 
-	if (!registered)
-		CacheRegisterSyscacheCallback(AUTHOID, excluded_changed, (Datum) 0);
-	registered = true;
-	if (!excluded_stale)
-		return;
-	list_free(excluded);
-	excluded = NIL;
 	if (!SplitIdentifierString(pstrdup(heal_exclude_roles), ',', &names))
-		return;
-	old = MemoryContextSwitchTo(TopMemoryContext);
+		return false;
 	foreach(lc, names)
 	{
-		Oid			role = get_role_oid(lfirst(lc), true);
+		Oid			named = get_role_oid(lfirst(lc), true);
 
-		if (OidIsValid(role))
-			excluded = lappend_oid(excluded, role);
-		else if (!excluded_reported)
+		excluded |= named == role;
+		if (!OidIsValid(named) && !excluded_reported)
 			ereport(WARNING,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("role \"%s\" of pool_exhaust.heal_exclude_roles does not exist", (char *) lfirst(lc)),
 					 errhint("Names with capitals need double quotes within the setting.")));
 	}
-	MemoryContextSwitchTo(old);
 	excluded_reported = true;
-	excluded_stale = false;		/* only now: any of that may have ended in an ERROR */
-}
-
-static bool
-role_is_excluded(Oid role)
-{
-	excluded_refresh();
-	return list_member_oid(excluded, role);
+	return excluded;
 }
 
 /*

@@ -10,7 +10,7 @@ typedef struct Strategy
 {
 	const char *name;
 	LeakRule	rule;
-	bool		aborted;		/* of transactions that are idle: those that have failed */
+	bool		aborted;		/* of sessions in a transaction that has failed */
 	int			grace_percent;	/* of the threshold, from suspicion to act */
 	int			per_second;
 } Strategy;

@@ -11,9 +11,8 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "observe/hooks/login_count.h"
-#include "observe/hooks/refusal.h"
 #include "observe/monitor/timeline.h"
+#include "observe/slots/ledger.h"
 #include "shmem/ring.h"
 #include "shmem/shared.h"
 
@@ -41,7 +40,7 @@ timeline_note(const int *by_state)
 		return;
 	row.at = shared->observed.sampled_at;
 	row.in_use = server->in_use;
-	row.capacity = server->capacity;
+	row.capacity = server->limit.capacity;
 	row.active = by_state[SLOT_ACTIVE];
 	row.idle = by_state[SLOT_IDLE];
 	row.idle_in_transaction = by_state[SLOT_IDLE_IN_TRANSACTION];
@@ -52,8 +51,8 @@ void
 timeline_close_row(void)
 {
 	Observed   *observed = &shared->observed;
-	uint64		refused = refusal_count_slots();
-	uint64		opened = login_count_total();
+	uint64		refused = ledger_slot_refusals_ever();
+	uint64		opened = ledger_logins_ever();
 
 	row.at = observed->sampled_at;
 	row.refused = refused - observed->timeline_refused;

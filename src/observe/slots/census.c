@@ -21,6 +21,12 @@
 #include "observe/slots/census.h"
 
 #define PROC_IN_USE(proc)	((proc)->procLatch.owner_pid != 0)
+
+/* The PGPROCs of the slots that are taken, one after the other. */
+#define foreach_slot_taken(proc) \
+	for (volatile PGPROC *proc = ProcGlobal->allProcs; proc < ProcGlobal->allProcs + MaxConnections; proc++) \
+		if (PROC_IN_USE(proc))
+
 #define PROC_OF_LIST(proc, list) \
 	((void *) (proc)->procgloballist == (void *) &ProcGlobal->list)
 
@@ -68,15 +74,10 @@ census_slots(Oid role, int *ours)
 	int			in_use = 0;
 
 	*ours = 0;
-	for (int i = 0; i < MaxConnections; i++)
+	foreach_slot_taken(proc)
 	{
-		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
-
-		if (!PROC_IN_USE(proc))
-			continue;
 		in_use++;
-		if (proc->roleId == role)
-			(*ours)++;
+		*ours += proc->roleId == role;
 	}
 	return in_use;
 }
@@ -91,9 +92,8 @@ census_role_sessions(Oid role, int *pids, int max)
 {
 	int			found = 0;
 
-	for (int i = 0; i < MaxConnections; i++)
+	foreach_slot_taken(proc)
 	{
-		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
 		int			pid = proc->procLatch.owner_pid;
 
 		if (pid == 0 || proc->roleId != role)
@@ -109,11 +109,9 @@ census_role_sessions(Oid role, int *pids, int max)
 bool
 census_has_session(Oid role, int pid)
 {
-	for (int i = 0; i < MaxConnections; i++)
+	foreach_slot_taken(proc)
 	{
-		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
-
-		if (pid > 0 && proc->procLatch.owner_pid == pid && proc->roleId == role)
+		if (proc->procLatch.owner_pid == pid && proc->roleId == role)
 			return true;
 	}
 	return false;
@@ -128,18 +126,14 @@ census_role_waiting(Oid role, uint32 wait_event, uint32 mask)
 {
 	int			found = 0;
 
-	for (int i = 0; i < MaxConnections; i++)
-	{
-		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
-
-		found += PROC_IN_USE(proc) && proc->roleId == role &&
-			(proc->wait_event_info & mask) == wait_event;
-	}
+	foreach_slot_taken(proc)
+		found += proc->roleId == role && (proc->wait_event_info & mask) == wait_event;
 	return found;
 }
 
-static bool
-is_one_of(Oid role, const Oid *roles, int nroles)
+/* Returns whether the role is one of these. */
+bool
+role_is_one_of(Oid role, const Oid *roles, int nroles)
 {
 	for (int i = 0; i < nroles; i++)
 		if (roles[i] == role)
@@ -157,12 +151,11 @@ census_other_sessions(const Oid *roles, int nroles, Oid *bystander)
 	int			found = 0;
 
 	*bystander = InvalidOid;
-	for (int i = 0; i < MaxConnections; i++)
+	foreach_slot_taken(proc)
 	{
-		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
 		Oid			role = proc->roleId;
 
-		if (!PROC_IN_USE(proc) || !OidIsValid(role) || is_one_of(role, roles, nroles))
+		if (!OidIsValid(role) || role_is_one_of(role, roles, nroles))
 			continue;
 		*bystander = role;
 		found++;

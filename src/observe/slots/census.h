@@ -33,5 +33,7 @@ extern bool census_has_session(Oid role, int pid);
 /* Those of them that wait for this event, compared in the bits of the mask. */
 extern int	census_role_waiting(Oid role, uint32 wait_event, uint32 mask);
 
+extern bool role_is_one_of(Oid role, const Oid *roles, int nroles);
+
 /* Returns how many client sessions other roles have; "bystander" is one of those roles. */
 extern int	census_other_sessions(const Oid *roles, int nroles, Oid *bystander);

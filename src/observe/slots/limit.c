@@ -22,12 +22,10 @@
 static List *
 limits_add(List *limits, PoolKind kind, Oid oid, const char *name, int capacity)
 {
-	PoolLimit  *limit = palloc0(sizeof(PoolLimit));
+	PoolLimit  *limit = palloc(sizeof(PoolLimit));
 
-	limit->kind = kind;
-	limit->oid = oid;
+	*limit = (PoolLimit) {.kind = kind, .oid = oid, .capacity = capacity};
 	strlcpy(limit->name, name, NAMEDATALEN);
-	limit->capacity = capacity;
 	return lappend(limits, limit);
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/compat.h"
 #include "observe/slots/slot.h"
+#include "shmem/shared.h"
 
 /* A backend that dies while it writes leaves an entry that is never complete. */
 #define READS_MAX	100
@@ -112,4 +113,31 @@ slot_read(int number, Slot *slot)
 		slot->started = 0;
 	}
 	return true;
+}
+
+/*
+ * A session outside of a transaction holds no lock but those that last as long as
+ * it does.  Whether it has any is seen without the lock manager's own locks: the
+ * heads of its lists are read, not the lists.
+ */
+static bool
+slot_holds_lock(int number)
+{
+	PGPROC	   *proc = &ProcGlobal->allProcs[number];
+
+	for (int i = 0; i < NUM_LOCK_PARTITIONS; i++)
+		if (!compat_no_locks(proc, i))
+			return true;
+	return false;
+}
+
+/*
+ * Returns whether the session in this slot, if it is idle, is so on purpose: it waits
+ * for notifications, or holds an advisory lock, as elected leaders do.
+ */
+bool
+slot_has_idle_reason(int number, const Slot *slot)
+{
+	return pg_atomic_read_u32(&session_slots[number].listener) == (uint32) slot->pid ||
+		(slot->state == SLOT_IDLE && slot_holds_lock(number));
 }

@@ -25,3 +25,4 @@ typedef struct Slot
 
 /* Slots are numbered from 0 to MaxConnections - 1; false if this one is free. */
 extern bool slot_read(int number, Slot *slot);
+extern bool slot_has_idle_reason(int number, const Slot *slot);

@@ -71,22 +71,19 @@ http_gucs_init(void)
 
 /* ---------- Clients ---------- */
 
+static void
+client_heard(Client *client)
+{
+	client->heard_us = loop_now_us();
+	dlist_move_tail(&clients, &client->node);
+}
+
 /* libmicrohttpd sees the end of the connection, and lets go of it. */
 static void
 client_end(Client *client)
 {
 	shutdown(client->fd, SHUT_RDWR);
-	dlist_delete(&client->node);
-	dlist_push_tail(&clients, &client->node);
-	client->heard_us = loop_now_us();
-}
-
-static void
-client_heard(Client *client)
-{
-	client->heard_us = loop_now_us();
-	dlist_delete(&client->node);
-	dlist_push_tail(&clients, &client->node);
+	client_heard(client);
 }
 
 static void

@@ -14,16 +14,16 @@
 
 #include "common/shortest_dec.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "base/text.h"
-#include "observe/hooks/login_count.h"
-#include "observe/hooks/refusal.h"
 #include "observe/monitor/http/openmetrics.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/snapshot.h"
 #include "observe/slots/census.h"
+#include "observe/slots/ledger.h"
 #include "shmem/monitor_status.h"
 #include "shmem/names.h"
 
@@ -55,50 +55,46 @@ family(const Writer *w, const char *name, const char *type, const char *unit, co
 		appendStringInfo(w->out, "# UNIT pool_exhaust_%s%s %s\n", name, suffix, unit);
 }
 
-/* The value of a label, quoted; names of roles may be in any encoding. */
+/* A label with its value, quoted; names of roles may be in any encoding. */
 static void
-label(const Writer *w, const char *name, const char *value, char before)
+label(const Writer *w, char before, const char *name, const char *value)
 {
 	appendStringInfo(w->out, "%c%s=\"", before, name);
 	for (const char *p = text_as_utf8(value); *p != '\0'; p++)
 	{
-		if (*p == '\n')
-			appendStringInfoString(w->out, "\\n");
-		else
-		{
-			if (*p == '"' || *p == '\\')
-				appendStringInfoChar(w->out, '\\');
-			appendStringInfoChar(w->out, *p);
-		}
+		if (strchr("\\\"\n", *p) != NULL)
+			appendStringInfoChar(w->out, '\\');
+		appendStringInfoChar(w->out, *p == '\n' ? 'n' : *p);
 	}
 	appendStringInfoChar(w->out, '"');
 }
 
-/* The end of a sample: its value, as short as it can be read back. */
+/* A sample with two labels, or fewer where a name is NULL; its value as short as it can be read back. */
 static void
-put_value(const Writer *w, double value)
+sample(const Writer *w, const char *name, const char *key, const char *text,
+	   const char *key2, const char *text2, double value)
 {
-	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
+	char		number[DOUBLE_SHORTEST_DECIMAL_LEN];
 
-	double_to_shortest_decimal_buf(value, text);
-	appendStringInfo(w->out, " %s\n", text);
-}
-
-/* A sample without labels. */
-static void
-plain(const Writer *w, const char *name, double value)
-{
 	appendStringInfo(w->out, "pool_exhaust_%s", name);
-	put_value(w, value);
+	if (key != NULL)
+		label(w, '{', key, text);
+	if (key2 != NULL)
+		label(w, ',', key2, text2);
+	double_to_shortest_decimal_buf(value, number);
+	appendStringInfo(w->out, "%s %s\n", key != NULL ? "}" : "", number);
 }
 
 static void
 labeled(const Writer *w, const char *name, const char *key, const char *text, double value)
 {
-	appendStringInfo(w->out, "pool_exhaust_%s", name);
-	label(w, key, text, '{');
-	appendStringInfoChar(w->out, '}');
-	put_value(w, value);
+	sample(w, name, key, text, NULL, NULL, value);
+}
+
+static void
+plain(const Writer *w, const char *name, double value)
+{
+	labeled(w, name, NULL, NULL, value);
 }
 
 static void
@@ -121,11 +117,8 @@ write_server(const Writer *w)
 	const MonitorSnapshot *snapshot = snapshot_last();
 
 	family(w, "version_info", "gauge", NULL, "Versions of extension and server; always 1.");
-	appendStringInfoString(w->out, "pool_exhaust_version_info");
-	label(w, "extension", EXTVERSION, '{');
-	label(w, "server", GetConfigOption("server_version", false, false), ',');
-	appendStringInfoChar(w->out, '}');
-	put_value(w, 1);
+	sample(w, "version_info", "extension", EXTVERSION,
+		   "server", GetConfigOption("server_version", false, false), 1);
 	census_take(&census);
 	gauge(w, "max_connections", "connections", census.max_connections, "Slots in all.");
 	gauge(w, "superuser_reserved_connections", "connections", census.superuser_reserved,
@@ -140,60 +133,38 @@ write_server(const Writer *w)
 		  "Background and autovacuum workers; they have slots of their own.");
 }
 
-/* One figure of each pool; NaN means that a pool does not have it. */
-static void
-write_pool_figure(const Writer *w, const PoolRow *rows, int n, const char *name,
-				  const char *unit, double (*figure) (const PoolRow *row), const char *help)
+/* A figure of a pool. */
+typedef struct Figure
 {
-	family(w, name, "gauge", unit, help);
-	for (int i = 0; i < n; i++)
-	{
-		double		value = figure(&rows[i]);
+	const char *name;
+	const char *unit;
+	double		value;			/* NaN: the pool does not have it */
+	const char *help;
+} Figure;
 
-		if (isnan(value))
-			continue;
-		appendStringInfo(w->out, "pool_exhaust_%s", name);
-		label(w, "kind", pool_kind_names[rows[i].limit.kind], '{');
-		label(w, "pool", rows[i].limit.name, ',');
-		appendStringInfoChar(w->out, '}');
-		put_value(w, value);
-	}
-}
-
-static double
-figure_capacity(const PoolRow *row)
+/* Returns the n-th figure of a pool; false if there are no more. */
+static bool
+pool_figure(const PoolRow *row, int n, Figure *figure)
 {
-	return row->limit.capacity;
-}
+	int			capacity = row->limit.capacity;
+	const Figure figures[] = {
+		{"pool_capacity_connections", "connections", capacity,
+		"Connections that the pool can hand out at once."},
+		{"pool_in_use_connections", "connections", row->in_use,
+		"Connections handed out."},
+		{"pool_peak_in_use_connections", "connections", row->remembered ? row->peak_in_use : NAN,
+		"Most connections in use since the start or the last reset."},
+		{"pool_utilization_ratio", "ratio", capacity > 0 ? (double) row->in_use / capacity : NAN,
+		"In use / capacity; more than 1 when reserved slots are in use."},
+		{"pool_health", NULL, row->health,
+		"0 healthy, 1 warning, 2 critical, 3 exhausted."},
+		{"pool_retry_after_seconds", "seconds", row->retry_after_s > 0 ? row->retry_after_s : NAN,
+		"When a connection should be free, by the releases of the last minute."},
+	};
 
-static double
-figure_in_use(const PoolRow *row)
-{
-	return row->in_use;
-}
-
-static double
-figure_peak(const PoolRow *row)
-{
-	return row->remembered ? row->peak_in_use : NAN;
-}
-
-static double
-figure_utilization(const PoolRow *row)
-{
-	return row->utilization;
-}
-
-static double
-figure_health(const PoolRow *row)
-{
-	return row->health;
-}
-
-static double
-figure_retry_after(const PoolRow *row)
-{
-	return row->retry_after_s > 0 ? row->retry_after_s : NAN;
+	if (n < lengthof(figures))
+		*figure = figures[n];
+	return n < lengthof(figures);
 }
 
 static void
@@ -201,37 +172,25 @@ write_pools(const Writer *w)
 {
 	const List *limits = snapshot_last()->limits;
 	PoolRow    *rows = pools_read(limits);
-	int			n = list_length(limits);
+	Figure		figure;
 
-	write_pool_figure(w, rows, n, "pool_capacity_connections", "connections", figure_capacity,
-					  "Connections that the pool can hand out at once.");
-	write_pool_figure(w, rows, n, "pool_in_use_connections", "connections", figure_in_use,
-					  "Connections handed out.");
-	write_pool_figure(w, rows, n, "pool_peak_in_use_connections", "connections", figure_peak,
-					  "Most connections in use since the start or the last reset.");
-	write_pool_figure(w, rows, n, "pool_utilization_ratio", "ratio", figure_utilization,
-					  "In use / capacity; more than 1 when reserved slots are in use.");
-	write_pool_figure(w, rows, n, "pool_health", NULL, figure_health,
-					  "0 healthy, 1 warning, 2 critical, 3 exhausted.");
-	write_pool_figure(w, rows, n, "pool_retry_after_seconds", "seconds", figure_retry_after,
-					  "When a connection should be free, by the releases of the last minute.");
+	/* There is one pool at least: the server. */
+	for (int n = 0; pool_figure(rows, n, &figure); n++)
+	{
+		family(w, figure.name, "gauge", figure.unit, figure.help);
+		for (int i = 0; i < list_length(limits); i++)
+			if (pool_figure(&rows[i], n, &figure) && !isnan(figure.value))
+				sample(w, figure.name, "kind", pool_kind_names[rows[i].limit.kind],
+					   "pool", rows[i].limit.name, figure.value);
+	}
 }
 
 typedef struct RoleCount
 {
-	Oid			role;
+	Oid			role;			/* first, for oid_cmp() */
 	const char *name;
 	int			in_use;
 } RoleCount;
-
-static int
-compare_roles(const void *a, const void *b)
-{
-	Oid			x = ((const RoleCount *) a)->role;
-	Oid			y = ((const RoleCount *) b)->role;
-
-	return x < y ? -1 : x > y;
-}
 
 /* Those with the most sessions first. */
 static int
@@ -240,7 +199,7 @@ compare_counts(const void *a, const void *b)
 	int			x = ((const RoleCount *) a)->in_use;
 	int			y = ((const RoleCount *) b)->in_use;
 
-	return x != y ? y - x : compare_roles(a, b);
+	return x != y ? y - x : oid_cmp(a, b);
 }
 
 /* Adds up the services of each role; returns how many roles there are. */
@@ -255,7 +214,7 @@ count_roles(RoleCount *counts)
 	hash_seq_init(&seq, snapshot_last()->services);
 	while ((service = hash_seq_search(&seq)) != NULL)
 		counts[services++] = (RoleCount) {service->key.role, service->usename, service->in_use};
-	qsort(counts, services, sizeof(RoleCount), compare_roles);
+	qsort(counts, services, sizeof(RoleCount), oid_cmp);
 	for (int i = 0; i < services; i++)
 	{
 		if (n > 0 && counts[n - 1].role == counts[i].role)
@@ -295,22 +254,21 @@ write_counters(const Writer *w)
 {
 	family(w, "refusals", "counter", NULL, "Connections refused, by cause.");
 	for (int i = 0; i < LEDGER_CAUSES; i++)
-		labeled(w, "refusals_total", "cause", cause_kinds[i].name, refusal_count(i));
+		labeled(w, "refusals_total", "cause", cause_kinds[i].name, ledger_refusals(i));
 	family(w, "opened_connections", "counter", "connections", "Logins granted.");
-	plain(w, "opened_connections_total", login_count_add());
+	plain(w, "opened_connections_total", ledger_logins());
 }
 
 /* How many sessions are suspected by each rule, as far as they are counted. */
 static void
 write_suspects(const Writer *w)
 {
-	int			suspects[LEAK_RULES] = {0};
+	int			suspects[LEAK_RULES];
 
-	for (int i = 0; i < MaxConnections; i++)
-		suspects[suspect_counted(&leak_sessions[i])]++;
+	suspects_count(suspects);
 	family(w, "leak_suspects", "gauge", NULL, "Sessions suspected of a leak, by rule.");
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
-		labeled(w, "leak_suspects", "rule", leak_rule_names[rule], suspects[rule]);
+		labeled(w, "leak_suspects", "rule", leak_rules[rule]->name, suspects[rule]);
 }
 
 /* What became of suspicions.  This process alone counts, but for healers by hand. */
@@ -336,7 +294,7 @@ write_leaks(const Writer *w)
 
 		family(w, counters[i].name, "counter", NULL, counters[i].help);
 		for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
-			labeled(w, total, "rule", leak_rule_names[rule],
+			labeled(w, total, "rule", leak_rules[rule]->name,
 					*(const uint64 *) ((const char *) &shared->observed.leaks[rule] + counters[i].offset));
 	}
 }
@@ -358,7 +316,6 @@ static void
 write_monitor(const Writer *w)
 {
 	struct rusage usage;
-	char		code[16];
 
 	gauge(w, "runs", NULL, runs_under_way(), "Runs of pool_exhaust under way.");
 	gauge(w, "start_time_seconds", "seconds", to_epoch(shared->observed.counted_since),
@@ -374,10 +331,7 @@ write_monitor(const Writer *w)
 		  (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
 	family(w, "http_requests", "counter", NULL, "Requests answered, by status code.");
 	for (int i = 0; i < lengthof(answers); i++)
-	{
-		snprintf(code, sizeof(code), "%d", answers[i].status);
-		labeled(w, "http_requests_total", "code", code, answers[i].count);
-	}
+		labeled(w, "http_requests_total", "code", psprintf("%d", answers[i].status), answers[i].count);
 }
 
 void

@@ -8,16 +8,14 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "utils/json.h"
 
 #include "base/text.h"
-#include "observe/hooks/refusal.h"
 #include "observe/monitor/http/openmetrics.h"
 #include "observe/monitor/http/page.h"
 #include "observe/monitor/snapshot.h"
 #include "observe/slots/census.h"
+#include "observe/slots/ledger.h"
 
 #define JSON_TYPE	"application/json"
 #define TEXT_TYPE	"text/plain; charset=utf-8"
@@ -59,9 +57,9 @@ readyz_cause(const PoolRow *row)
 	census_take(&census);
 	if (census.free == 0)
 		return cause_kinds[CAUSE_TOO_MANY_CLIENTS].name;
-	if (row->in_use >= row->limit.capacity || refusal_last_slots() == CAUSE_NONE)
+	if (row->in_use >= row->limit.capacity || ledger_last_slot_cause() == CAUSE_NONE)
 		return cause_kinds[CAUSE_RESERVED_SLOTS].name;
-	return cause_kinds[refusal_last_slots()].name;
+	return cause_kinds[ledger_last_slot_cause()].name;
 }
 
 static void
@@ -76,10 +74,10 @@ json_int_or_null(StringInfo out, const char *key, int64 value, bool isnull)
 static void
 json_utilization(StringInfo out, const PoolRow *row)
 {
-	if (isnan(row->utilization))
-		appendStringInfoString(out, ", \"utilization\": null");
+	if (row->limit.capacity > 0)
+		appendStringInfo(out, ", \"utilization\": %.4g", (double) row->in_use / row->limit.capacity);
 	else
-		appendStringInfo(out, ", \"utilization\": %.4g", row->utilization);
+		appendStringInfoString(out, ", \"utilization\": null");
 }
 
 /* 200 while there is room, 429 when there is little, 503 when there is none. */

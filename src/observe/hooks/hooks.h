@@ -1,0 +1,13 @@
+/*
+ * hooks.h
+ *		What runs inside every process of the server, to count and to publish.
+ *
+ * To be called from _PG_init while shared_preload_libraries is processed.  From then
+ * on the hooks only touch atomics: they take no lock, allocate nothing and throw
+ * nothing.  observe/slots reads what they write.
+ */
+#pragma once
+
+extern void refusal_init(void);
+extern void login_count_init(void);
+extern void idle_reason_init(void);
