@@ -29,16 +29,16 @@ static const OptionSpec option_specs[OPTIONS] = {
 
 /* What every scenario has beside its own options. */
 static const OptionDefault common_options[] = {
-	{"profile", {PROFILE_QUICK}},
-	{"seed", .random = true},
-	{"timeout_ms", {60 * 1000, 300 * 1000, 4 * 3600 * 1000}},
-	{"on_fail", {ON_FAIL_REPORT}},
-	{"bystanders", {BYSTANDERS_REFUSE}},
-	{"database"},
-	{"handshakes", {8, 8, 8}},
-	{"chaos", {0, 0, 0}},
-	{"fault", {FAULT_NONE}},
-	{NULL}
+	{OPTION_profile, {PROFILE_QUICK}},
+	{OPTION_seed, .random = true},
+	{OPTION_timeout_ms, {60 * 1000, 300 * 1000, 4 * 3600 * 1000}},
+	{OPTION_on_fail, {ON_FAIL_REPORT}},
+	{OPTION_bystanders, {BYSTANDERS_REFUSE}},
+	{OPTION_database},
+	{OPTION_handshakes, {8, 8, 8}},
+	{OPTION_chaos, {0, 0, 0}},
+	{OPTION_fault, {FAULT_NONE}},
+	{OPTION_END}
 };
 
 /* What messages call it; palloc'd. */
@@ -50,10 +50,10 @@ scenario_subject(const Scenario *scenario)
 
 /* Is it one of the scenario's own, or has the scenario a default of its own for it? */
 static bool
-option_is_own(const Scenario *scenario, const char *name)
+option_is_own(const Scenario *scenario, OptionId id)
 {
-	for (const OptionDefault *option = scenario->options; option->name != NULL; option++)
-		if (strcmp(option->name, name) == 0)
+	for (const OptionDefault *option = scenario->options; option->id != OPTION_END; option++)
+		if (option->id == id)
 			return true;
 	return false;
 }
@@ -71,31 +71,16 @@ option_is_common(const OptionDefault *option)
 static const OptionDefault *
 option_next(const Scenario *scenario, const OptionDefault *option)
 {
-	if (option->name == NULL && !scenario->bare && !option_is_common(option))
+	if (option->id == OPTION_END && !scenario->bare && !option_is_common(option))
 		option = common_options;
-	while (option->name != NULL && option_is_common(option) && option_is_own(scenario, option->name))
+	while (option->id != OPTION_END && option_is_common(option) && option_is_own(scenario, option->id))
 		option++;
-	return option->name != NULL ? option : NULL;
+	return option->id != OPTION_END ? option : NULL;
 }
 
 #define foreach_option(option, scenario) \
 	for (const OptionDefault *option = option_next(scenario, (scenario)->options); \
 		 option != NULL; option = option_next(scenario, option + 1))
-
-static const OptionSpec *
-spec_of(const char *name)
-{
-	for (int i = 0; i < lengthof(option_specs); i++)
-		if (strcmp(option_specs[i].name, name) == 0)
-			return &option_specs[i];
-	elog(ERROR, "option \"%s\" is missing in the table", name);
-}
-
-static OptionId
-option_id(const OptionSpec *spec)
-{
-	return spec - option_specs;
-}
 
 static void *
 option_field(const Options *options, const OptionSpec *spec)
@@ -110,7 +95,7 @@ options_list(const Scenario *scenario)
 
 	initStringInfo(&list);
 	foreach_option(option, scenario)
-		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", option->name);
+		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", option_specs[option->id].name);
 	return list.data;
 }
 
@@ -119,8 +104,8 @@ static const OptionSpec *
 spec_find(const Scenario *scenario, const char *name)
 {
 	foreach_option(option, scenario)
-		if (strcmp(option->name, name) == 0)
-			return spec_of(name);
+		if (strcmp(option_specs[option->id].name, name) == 0)
+			return &option_specs[option->id];
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s has no option \"%s\"", scenario_subject(scenario), name),
@@ -156,7 +141,7 @@ options_parse(Jsonb *jsonb, const Scenario *scenario)
 		else if (token == WJB_VALUE)
 		{
 			option_read(spec, option_field(&asked.values, spec), &value);
-			asked.given.has[option_id(spec)] = true;
+			asked.given.has[spec - option_specs] = true;
 		}
 	}
 	return asked;
@@ -172,11 +157,7 @@ options_pass_on(const AskedOptions *asked, const Scenario *scenario)
 	AskedOptions passed = {.values = asked->values};
 
 	foreach_option(option, scenario)
-	{
-		OptionId	id = option_id(spec_of(option->name));
-
-		passed.given.has[id] = asked->given.has[id] && id != OPTION_timeout_ms;
-	}
+		passed.given.has[option->id] = asked->given.has[option->id] && option->id != OPTION_timeout_ms;
 	return passed;
 }
 
@@ -194,10 +175,10 @@ options_in_force(const RunRequest *request, const Scenario *scenario)
 
 	foreach_option(option, scenario)
 	{
-		const OptionSpec *spec = spec_of(option->name);
+		const OptionSpec *spec = &option_specs[option->id];
 		void	   *field = option_field(&options, spec);
 
-		if (asked->given.has[option_id(spec)])
+		if (asked->given.has[option->id])
 			memcpy(field, option_field(&asked->values, spec), spec->size);
 		else if (spec->type->reset != NULL)
 			spec->type->reset(field, option, profile);
@@ -213,7 +194,7 @@ static bool
 option_is_left(const RunRequest *request, const OptionDefault *option)
 {
 	return option->inherits && target_types[request->target]->knows_size &&
-		!request->asked.given.has[option_id(spec_of(option->name))];
+		!request->asked.given.has[option->id];
 }
 
 /* Returns the options that are left to the target of the request. */
@@ -223,7 +204,7 @@ options_left_to_target(const RunRequest *request, const Scenario *scenario)
 	OptionSet	left = {0};
 
 	foreach_option(option, scenario)
-		left.has[option_id(spec_of(option->name))] = option_is_left(request, option);
+		left.has[option->id] = option_is_left(request, option);
 	return left;
 }
 
@@ -239,7 +220,7 @@ options_json(const RunRequest *request, const Scenario *scenario, const Options 
 	initStringInfo(&json);
 	foreach_option(option, scenario)
 	{
-		const OptionSpec *spec = spec_of(option->name);
+		const OptionSpec *spec = &option_specs[option->id];
 		const void *field = option_field(options, spec);
 
 		if (option_is_left(request, option) || (spec->unset != NULL && *(const char *) field == '\0'))
@@ -263,7 +244,7 @@ options_describe(const Scenario *scenario)
 	initStringInfo(&json);
 	foreach_option(option, scenario)
 	{
-		const OptionSpec *spec = spec_of(option->name);
+		const OptionSpec *spec = &option_specs[option->id];
 
 		appendStringInfo(&json, "%s\"%s\": {", json.len > 0 ? ", " : "{", spec->name);
 		spec->type->describe(spec, option, &json);

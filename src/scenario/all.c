@@ -4,7 +4,8 @@
  *
  * The target decides which runs may be under way at once: a run on the server or
  * on a foreign one must be alone; those on pools of their own go on two lanes, one
- * for those that measure time, one for those that mostly wait.
+ * for those that measure time, so that as little as possible runs beside them, one
+ * for those that mostly wait.
  */
 #include "postgres.h"
 
@@ -20,18 +21,12 @@ typedef enum Lane
 	LANE_PATIENT
 } Lane;
 
-#define LANES (LANE_PATIENT + 1)
-
-/* The others measure time: as little as possible runs beside them. */
-static const char *const patient[] = {
-	"leak", "recovery",
-};
-
 /* How long a run may wait for others to end, by profile. */
 static const int patience_ms[PROFILES] = {30 * 1000, 600 * 1000, 4 * 3600 * 1000};
 
 typedef struct Job
 {
+	SubRun	   *sub_run;
 	char	   *name;			/* "leak on pool" */
 	const char *skip;			/* why it is not run at all, or NULL */
 	Lane		lane;
@@ -43,21 +38,9 @@ typedef struct Job
 typedef struct All
 {
 	Run		   *run;
-	Job		   *jobs;			/* those that are run beside run->sub_runs, one each */
-	int			njobs;
+	Job		   *jobs;			/* one for each of run->sub_runs */
 	int			ndone;
 } All;
-
-static Lane
-lane_of(const SubRun *sub_run, const TargetType *target)
-{
-	if (target->exclusive)
-		return LANE_ALONE;
-	for (int i = 0; i < lengthof(patient); i++)
-		if (strcmp(patient[i], sub_run->scenario->name) == 0)
-			return LANE_PATIENT;
-	return LANE_TIMED;
-}
 
 /* Returns why a scenario that has that target is not run on it; NULL: it is. */
 static const char *
@@ -74,15 +57,16 @@ static void
 job_add(All *all, const Scenario *scenario)
 {
 	Run		   *run = all->run;
-	Job		   *job = &all->jobs[all->njobs];
-	SubRun	   *sub_run = &run->sub_runs[all->njobs++];
+	Job		   *job = &all->jobs[run->nsub_runs];
+	SubRun	   *sub_run = &run->sub_runs[run->nsub_runs++];
 	bool		each = run->target->each_default;
 	const TargetType *target;
 
+	job->sub_run = sub_run;
 	sub_run->scenario = scenario;
 	sub_run->target = each ? scenario->default_target : run->request.target;
 	target = run->sub_run_methods->target_types[sub_run->target];
-	job->lane = lane_of(sub_run, target);
+	job->lane = target->exclusive ? LANE_ALONE : scenario->patient ? LANE_PATIENT : LANE_TIMED;
 	job->skip = why_skip(run, scenario, target);
 	job->name = psprintf("%s on %s", scenario->name,
 						 each ? target->name : run->request.target_name);
@@ -105,7 +89,6 @@ all_make(Run *run)
 			(run->target->each_default || (scenario->targets & (1 << run->request.target))))
 			job_add(all, scenario);
 	}
-	run->nsub_runs = all->njobs;
 	return all;
 }
 
@@ -131,11 +114,10 @@ sub_run_text(Run *run, const SubRun *sub_run)
 
 /* Makes its check: it is over, or has never begun. */
 static void
-job_done(All *all, int n)
+job_done(All *all, Job *job)
 {
 	Run		   *run = all->run;
-	Job		   *job = &all->jobs[n];
-	const SubRun *sub_run = &run->sub_runs[n];
+	const SubRun *sub_run = job->sub_run;
 	char	   *text;
 
 	job->done = true;
@@ -152,10 +134,9 @@ job_done(All *all, int n)
 
 /* Starts it, if it can be started now, or in the end not at all. */
 static void
-job_start(All *all, int n)
+job_start(All *all, Job *job)
 {
 	Run		   *run = all->run;
-	Job		   *job = &all->jobs[n];
 	uint64		now_us = loop_now_us();
 	SubRunStart start;
 
@@ -164,12 +145,12 @@ job_start(All *all, int n)
 	if (now_us < job->retry_us)
 		return;
 	job->retry_us = now_us + RETRY_US;
-	start = run->sub_run_methods->start(run, &run->sub_runs[n]);
+	start = run->sub_run_methods->start(run, job->sub_run);
 	if (start == SUB_RUN_STARTED || (start == SUB_RUN_NOT_NOW && now_us - job->wanted_us <
 								   (uint64) patience_ms[run->options.profile] * 1000))
 		return;
-	run->sub_runs[n].verdict = VERDICT_INVALID; /* it has proved nothing */
-	job_done(all, n);
+	job->sub_run->verdict = VERDICT_INVALID;	/* it has proved nothing */
+	job_done(all, job);
 }
 
 /* Goes on with the first of the lane that is not done; returns whether all of them are. */
@@ -178,18 +159,17 @@ lane_step(All *all, Lane lane)
 {
 	Run		   *run = all->run;
 
-	for (int i = 0; i < all->njobs; i++)
+	for (int i = 0; i < run->nsub_runs; i++)
 	{
 		Job		   *job = &all->jobs[i];
-		SubRun	   *sub_run = &run->sub_runs[i];
 
 		if (job->lane != lane || job->done)
 			continue;
-		if (job->skip == NULL && sub_run->state == SUB_RUN_NEW)
-			job_start(all, i);
-		run->sub_run_methods->update(run, sub_run);
-		if (job->skip != NULL || sub_run->state == SUB_RUN_OVER)
-			job_done(all, i);
+		if (job->skip == NULL && job->sub_run->state == SUB_RUN_NEW)
+			job_start(all, job);
+		run->sub_run_methods->update(run, job->sub_run);
+		if (job->skip != NULL || job->sub_run->state == SUB_RUN_OVER)
+			job_done(all, job);
 		if (!job->done)
 			return false;
 	}
@@ -204,7 +184,7 @@ lanes_run(All *all, const char *name, Lane first, Lane last)
 	bool		over = false;
 
 	phase(run, name);
-	run_progress(run, &all->ndone, all->njobs);
+	run_progress(run, &all->ndone, run->nsub_runs);
 	while (!over)
 	{
 		over = true;
@@ -233,9 +213,9 @@ const Scenario scenario_all = {
 	.targets = ON_ALL,
 	.parties = PARTIES_NONE,
 	.options = (const OptionDefault[]) {
-		{"timeout_ms", {120 * 1000, 3600 * 1000, 24 * 3600 * 1000}},
-		{"second"},
-		{NULL}
+		{OPTION_timeout_ms, {120 * 1000, 3600 * 1000, 24 * 3600 * 1000}},
+		{OPTION_second},
+		{OPTION_END}
 	},
 	.play = all_play,
 };

@@ -357,14 +357,14 @@ hold_stalled_left(Run *run)
 }
 
 static const OptionDefault hold_options[] = {
-	{"database"},
-	{"timeout_ms", {60 * 1000, 60 * 1000, 60 * 1000}},
-	{"handshakes", {8, 8, 8}},
-	{"hold_ms", {0}},
-	{"role_limit", {0}},
-	{"spacing_ms"},
-	{"reserved", {RESERVED_KEEP}},
-	{NULL}
+	{OPTION_database},
+	{OPTION_timeout_ms, {60 * 1000, 60 * 1000, 60 * 1000}},
+	{OPTION_handshakes, {8, 8, 8}},
+	{OPTION_hold_ms, {0}},
+	{OPTION_role_limit, {0}},
+	{OPTION_spacing_ms},
+	{OPTION_reserved, {RESERVED_KEEP}},
+	{OPTION_END}
 };
 
 /* Scenario.complete.  Each session that it needs comes through, and no other client matters. */

@@ -243,15 +243,15 @@ const Scenario scenario_queue = {
 	.default_target = TARGET_POOL,
 	.targets = ON_POOL | ON_PGBOUNCER,
 	.options = (const OptionDefault[]) {
-		{"pool_size", {3, 3, 3}, .inherits = true},
-		{"max_overflow", {2, 2, 2}, .inherits = true},
-		{"pool_timeout_ms", {500, 5000, 5000}, .inherits = true},
+		{OPTION_pool_size, {3, 3, 3}, .inherits = true},
+		{OPTION_max_overflow, {2, 2, 2}, .inherits = true},
+		{OPTION_pool_timeout_ms, {500, 5000, 5000}, .inherits = true},
 		POOL_OPTIONS,
-		{"long_operations", {10, 10, 100}, .inherits = true},
-		{"quick_operations", {5, 5, 50}, .inherits = true},
-		{"long_ms", {150, 2000, 200}},
-		{"tolerance_ms", {300, 300, 300}, .inherits = true},
-		{NULL}
+		{OPTION_long_operations, {10, 10, 100}, .inherits = true},
+		{OPTION_quick_operations, {5, 5, 50}, .inherits = true},
+		{OPTION_long_ms, {150, 2000, 200}},
+		{OPTION_tolerance_ms, {300, 300, 300}, .inherits = true},
+		{OPTION_END}
 	},
 	.require = queue_require,
 	.play = queue_play,

@@ -452,9 +452,9 @@ const Scenario scenario_saturation = {
 	.targets = ON_SERVER | ON_ROLE | ON_POSTGRES | ON_PGBOUNCER,
 	.logins = true,
 	.options = (const OptionDefault[]) {
-		{"attempts", {10, 50, 1000}},
-		{"role_limit", {10, 20, 20}},
-		{NULL}
+		{OPTION_attempts, {10, 50, 1000}},
+		{OPTION_role_limit, {10, 20, 20}},
+		{OPTION_END}
 	},
 	.play = saturation_play,
 };

@@ -104,9 +104,10 @@ typedef struct Levels
 typedef enum OptionId
 {
 	OPTION_LIST(OPTION_MEMBER, OPTION_MEMBER, OPTION_MEMBER, OPTION_MEMBER)
+	OPTION_END					/* of a list of defaults */
 } OptionId;
 
-#define OPTIONS (0 OPTION_LIST(LIST_ONE, LIST_ONE, LIST_ONE, LIST_ONE))
+#define OPTIONS OPTION_END
 
 #define OPTION_INT64_FIELD(name, ...)		int64 name;
 #define OPTION_TEXT_FIELD(name, bytes, ...)	char name[bytes];
@@ -136,7 +137,7 @@ typedef struct AskedOptions
  */
 typedef struct OptionDefault
 {
-	const char *name;
+	OptionId	id;
 	int64		defaults[PROFILES];
 	Levels		levels;
 	bool		random;			/* or else it is drawn for each run */

@@ -10,10 +10,10 @@ struct Run;
 
 /* What every scenario over an application-style pool has, beside its size. */
 #define POOL_OPTIONS \
-	{"max_waiting"}, {"idle_order", {IDLE_LIFO}}, {"max_lifetime_ms"}, \
-	{"connect_timeout_ms", {5000, 5000, 5000}}, {"workload"}
+	{OPTION_max_waiting}, {OPTION_idle_order, {IDLE_LIFO}}, {OPTION_max_lifetime_ms}, \
+	{OPTION_connect_timeout_ms, {5000, 5000, 5000}}, {OPTION_workload}
 
-/* Scenario.services of one that is made of others. */
+/* Scenario.parties of one that is made of others. */
 #define PARTIES_NONE	(-1)
 
 /* One scenario; each is defined in a file of its name. */
@@ -34,7 +34,8 @@ typedef struct Scenario
 	bool		logins;			/* of PgBouncer it uses up the clients, not the pool behind them */
 	int			spare_sessions; /* that it opens beside those of its pools ... */
 	bool		grows;			/* ... and as many more as are a growth here */
-	const OptionDefault *options;	/* its own ones, ended by a name of NULL */
+	bool		patient;		/* it mostly waits; or else it measures time */
+	const OptionDefault *options;	/* its own ones, ended by OPTION_END */
 	bool		bare;			/* and it has no others */
 
 	/* Completes the options by what else the request says; NULL: there is nothing. */
