@@ -65,12 +65,15 @@ tally_merge(Tally *into, const Tally *from)
 	histogram_merge(&into->response, &from->response);
 }
 
-/* Copies what became of all clients of the load, burst or not. */
-void
-load_tally(const Load *load, Tally *tally)
+/* Returns what became of all clients of the load, burst or not, so far; palloc'd. */
+Tally *
+load_tally(const Load *load)
 {
+	Tally	   *tally = palloc(sizeof(Tally));
+
 	*tally = load->calm;
 	tally_merge(tally, &load->burst);
+	return tally;
 }
 
 static void
@@ -182,8 +185,6 @@ client_granted(Client *client)
 static void
 client_note_order(GrantOrder *order, const Request *request)
 {
-	if (order == NULL)
-		return;
 	if (request->number < order->last && request->asked_us + order->slack_us <= order->last_us)
 		order->overtaken++;
 	if (request->number > order->last)
@@ -357,6 +358,8 @@ load_create(const LoadConfig *config)
 	Load	   *load = palloc0(sizeof(Load));
 
 	load->config = *config;
+	if (config->order == NULL)
+		load->config.order = &load->order;
 	load->context = CurrentMemoryContext;
 	load->next.ring = load_arrive;
 	load->next.owner = load;

@@ -59,7 +59,7 @@ typedef struct LoadConfig
 	int			operations;		/* each of those, 0 = until stopped */
 	const Arrival *arrival;		/* open loop; NULL = closed */
 	bool		leak_on_error;	/* the fault */
-	GrantOrder *order;			/* may be NULL */
+	GrantOrder *order;			/* that it shares with others; NULL: it has its own */
 } LoadConfig;
 
 typedef struct Client Client;
@@ -87,6 +87,7 @@ typedef struct Load
 	pg_prng_state failures;
 	Tally		calm;
 	Tally		burst;			/* of those that came in a burst */
+	GrantOrder	order;			/* its own */
 	double		batch_wait_us[BATCHES];
 	uint64		batch_granted[BATCHES];
 } Load;
@@ -94,7 +95,7 @@ typedef struct Load
 extern Load *load_create(const LoadConfig *config);
 extern void load_begin(Load *load);
 extern void load_stop(Load *load);
-extern void load_tally(const Load *load, Tally *tally);
+extern Tally *load_tally(const Load *load);
 extern double load_wait_error_us(const Load *load);
 
 /* No operation is under way, and no more will begin. */

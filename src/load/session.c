@@ -39,7 +39,8 @@ session_handle_closed(uv_handle_t *handle)
 	if (--session->closing > 0 || session->state != SESSION_CLOSING)
 		return;
 	session_change(session, SESSION_UNUSED);
-	session->events->unused(session);
+	if (session->events->unused != NULL)
+		session->events->unused(session);
 }
 
 /*

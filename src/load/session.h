@@ -39,7 +39,7 @@ typedef struct SessionEvents
 {
 	void		(*connected) (Session *session, const ConnectResult *result);
 	void		(*lost) (Session *session); /* the server ended an open session */
-	void		(*unused) (Session *session);	/* may be opened again */
+	void		(*unused) (Session *session);	/* may be opened again; may be NULL */
 	void		(*notified) (Session *session, const char *payload);	/* may be NULL */
 
 	/* The query that runs has said START_NOTICE; before its answer.  May be NULL. */

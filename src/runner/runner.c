@@ -156,6 +156,8 @@ runner_make_run(RunEntry *entry)
 	run->superuser = MemoryContextStrdup(context, GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false));
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
+	initStringInfo(&run->health_path);
+	initStringInfo(&run->watch.path);
 }
 
 /*

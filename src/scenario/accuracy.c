@@ -18,33 +18,25 @@
 /* Of an average number of connections: what is held for no time is not measured. */
 #define LEAST_TOLERANCE		0.05
 
-/* Returns "in use 2, idle 0, overflow 0, waiting 0", as the view has it, palloc'd. */
+/* Returns what the view has of the pool, palloc'd. */
 static char *
-reported_gauges(Run *run)
+reported(Run *run, const char *expression)
 {
-	return query_text(run, psprintf("SELECT pg_catalog.format('in use %%s, idle %%s, overflow %%s, waiting %%s', "
-									"in_use, idle, overflow, waiting) FROM %s.pool_exhaust_pools "
-									"WHERE kind = 'pool' AND name = %s",
+	return query_text(run, psprintf("SELECT %s FROM %s.pool_exhaust_pools WHERE kind = 'pool' AND name = %s", expression,
 									run->schema, quote_literal_cstr(run->parties[0].published.name)));
 }
 
-/* Returns one of the view's counters. */
+/* Returns "in use 2, idle 0, overflow 0, waiting 0". */
+static char *
+reported_gauges(Run *run)
+{
+	return reported(run, "pg_catalog.format('in use %s, idle %s, overflow %s, waiting %s', in_use, idle, overflow, waiting)");
+}
+
 static int64
 reported_count(Run *run, const char *column)
 {
-	return strtoll(query_text(run, psprintf("SELECT %s FROM %s.pool_exhaust_pools "
-											"WHERE kind = 'pool' AND name = %s", column,
-											run->schema, quote_literal_cstr(run->parties[0].published.name))),
-				   NULL, 10);
-}
-
-/* Returns how many sessions of the run the server has, by its own two counts. */
-static char *
-server_sessions(Run *run)
-{
-	Oid			role = run->parties[0].role;
-
-	return psprintf("%d, %d", census_role_sessions(role, NULL, 0), sessions_in_activity(run, role));
+	return strtoll(reported(run, column), NULL, 10);
 }
 
 static void
@@ -53,6 +45,7 @@ level(Run *run, int percent)
 	const Options *options = &run->options;
 	int			n = (int) Min(rint(options->pool_size * percent / 100.0), run_capacity(run));
 	int			open;
+	Oid			role = run->parties[0].role;
 	PoolState	truth;
 
 	phase(run, psprintf("%d %%", percent));
@@ -60,8 +53,7 @@ level(Run *run, int percent)
 	run_publish(run);
 	pool_read_state(run->pool, &truth);
 	open = n + truth.idle;
-	poll_until(run, census_role_sessions(run->parties[0].role, NULL, 0) == open, SETTLE_TIMEOUT_MS);
-	phase_end(run);
+	poll_until(run, census_role_sessions(role, NULL, 0) == open, SETTLE_TIMEOUT_MS);
 	phase_note(run, "%d held: %s", n, reported_gauges(run));
 
 	check_text(run, psprintf("pool at %d %%", percent),
@@ -70,7 +62,8 @@ level(Run *run, int percent)
 			   reported_gauges(run),
 			   "pool_exhaust_pools does not show what was injected");
 	check_text(run, psprintf("sessions in the server at %d %%", percent),
-			   psprintf("%d, %d", open, open), server_sessions(run),
+			   psprintf("%d, %d", open, open),
+			   psprintf("%d, %d", census_role_sessions(role, NULL, 0), sessions_in_activity(run, role)),
 			   "the server's own count or pg_stat_activity disagrees with the pool: see pool_exhaust_backends");
 }
 
@@ -123,7 +116,7 @@ churn_figures(Run *run, const Motion *motion, const Tally *tally)
 
 /* Clients arrive at random, and hold for a random time; the seed determines both. */
 static Load *
-churn_load(Run *run)
+churn_start(Run *run)
 {
 	const Options *options = &run->options;
 	Arrival		arrival = load_arrival(run, options->churn_ms);
@@ -133,7 +126,7 @@ churn_load(Run *run)
 	config.hold_ms = options->work_ms;
 	config.exponential = true;
 	config.arrival = &arrival;
-	return load_create(&config);
+	return load_start(run, &config);
 }
 
 /* What was granted and ended is what was reported; the mean numbers follow Little's law. */
@@ -168,19 +161,17 @@ churn(Run *run)
 	RunParty   *party = &run->parties[0];
 	PoolStats	before = run->pool->stats;
 	Motion		motion = {.agreed_us = loop_now_us()};
-	Tally	   *tally = palloc0(sizeof(Tally));
+	Tally	   *tally;
 	double		in_use;
 	Phase	   *p = phase(run, "churn");
 
 	run_publish(run);
 	in_use = party->in_use_s;
-	motion.load = churn_load(run);
-	run_progress(run, &motion.load->ended, arrival_expected(&motion.load->arrival));
-	load_begin(motion.load);
+	motion.load = churn_start(run);
 	wait_until(run, in_motion(run, &motion),
 			   run->options.churn_ms + run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
-	load_tally(motion.load, tally);
+	tally = load_tally(motion.load);
 	in_use = (party->in_use_s - in_use) * 1e6 / p->elapsed_us;
 	churn_figures(run, &motion, tally);
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed, " UINT64_FORMAT " timed out   %.2f in use on average",

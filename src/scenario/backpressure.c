@@ -13,8 +13,8 @@
 #include "event/descriptors.h"
 #include "load/http/reference_api.h"
 #include "load/target/endpoint.h"
-#include "scenario/backpressure.h"
 #include "scenario/list.h"
+#include "story/http_load.h"
 
 #define RESOLVE_TIMEOUT_MS	(5 * 1000)
 #define SQL_CLIENTS			4
@@ -22,6 +22,28 @@
 #define CLIENTS_MAX			10000
 #define PROBE_MS			50	/* between two requests to liveness and to the other path */
 #define ROUNDS				3	/* of all clients: if all of these are served, none is refused */
+
+/* No answer within so many times the limit, and there will be none. */
+#define DEADLINE_FACTOR		2
+
+typedef struct Backpressure
+{
+	Run		   *run;
+	HttpTarget	target;
+	bool		own;			/* the reference API, and no other service */
+	int			response_limit_ms;
+	HttpLoad   *load;
+	HttpLoad   *liveness;		/* these two NULL: there is no such path */
+	HttpLoad   *other;
+	double		other_p99_ms;	/* in the baseline */
+} Backpressure;
+
+/* Returns how long a request waits for its answer, in ms. */
+static int
+deadline_ms(const Backpressure *bp)
+{
+	return bp->response_limit_ms * DEADLINE_FACTOR;
+}
 
 static HttpLoad *
 load_on(const Backpressure *bp, const char *path, const char *second, int clients, int timeout_ms, int pause_ms)
@@ -200,23 +222,10 @@ fill(Run *run)
 	pool_acquire_many(limited, limit);
 	wait_until(run, run->pool->stats.held == run_capacity(run) && limited->stats.held == limit, SETTLE_TIMEOUT_MS);
 	phase_end(run);
-	require_held(run, run_capacity(run));
-	if (limited->stats.held < limit)
-		run_end(run, VERDICT_INVALID, "only %d of %d connections could be held: %s", limited->stats.held, limit,
-				failure_text(limited));
+	require_held(run, run->pool, run_capacity(run));
+	require_held(run, limited, limit);
 	phase_note(run, "%d of %d connections held, and %d of a role with CONNECTION LIMIT %d",
 			   run->pool->stats.held, run_capacity(run), limit, limit);
-}
-
-static Load *
-sql_begin(Run *run, int party, int clients)
-{
-	LoadConfig	config = load_of(run, &run->parties[party]);
-
-	load_work(run, &config, 0);
-	config.clients = clients;
-	config.operations = 1;
-	return load_start(run, &config, 0);
 }
 
 /* Returns "53300 role_limit", how the server refused the last one; may be palloc'd. */
@@ -241,8 +250,8 @@ ask_over_sql(Run *run)
 	int64		queued = options->max_waiting > 0 ? Min(options->max_waiting, SQL_CLIENTS) : SQL_CLIENTS;
 
 	phase(run, "SQL");
-	load = sql_begin(run, 0, SQL_CLIENTS);
-	beyond = sql_begin(run, 1, 1);
+	load = clients_start(run, 0, SQL_CLIENTS, 1, 0);
+	beyond = clients_start(run, 1, 1, 1, 0);
 	wait_until(run, load_is_over(load) && load_is_over(beyond), options->pool_timeout_ms + options->tolerance_ms);
 	phase_end(run);
 	tally = &load->calm;
@@ -266,7 +275,6 @@ release(Run *run)
 	for (int i = 0; i < run->nparties; i++)
 		pool_release_many(run->parties[i].pool, run->parties[i].pool->stats.held);
 	wait_until(run, run->parties[0].pool->stats.held == 0 && run->parties[1].pool->stats.held == 0, SETTLE_TIMEOUT_MS);
-	phase_end(run);
 	phase_note(run, "all connections are released");
 	check_all_released(run, NULL, run->parties[0].pool->stats.held + run->parties[1].pool->stats.held);
 }
@@ -313,6 +321,116 @@ press(Backpressure *bp)
 	phase_note(run, "%d clients at once: %s   %s", clients, http_tally_text(tally), latency_text(&tally->response));
 }
 
+/* ---------- The claims on what was answered under load ---------- */
+
+static const char *
+or_none(const char *text)
+{
+	return text != NULL ? text : "none";
+}
+
+/* What was served, and what was neither served nor refused. */
+static void
+check_answers(const Backpressure *bp)
+{
+	Run		   *run = bp->run;
+	const HttpTally *tally = &bp->load->tally;
+
+	if (bp->own)
+	{
+		check_count(run, "served by a full pool", 0, tally->served,
+					"the pool handed out more than its capacity");
+		check_at_least(run, "429 at the caller's own limit", 1, tally->refused_as[HTTP_REFUSED_QUOTA], "",
+					   "a refusal by the caller's own limit must answer 429, and one by a limit shared with others 503");
+	}
+	else
+		check_at_least(run, "requests served under load", 1, tally->served, "",
+					   "the service serves no request while there are too many: a full pool must still be used");
+	check_count(run, "server errors (5xx but 503)", 0, tally->server_errors,
+				psprintf("an error that was not caught, or a proxy that gave up: catch the pool's timeout and answer 503 with Retry-After; the first: %s",
+						 or_none(tally->first_error)));
+	check_count(run, "answers of another kind", 0, tally->strange,
+				psprintf("a client cannot act on it: refuse with 503 or 429; the first: %s", or_none(tally->first_error)));
+	check_count(run, "requests without an answer", 0, tally->unanswered,
+				psprintf("nothing came within %d ms: the queue in front of the workers, or of the pool, has no limit in time; the first: %s",
+						 deadline_ms(bp), or_none(tally->first_failure)));
+	check_count(run, "connections that broke", 0, tally->broken,
+				psprintf("the service, or what is before it, drops clients instead of refusing them; the first: %s",
+						 or_none(tally->first_failure)));
+	check_at_most(run, "slowest answer", bp->response_limit_ms, histogram_max_ms(&tally->response), "ms",
+				  "clients wait too long: a shorter pool timeout, or a limit on the requests that wait, refuses them in time");
+}
+
+/* What a refusal says. */
+static void
+check_refusals(const Backpressure *bp)
+{
+	Run		   *run = bp->run;
+	const HttpTally *tally = &bp->load->tally;
+	StringInfoData formats;
+
+	if (tally->refused == 0)
+	{
+		check_skip(run, "refusals without Retry-After", "no request was refused with 503 or 429");
+		check_skip(run, "status of the retry", "no request was refused with 503 or 429");
+	}
+	else
+	{
+		check_count(run, "refusals without Retry-After", 0, tally->unpromising,
+					"clients will come back at once, all of them: send Retry-After, at least 1");
+		check_at_most(run, "longest Retry-After", run->options.recovery_limit_ms / 1000.0,
+					  tally->longest_retry_after_s, "s", "clients will not wait for that long: see option recovery_limit_ms");
+	}
+	if (tally->nformats == 0)
+		return;
+	check_count(run, "errors as HTML pages", 0, tally->pages,
+				"programs read them: handle the error, and answer with the format of your other errors");
+	initStringInfo(&formats);
+	for (int i = 0; i < tally->nformats; i++)
+		appendStringInfo(&formats, "%s%s", i > 0 ? " and " : "", tally->formats[i]);
+	check_text(run, "one format of errors", tally->formats[0], formats.data,
+			   "clients must know each of them: give all errors the same content type and the same keys");
+}
+
+/* Each request to that path has been served; returns whether there is such a path. */
+static bool
+check_probe(Run *run, const HttpLoad *probe, const char *name, const char *option, const char *meaning)
+{
+	const char *failure;
+
+	if (probe == NULL)
+	{
+		check_skip(run, name, psprintf("the foreign server has no option %s", option));
+		return false;
+	}
+	failure = probe->tally.first_failure;
+	check_count(run, name, 0, http_tally_trouble(&probe->tally),
+				psprintf("%s; it answered: %s%s%s", meaning, http_tally_text(&probe->tally),
+						 failure != NULL ? ", " : "", failure != NULL ? failure : ""));
+	return true;
+}
+
+/*
+ * Liveness is answered, or a supervisor would restart a service that is merely busy;
+ * what does not need the database is as it was.
+ */
+static void
+check_probes(const Backpressure *bp)
+{
+	const Options *options = &bp->run->options;
+
+	if (check_probe(bp->run, bp->liveness, "liveness: not 200", "liveness_path",
+					"a supervisor restarts a service that is merely busy: it must not need the database, nor a worker that waits for it"))
+		check_at_most(bp->run, "liveness: slowest answer", options->latency_limit_ms,
+					  histogram_max_ms(&bp->liveness->tally.response), "ms",
+					  "all workers wait for the database: limit how many may, so that some are left");
+	if (check_probe(bp->run, bp->other, "other path: not served", "other_path",
+					"what needs no connection fails for lack of one"))
+		check_at_most(bp->run, "other path: p99", bp->other_p99_ms + options->tolerance_ms,
+					  histogram_ms(&bp->other->tally.response, 0.99), "ms",
+					  "what needs no connection waits behind what does: all workers are taken, limit how many may wait for the pool");
+}
+
 /* Repeats a refused request after the time that its Retry-After says: it must be served. */
 static void
 retry(Backpressure *bp, HttpRefusalKind kind)
@@ -330,7 +448,6 @@ retry(Backpressure *bp, HttpRefusalKind kind)
 	http_ask(run->http, request, refusal->path, deadline_ms(bp));
 	wait_until(run, http_client_take(run->http) != NULL, deadline_ms(bp) + SETTLE_TIMEOUT_MS);
 	answer = request->reply.end == HTTP_ANSWERED ? psprintf("%d", request->reply.status) : http_end_names[request->reply.end];
-	phase_end(run);
 	phase_note(run, "%d s after a %d %s answers %s", refusal->retry_after_s, http_refusal_status[kind], refusal->path, answer);
 	check_text(run, psprintf("status of the retry after %d", http_refusal_status[kind]), "200", answer,
 			   "Retry-After is too short: a request after that time, with all the load gone, is refused again");
@@ -355,7 +472,9 @@ backpressure_play(Run *run)
 		ask_over_sql(run);
 	}
 	press(bp);
-	backpressure_check(bp);
+	check_answers(bp);
+	check_refusals(bp);
+	check_probes(bp);
 	if (http_tally_trouble(&bp->load->tally) == 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "no request was refused, and all were served in time, with %d clients at once: raise option clients",
 				bp->load->ncallers);

@@ -30,24 +30,19 @@ static Baseline
 closed_loop(Run *run, const char *name, int clients)
 {
 	const Options *options = &run->options;
-	LoadConfig	config = load_of(run, &run->parties[0]);
-	Tally	   *tally = palloc0(sizeof(Tally));
 	Baseline	result;
 	uint64		succeeded;
-	Load	   *load;
+	Tally	   *tally;
 	Phase	   *p = phase(run, name);
+	Load	   *load = clients_start(run, 0, clients, 0, options->work_ms);
 
-	load_work(run, &config, options->work_ms);
-	config.clients = clients;
-	load = load_start(run, &config, 0);
 	wait_until(run, load->holding == clients, options->connect_timeout_ms);
 	p->started_us = loop_now_us();
 	succeeded = load->calm.succeeded;
 	wait_until(run, false, options->baseline_ms);
 	result.goodput = (load->calm.succeeded - succeeded) * 1e6 / (loop_now_us() - p->started_us);
-	load_end(run, load, options->response_limit_ms);
+	tally = load_end(run, load, options->response_limit_ms);
 	phase_end(run);
-	load_tally(load, tally);
 	result.p50_us = (uint64) Max(histogram_ms(&tally->response, 0.50) * 1000, 1);
 	result.undisturbed = clients * 1e6 / result.p50_us;
 	phase_figure(run, "goodput_per_s", result.goodput);
@@ -75,32 +70,18 @@ sustain(Run *run, const Baseline *full)
 {
 	const Options *options = &run->options;
 	const RunParty *party = &run->parties[0];
-	Arrival		arrival = {
-		.kind = ARRIVAL_BURST,
-		.rate = full->goodput * options->load_percent / 100,
-		.burst_rate = Max(full->goodput, full->undisturbed) * options->burst_percent / 100,
-		.duration_us = options->sustained_ms * 1000,
-		.burst_us = options->burst_ms * 1000,
-		.burst_every_us = options->burst_every_ms * 1000,
-	};
-	LoadConfig	config = load_of(run, party);
-	Tally	   *all = palloc0(sizeof(Tally));
-	Tally	   *burst;
-	Load	   *load;
+	double		rate = full->goodput * options->load_percent / 100;
+	double		burst_rate = Max(full->goodput, full->undisturbed) * options->burst_percent / 100;
 	Phase	   *p = phase(run, "sustained");
+	Load	   *load = bursts_play(run, rate, burst_rate);
+	const Tally *all = load_tally(load);
+	const Tally *burst = &load->burst;
 
-	load_work(run, &config, options->work_ms);
-	config.arrival = &arrival;
-	load = load_start(run, &config, arrival_expected(&arrival));
-	wait_until(run, !load->coming, options->sustained_ms + SETTLE_TIMEOUT_MS);
-	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
 	phase_end(run);
-	load_tally(load, all);
-	burst = &load->burst;
 	phase_figure(run, "goodput_per_s", all->succeeded * 1e6 / p->elapsed_us);
 	phase_figure(run, "burst_p99_ms", histogram_ms(&burst->response, 0.99));
 	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, %.0f/s   %s",
-			   arrival.rate, arrival.burst_rate, all->succeeded, all->asked,
+			   rate, burst_rate, all->succeeded, all->asked,
 			   all->succeeded * 1e6 / p->elapsed_us, latency_text(&all->response));
 	require_waits(run, burst);
 
@@ -116,18 +97,13 @@ recover(Run *run, uint64 before_us)
 {
 	const Options *options = &run->options;
 	uint64		as_before_us = before_us * AS_BEFORE_FACTOR + AS_BEFORE_SLACK_US;
-	LoadConfig	config = load_of(run, &run->parties[0]);
 	double		recovery_ms;
-	Load	   *load;
 	Phase	   *p = phase(run, "recover");
+	Load	   *load = clients_start(run, 0, 1, 0, options->work_ms);
 
-	load_work(run, &config, options->work_ms);
-	config.clients = 1;
-	load = load_start(run, &config, 0);
 	wait_until(run, load->last_us > 0 && load->last_us <= as_before_us, options->recovery_limit_ms);
 	recovery_ms = (loop_now_us() - p->started_us) / 1000.0;
 	load_end(run, load, options->response_limit_ms);
-	phase_end(run);
 	phase_note(run, "an operation takes %.1f ms again, %.0f ms after the load",
 			   load->last_us / 1000.0, recovery_ms);
 	check_at_most(run, "time to recover", options->recovery_limit_ms, recovery_ms, "ms",

@@ -9,14 +9,9 @@
  */
 #include "postgres.h"
 
-#include "observe/monitor/healer.h"
-#include "observe/monitor/leak_detector.h"
-#include "observe/monitor/strategy.h"
 #include "scenario/list.h"
 #include "story/canary.h"
 #include "story/scripted_session.h"
-
-#define STRATEGIES_NEEDED	((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))
 
 /* Clients while all is calm. */
 #define CLIENTS				2
@@ -38,40 +33,6 @@ typedef struct Story
 	Suspect    *suspects;
 } Story;
 
-/* ---------- Loads ---------- */
-
-/* Begins clients that do so many operations of that length each. */
-static Load *
-load_some(Story *story, int clients, int64 operations, int64 ms, GrantOrder *order)
-{
-	LoadConfig	config = load_of(story->run, &story->run->parties[0]);
-
-	load_work(story->run, &config, ms);
-	config.clients = clients;
-	config.operations = (int) operations;
-	config.order = order;
-	return load_start(story->run, &config, (int) (clients * operations));
-}
-
-/* Clients that arrive at these times, each for one operation; returns what became of them, palloc'd. */
-static Tally *
-load_by(Story *story, Arrival *arrival)
-{
-	Run		   *run = story->run;
-	const Options *options = &run->options;
-	LoadConfig	config = load_of(run, &run->parties[0]);
-	Tally	   *tally = palloc(sizeof(Tally));
-	Load	   *load;
-
-	load_work(run, &config, options->work_ms);
-	config.arrival = arrival;
-	load = load_start(run, &config, arrival_expected(arrival));
-	wait_until(run, !load->coming, (int64) (arrival->duration_us / 1000) + SETTLE_TIMEOUT_MS);
-	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
-	load_tally(load, tally);
-	return tally;
-}
-
 /* Returns what the pool can do at best, in operations a second. */
 static double
 capacity_rate(const Story *story)
@@ -87,14 +48,13 @@ calm(Story *story, const char *name, const char *claim)
 {
 	Run		   *run = story->run;
 	int64		operations = run->options.operations;
-	Tally	   *tally = palloc(sizeof(Tally));
+	Tally	   *tally;
 	Load	   *load;
 
 	phase(run, name);
-	load = load_some(story, CLIENTS, operations, run->options.work_ms, NULL);
+	load = clients_start(run, 0, CLIENTS, operations, run->options.work_ms);
 	wait_until(run, load_is_over(load), SETTLE_TIMEOUT_MS + CLIENTS * operations * run->options.work_ms);
-	load_tally(load, tally);
-	phase_end(run);
+	tally = load_tally(load);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
 	check_count(run, claim, CLIENTS * operations, tally->succeeded, failure_text(run->pool));
 	return histogram_ms(&tally->response, 0.50);
@@ -116,8 +76,7 @@ ramp(Story *story)
 	Tally	   *tally;
 
 	phase(run, "ramp");
-	tally = load_by(story, &arrival);
-	phase_end(run);
+	tally = load_tally(arrivals_play(run, &arrival));
 	phase_note(run, "up to %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, up to %d of %d in use   %s",
 			   arrival.rate, tally->succeeded, tally->asked, run->pool->stats.peak_held, run_capacity(run),
 			   latency_text(&tally->response));
@@ -175,20 +134,18 @@ saturate_server(Story *story)
 	int			more = (int) run->options.max_overflow;
 	int64		ledger = run_refusals_in_ledger(run);
 	uint64		refused = logins_refused(run->pool) + logins_refused(run->parties[1].pool);
-	Tally	   *tally = palloc(sizeof(Tally));
+	Tally	   *tally;
 	PoolState	truth;
 	Load	   *load;
 
 	poll_until(run, server_full(story), SETTLE_TIMEOUT_MS);
 	truth = server_read_state(story);
-	load = load_some(story, more, 1, 0, NULL);
+	load = clients_start(run, 0, more, 1, 0);
 	wait_until(run, (server_full(story), load_is_over(load)), run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
-	load_stop(load);
-	load_tally(load, tally);
+	tally = load_end(run, load, 0);
 	if (run_fault(run, FAULT_MISCOUNT))
 		refused--;
 	poll_until(run, run->parties[1].judge.health == HEALTH_EXHAUSTED, SETTLE_TIMEOUT_MS);
-	phase_end(run);
 	phase_note(run, "%d of %d slots in use, %s; %d in use by the pool, " UINT64_FORMAT " more refused: %s",
 			   truth.in_use, truth.capacity, health_names[run->parties[1].judge.health],
 			   run->pool->stats.held, tally->refused, causes_text(run->pool->stats.refused_by));
@@ -229,15 +186,11 @@ queue_up(Story *story)
 {
 	Run		   *run = story->run;
 	const Options *options = &run->options;
-	GrantOrder *order = palloc0(sizeof(GrantOrder));
-	Tally	   *tally = palloc(sizeof(Tally));
-	Load	   *load = load_some(story, OVERLOAD * run_capacity(run), 1, options->long_ms, order);
+	Load	   *load = clients_start(run, 0, OVERLOAD * run_capacity(run), 1, options->long_ms);
+	Tally	   *tally = load_end(run, load, OVERLOAD * options->long_ms + options->pool_timeout_ms + options->tolerance_ms);
 
-	wait_until(run, load_is_over(load), OVERLOAD * options->long_ms + options->pool_timeout_ms + options->tolerance_ms);
-	load_stop(load);
-	load_tally(load, tally);
 	check_peak(run, "queue", run->pool->stats.peak_held);
-	check_fifo(run, "queue", order);
+	check_fifo(run, "queue", &load->order);
 	check_all_ended(run, "queue", tally);
 	return tally;
 }
@@ -248,14 +201,12 @@ queue_time_out(Story *story)
 {
 	Run		   *run = story->run;
 	const Options *options = &run->options;
-	Tally	   *tally = palloc(sizeof(Tally));
+	Tally	   *tally;
 	Load	   *load;
 
 	run_hold(run, run_capacity(run));
-	load = load_some(story, run_capacity(run), 1, 0, NULL);
-	wait_until(run, load_is_over(load), options->pool_timeout_ms + options->tolerance_ms);
-	load_stop(load);
-	load_tally(load, tally);
+	load = clients_start(run, 0, run_capacity(run), 1, 0);
+	tally = load_end(run, load, options->pool_timeout_ms + options->tolerance_ms);
 	check_timed_out(run, "queue", run_capacity(run), tally);
 	check_timeout_times(run, "queue", tally);
 	pool_release_many(run->pool, run->pool->stats.held);
@@ -275,7 +226,6 @@ queue(Story *story)
 	if (check_failed(run))
 		return;					/* a request without an end would disturb all that follows */
 	away = queue_time_out(story);
-	phase_end(run);
 	phase_note(run, UINT64_FORMAT " granted in order, after %.0f ms at most; " UINT64_FORMAT " timed out after %.0f to %.0f ms",
 			   served->granted, histogram_max_ms(&served->wait), away->timed_out,
 			   away->shortest_timeout_us / 1000.0, away->longest_timeout_us / 1000.0);
@@ -288,24 +238,16 @@ static void
 degrade(Story *story)
 {
 	Run		   *run = story->run;
-	const Options *options = &run->options;
-	Arrival		arrival = {
-		.kind = ARRIVAL_BURST,
-		.rate = capacity_rate(story) * options->load_percent / 200,
-		.burst_rate = capacity_rate(story) * options->burst_percent / 100,
-		.duration_us = options->sustained_ms * 1000,
-		.burst_us = options->burst_ms * 1000,
-		.burst_every_us = options->burst_every_ms * 1000,
-	};
+	double		rate = capacity_rate(story) * run->options.load_percent / 200;
+	double		burst_rate = capacity_rate(story) * run->options.burst_percent / 100;
 	Tally	   *tally;
 
 	phase(run, "degraded");
 	run_disturb(run, CHAOS_ALL);
-	tally = load_by(story, &arrival);
+	tally = load_tally(bursts_play(run, rate, burst_rate));
 	run_disturb(run, CHAOS_DELAYS);
-	phase_end(run);
 	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, " UINT64_FORMAT " had to wait   %s",
-			   arrival.rate, arrival.burst_rate, tally->succeeded, tally->asked, tally->queued,
+			   rate, burst_rate, tally->succeeded, tally->asked, tally->queued,
 			   latency_text(&tally->response));
 	require_waits(run, tally);
 	check_load(run, "degraded", tally, 0);
@@ -316,8 +258,7 @@ degrade(Story *story)
 static int
 suspected(Story *story)
 {
-	Oid			roles[RUN_PARTIES_MAX];
-	int			n = suspects_of(roles, run_roles(story->run, roles), story->suspects, story->nleaks);
+	int			n = run_suspects(story->run, story->suspects, story->nleaks);
 
 	for (int i = 0; i < Min(n, story->nleaks); i++)
 		n -= story->suspects[i].rule != LEAK_IDLE_IN_TRANSACTION;
@@ -328,8 +269,6 @@ suspected(Story *story)
 static void
 leak(Story *story)
 {
-	static const ScriptedSession open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
-	static const ScriptedSession aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
 	Run		   *run = story->run;
 	int			found = 0;
 	uint64		begun_us;
@@ -340,12 +279,11 @@ leak(Story *story)
 	story->leaks = palloc(sizeof(ScriptedSession) * story->nleaks);
 	story->suspects = palloc(sizeof(Suspect) * story->nleaks);
 	for (int i = 0; i < story->nleaks; i++)
-		story->leaks[i] = i % 2 == 0 ? open : aborted;
-	for (int i = 0; i < story->nleaks; i++)
+	{
+		story->leaks[i] = i % 2 == 0 ? leak_open : leak_aborted;
 		scripted_session_take(&story->leaks[i], run->pool);
-	wait_until(run, scripted_sessions_at_work(story->leaks, story->nleaks) || scripted_session_failed(story->leaks, story->nleaks), SETTLE_TIMEOUT_MS);
-	if (!scripted_sessions_at_work(story->leaks, story->nleaks) || scripted_session_failed(story->leaks, story->nleaks))
-		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
+	}
+	scripted_sessions_require(run, story->leaks, story->nleaks);
 	begun_us = loop_now_us();
 	run_progress(run, &found, story->nleaks);
 	poll_until(run, (found = suspected(story)) >= story->nleaks, run->options.leak_threshold_ms + SETTLE_TIMEOUT_MS);
@@ -361,11 +299,7 @@ leak(Story *story)
 static int
 leaks_ended(const Story *story)
 {
-	int			n = 0;
-
-	for (int i = 0; i < story->nleaks; i++)
-		n += story->leaks[i].lost;
-	return n;
+	return scripted_sessions_lost(story->leaks, story->nleaks, true);
 }
 
 /* The healer ends the leaks. */
@@ -373,17 +307,14 @@ static void
 heal(Story *story)
 {
 	Run		   *run = story->run;
-	Oid			roles[RUN_PARTIES_MAX];
-	int			nroles = run_roles(run, roles);
-	int64		limit_ms = run->options.recovery_limit_ms;
-	uint64		since = heal_log_now();
 	char	   *strategies;
 	int			acts;
 	Phase	   *p = phase(run, "heal");
 
-	run_heal(run, STRATEGIES_NEEDED);
-	wait_until(run, leaks_ended(story) == story->nleaks && run->parties[0].judge.health == HEALTH_HEALTHY, limit_ms);
-	strategies = heal_log_text(roles, nroles, since, &acts);
+	run_heal(run, STRATEGIES_OF_TRANSACTIONS);
+	wait_until(run, leaks_ended(story) == story->nleaks && run->parties[0].judge.health == HEALTH_HEALTHY,
+			   run->options.recovery_limit_ms);
+	acts = run_healed(run, &strategies);
 	phase_end(run);
 	phase_note(run, "%d ended: %s; %s after %.2f s", acts, acts > 0 ? strategies : "-",
 			   health_names[run->parties[0].judge.health], p->elapsed_us / 1e6);

@@ -2,6 +2,8 @@
  * hold.c
  *		Connections held by hand: a story of one line.
  *
+ *		requested -> granted -> (statement) -> ready -> released
+ *
  * It opens what it was asked for, brings each session into its state, proves
  * that all are there, publishes that, and then waits for its release.  A session
  * that is ended meanwhile, or the statement of which is, is released: the hold
@@ -9,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "common/pg_prng.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -25,6 +28,206 @@
 
 #define WHOLE_WAIT_EVENT 0xFFFFFFFFU
 #define WAIT_CLASS		0xFF000000U
+
+#define USED_ONCE	"SELECT 1"
+
+/* Between two uses of a companion. */
+#define PACE_MIN_US		(70 * 1000)
+#define PACE_MAX_US		(130 * 1000)
+
+#define DIVISION_BY_ZERO "22012"
+
+/* One session of the hold. */
+typedef struct Held
+{
+	Request		request;		/* must be first */
+	struct Hold *hold;
+	bool		beside;			/* not one of those that were asked for */
+	bool		began;			/* its statement has begun */
+	Alarm		alarm;			/* of a companion: when it is used again */
+} Held;
+
+typedef struct Hold
+{
+	Run		   *run;
+	const HoldKind *kind;
+	Held	   *held;			/* those that were asked for, then those beside them */
+	int			n;				/* of the former */
+	char	   *sql;			/* what each runs; NULL: nothing */
+	bool		says_begin;		/* its first row comes when it begins */
+	int			ready;			/* of all, as far as the client sees */
+	int			alive;			/* of those that were asked for */
+	bool		complete;
+	bool		refused;
+	bool		unasked;		/* a login was to stall, and was granted without a password */
+	bool		unlocked;		/* the session that held the lock is gone */
+	int			error_code;		/* what went wrong first, 0 = nothing */
+	char		error[MESSAGE_LEN];
+} Hold;
+
+/* ---------- One session; all of this runs inside the loop, and what goes wrong is kept for the story ---------- */
+
+/* Keeps what went wrong first, for the story; no SQLSTATE: the connection was lost. */
+static void
+hold_fail(Hold *hold, const char *sqlstate, const char *message)
+{
+	if (hold->error_code != 0)
+		return;
+	hold->error_code = strlen(sqlstate) == 5
+		? MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4])
+		: ERRCODE_CONNECTION_FAILURE;
+	strlcpy(hold->error, message, sizeof(hold->error));
+}
+
+/* Sets how many of the sessions that were asked for are open, also in pool_exhaust_holds. */
+static void
+hold_count(Hold *hold, int alive)
+{
+	hold->alive = alive;
+	pg_atomic_write_u32(&hold->run->entry->connections, alive);
+}
+
+/* Releases a session that has ended, or the statement of which has. */
+static void
+held_release(Held *held)
+{
+	Hold	   *hold = held->hold;
+
+	alarm_unset(&hold->run->clock, &held->alarm);
+	pool_release(&held->request);
+	if (!held->beside)
+		hold_count(hold, hold->alive - 1);
+	else if (hold->kind->lasts)
+		hold->unlocked = true;
+	if (!hold->complete)
+		hold_fail(hold, "", "a session was ended before all were held");
+}
+
+static void
+held_lost(Request *request)
+{
+	Held	   *held = (Held *) request;
+	const ConnectResult *failure = &request->pool->last_failure;
+
+	if (!held->hold->complete && failure->sqlstate[0] != '\0')
+	{
+		char		message[MESSAGE_LEN];
+
+		snprintf(message, sizeof(message), "a session was ended before all were held: %s", failure->message);
+		hold_fail(held->hold, failure->sqlstate, message);
+	}
+	held_release(held);
+}
+
+static void
+held_answered(void *arg, const QueryResult *result)
+{
+	Held	   *held = arg;
+	Hold	   *hold = held->hold;
+	bool		good = hold->kind->fails ? strcmp(result->sqlstate, DIVISION_BY_ZERO) == 0 : result->ok;
+
+	if (hold->kind->lasts && !held->beside)
+	{
+		if (!hold->complete)
+			hold_fail(hold, result->sqlstate, result->ok ? "its statement ended early" : result->message);
+		/* It got the lock: that is seen before the end of the session that held it. */
+		hold->unlocked |= result->ok && hold->kind->beside > 0;
+		held_release(held);
+	}
+	else if (good)
+		hold->ready++;
+	else
+		hold_fail(hold, result->sqlstate, result->message);
+}
+
+static void
+held_granted(Held *held)
+{
+	Hold	   *hold = held->hold;
+
+	if (!held->beside)
+		hold_count(hold, hold->alive + 1);
+	if (hold->sql != NULL)
+		session_query(held->request.session, hold->sql, 0, held_answered, held);
+	if (hold->sql == NULL || (hold->kind->lasts && !held->beside && !hold->says_begin))
+		hold->ready++;
+}
+
+static void
+held_began(Request *request)
+{
+	Held	   *held = (Held *) request;
+
+	if (held->hold->says_begin && !held->began)
+		held->hold->ready++;
+	held->began = true;
+}
+
+static void
+held_ended(Request *request, AcquireEnd end)
+{
+	Held	   *held = (Held *) request;
+	Hold	   *hold = held->hold;
+	const ConnectResult *failure = &request->pool->last_failure;
+
+	switch (end)
+	{
+		case ACQUIRE_GRANTED:
+			held_granted(held);
+			break;
+		case ACQUIRE_REFUSED:
+			hold->refused = true;
+			break;
+		case ACQUIRE_TIMED_OUT:
+		case ACQUIRE_FAILED:
+			hold_fail(hold, failure->sqlstate, failure->message);
+			hold->unasked = failure->end == CONNECT_UNASKED;
+			break;
+		case ACQUIRE_CANCELED:
+			break;
+	}
+}
+
+static const RequestEvents held_events = {
+	.ended = held_ended,
+	.lost = held_lost,
+	.began = held_began,
+};
+
+/* The companion is used again after 70 to 130 ms. */
+static void
+companion_rest(Held *held)
+{
+	alarm_set(&held->hold->run->clock, &held->alarm,
+			  loop_now_us() + pg_prng_uint64_range(&pg_global_prng_state, PACE_MIN_US, PACE_MAX_US));
+}
+
+static void
+companion_answered(void *arg, const QueryResult *result)
+{
+	companion_rest(arg);
+}
+
+static void
+companion_use(Alarm *alarm)
+{
+	Held	   *held = alarm->owner;
+
+	if (held->request.session != NULL && held->request.session->done == NULL)
+		session_query(held->request.session, USED_ONCE, 0, companion_answered, held);
+}
+
+/* Makes one that has not been requested yet. */
+static void
+held_init(Held *held, Hold *hold)
+{
+	held->request.events = &held_events;
+	held->hold = hold;
+	held->alarm.ring = companion_use;
+	held->alarm.owner = held;
+}
+
+/* ---------- The story ---------- */
 
 /* Returns what the sessions run, palloc'd; NULL: nothing.  A sleep outlasts the hold. */
 static char *
@@ -120,38 +323,18 @@ hold_open(Hold *hold, int first, int n)
 	hold_require_all(hold);
 }
 
-/* Does the server show that all of them wait for what they are to wait for? */
-static bool
-hold_waits(const Hold *hold)
-{
-	const HoldKind *kind = hold->kind;
-
-	return census_role_waiting(hold->run->parties[0].role, kind->wait_event, kind->wait_mask) >= hold->n;
-}
-
 /* Statements that go on say nothing to the client: the server shows whether all have begun. */
 static void
 hold_prove(Hold *hold)
 {
 	Run		   *run = hold->run;
+	const HoldKind *kind = hold->kind;
 
-	if (hold->kind->lasts && !hold->says_begin)
-		poll_until(run, hold_waits(hold) || hold->error_code != 0, run->options.timeout_ms);
+	if (kind->lasts && !hold->says_begin)
+		poll_until(run, hold->error_code != 0 ||
+				   census_role_waiting(run->parties[0].role, kind->wait_event, kind->wait_mask) >= hold->n,
+				   run->options.timeout_ms);
 	hold_require_all(hold);
-}
-
-/* Opens them one after the other, at an even pace. */
-static void
-hold_grow(Hold *hold)
-{
-	Run		   *run = hold->run;
-
-	for (int i = 0; i < hold->n; i++)
-	{
-		if (i > 0)
-			wait_until(run, hold->error_code != 0, run->options.spacing_ms);
-		hold_open(hold, i, 1);
-	}
 }
 
 /* Opens sessions of the same service beside them, which go on being used. */
@@ -174,9 +357,15 @@ hold_vanish(Hold *hold)
 	}
 }
 
-/* Makes its logins stall.  Under TLS the request for a password cannot be seen, and so not waited for. */
 static void
-hold_stall(Hold *hold)
+open_all(Hold *hold)
+{
+	hold_open(hold, 0, hold->n);
+}
+
+/* Its logins stall.  Under TLS the request for a password cannot be seen, and so not waited for. */
+static void
+open_stalled(Hold *hold)
 {
 	Login	   *login = hold->run->parties[0].login;
 	const char *sslmode = "";
@@ -187,18 +376,6 @@ hold_stall(Hold *hold)
 	if (strcmp(sslmode, "disable") != 0)
 		hold_cannot_stall(hold->run, "the way in is with TLS");
 	login->stalls = true;
-}
-
-static void
-open_all(Hold *hold)
-{
-	hold_open(hold, 0, hold->n);
-}
-
-static void
-open_stalled(Hold *hold)
-{
-	hold_stall(hold);
 	open_all(hold);
 }
 
@@ -218,11 +395,17 @@ open_abandoned(Hold *hold)
 	hold_add_companions(hold);
 }
 
+/* They come one after the other, at an even pace. */
 static void
 open_growth(Hold *hold)
 {
 	hold_add_companions(hold);
-	hold_grow(hold);
+	for (int i = 0; i < hold->n; i++)
+	{
+		if (i > 0)
+			wait_until(hold->run, hold->error_code != 0, hold->run->options.spacing_ms);
+		hold_open(hold, i, 1);
+	}
 }
 
 const HoldKind hold_kinds[] = {
@@ -259,17 +442,6 @@ hold_kinds_text(bool (*wanted) (const HoldKind *kind))
 	return text.data;
 }
 
-static void
-hold_set_up(Hold *hold)
-{
-	const HoldKind *kind = hold->kind;
-
-	(kind->open != NULL ? kind->open : open_all) (hold);
-	hold_prove(hold);
-	if (kind->vanishes)
-		hold_vanish(hold);
-}
-
 /* Publishes that all sessions are there, for the caller that waits for it. */
 static void
 hold_complete(Hold *hold)
@@ -287,22 +459,16 @@ hold_complete(Hold *hold)
 	ConditionVariableBroadcast(&entry->changed);
 }
 
-/* The end of a session is not sent to a client that has gone, so the server is read. */
-static void
-hold_read_sessions(Hold *hold)
-{
-	if (hold->kind->vanishes)
-		hold_count(hold, census_role_sessions(hold->run->parties[0].role, NULL, 0));
-}
-
 static void
 hold_keep(Hold *hold)
 {
 	Run		   *run = hold->run;
 	uint64		end_us = loop_now_us() + (uint64) run->request.hold.hold_ms * 1000;
 
+	/* The end of a session is not sent to a client that has gone, so the server is read. */
 	while (hold->alive > 0 && !hold->unlocked && wait_turn(run, end_us, KEEP_TURN_MS))
-		hold_read_sessions(hold);
+		if (hold->kind->vanishes)
+			hold_count(hold, census_role_sessions(run->parties[0].role, NULL, 0));
 	if (hold->unlocked)
 		run_end(run, VERDICT_ABORTED, "the session that held the lock is gone");
 	if (hold->alive == 0)
@@ -313,11 +479,17 @@ hold_keep(Hold *hold)
 static void
 hold_play(Run *run)
 {
+	Hold	   *hold = hold_make(run);
+	const HoldKind *kind = hold->kind;
+
 	phase(run, "hold");
-	run->hold = hold_make(run);
-	hold_set_up(run->hold);
-	hold_complete(run->hold);
-	hold_keep(run->hold);
+	run->hold = hold;
+	(kind->open != NULL ? kind->open : open_all) (hold);
+	hold_prove(hold);
+	if (kind->vanishes)
+		hold_vanish(hold);
+	hold_complete(hold);
+	hold_keep(hold);
 }
 
 /* Returns whether its sessions are in a statement, so that they do not notice that their client has gone. */

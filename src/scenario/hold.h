@@ -5,8 +5,29 @@
  */
 #pragma once
 
-#include "scenario/held.h"
 #include "story/story.h"
+
+struct Hold;
+
+/* A state that connections are held in, or a kind of leak. */
+typedef struct HoldKind
+{
+	const char *name;
+	bool		only_leaks;		/* a kind of leak, and no state of a connection */
+	bool		anywhere;		/* also on foreign servers */
+	int			beside;			/* sessions that it opens beside those, at least */
+	int			beside_each;	/* and beside each of them */
+	bool		stalls;			/* its logins are never granted */
+	bool		grows;			/* its sessions come one after another, each used once */
+	bool		vanishes;		/* its clients close their sockets, and the sessions go on */
+	const char *sql;			/* what each session runs; NULL: that depends */
+	bool		locks;			/* it waits for a lock that the one beside it holds */
+	bool		lasts;			/* its statement goes on running, as long as the hold does */
+	bool		fails;			/* and fails, on purpose */
+	uint32		wait_event;		/* what it then waits for ... */
+	uint32		wait_mask;		/* ... in these bits */
+	void		(*open) (struct Hold *hold);	/* opens all its sessions; NULL: at once */
+} HoldKind;
 
 extern const HoldKind hold_kinds[];
 extern const int nhold_kinds;
@@ -33,6 +54,6 @@ hold_sessions(const HoldRequest *request)
 }
 
 pg_noreturn extern void hold_refused(Run *run, Cause cause, const char *sqlstate, int granted);
-extern bool hold_is_busy(const Hold *hold);
+extern bool hold_is_busy(const struct Hold *hold);
 extern void hold_end_stalled(Run *run);
 extern int	hold_stalled_left(Run *run);

@@ -19,13 +19,9 @@
 static Load *
 second_load(Run *run)
 {
-	const Options *options = &run->options;
-	bool		shared_pool = run_fault(run, FAULT_SHARED_BETWEEN_SERVICES);
-	LoadConfig	config = load_of(run, &run->parties[shared_pool ? 0 : 1]);
+	int			party = run_fault(run, FAULT_SHARED_BETWEEN_SERVICES) ? 0 : 1;
 
-	load_work(run, &config, options->work_ms);
-	config.clients = (int) options->clients;
-	return load_start(run, &config, 0);
+	return clients_start(run, party, (int) run->options.clients, 0, run->options.work_ms);
 }
 
 /* Returns the share of the second service's operations that succeeded, without those that chaos broke. */
@@ -39,15 +35,13 @@ success_percent(const Run *run, const Tally *tally)
 static Tally *
 baseline(Run *run)
 {
-	Tally	   *tally = palloc0(sizeof(Tally));
-	Load	   *load;
 	Phase	   *p = phase(run, "baseline");
+	Load	   *load = second_load(run);
+	Tally	   *tally;
 
-	load = second_load(run);
 	wait_until(run, false, run->options.baseline_ms);
-	load_end(run, load, SETTLE_TIMEOUT_MS);
+	tally = load_end(run, load, SETTLE_TIMEOUT_MS);
 	phase_end(run);
-	load_tally(load, tally);
 	phase_note(run, "the second service alone: %.0f operations/s, %.4g %% succeed   %s",
 			   tally->succeeded * 1e6 / p->elapsed_us, success_percent(run, tally),
 			   latency_text(&tally->response));
@@ -56,70 +50,17 @@ baseline(Run *run)
 	return tally;
 }
 
-/* Which limit of the first service was reached, and when; 0 = not yet. */
-typedef struct Limits
-{
-	uint64		role_us;		/* a login was refused for the role's CONNECTION LIMIT */
-	uint64		pool_us;		/* a request to the pool timed out */
-} Limits;
-
-static void
-limits_note(const Run *run, Limits *limits)
-{
-	const PoolStats *stats = &run->pool->stats;
-
-	if (limits->role_us == 0 && stats->refused_by[CAUSE_ROLE_LIMIT] > 0)
-		limits->role_us = loop_now_us();
-	if (limits->pool_us == 0 && stats->timed_out > 0)
-		limits->pool_us = loop_now_us();
-}
-
-/* "role_limit after 8 ms, pool_timeout after 300 ms", in the order in which they were reached. */
-static char *
-limits_text(const Limits *limits, const Phase *p)
-{
-	char	   *role = limits->role_us == 0 ? NULL
-		: psprintf("role_limit after %.0f ms", (limits->role_us - p->started_us) / 1000.0);
-	char	   *pool = limits->pool_us == 0 ? NULL
-		: psprintf("pool_timeout after %.0f ms", (limits->pool_us - p->started_us) / 1000.0);
-
-	if (role != NULL && pool != NULL)
-		return limits->role_us < limits->pool_us
-			? psprintf("%s, %s", role, pool) : psprintf("%s, %s", pool, role);
-	return role != NULL ? role : pool != NULL ? pool : "no limit was reached";
-}
-
-/* More clients than the first service has connections, with long operations. */
-static Load *
-overload(Run *run)
-{
-	const Options *options = &run->options;
-	LoadConfig	config = load_of(run, &run->parties[0]);
-
-	load_work(run, &config, options->long_ms);
-	config.clients = run_capacity(run) * OVERLOAD;
-	return load_start(run, &config, 0);
-}
-
 /* What came of the exhaustion of the first service. */
 typedef struct Exhaustion
 {
-	Tally		first;
-	Tally		second;
-	Limits		limits;
+	Tally	   *first;
+	Tally	   *second;
+	StringInfoData limits;		/* of the first that were reached: "role_limit after 8 ms, pool_timeout after 300 ms" */
 	int64		ledger;			/* refusals of the run's roles in the ledger */
 	int			reach;			/* connections that the second has, and can still open */
 	int			others;			/* slots that sessions of no service of the run have taken meanwhile */
 	uint64		beside_us;		/* for so long the second worked beside the first */
 } Exhaustion;
-
-static int
-second_reach(Run *run)
-{
-	Oid			role = run->parties[1].role;
-
-	return run_headroom(run, role) + sessions_in_activity(run, role);
-}
 
 /* Returns how many slots are in use by other sessions than those of the two services. */
 static int
@@ -133,11 +74,23 @@ others_in_use(Run *run)
 	return in_use;
 }
 
-static bool
-exhausted_for(const Run *run, Limits *limits, uint64 until_us)
+/* Adds a limit of the first service when it is reached for the first time. */
+static void
+limit_note(StringInfo limits, const char *name, bool reached, const Phase *p)
 {
-	limits_note(run, limits);
-	return run_not_granted(&run->pool->stats) > 0 && loop_now_us() >= until_us;
+	if (reached && strstr(limits->data, name) == NULL)
+		appendStringInfo(limits, "%s%s after %.0f ms", limits->len > 0 ? ", " : "", name,
+						 (loop_now_us() - p->started_us) / 1000.0);
+}
+
+static bool
+exhausted_for(const Run *run, StringInfo limits, const Phase *p)
+{
+	const PoolStats *stats = &run->pool->stats;
+
+	limit_note(limits, "role_limit", stats->refused_by[CAUSE_ROLE_LIMIT] > 0, p);
+	limit_note(limits, "pool_timeout", stats->timed_out > 0, p);
+	return run_not_granted(stats) > 0 && loop_now_us() >= p->started_us + run->options.exhaust_ms * 1000;
 }
 
 /* The first service has more clients than connections; the second goes on with its work. */
@@ -150,29 +103,27 @@ exhaust(Run *run)
 	Load	   *second;
 	Phase	   *p = phase(run, "exhaust");
 
+	initStringInfo(&e->limits);
 	if (run->target->ledger)
 		e->ledger = -run_refusals_in_ledger(run);
 	if (run->target->own_roles)
 		e->others = -others_in_use(run);
-	first = overload(run);
+	first = clients_start(run, 0, run_capacity(run) * OVERLOAD, 0, options->long_ms);
 	second = second_load(run);
-	wait_until(run, exhausted_for(run, &e->limits, p->started_us + options->exhaust_ms * 1000),
+	wait_until(run, exhausted_for(run, &e->limits, p),
 			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	if (run->target->own_roles)
 	{
-		e->reach = second_reach(run);
+		e->reach = run_headroom(run, run->parties[1].role) + sessions_in_activity(run, run->parties[1].role);
 		e->others += others_in_use(run);
 	}
-	load_end(run, second, SETTLE_TIMEOUT_MS);
+	e->second = load_end(run, second, SETTLE_TIMEOUT_MS);
 	e->beside_us = loop_now_us() - p->started_us;
-	load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
+	e->first = load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
 	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* these may be refused */
 	e->ledger += run->target->ledger ? run_refusals_in_ledger(run) : 0;
-	phase_end(run);
-	load_tally(first, &e->first);
-	load_tally(second, &e->second);
 	phase_note(run, "the first: " UINT64_FORMAT " not granted, %s",
-			   run_not_granted(&run->pool->stats), limits_text(&e->limits, p));
+			   run_not_granted(&run->pool->stats), e->limits.len > 0 ? e->limits.data : "no limit was reached");
 	if (run_not_granted(&run->pool->stats) == 0)
 		run_end(run, VERDICT_INVALID, "the first service was not exhausted: every request was granted");
 	return e;
@@ -208,7 +159,7 @@ check_refusals(Run *run, const Exhaustion *e)
 static void
 beside(Run *run, const Tally *before, const Exhaustion *e)
 {
-	const Tally *after = &e->second;
+	const Tally *after = e->second;
 	const ChaosToll *toll = &run->parties[1].toll;
 
 	phase(run, "beside");
@@ -217,7 +168,7 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 			   latency_text(&after->response));
 	if (run->target->ledger)
 		check_refusals(run, e);
-	check_all_ended(run, "the first", &e->first);
+	check_all_ended(run, "the first", e->first);
 	check_all_ended(run, "the second", after);
 	check_at_least(run, "success of the second service", success_percent(run, before) - SUCCESS_SLACK,
 				   success_percent(run, after), "%",

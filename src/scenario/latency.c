@@ -13,30 +13,13 @@
 /* To find what the pool itself costs. */
 #define COST_OPERATIONS		10000
 
-static void
-nothing_ended(Request *request, AcquireEnd end)
-{
-}
-
-static void
-nothing_lost(Request *request)
-{
-}
-
-static const RequestEvents no_events = {
-	.ended = nothing_ended,
-	.lost = nothing_lost,
-};
-
 /* Acquires and releases an idle connection without using it. */
 static void
 cost(Run *run)
 {
-	Request    *request = palloc0(sizeof(Request));
 	int			n = 0;
 	Phase	   *p;
 
-	request->events = &no_events;
 	phase(run, "connect");
 	run_hold(run, (int) run->options.pool_size);
 	run_hold(run, 0);
@@ -44,10 +27,10 @@ cost(Run *run)
 	p = phase(run, "cost");
 	for (; n < COST_OPERATIONS; n++)
 	{
-		pool_acquire(run->pool, request);
-		if (request->session == NULL)
+		pool_acquire_many(run->pool, 1);
+		if (run->pool->stats.held == 0)
 			break;
-		pool_release(request);
+		pool_release_many(run->pool, 1);
 	}
 	phase_end(run);
 	pool_cancel(run->pool);
@@ -80,17 +63,6 @@ level_figures(Run *run, const Tally *tally, double utilization)
 	phase_figure(run, "query_p99_ms", histogram_ms(&tally->query, 0.99));
 }
 
-/* Clients that keep the pool at that level, busy all the time. */
-static Load *
-background(Run *run, int clients)
-{
-	LoadConfig	config = load_of(run, &run->parties[0]);
-
-	load_work(run, &config, run->options.work_ms);
-	config.clients = clients;
-	return load_start(run, &config, 0);
-}
-
 /* Clients that arrive at rate "rate"; their waits are measured. */
 static Load *
 probes(Run *run)
@@ -100,7 +72,7 @@ probes(Run *run)
 
 	load_work(run, &config, 0);
 	config.arrival = &arrival;
-	return load_start(run, &config, 0);
+	return load_start(run, &config);
 }
 
 /* The clients that keep a pool at that level, as a share of its capacity. */
@@ -119,13 +91,13 @@ level(Run *run, int percent)
 	uint64		acts = toll_acts(&party->toll);
 	double		share = level_share(run_capacity(run), percent);
 	int			clients = (int) rint(share * run_capacity(run));
-	Tally	   *tally = palloc0(sizeof(Tally));
+	Tally	   *tally;
 	double		utilization;
 	Load	   *busy;
 	Load	   *probing;
 	Phase	   *p = phase(run, psprintf("%d %%", percent));
 
-	busy = background(run, clients);
+	busy = clients_start(run, 0, clients, 0, options->work_ms); /* they keep the pool at that level */
 	wait_until(run, run->pool->stats.held >= clients, SETTLE_TIMEOUT_MS);
 	run_publish(run);
 	utilization = party->in_use_s;
@@ -136,10 +108,9 @@ level(Run *run, int percent)
 	utilization = (party->in_use_s - utilization) /
 		((loop_now_us() - p->started_us) / 1e6 * run_capacity(run));
 	load_stop(busy);
-	load_end(run, probing, options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	tally = load_end(run, probing, options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	load_end(run, busy, options->work_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
-	load_tally(probing, tally);
 	level_figures(run, tally, utilization);
 	phase_note(run, "p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms   %s   %.0f %% in use",
 			   histogram_ms(&tally->wait, 0.50), histogram_ms(&tally->wait, 0.95),

@@ -7,9 +7,6 @@
 
 #include "miscadmin.h"
 
-#include "observe/monitor/healer.h"
-#include "observe/monitor/leak_detector.h"
-#include "observe/monitor/strategy.h"
 #include "observe/slots/census.h"
 #include "scenario/list.h"
 #include "shmem/monitor_status.h"
@@ -42,9 +39,10 @@ typedef enum Part
 typedef struct Story
 {
 	Run		   *run;
-	ScriptedSession parts[PARTS];
-	ScriptedSession forgotten[FORGOTTEN_MAX];
-	int			forgettable;	/* as many as make a growth */
+	ScriptedSession parts[PARTS + FORGOTTEN_MAX];
+	ScriptedSession *forgotten; /* the last of those ... */
+	int			forgettable;	/* ... as many as make a growth */
+	int			nparts;			/* in all */
 	int			nforgotten;		/* so far */
 	int			healable;		/* leaks that the healer may end ... */
 	int			leaks;			/* ... and all of them, the dead client too */
@@ -55,9 +53,9 @@ typedef struct Story
 	int			nsuspects;
 } Story;
 
-/* One round of operations; what became of them is in "tally". */
-static void
-operate_once(Run *run, int64 seed, Tally *tally)
+/* One round of operations; returns what became of them, palloc'd. */
+static Tally *
+operate_once(Run *run, int64 seed)
 {
 	const Options *options = &run->options;
 	LoadConfig	config = load_of(run, &run->parties[0]);
@@ -67,9 +65,9 @@ operate_once(Run *run, int64 seed, Tally *tally)
 	config.seed = seed;
 	config.clients = (int) Min(options->operations, POOL_PARTS);	/* opens a connection for each leak */
 	config.operations = (int) ((options->operations + config.clients - 1) / config.clients);
-	load = load_start(run, &config, config.clients * config.operations);
+	load = load_start(run, &config);
 	wait_until(run, load_is_over(load), options->pool_timeout_ms * config.operations + SETTLE_TIMEOUT_MS);
-	load_tally(load, tally);
+	return load_tally(load);
 }
 
 /*
@@ -82,21 +80,20 @@ operate(Run *run)
 	const Options *options = &run->options;
 	Oid			role = run->parties[0].role;
 	PoolState	truth;
-	Tally		tally;
+	Tally	   *tally;
 
 	phase(run, "operate");
-	operate_once(run, options->seed, &tally);
-	for (int i = 1; i < ROUNDS && tally.failing == 0 && options->failing_percent > 0; i++)
-		operate_once(run, options->seed + i, &tally);
+	tally = operate_once(run, options->seed);
+	for (int i = 1; i < ROUNDS && tally->failing == 0 && options->failing_percent > 0; i++)
+		tally = operate_once(run, options->seed + i);
 	run_disturb(run, CHAOS_DELAYS); /* a session that chaos ends or stalls is no leak */
 	pool_read_state(run->pool, &truth);
 	poll_until(run, sessions_in_activity(run, role) <= truth.idle + truth.in_use, SETTLE_TIMEOUT_MS);
-	phase_end(run);
-	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed", tally.asked, tally.failed);
+	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed", tally->asked, tally->failed);
 
-	if (tally.failing == 0)
+	if (tally->failing == 0)
 		run_end(run, VERDICT_INVALID, "no operation was to fail: raise failing_percent or operations");
-	check_chaos(run, "operations that failed", tally.failing, toll_ended(&run->parties[0].toll), tally.failed, failure_text(run->pool));
+	check_chaos(run, "operations that failed", tally->failing, toll_ended(&run->parties[0].toll), tally->failed, failure_text(run->pool));
 	check_all_released(run, NULL, truth.in_use);
 	check_count(run, "sessions beside those of the pool", 0,
 				sessions_in_activity(run, role) - truth.idle - truth.in_use,
@@ -111,8 +108,8 @@ script(Story *story)
 	ScriptedSession *parts = story->parts;
 	char	   *report = psprintf("SELECT pg_catalog.pg_sleep(" INT64_FORMAT ")", run->options.timeout_ms / 1000 + 1);
 
-	parts[IN_TRANSACTION] = (ScriptedSession) {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
-	parts[ABORTED] = (ScriptedSession) {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
+	parts[IN_TRANSACTION] = leak_open;
+	parts[ABORTED] = leak_aborted;
 	parts[ABANDONED] = (ScriptedSession) {.sql = "SELECT 1", .leaks = LEAK_ABANDONED};
 	parts[DEAD] = (ScriptedSession) {.sql = report, .lasts = true, .leaks = LEAK_DEAD_CLIENT};
 	parts[REPORT] = (ScriptedSession) {.sql = report, .lasts = true};
@@ -120,23 +117,12 @@ script(Story *story)
 	if (run_fault(run, FAULT_ACCUSE))
 		parts[LISTENER].sql = "BEGIN; LISTEN pool_exhaust_leak";
 	story->forgettable = leak_growth_min(MaxConnections);
+	story->forgotten = &parts[PARTS];
+	story->nparts = PARTS + story->forgettable;
 	for (int i = 0; i < story->forgettable; i++)
 		story->forgotten[i] = (ScriptedSession) {.sql = "SELECT 1", .leaks = LEAK_GROWTH};
 	story->healable = POOL_PARTS + story->forgettable;
 	story->leaks = story->healable + 1;
-}
-
-/* Ends the run as invalid if the scripted sessions are not in their states. */
-static void
-require_parts(Story *story)
-{
-	Run		   *run = story->run;
-
-	wait_until(run, scripted_sessions_at_work(story->parts, PARTS) || scripted_session_failed(story->parts, PARTS), SETTLE_TIMEOUT_MS);
-	if (!scripted_sessions_at_work(story->parts, PARTS) || scripted_session_failed(story->parts, PARTS))
-		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
-	/* An answer that has come to the client: the server has said that it sleeps, or will in a moment. */
-	poll_until(run, sessions_in_activity(run, run->parties[0].role) >= PARTS, SETTLE_TIMEOUT_MS);
 }
 
 /*
@@ -158,7 +144,7 @@ begin_work(Story *story)
 	{
 		config.pool = run->parties[i == OF_SECOND].pool;
 		config.seed = run->options.seed + i;
-		story->workers[i] = load_start(run, &config, 0);
+		story->workers[i] = load_start(run, &config);
 	}
 }
 
@@ -179,11 +165,8 @@ open_forgotten(Story *story)
 static int
 read_suspects(Story *story)
 {
-	Oid			roles[RUN_PARTIES_MAX];
-	int			n = run_roles(story->run, roles);
-
 	open_forgotten(story);
-	story->nsuspects = suspects_of(roles, n, story->suspects, lengthof(story->suspects));
+	story->nsuspects = run_suspects(story->run, story->suspects, lengthof(story->suspects));
 	return story->nsuspects;
 }
 
@@ -197,15 +180,15 @@ suspect_of(const Story *story, const ScriptedSession *scripted)
 	return NULL;
 }
 
-/* Returns how long the slowest of them took to be found, in ms since it was a leak. */
+/* Returns how long the slowest but for growth took to be found, in ms since it was a leak. */
 static double
-slowest_ms(const Story *story, const ScriptedSession *scripted, int n)
+slowest_ms(const Story *story)
 {
 	double		slowest = 0;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < PARTS; i++)
 	{
-		const Suspect *suspect = suspect_of(story, &scripted[i]);
+		const Suspect *suspect = suspect_of(story, &story->parts[i]);
 
 		if (suspect != NULL)
 			slowest = Max(slowest, suspect->found_after_us / 1000.0);
@@ -214,15 +197,15 @@ slowest_ms(const Story *story, const ScriptedSession *scripted, int n)
 }
 
 static int
-found_rightly(const Story *story, const ScriptedSession *scripted, int n, LeakRule rule)
+found_rightly(const Story *story, LeakRule rule)
 {
 	int			found = 0;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < story->nparts; i++)
 	{
-		const Suspect *suspect = suspect_of(story, &scripted[i]);
+		const Suspect *suspect = suspect_of(story, &story->parts[i]);
 
-		found += scripted[i].leaks == rule && suspect != NULL && suspect->rule == rule;
+		found += story->parts[i].leaks == rule && suspect != NULL && suspect->rule == rule;
 	}
 	return found;
 }
@@ -247,15 +230,16 @@ leak(Story *story)
 		scripted_session_take(&story->parts[i], run->pool);
 	for (int i = POOL_PARTS; i < PARTS; i++)
 		scripted_session_open(run, &run->parties[0], &story->parts[i]);
-	require_parts(story);
+	scripted_sessions_require(run, story->parts, PARTS);
+	/* An answer that has come to the client: the server has said that it sleeps, or will in a moment. */
+	poll_until(run, sessions_in_activity(run, run->parties[0].role) >= PARTS, SETTLE_TIMEOUT_MS);
 	if (!run_fault(run, FAULT_MISS_LEAK))
 		scripted_session_vanish(&story->parts[DEAD]);
 	begin_work(story);
 	run_progress(run, &story->nsuspects, story->leaks);
 	wait_until(run, read_suspects(story) >= story->leaks, find_ms);
-	phase_end(run);
 	phase_note(run, "%d leaks, %d suspects, the slowest but for growth after %.2f s", story->leaks, story->nsuspects,
-			   slowest_ms(story, story->parts, PARTS) / 1000.0);
+			   slowest_ms(story) / 1000.0);
 }
 
 /* One client stops, so that its connection is idle in the pool: that is no leak. */
@@ -268,7 +252,6 @@ rest(Story *story)
 	phase(run, "rest");
 	load_end(run, story->workers[OF_SECOND + 1], SETTLE_TIMEOUT_MS);
 	wait_until(run, read_suspects(story) > story->leaks, rest_ms);
-	phase_end(run);
 	phase_note(run, "a client has stopped, and its connection is idle");
 }
 
@@ -291,8 +274,7 @@ check_found(Story *story)
 
 	for (int i = 0; i < lengthof(claims); i++)
 	{
-		int			found = found_rightly(story, story->parts, PARTS, claims[i].rule) +
-			found_rightly(story, story->forgotten, story->forgettable, claims[i].rule);
+		int			found = found_rightly(story, claims[i].rule);
 
 		right += found;
 		check_count(run, claims[i].name, claims[i].expected, found,
@@ -302,26 +284,15 @@ check_found(Story *story)
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");
 	check_at_most(run, "slowest to be found, but for growth",
 				  run->options.leak_threshold_ms + 2 * sample_interval + run->options.tolerance_ms,
-				  slowest_ms(story, story->parts, PARTS), "ms",
+				  slowest_ms(story), "ms",
 				  "the monitor needs more than the threshold and two samples: it, or the machine, is overloaded");
-}
-
-/* Returns how many of these sessions, leaks or not, the server has ended. */
-static int
-ended(const ScriptedSession *scripted, int n, bool leaks)
-{
-	int			count = 0;
-
-	for (int i = 0; i < n; i++)
-		count += scripted[i].lost && (scripted[i].leaks != LEAK_NONE) == leaks;
-	return count;
 }
 
 /* Returns how many leaks were ended; not the dead client's, which runs a statement. */
 static int
 leaks_ended(const Story *story)
 {
-	return ended(story->parts, PARTS, true) + ended(story->forgotten, story->forgettable, true);
+	return scripted_sessions_lost(story->parts, story->nparts, true);
 }
 
 static uint64
@@ -331,10 +302,9 @@ workers_failed(const Story *story)
 
 	for (int i = 0; i < WORKERS; i++)
 	{
-		Tally		tally;
+		Tally	   *tally = load_tally(story->workers[i]);
 
-		load_tally(story->workers[i], &tally);
-		failed += tally.failed + tally_not_granted(&tally);
+		failed += tally->failed + tally_not_granted(tally);
 	}
 	return failed;
 }
@@ -344,9 +314,6 @@ static void
 heal(Story *story)
 {
 	Run		   *run = story->run;
-	Oid			roles[RUN_PARTIES_MAX];
-	int			nroles = run_roles(run, roles);
-	uint64		since = heal_log_now();
 	const ScriptedSession *dead = &story->parts[DEAD];
 	Suspect		left;
 	int			acts;
@@ -355,9 +322,8 @@ heal(Story *story)
 	phase(run, "heal");
 	run_heal(run, ALL_STRATEGIES);
 	wait_until(run, leaks_ended(story) >= story->healable, run->options.recovery_limit_ms);
-	poll_until(run, suspects_of(roles, nroles, &left, 1) <= story->leaks - story->healable, SETTLE_TIMEOUT_MS);
-	strategies = heal_log_text(roles, nroles, since, &acts);
-	phase_end(run);
+	poll_until(run, run_suspects(run, &left, 1) <= story->leaks - story->healable, SETTLE_TIMEOUT_MS);
+	acts = run_healed(run, &strategies);
 	phase_note(run, "%d sessions ended: %s", acts, strategies);
 
 	check_count(run, "leaks ended by the healer", story->healable, leaks_ended(story),
@@ -365,7 +331,7 @@ heal(Story *story)
 	check_count(run, "sessions that the healer ended", story->healable, acts,
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
 	check_count(run, "sessions ended that are no leaks", 0,
-				ended(story->parts, PARTS, false) - ended(story->parts, POOL_PARTS, true) +
+				scripted_sessions_lost(story->parts, PARTS, false) - scripted_sessions_lost(story->parts, POOL_PARTS, true) +
 				(int64) (connections_lost(run) - story->lost),
 				"a session that was no leak was ended: see pool_exhaust_heals");
 	check_count(run, "session in a statement left open", 1,
@@ -391,7 +357,6 @@ acquire_all(Story *story)
 	wait_until(run, stats->held == capacity, SETTLE_TIMEOUT_MS);
 	pool_read_state(run->pool, &truth);
 	pool_release_many(run->pool, stats->held);
-	phase_end(run);
 	phase_note(run, "%d of %d connections granted", truth.in_use, capacity);
 	check_count(run, "connections granted again", capacity, truth.in_use,
 				"the pool still counts what was leaked: it does not notice that its connections have ended");

@@ -117,7 +117,6 @@ queue_up(Run *run)
 	wait_until(run, queue_step(run, queue),
 			   options->pool_timeout_ms + 2 * options->long_ms + options->tolerance_ms + run_chaos_ms(run));
 	tally = queue_tally(queue);
-	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations, up to %d waited, at most %.2f s   %s",
 			   tally->asked, queue->longest, histogram_max_ms(&tally->wait) / 1000.0,
 			   latency_text(&tally->wait));
@@ -173,7 +172,6 @@ time_out(Run *run, Tally *before)
 		check_pooler_waiting(run, n);
 	wait_until(run, queue_step(run, queue), options->pool_timeout_ms + options->tolerance_ms);
 	tally = queue_tally(queue);
-	phase_end(run);
 	phase_note(run, UINT64_FORMAT " timed out, after %.0f to %.0f ms", tally->timed_out,
 			   tally->shortest_timeout_us / 1000.0, tally->longest_timeout_us / 1000.0);
 
@@ -203,7 +201,6 @@ release(Run *run)
 		poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
 	else
 		poll_until(run, sessions_in_activity(run, role) <= truth.idle, SETTLE_TIMEOUT_MS);
-	phase_end(run);
 	phase_note(run, "%d released, " UINT64_FORMAT " granted again, %d idle", run_capacity(run), granted, truth.idle);
 
 	check_all_released(run, NULL, truth.in_use);

@@ -16,14 +16,10 @@
 
 #include "load/failure.h"
 #include "load/target/probe.h"
-#include "observe/monitor/healer.h"
-#include "observe/monitor/strategy.h"
 #include "observe/slots/census.h"
 #include "scenario/list.h"
-#include "shmem/monitor_status.h"
 #include "story/scripted_session.h"
 
-#define STRATEGIES_NEEDED ((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))
 #define CLIENTS		2			/* of the load that goes on all the time */
 #define TRIES		5			/* of each leak to get a connection */
 #define VANISHING	4			/* clients that vanish, with sessions of their own */
@@ -69,13 +65,10 @@ baseline(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
 	int64		operations = run->options.operations;
-	LoadConfig	config = load_of(run, &run->parties[0]);
 	const Tally *tally;
 
 	phase(run, "baseline");
-	load_work(run, &config, run->options.work_ms);
-	config.clients = CLIENTS;
-	recovery->load = load_start(run, &config, 0);
+	recovery->load = clients_start(run, 0, CLIENTS, 0, run->options.work_ms);
 	tally = &recovery->load->calm;
 	wait_until(run, operations_succeeded(recovery) >= operations, SETTLE_TIMEOUT_MS);
 	phase_end(run);
@@ -104,22 +97,10 @@ leaks_make(Recovery *recovery)
 	recovery->leaks[0] = (ScriptedSession) {.sql = holder, .leaks = LEAK_IDLE_IN_TRANSACTION};
 	for (int i = 1; i < recovery->nleaks; i++)
 	{
-		static const ScriptedSession open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
-		static const ScriptedSession aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
 		ScriptedSession stuck = {.sql = lock, .lasts = true, .releases = true};
 
-		recovery->leaks[i] = i % 3 == 1 ? aborted : i % 3 == 2 ? stuck : open;
+		recovery->leaks[i] = i % 3 == 1 ? leak_aborted : i % 3 == 2 ? stuck : leak_open;
 	}
-}
-
-static int
-scripted_sessions_count(const Recovery *recovery, bool leaks)
-{
-	int			n = 0;
-
-	for (int i = 0; i < recovery->nleaks; i++)
-		n += (recovery->leaks[i].leaks != LEAK_NONE) == leaks;
-	return n;
 }
 
 /* Acquires a connection for it; on a busy machine that may time out beside the load, and is repeated. */
@@ -132,7 +113,7 @@ leak_take(Recovery *recovery, ScriptedSession *leak)
 	{
 		leak->failed = false;
 		scripted_session_take(leak, recovery->run->pool);
-		wait_until(recovery->run, leak->at_work || scripted_session_failed(leak, 1), SETTLE_TIMEOUT_MS);
+		scripted_sessions_wait(recovery->run, leak, 1);
 	} while (leak->failed && ++tries < TRIES);
 }
 
@@ -144,6 +125,8 @@ exhaust(Recovery *recovery)
 	const PoolStats *stats = &run->pool->stats;
 	uint64		timed_out;
 
+	run_disturb(run, CHAOS_DELAYS); /* the leaks must last, and nothing else may be suspected */
+	leaks_make(recovery);
 	phase(run, "exhaust");
 	for (int i = 0; i < recovery->nleaks; i++)
 		leak_take(recovery, &recovery->leaks[i]);
@@ -155,7 +138,8 @@ exhaust(Recovery *recovery)
 		run_end(run, VERDICT_INVALID, "the pool could not be exhausted: %d of %d connections in use, " UINT64_FORMAT " requests timed out",
 				stats->held, run_capacity(run), stats->timed_out - timed_out);
 	phase_note(run, "%d leaked, %d wait for their lock, " UINT64_FORMAT " timed out, %s",
-			   scripted_sessions_count(recovery, true), scripted_sessions_count(recovery, false), stats->timed_out - timed_out,
+			   scripted_sessions_count(recovery->leaks, recovery->nleaks, true),
+			   scripted_sessions_count(recovery->leaks, recovery->nleaks, false), stats->timed_out - timed_out,
 			   health_names[run->parties[0].judge.health]);
 }
 
@@ -190,16 +174,6 @@ recovered(Recovery *recovery)
 	return note_first(&recovery->first_us, again) &
 		note_first(&recovery->fast_us, again && recovery->load->last_us / 1000.0 <= recovery->normal_ms) &
 		note_first(&recovery->healthy_us, !run->target->terminates || run->parties[0].judge.health == HEALTH_HEALTHY);
-}
-
-static bool
-leaks_ended(const Recovery *recovery)
-{
-	int			n = 0;
-
-	for (int i = 0; i < recovery->nleaks; i++)
-		n += recovery->leaks[i].leaks != LEAK_NONE && recovery->leaks[i].lost;
-	return n == scripted_sessions_count(recovery, true);
 }
 
 /* Returns how many of the sessions that waited for the lock have not got it, or were ended. */
@@ -245,28 +219,26 @@ static void
 heal(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
-	Oid			roles[RUN_PARTIES_MAX];
-	int			nroles = run_roles(run, roles);
-	uint64		since = heal_log_now();
+	int			leaks = scripted_sessions_count(recovery->leaks, recovery->nleaks, true);
 	int			acts;
 	char	   *strategies;
 
 	phase(run, "heal");
 	recovery_begin(recovery);
-	run_heal(run, STRATEGIES_NEEDED);
-	wait_until(run, recovered(recovery) & leaks_ended(recovery) & (lock_waits_left(recovery) == 0),
+	run_heal(run, STRATEGIES_OF_TRANSACTIONS);
+	wait_until(run, recovered(recovery) && lock_waits_left(recovery) == 0 &&
+			   scripted_sessions_lost(recovery->leaks, recovery->nleaks, true) == leaks,
 			   run->options.recovery_limit_ms);
-	strategies = heal_log_text(roles, nroles, since, &acts);
-	phase_end(run);
+	acts = run_healed(run, &strategies);
 	phase_note(run, "%d ended: %s; first success %s, healthy %s", acts, acts > 0 ? strategies : "-",
 			   since_text(recovery, recovery->first_us), since_text(recovery, recovery->healthy_us));
 
 	check_recovered(recovery, "leaks");
 	check_at_most(run, "healthy after the leaks", run->options.recovery_limit_ms,
 				  since_ms(recovery, recovery->healthy_us), "ms", "the pool is not healthy again: see pool_exhaust_pools");
-	check_count(run, "sessions that the healer ended", scripted_sessions_count(recovery, true), acts,
+	check_count(run, "sessions that the healer ended", leaks, acts,
 				"it ended more or fewer than the leaks: see pool_exhaust_heals");
-	check_text(run, "strategies in their order", strategies_text(STRATEGIES_NEEDED), strategies,
+	check_text(run, "strategies in their order", strategies_text(STRATEGIES_OF_TRANSACTIONS), strategies,
 			   "see pool_exhaust.heal_strategies and pool_exhaust.heal_exclude_roles");
 	check_count(run, "lock waits that did not end", 0, lock_waits_left(recovery),
 				"a session that waited for a lock was ended, or still waits");
@@ -287,25 +259,24 @@ kill_all(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
 	Oid			role = run->parties[0].role;
-	int		   *pids = palloc(sizeof(int) * MaxConnections);
+	int		   *pids;
 	uint64		lost = run->pool->stats.lost;
 	uint64		begun_us;
 	int			n;
 
+	run_disturb(run, CHAOS_ALL);
 	phase(run, "kill");
 	wait_until(run, run->pool->stats.held == CLIENTS, SETTLE_TIMEOUT_MS);
 	begun_us = loop_now_us();
-	n = sessions_terminate(role, pids);
+	pids = sessions_terminate(role, &n);
 	poll_until(run, !any_is_there(role, pids, n) && run->pool->stats.lost > lost, SETTLE_TIMEOUT_MS);
 	lost = run->pool->stats.lost - lost;
 	recovery_begin(recovery);
 	recovery->begun_us = begun_us;
 	wait_until(run, recovered(recovery), run->options.recovery_limit_ms);
-	phase_end(run);
 	phase_note(run, "%d sessions ended at once, " UINT64_FORMAT " of them in use; first success %s",
 			   n, lost, since_text(recovery, recovery->first_us));
 	check_recovered(recovery, "kill");
-	pfree(pids);
 }
 
 /* Returns how many slots the role has beside those of the pool. */
@@ -329,16 +300,16 @@ vanish(Recovery *recovery)
 	uint64		begun_us;
 	int			lost;
 
+	run_disturb(run, CHAOS_NONE);	/* each slot is counted */
 	phase(run, "vanish");
 	for (int i = 0; i < VANISHING; i++)
 	{
 		vanishing[i] = (ScriptedSession) {.sql = sql, .lasts = true};
 		scripted_session_open(run, &run->parties[0], &vanishing[i]);
 	}
-	wait_until(run, (scripted_sessions_at_work(vanishing, VANISHING) && run->pool->stats.opening == 0) ||
-			   scripted_session_failed(vanishing, VANISHING), SETTLE_TIMEOUT_MS);
-	if (scripted_session_failed(vanishing, VANISHING))
+	if (!scripted_sessions_wait(run, vanishing, VANISHING))
 		run_end(run, VERDICT_INVALID, "the sessions of the clients that vanish could not be opened");
+	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);
 	for (int i = 0; i < VANISHING; i++)
 		scripted_session_vanish(&vanishing[i]);
 	begun_us = loop_now_us();
@@ -347,7 +318,6 @@ vanish(Recovery *recovery)
 		run_end(run, VERDICT_INVALID, "only %d of %d slots were lost to the clients that vanished: raise vanish_ms",
 				lost, VANISHING);
 	poll_until(run, residual_slots(run) <= 0, run->options.vanish_ms + run->options.recovery_limit_ms);
-	phase_end(run);
 	phase_note(run, "%d clients vanished, %d slots were lost to them for %.2f s", VANISHING, lost,
 			   (loop_now_us() - begun_us) / 1e6);
 	phase_figure(run, "slots_lost", lost);
@@ -355,6 +325,7 @@ vanish(Recovery *recovery)
 
 	check_count(run, "residual slots", 0, Max(residual_slots(run), 0),
 				"slots stay taken by clients that are gone: client_connection_check_interval would free them sooner");
+	run_disturb(run, CHAOS_ALL);
 }
 
 /* Returns why the last operation broke; "a statement failed" is all that an operation reports. */
@@ -419,7 +390,6 @@ finish(Recovery *recovery)
 	wait_until(run, operations_succeeded(recovery) >= succeeded + operations, SETTLE_TIMEOUT_MS);
 	load_end(run, recovery->load, SETTLE_TIMEOUT_MS);
 	succeeded = operations_succeeded(recovery) - succeeded;
-	phase_end(run);
 	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
 	check_chaos(run, "operations that failed afterwards", 0, toll_acts(&run->parties[0].toll) - acts,
 				operations_failed(recovery) - failed, failure_text(run->pool));
@@ -429,35 +399,11 @@ finish(Recovery *recovery)
 		check_pooler_in_use(run);
 }
 
-static void
-leak_and_heal(Recovery *recovery)
-{
-	run_disturb(recovery->run, CHAOS_DELAYS);	/* the leaks must last, and nothing else may be suspected */
-	leaks_make(recovery);
-	exhaust(recovery);
-	heal(recovery);
-}
-
-static void
-lose_all(Recovery *recovery)
-{
-	run_disturb(recovery->run, CHAOS_ALL);
-	kill_all(recovery);
-}
-
-static void
-lose_slots(Recovery *recovery)
-{
-	run_disturb(recovery->run, CHAOS_NONE); /* each slot is counted */
-	vanish(recovery);
-	run_disturb(recovery->run, CHAOS_ALL);
-}
-
 /* The ways of losing connections, in turn; after one that has failed the others would prove nothing. */
 static void
 recovery_play(Run *run)
 {
-	static void (*const own[]) (Recovery *recovery) = {leak_and_heal, lose_all, lose_slots, finish, NULL};
+	static void (*const own[]) (Recovery *recovery) = {exhaust, heal, kill_all, vanish, finish, NULL};
 	static void (*const foreign[]) (Recovery *recovery) = {outage, finish, NULL};
 	Recovery   *recovery = palloc0(sizeof(Recovery));
 

@@ -68,16 +68,13 @@ path_up(Health last, int in_use, int capacity)
 	StringInfoData path;
 
 	initStringInfo(&path);
-	appendStringInfoString(&path, health_names[last]);
+	health_path_add(&path, last);
 	for (; in_use <= capacity; in_use++)
 	{
 		Health		health = health_of(in_use, capacity, false);
 
 		if (health > last)
-		{
-			appendStringInfo(&path, " > %s", health_names[health]);
-			last = health;
-		}
+			health_path_add(&path, last = health);
 	}
 	return path.data;
 }
@@ -166,13 +163,6 @@ top_up(Run *run, int full)
 	wait_until(run, run->pool->stats.opening == 0, ATTEMPT_TIMEOUT_MS);
 }
 
-static bool
-filled(Run *run, int full)
-{
-	top_up(run, full);
-	return run_pool_state(run).in_use >= full;
-}
-
 /* Fills the pool and returns the level it was filled to. */
 static int
 fill(Run *run)
@@ -193,12 +183,11 @@ fill(Run *run)
 		top_up(run, full);
 	/* A target that cannot be asked does not report when the login of the preflight has gone. */
 	if (run->parties[0].endpoint != NULL && run->parties[0].probe == NULL)
-		wait_until(run, filled(run, full), LEAVE_TIMEOUT_MS);
+		wait_until(run, (top_up(run, full), run_pool_state(run).in_use >= full), LEAVE_TIMEOUT_MS);
 	run_sample(run);
 	phase_end(run);
-	phase_note(run, UINT64_FORMAT " granted in %.2f s, %.0f/s   p50 %.1f ms   p99 %.1f ms",
-			   p->granted, p->elapsed_us / 1e6, p->granted * 1e6 / p->elapsed_us,
-			   histogram_ms(&p->latency, 0.50), histogram_ms(&p->latency, 0.99));
+	phase_note(run, UINT64_FORMAT " granted in %.2f s, %.0f/s   %s",
+			   p->granted, p->elapsed_us / 1e6, p->granted * 1e6 / p->elapsed_us, latency_text(&p->latency));
 
 	/* Privileged sessions of others may have gone beyond capacity. */
 	truth = run_pool_state(run);
@@ -216,11 +205,15 @@ fill(Run *run)
 	return full;
 }
 
-/* A refused session holds a slot until it exits: wait until it has. */
+/* One attempt; returns when it has ended. */
 static void
-settle(Run *run)
+attempt_one(Run *run)
 {
-	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+	uint64		before = ended(run);
+
+	pool_acquire_many(run->pool, 1);
+	wait_until(run, ended(run) > before, ATTEMPT_TIMEOUT_MS);
+	require_logins_work(run);
 }
 
 /*
@@ -232,19 +225,15 @@ static Cause
 attempt_once(Run *run, int full)
 {
 	PoolState	truth;
-	uint64		before;
 	uint64		granted;
 
 	for (int i = 0; i < TRIES; i++)
 	{
-		settle(run);
+		run_settle(run);
 		top_up(run, full);
 		truth = run_pool_state(run);
-		before = ended(run);
 		granted = run->pool->stats.granted;
-		pool_acquire_many(run->pool, 1);
-		wait_until(run, ended(run) > before, ATTEMPT_TIMEOUT_MS);
-		require_logins_work(run);
+		attempt_one(run);
 		/* Granted by a full pool that is no fuller now: a session of others has ended meanwhile. */
 		if (run->pool->stats.granted == granted || truth.in_use < truth.capacity ||
 			run_pool_state(run).in_use > truth.in_use)
@@ -324,7 +313,7 @@ reserve(Run *run)
 				   : "the run has no superuser on a foreign server");
 		return;
 	}
-	settle(run);
+	run_settle(run);
 	if (run_pool_state(run).reserved_free == 0)
 	{
 		check_skip(run, claim, "others use all reserved slots");
@@ -366,16 +355,10 @@ release(Run *run, Health before)
 	PoolState	truth = run_pool_state(run);
 	Health		back = Max(before, health_after_worse(truth.in_use - truth.ours, truth.capacity));
 	int			n = run->pool->stats.held;
-	int			left;
-	Phase	   *p = phase(run, "release");
 
+	phase(run, "release");
 	pool_release_many(run->pool, run_fault(run, FAULT_LEAVE_SESSION) ? n - 1 : n);
-	poll_until(run, run_pool_state(run).ours == run->pool->stats.held, RELEASE_TIMEOUT_MS);
-	phase_end(run);
-	left = run_pool_state(run).ours;
-	phase_note(run, "%d closed in %.2f s, %s left", n - run->pool->stats.held,
-			   p->elapsed_us / 1e6, left > 0 ? psprintf("%d", left) : "nothing");
-	check_sessions_left(run, "sessions left after the release", left);
+	check_closed(run, "sessions left after the release", n - run->pool->stats.held);
 	check_count(run, "connections lost", 0, run->pool->stats.lost,
 				"the server ended sessions of the run: its log has timeouts or terminations");
 
@@ -403,7 +386,6 @@ recover(Run *run, Health first, Health back)
 	}
 	phase(run, "recover");
 	watch_wait(run, HEALTH_HEALTHY, back);
-	phase_end(run);
 	phase_note(run, "noticed by the monitor: %s", watch_note(run));
 	check_text(run, claim_up, path_up(first, 0, run->series.capacity), watch->path.data, detail);
 	check_text(run, claim_back, health_names[back], health_names[Max(back, watch->health)], detail);
@@ -412,12 +394,9 @@ recover(Run *run, Health first, Health back)
 static void
 attempt_again(Run *run)
 {
-	uint64		before = ended(run);
 	Phase	   *p = phase(run, "again");
 
-	pool_acquire_many(run->pool, 1);
-	wait_until(run, ended(run) > before, ATTEMPT_TIMEOUT_MS);
-	require_logins_work(run);
+	attempt_one(run);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " granted", p->granted);
 	check_count(run, "granted after the release", 1, p->granted,

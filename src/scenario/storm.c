@@ -47,7 +47,7 @@ typedef struct StormClient
 	Alarm		alarm;			/* its retry */
 	ClientState state;
 	int			attempts;		/* in this wave */
-	bool		ended;			/* one of those has, in any way */
+	bool		answered;		/* one of those was, in any way */
 } StormClient;
 
 struct Storm
@@ -56,19 +56,19 @@ struct Storm
 	StormClient *clients;
 	int			n;
 	int			connected;
-	int			asking;
 	int			fit;			/* clients that there is room for */
 	int			cut_off;		/* sessions lost, of connected clients */
 	bool		over;			/* no client retries */
 	pg_prng_state jitter;
 	double		calm_rate;		/* operations a second of the application, before */
 	Load	   *application;
-	uint64		application_us; /* since when it is measured */
 
 	/* Of this wave. */
 	uint64		begun_us;
 	uint64		in_us;			/* when all that fit were connected, 0 = not yet */
-	int			unended;		/* clients without an end of an attempt yet */
+	uint64		attempts;		/* that have begun ... */
+	uint64		ended[ACQUIRE_CANCELED + 1];	/* ... and have come to that end */
+	int			unanswered;		/* clients that have had no answer to an attempt yet */
 	uint64		slowest_us;		/* from the begin of an attempt to its end */
 	uint64		window;			/* its number, and the grants in it */
 	int			window_granted;
@@ -84,7 +84,7 @@ client_ask(StormClient *client)
 
 	client->state = CLIENT_CONNECTING;
 	client->attempts++;
-	storm->asking++;
+	storm->attempts++;
 	pool_acquire(storm->run->pool, &client->request);
 }
 
@@ -123,12 +123,12 @@ client_ended(Request *request, AcquireEnd end)
 	StormClient *client = (StormClient *) request;
 	Storm	   *storm = client->storm;
 
-	storm->asking--;
+	storm->ended[end]++;
 	client->state = end == ACQUIRE_GRANTED ? CLIENT_CONNECTED : CLIENT_RESTING;
 	if (end == ACQUIRE_CANCELED)
 		return;
-	storm->unended -= !client->ended;
-	client->ended = true;
+	storm->unanswered -= !client->answered;
+	client->answered = true;
 	storm->slowest_us = Max(storm->slowest_us, loop_now_us() - request->asked_us);
 	if (end == ACQUIRE_GRANTED)
 	{
@@ -140,24 +140,24 @@ client_ended(Request *request, AcquireEnd end)
 		client_retry(client);
 }
 
-/* Its session has been ended: it reconnects at once, as all do. */
 static void
-client_cut_off(StormClient *client)
+client_disconnect(StormClient *client)
 {
-	Storm	   *storm = client->storm;
-
 	client->state = CLIENT_RESTING;
-	storm->connected--;
-	storm->cut_off++;
+	client->storm->connected--;
 	pool_release(&client->request);
-	if (!storm->over)
-		client_ask(client);
 }
 
+/* Its session has been ended: it reconnects at once, as all do. */
 static void
 client_lost(Request *request)
 {
-	client_cut_off((StormClient *) request);
+	StormClient *client = (StormClient *) request;
+
+	client->storm->cut_off++;
+	client_disconnect(client);
+	if (!client->storm->over)
+		client_ask(client);
 }
 
 static const RequestEvents client_events = {
@@ -176,21 +176,17 @@ application_begin(Storm *storm)
 	config.sql = APPLICATION_SQL;
 	config.hold_ms = run->options.work_ms;
 	config.clients = (int) run->options.pool_size;
-	storm->application = load_start(run, &config, 0);
-	storm->application_us = loop_now_us();
+	storm->application = load_start(run, &config);
 }
 
 /* Returns what became of it, palloc'd, and how many operations a second it got done. */
 static Tally *
 application_end(Storm *storm, double *rate)
 {
-	Tally	   *tally = palloc(sizeof(Tally));
 	Load	   *load = storm->application;
 
-	*rate = load->calm.succeeded * 1e6 / Max(loop_now_us() - storm->application_us, 1);
-	load_end(storm->run, load, 2 * storm->run->options.response_limit_ms);
-	load_tally(load, tally);
-	return tally;
+	*rate = load->calm.succeeded * 1e6 / Max(loop_now_us() - load->begun_us, 1);
+	return load_end(storm->run, load, 2 * storm->run->options.response_limit_ms);
 }
 
 /* The throughput of the application before the storm; its sessions are opened before that. */
@@ -211,7 +207,6 @@ calm(Storm *storm)
 	application_begin(storm);
 	wait_until(run, false, run->options.baseline_ms);
 	tally = application_end(storm, &storm->calm_rate);
-	phase_end(run);
 	phase_note(run, "%d of %d in use; %d sessions at work, %.0f/s   %s", truth.in_use, truth.capacity,
 			   sessions, storm->calm_rate, latency_text(&tally->response));
 	phase_figure(run, "operations_per_s", storm->calm_rate);
@@ -221,39 +216,6 @@ calm(Storm *storm)
 }
 
 /* ---------- One wave ---------- */
-
-/* The names of a wave's phase and checks. */
-typedef struct Wave
-{
-	const char *phase;
-	const char *name;
-	const char *granted;
-	const char *time;
-	const char *refused;
-	const char *failed;
-	const char *unended;
-	const char *slowest;
-	const char *application_failed;
-	const char *application_slowest;
-	const char *application_rate;
-} Wave;
-
-#define WAVE(phase_, name_) { \
-	.phase = phase_, \
-	.name = name_, \
-	.granted = name_ ": granted", \
-	.time = name_ ": time until all granted", \
-	.refused = name_ ": refused", \
-	.failed = name_ ": failed for another reason", \
-	.unended = name_ ": attempts without an end", \
-	.slowest = name_ ": slowest attempt", \
-	.application_failed = name_ ": application, failed", \
-	.application_slowest = name_ ": application, slowest", \
-	.application_rate = name_ ": application, throughput", \
-}
-
-static const Wave at_once = WAVE("storm", "storm");
-static const Wave again = WAVE("again", "again");
 
 /* Returns how many clients of the run there is room for. */
 static int
@@ -277,16 +239,43 @@ static void
 wave_begin(Storm *storm)
 {
 	storm->over = false;
-	storm->unended = storm->n;
-	storm->in_us = storm->slowest_us = 0;
+	storm->unanswered = storm->n;
+	storm->attempts = storm->in_us = storm->slowest_us = 0;
+	memset(storm->ended, 0, sizeof(storm->ended));
 	storm->window = storm->window_granted = storm->peak_granted = 0;
 	for (int i = 0; i < storm->n; i++)
 	{
-		storm->clients[i].ended = false;
+		storm->clients[i].answered = false;
 		storm->clients[i].attempts = 0;
 	}
 	application_begin(storm);
 	storm->begun_us = loop_now_us();
+}
+
+/*
+ * Returns how many attempts have no end: each is granted, refused, fails for want of
+ * an answer, or is given up when the wave is over before it has begun.
+ */
+static int64
+attempts_under_way(const Storm *storm)
+{
+	int64		n = storm->attempts;
+
+	for (int end = 0; end < lengthof(storm->ended); end++)
+		n -= storm->ended[end];
+	return n;
+}
+
+/* So many clients disconnect. */
+static void
+clients_disconnect(Storm *storm, int n)
+{
+	for (int i = 0; i < storm->n && n > 0; i++)
+		if (storm->clients[i].state == CLIENT_CONNECTED)
+		{
+			client_disconnect(&storm->clients[i]);
+			n--;
+		}
 }
 
 /* Ends the retries, and waits for the attempts under way. */
@@ -299,17 +288,10 @@ wave_stop(Storm *storm)
 	for (int i = 0; i < storm->n; i++)
 		alarm_unset(&run->clock, &storm->clients[i].alarm);
 	pool_cancel(run->pool);
-	wait_until(run, storm->asking == 0, SETTLE_TIMEOUT_MS);
+	wait_until(run, attempts_under_way(storm) == 0, SETTLE_TIMEOUT_MS);
 	if (run_fault(run, FAULT_KEEP_SLOT))
-		for (int i = 0; i < storm->n && storm->connected > 0; i++)
-			if (storm->clients[i].state == CLIENT_CONNECTED)
-			{
-				storm->connected--;
-				storm->clients[i].state = CLIENT_RESTING;
-				pool_release(&storm->clients[i].request);
-				break;
-			}
-	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, SETTLE_TIMEOUT_MS);
+		clients_disconnect(storm, 1);
+	run_settle(run);
 }
 
 static int
@@ -318,54 +300,54 @@ refused_clients(const Storm *storm)
 	int			n = 0;
 
 	for (int i = 0; i < storm->n; i++)
-		n += storm->clients[i].ended && storm->clients[i].state == CLIENT_RESTING;
+		n += storm->clients[i].answered && storm->clients[i].state == CLIENT_RESTING;
 	return n;
 }
 
 static void
-wave_check_clients(Storm *storm, const Wave *wave, const Phase *p, double in_ms, int64 ledger)
+wave_check_clients(Storm *storm, const char *wave, const Phase *p, double in_ms, int64 ledger)
 {
 	Run		   *run = storm->run;
 	const Options *options = &run->options;
-	const PoolStats *stats = &run->pool->stats;
+	uint64		failed = run->pool->stats.failed - p->before.failed;
+	double		limit_ms = options->response_limit_ms + run_chaos_ms(run);
 
-	check_count(run, wave->granted, storm_fit(storm), storm->connected,
+	check_count(run, claim(wave, "granted"), storm_fit(storm), storm->connected,
 				"connections stayed free, or sessions of others took them: see pool_exhaust_slots");
-	check_at_most(run, wave->time, options->recovery_limit_ms, in_ms, "ms",
+	check_at_most(run, claim(wave, "time until all granted"), options->recovery_limit_ms, in_ms, "ms",
 				  "clients use up the handshakes of each other: let them retry later each time, or hold them in a pooler");
-	check_count(run, wave->refused, storm->n - storm->connected, refused_clients(storm),
+	check_count(run, claim(wave, "refused"), storm->n - storm->connected, refused_clients(storm),
 				"a client is neither granted nor refused");
-	check_count(run, wave->failed, 0, stats->failed - p->before.failed, failure_text(run->pool));
-	check_count(run, wave->unended, 0, storm->unended + storm->asking,
+	check_count(run, claim(wave, "failed for another reason"), 0, failed, failure_text(run->pool));
+	check_count(run, claim(wave, "attempts without an end"), 0, storm->unanswered + attempts_under_way(storm),
 				"a login hangs");
-	check_at_most(run, wave->slowest, options->response_limit_ms + run_chaos_ms(run), storm->slowest_us / 1000.0, "ms",
+	check_at_most(run, claim(wave, "slowest attempt"), limit_ms, storm->slowest_us / 1000.0, "ms",
 				  "logins take too long while there are many at once: a pooler in front of the server avoids them");
-	check_ledger(run, wave->name, p->refused, ledger);
+	check_ledger(run, wave, p->refused, ledger);
 }
 
 /* What the wave cost the sessions that were connected already. */
 static void
-wave_check_application(Storm *storm, const Wave *wave, const Tally *tally, double rate, double lasted_s)
+wave_check_application(Storm *storm, const char *wave, const Tally *tally, double rate, double lasted_s)
 {
-	const Options *options = &storm->run->options;
+	Run		   *run = storm->run;
+	const Options *options = &run->options;
 	uint64		failed = tally->failed + tally_not_granted(tally);
-	bool		disturbed = toll_ended(&storm->run->parties[1].toll) > 0;	/* and had to reconnect */
+	bool		disturbed = toll_ended(&run->parties[1].toll) > 0;	/* and had to reconnect */
 	double		kept = storm->calm_rate > 0 ? 100 * rate / storm->calm_rate : 0;
 
-	phase(storm->run, "cost");
-	phase_figure(storm->run, "operations_per_s", rate);
-	phase_note(storm->run, "the application: %.0f/s, %.0f %% of before   %s", rate, kept,
-			   latency_text(&tally->response));
-	check_chaos(storm->run, wave->application_failed, 0,
-				disturbed ? failed : 0, failed,
+	phase(run, "cost");
+	phase_figure(run, "operations_per_s", rate);
+	phase_note(run, "the application: %.0f/s, %.0f %% of before   %s", rate, kept, latency_text(&tally->response));
+	check_chaos(run, claim(wave, "application, failed"), 0, disturbed ? failed : 0, failed,
 				"operations of sessions that were connected before the storm fail: see the server log");
-	check_at_most(storm->run, wave->application_slowest, options->response_limit_ms + run_chaos_ms(storm->run),
+	check_at_most(run, claim(wave, "application, slowest"), options->response_limit_ms + run_chaos_ms(run),
 				  histogram_max_ms(&tally->response), "ms",
 				  "sessions that were connected before the storm wait for logins: allow fewer logins at once");
 	if (storm->calm_rate * lasted_s < OPERATIONS_MIN)
-		check_skip(storm->run, wave->application_rate, "the wave was too short to measure it");
+		check_skip(run, claim(wave, "application, throughput"), "the wave was too short to measure it");
 	else
-		check_at_least(storm->run, wave->application_rate, options->keep_percent, kept, "%",
+		check_at_least(run, claim(wave, "application, throughput"), options->keep_percent, kept, "%",
 					   "logins and refusals take the processors from the sessions that are connected: limit how many there are at once");
 }
 
@@ -376,17 +358,9 @@ clients_in_ledger(const Run *run)
 	return run_refusals_in_ledger(run) - (int64) logins_refused(run->parties[1].pool);
 }
 
-/* One refusal is counted twice. */
-static void
-storm_miscount(PoolStats *stats)
-{
-	stats->refused++;
-	stats->refused_by[CAUSE_TOO_MANY_CLIENTS]++;
-}
-
 /* From the moment when all connect until all that fit are connected, and what it cost. */
 static void
-wave_play(Storm *storm, const Wave *wave, void (*begin) (Storm *storm))
+wave_play(Storm *storm, const char *wave, void (*begin) (Storm *storm))
 {
 	Run		   *run = storm->run;
 	int64		ledger = clients_in_ledger(run);
@@ -395,22 +369,25 @@ wave_play(Storm *storm, const Wave *wave, void (*begin) (Storm *storm))
 	double		rate;
 	double		lasted_s;
 	Tally	   *tally;
-	Phase	   *p = phase(run, wave->phase);
+	Phase	   *p = phase(run, wave);
 
 	run_progress(run, &storm->connected, storm->fit);
 	wave_begin(storm);
 	begin(storm);
 	run_disturb(run, CHAOS_ALL);
-	wait_until(run, storm->in_us != 0 && storm->unended == 0,
+	wait_until(run, storm->in_us != 0 && storm->unanswered == 0,
 			   run->options.recovery_limit_ms + storm->n * REFUSAL_MS);
 	run_disturb(run, CHAOS_GENTLE); /* sessions that were ended reconnect, and all stay from now on */
 	wait_until(run, storm->connected >= storm->fit || run->options.chaos == 0, run->options.recovery_limit_ms);
 	in_ms = ((storm->in_us != 0 ? storm->in_us : loop_now_us()) - storm->begun_us) / 1000.0;
-	lasted_s = (loop_now_us() - storm->application_us) / 1e6;
+	lasted_s = (loop_now_us() - storm->application->begun_us) / 1e6;
 	tally = application_end(storm, &rate);
 	wave_stop(storm);
 	if (run_fault(run, FAULT_MISCOUNT))
-		storm_miscount(&run->pool->stats);
+	{
+		run->pool->stats.refused++;
+		run->pool->stats.refused_by[CAUSE_TOO_MANY_CLIENTS]++;
+	}
 	phase_end(run);
 	for (int i = 0; i < CAUSES; i++)
 		refused_by[i] = run->pool->stats.refused_by[i] - p->before.refused_by[i];
@@ -448,7 +425,7 @@ drop_sockets(Storm *storm)
 		if (client->state != CLIENT_CONNECTED)
 			continue;
 		session_vanish(client->request.session);
-		client_cut_off(client);
+		client_lost(&client->request);
 	}
 }
 
@@ -460,19 +437,18 @@ static void
 cut_all(Storm *storm)
 {
 	Run		   *run = storm->run;
-	int		   *pids = palloc(sizeof(int) * MaxConnections);
 	int			connected = storm->connected;
+	int			n;
 
 	storm->cut_off = 0;
 	if (run->target->terminates)
-		(void) sessions_terminate(run->parties[0].role, pids);
+		(void) sessions_terminate(run->parties[0].role, &n);
 	else
 		drop_sockets(storm);
 	for (int i = 0; i < storm->n; i++)
 		if (storm->clients[i].state == CLIENT_RESTING)
 			client_ask(&storm->clients[i]);
 	wait_until(run, storm->cut_off >= connected, SETTLE_TIMEOUT_MS);
-	pfree(pids);
 	if (storm->cut_off < connected)
 		run_end(run, VERDICT_INVALID, "only %d of %d sessions could be cut off", storm->cut_off, connected);
 }
@@ -482,24 +458,11 @@ static void
 disconnect(Storm *storm)
 {
 	Run		   *run = storm->run;
-	int			keep = run_fault(run, FAULT_LEAVE_SESSION);
-	int			n = storm->connected;
-	int			left;
-	Phase	   *p = phase(run, "disconnect");
+	int			n = Max(storm->connected - run_fault(run, FAULT_LEAVE_SESSION), 0);
 
-	for (int i = 0; i < storm->n; i++)
-		if (storm->clients[i].state == CLIENT_CONNECTED && storm->connected > keep)
-		{
-			storm->connected--;
-			storm->clients[i].state = CLIENT_RESTING;
-			pool_release(&storm->clients[i].request);
-		}
-	poll_until(run, run_pool_state(run).ours <= storm->connected, RELEASE_TIMEOUT_MS);
-	phase_end(run);
-	left = run_pool_state(run).ours;
-	phase_note(run, "%d closed in %.2f s, %s left", n - storm->connected, p->elapsed_us / 1e6,
-			   left > 0 ? psprintf("%d", left) : "nothing");
-	check_sessions_left(run, "sessions left after the storm", left);
+	phase(run, "disconnect");
+	clients_disconnect(storm, n);
+	check_closed(run, "sessions left after the storm", n);
 }
 
 static Storm *
@@ -535,9 +498,9 @@ storm_play(Run *run)
 
 	calm(storm);
 	storm->fit = storm_fit(storm);
-	wave_play(storm, &at_once, connect_all);
+	wave_play(storm, "storm", connect_all);
 	if (!check_failed(run))
-		wave_play(storm, &again, cut_all);
+		wave_play(storm, "again", cut_all);
 	disconnect(storm);
 }
 

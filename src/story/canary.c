@@ -97,15 +97,9 @@ canary_lost(Session *session)
 	session_close(session);
 }
 
-static void
-canary_unused(Session *session)
-{
-}
-
 static const SessionEvents canary_events = {
 	.connected = canary_connected,
 	.lost = canary_lost,
-	.unused = canary_unused,
 	.notified = canary_notified,
 };
 

@@ -8,22 +8,6 @@
 
 #include "story/story.h"
 
-static Check *
-check_add(Run *run, const char *name, Outcome outcome, const char *unit, const char *detail)
-{
-	Check	   *check;
-
-	if (run->nchecks >= CHECKS_MAX)
-		elog(ERROR, "a scenario makes more than %d checks", CHECKS_MAX);
-	check = &run->checks[run->nchecks++];
-	check->phase = run->nphases > 0 ? run->phases[run->nphases - 1].name : "";
-	check->name = name;
-	check->outcome = outcome;
-	check->unit = unit;
-	check->detail = outcome == OUTCOME_PASS ? "" : MemoryContextStrdup(run->context, detail);
-	return check;
-}
-
 /* Returns what was expected in words; palloc'd, or the run's. */
 const char *
 check_expected(const Check *check)
@@ -42,22 +26,30 @@ check_observed(const Check *check)
 	return check->observed != NULL ? check->observed : "";
 }
 
+/* Adds a check to the run's; one that has failed is reported at once. */
 static void
-check_report(Run *run, const Check *check)
+check_add(Run *run, Check check)
 {
-	if (check->outcome == OUTCOME_FAIL)
-		run_say(run, "FAIL  %s: expected %s, observed %s", check->name,
-				check_expected(check), check_observed(check));
+	if (run->nchecks >= CHECKS_MAX)
+		elog(ERROR, "a scenario makes more than %d checks", CHECKS_MAX);
+	check.phase = run->nphases > 0 ? run->phases[run->nphases - 1].name : "";
+	check.detail = check.outcome == OUTCOME_PASS ? "" : MemoryContextStrdup(run->context, check.detail);
+	run->checks[run->nchecks++] = check;
+	if (check.outcome == OUTCOME_FAIL)
+		run_say(run, "FAIL  %s: expected %s, observed %s", check.name,
+				check_expected(&check), check_observed(&check));
 }
 
 static void
 check_numbers(Run *run, const char *name, Comparison comparison, const char *unit, const char *detail)
 {
-	Check	   *check = check_add(run, name, comparison_holds(&comparison) ? OUTCOME_PASS : OUTCOME_FAIL,
-								  unit, detail);
-
-	check->comparison = comparison;
-	check_report(run, check);
+	check_add(run, (Check) {
+		.name = name,
+		.outcome = comparison_holds(&comparison) ? OUTCOME_PASS : OUTCOME_FAIL,
+		.comparison = comparison,
+		.unit = unit,
+		.detail = detail,
+	});
 }
 
 /* The two numbers are the same. */
@@ -114,12 +106,14 @@ void
 check_text(Run *run, const char *name, const char *expected, const char *observed,
 		   const char *detail)
 {
-	Check	   *check = check_add(run, name, strcmp(expected, observed) == 0 ? OUTCOME_PASS : OUTCOME_FAIL,
-								  "", detail);
-
-	check->expected = MemoryContextStrdup(run->context, expected);
-	check->observed = MemoryContextStrdup(run->context, observed);
-	check_report(run, check);
+	check_add(run, (Check) {
+		.name = name,
+		.outcome = strcmp(expected, observed) == 0 ? OUTCOME_PASS : OUTCOME_FAIL,
+		.expected = MemoryContextStrdup(run->context, expected),
+		.observed = MemoryContextStrdup(run->context, observed),
+		.unit = "",
+		.detail = detail,
+	});
 }
 
 /* A sub-run came to the expected verdict; "detail" is kept either way. */
@@ -134,7 +128,7 @@ check_verdict(Run *run, const char *name, Verdict expected, Verdict observed, co
 void
 check_skip(Run *run, const char *name, const char *why)
 {
-	check_add(run, name, OUTCOME_SKIP, "", why);
+	check_add(run, (Check) {.name = name, .outcome = OUTCOME_SKIP, .unit = "", .detail = why});
 }
 
 /* Returns whether a claim has failed so far. */

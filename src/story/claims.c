@@ -10,7 +10,7 @@
 #include "story/story.h"
 
 /* Returns the name of a check, palloc'd if there is a part. */
-static const char *
+const char *
 claim(const char *part, const char *name)
 {
 	return part != NULL ? psprintf("%s: %s", part, name) : name;
@@ -84,6 +84,20 @@ check_sessions_left(Run *run, const char *name, int left)
 {
 	check_count(run, name, 0, left,
 				"sessions of the run are still there: pool_exhaust_backends shows their pids");
+}
+
+/* Ends a phase in which so many sessions of the run were closed: none of it is left. */
+void
+check_closed(Run *run, const char *name, int closed)
+{
+	int			left;
+
+	run_settle(run);
+	phase_end(run);
+	left = run_pool_state(run).ours;
+	phase_note(run, "%d closed in %.2f s, %s left", closed, run->phases[run->nphases - 1].elapsed_us / 1e6,
+			   left > 0 ? psprintf("%d", left) : "nothing");
+	check_sessions_left(run, name, left);
 }
 
 /* Every operation has released its connection. */

@@ -127,10 +127,10 @@ tally_format(HttpLoad *load, HttpReply *reply)
 
 	for (i = 0; i < tally->nformats && strcmp(tally->formats[i], format) != 0;)
 		i++;
-	if (i == tally->nformats && i < HTTP_FORMATS_MAX)
-		tally->formats[tally->nformats++] = MemoryContextStrdup(load->context, format);
-	tally->pages += is_page(reply);
 	MemoryContextSwitchTo(old);
+	if (i == tally->nformats && i < HTTP_FORMATS_MAX)
+		tally->formats[tally->nformats++] = pstrdup(format);
+	tally->pages += is_page(reply);
 	MemoryContextReset(load->scratch);
 }
 
@@ -164,18 +164,14 @@ tally_status(HttpTally *tally, int status)
 }
 
 static void
-tally_error(HttpLoad *load, const HttpReply *reply)
+tally_error(HttpTally *tally, const HttpReply *reply)
 {
-	HttpTally  *tally = &load->tally;
-	MemoryContext old = MemoryContextSwitchTo(load->context);
-
 	if (reply->status >= 500)
 		tally->server_errors++;
 	else
 		tally->strange++;
 	if (tally->first_error == NULL)
 		tally->first_error = error_excerpt(reply);
-	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -195,25 +191,18 @@ tally_answer(HttpLoad *load, HttpCaller *caller)
 	else if (reply->status == http_refusal_status[HTTP_REFUSED_QUOTA])
 		tally_refusal(load, HTTP_REFUSED_QUOTA, caller);
 	else
-		tally_error(load, reply);
+		tally_error(tally, reply);
 }
 
 static void
-tally_no_answer(HttpLoad *load, const HttpReply *reply)
+tally_no_answer(HttpTally *tally, const HttpReply *reply)
 {
-	HttpTally  *tally = &load->tally;
-
 	if (reply->end == HTTP_NO_ANSWER || reply->end == HTTP_HALF_ANSWER)
 		tally->unanswered++;
 	else
 		tally->broken++;
 	if (tally->first_failure == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(load->context);
-
 		tally->first_failure = psprintf("%s (%s)", http_end_names[reply->end], reply->detail);
-		MemoryContextSwitchTo(old);
-	}
 }
 
 /* "200 12   503 45   no answer 1" */
@@ -254,7 +243,7 @@ caller_ended(HttpLoad *load, HttpCaller *caller)
 	if (caller->request.reply.end == HTTP_ANSWERED)
 		tally_answer(load, caller);
 	else
-		tally_no_answer(load, &caller->request.reply);
+		tally_no_answer(tally, &caller->request.reply);
 	if (load->stopped)
 		return;
 	was_served = tally->served > served;
@@ -285,7 +274,6 @@ http_load_create(const HttpLoadConfig *config)
 	HttpLoad   *load = palloc0(sizeof(HttpLoad));
 
 	load->config = *config;
-	load->context = CurrentMemoryContext;
 	load->scratch = AllocSetContextCreate(CurrentMemoryContext, "pool_exhaust HTTP errors",
 										  ALLOCSET_DEFAULT_SIZES);
 	load->callers = palloc_extended(sizeof(HttpCaller) * config->clients,
@@ -312,7 +300,7 @@ http_load_raise(HttpLoad *load, int clients)
 
 /*
  * Counts what has ended, and goes on with the clients that have rested; between turns
- * of the loop.  A load may be NULL.
+ * of the loop, in the memory context of the loads.  A load may be NULL.
  */
 void
 http_load_step(HttpClient *client, HttpLoad *const *loads, int n)

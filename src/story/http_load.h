@@ -71,7 +71,6 @@ typedef struct HttpLoad
 	bool		stopped;
 	dlist_head	resting;		/* callers, the first to go on first */
 	dlist_head	resting_long;
-	MemoryContext context;
 	MemoryContext scratch;
 	HttpTally	tally;
 } HttpLoad;
@@ -85,13 +84,6 @@ static inline uint64
 http_tally_trouble(const HttpTally *tally)
 {
 	return tally->ended - tally->served;
-}
-
-/* Returns how many were neither served nor refused. */
-static inline uint64
-http_tally_lost(const HttpTally *tally)
-{
-	return http_tally_trouble(tally) - tally->refused;
 }
 
 extern char *http_tally_text(const HttpTally *tally);

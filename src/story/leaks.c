@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
 #include "shmem/monitor_status.h"
 #include "story/story.h"
@@ -22,6 +23,27 @@ run_watch_leaks(Run *run)
 	if (!monitor_is_fresh())
 		run_end(run, VERDICT_INVALID, "the monitor does not run, so no leak can be found: see pool_exhaust.monitor");
 	pg_atomic_write_u32(&run->entry->leak_threshold_ms, (uint32) run->options.leak_threshold_ms);
+}
+
+/* Returns how many roles the run has, and the roles; there is room for RUN_PARTIES_MAX. */
+static int
+run_roles(const Run *run, Oid *roles)
+{
+	for (int i = 0; i < run->nparties; i++)
+		roles[i] = run->parties[i].role;
+	return run->nparties;
+}
+
+/*
+ * Returns how many of the run's sessions are suspected of a leak; as many of them as
+ * there is room for go to "suspects".
+ */
+int
+run_suspects(const Run *run, Suspect *suspects, int max)
+{
+	Oid			roles[RUN_PARTIES_MAX];
+
+	return suspects_of(roles, run_roles(run, roles), suspects, max);
 }
 
 static char *
@@ -47,15 +69,21 @@ run_heal(Run *run, int needed)
 	if (!strategies_in_force(needed))
 		run_end(run, VERDICT_INVALID, "pool_exhaust.heal_strategies has not all that this takes: %s",
 				strategies_list(needed));
+	run->heals_before = heal_log_now();
 	if (!run_fault(run, FAULT_NEVER_HEAL))
 		pg_atomic_write_u32(&run->entry->heal, 1);
 }
 
-/* Returns how many roles the run has, and the roles; there is room for RUN_PARTIES_MAX. */
+/*
+ * Returns how many of the run's sessions were ended since run_heal(), and in
+ * "strategies" by which strategies, in their order, palloc'd.
+ */
 int
-run_roles(const Run *run, Oid *roles)
+run_healed(const Run *run, char **strategies)
 {
-	for (int i = 0; i < run->nparties; i++)
-		roles[i] = run->parties[i].role;
-	return run->nparties;
+	Oid			roles[RUN_PARTIES_MAX];
+	int			acts;
+
+	*strategies = heal_log_text(roles, run_roles(run, roles), run->heals_before, &acts);
+	return acts;
 }

@@ -103,13 +103,15 @@ load_work(Run *run, LoadConfig *config, int64 ms)
 
 /*
  * Creates a load and begins it.  It is in the current memory context, which must
- * outlive the loop.  Its operations are the phase's progress, "total" of them;
- * 0: they are not.
+ * outlive the loop.  If it is known how many operations it has, they are the
+ * phase's progress.
  */
 Load *
-load_start(Run *run, const LoadConfig *config, int total)
+load_start(Run *run, const LoadConfig *config)
 {
 	Load	   *load = load_create(config);
+	int			total = config->arrival != NULL ? arrival_expected(config->arrival)
+		: config->clients * config->operations;
 
 	if (total > 0)
 		run_progress(run, &load->ended, total);
@@ -117,12 +119,60 @@ load_start(Run *run, const LoadConfig *config, int total)
 	return load;
 }
 
-/* No new operation begins; waits until those under way are over. */
-void
+/*
+ * Begins clients of the n-th service that do so many operations of that length
+ * each; 0: until they are stopped.
+ */
+Load *
+clients_start(Run *run, int n, int clients, int64 operations, int64 ms)
+{
+	LoadConfig	config = load_of(run, &run->parties[n]);
+
+	load_work(run, &config, ms);
+	config.clients = clients;
+	config.operations = (int) operations;
+	return load_start(run, &config);
+}
+
+/* Clients arrive at these times, each for one operation; returns when all are done. */
+Load *
+arrivals_play(Run *run, const Arrival *arrival)
+{
+	const Options *options = &run->options;
+	LoadConfig	config = load_of(run, &run->parties[0]);
+	Load	   *load;
+
+	load_work(run, &config, options->work_ms);
+	config.arrival = arrival;
+	load = load_start(run, &config);
+	wait_until(run, !load->coming, (int64) (arrival->duration_us / 1000) + SETTLE_TIMEOUT_MS);
+	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
+	return load;
+}
+
+/* The same at these rates a second, for sustained_ms, with the bursts that the options say. */
+Load *
+bursts_play(Run *run, double rate, double burst_rate)
+{
+	const Options *options = &run->options;
+
+	return arrivals_play(run, &(Arrival) {
+		.kind = ARRIVAL_BURST,
+		.rate = rate,
+		.burst_rate = burst_rate,
+		.duration_us = options->sustained_ms * 1000,
+		.burst_us = options->burst_ms * 1000,
+		.burst_every_us = options->burst_every_ms * 1000,
+	});
+}
+
+/* No new operation begins; waits until those under way are over.  Returns what became of all, palloc'd. */
+Tally *
 load_end(Run *run, Load *load, int64 timeout_ms)
 {
 	load_stop(load);
 	wait_until(run, load_is_over(load), timeout_ms);
+	return load_tally(load);
 }
 
 /* Returns why requests of this pool were not granted, or operations of it failed, for a check; may be palloc'd. */
@@ -136,15 +186,13 @@ failure_text(const Pool *pool)
 	return psprintf("the last login that failed: %s", connect_failure_text(failure));
 }
 
-/* Ends the run as invalid if less than n connections are held, and no check has failed yet. */
+/* Ends the run as invalid if less than n connections of a pool are held, and no check has failed yet. */
 void
-require_held(Run *run, int n)
+require_held(Run *run, const Pool *pool, int n)
 {
-	int			held = run->pool->stats.held;
-
-	if (held < n && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "only %d of %d connections could be held: %s", held, n,
-				failure_text(run->pool));
+	if (pool->stats.held < n && !check_failed(run))
+		run_end(run, VERDICT_INVALID, "only %d of %d connections could be held: %s", pool->stats.held, n,
+				failure_text(pool));
 }
 
 /*
@@ -161,7 +209,7 @@ run_hold(Run *run, int n)
 	else
 		pool_release_many(run->pool, stats->held - n);
 	wait_until(run, stats->held <= n && stats->opening == 0 && stats->wanted == 0, SETTLE_TIMEOUT_MS);
-	require_held(run, n);
+	require_held(run, run->pool, n);
 }
 
 /* Ends the run as invalid if no request of the load had to wait, and no check has failed yet. */

@@ -78,6 +78,13 @@ run_pool_state(Run *run)
 	return truth;
 }
 
+/* A session that was refused or released holds its slot until it exits: waits until it has. */
+void
+run_settle(Run *run)
+{
+	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, RELEASE_TIMEOUT_MS);
+}
+
 /*
  * Returns how many connections were in use at the most.  A pooler may grant a
  * connection before the client that had it has the end of its query, so there the
@@ -119,15 +126,16 @@ run_headroom(const Run *run, Oid role)
 }
 
 /*
- * Terminates every session of the role, also in the middle of a statement.  Returns how many
- * there are; their pids go to "pids", which has room for MaxConnections.
+ * Terminates every session of the role, also in the middle of a statement.  Returns
+ * their pids, palloc'd, and in "n" how many there are.
  */
-int
-sessions_terminate(Oid role, int *pids)
+int *
+sessions_terminate(Oid role, int *n)
 {
-	int			n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
+	int		   *pids = palloc(sizeof(int) * MaxConnections);
 
-	for (int i = 0; i < n; i++)
+	*n = Min(census_role_sessions(role, pids, MaxConnections), MaxConnections);
+	for (int i = 0; i < *n; i++)
 		kill(pids[i], SIGTERM);
-	return n;
+	return pids;
 }

@@ -142,6 +142,7 @@ typedef struct Run
 	uint64		sample_us;		/* when the next sample is due */
 	SampleSeries series;
 	Watch		watch;			/* the pool as the monitor sees it */
+	uint64		heals_before;	/* acts of the healer before it was to heal this run */
 
 	Phase		phases[PHASES_MAX];
 	int			nphases;

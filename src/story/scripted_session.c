@@ -7,11 +7,8 @@
 
 #include "story/scripted_session.h"
 
-static Session *
-scripted_session_of(ScriptedSession *scripted)
-{
-	return scripted->request.pool != NULL ? scripted->request.session : &scripted->own;
-}
+const ScriptedSession leak_open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
+const ScriptedSession leak_aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
 
 static void
 scripted_session_answered(void *arg, const QueryResult *result)
@@ -26,7 +23,7 @@ scripted_session_answered(void *arg, const QueryResult *result)
 static void
 scripted_session_act(ScriptedSession *scripted)
 {
-	Session    *session = scripted_session_of(scripted);
+	Session    *session = scripted->request.pool != NULL ? scripted->request.session : &scripted->own;
 
 	scripted->pid = PQbackendPID(session->conn);
 	session_query(session, scripted->sql, 0, scripted_session_answered, scripted);
@@ -74,15 +71,9 @@ own_lost(Session *session)
 	session_close(session);
 }
 
-static void
-own_unused(Session *session)
-{
-}
-
 static const SessionEvents own_events = {
 	.connected = own_connected,
 	.lost = own_lost,
-	.unused = own_unused,
 };
 
 /* Acquires a connection of the pool, once. */
@@ -128,4 +119,42 @@ scripted_session_failed(const ScriptedSession *scripted, int n)
 		if (scripted[i].failed || scripted[i].lost)
 			return true;
 	return false;
+}
+
+/* Waits until all of them that have begun are in their states; returns whether they are. */
+bool
+scripted_sessions_wait(Run *run, const ScriptedSession *scripted, int n)
+{
+	wait_until(run, scripted_sessions_at_work(scripted, n) || scripted_session_failed(scripted, n), SETTLE_TIMEOUT_MS);
+	return scripted_sessions_at_work(scripted, n) && !scripted_session_failed(scripted, n);
+}
+
+/* The same; ends the run as invalid if they are not. */
+void
+scripted_sessions_require(Run *run, const ScriptedSession *scripted, int n)
+{
+	if (!scripted_sessions_wait(run, scripted, n))
+		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
+}
+
+/* Returns how many of them are leaks, or are none, as that is asked for. */
+int
+scripted_sessions_count(const ScriptedSession *scripted, int n, bool leaks)
+{
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+		count += (scripted[i].leaks != LEAK_NONE) == leaks;
+	return count;
+}
+
+/* Returns how many of those the server has ended. */
+int
+scripted_sessions_lost(const ScriptedSession *scripted, int n, bool leaks)
+{
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+		count += scripted[i].lost && (scripted[i].leaks != LEAK_NONE) == leaks;
+	return count;
 }

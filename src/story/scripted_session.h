@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "base/leak/leak.h"
+#include "observe/monitor/strategy.h"
 #include "story/story.h"
 
 typedef struct ScriptedSession
@@ -30,3 +30,13 @@ extern void scripted_session_open(Run *run, const RunParty *party, ScriptedSessi
 extern void scripted_session_vanish(ScriptedSession *scripted);
 extern bool scripted_sessions_at_work(const ScriptedSession *scripted, int n);
 extern bool scripted_session_failed(const ScriptedSession *scripted, int n);
+extern bool scripted_sessions_wait(Run *run, const ScriptedSession *scripted, int n);
+extern void scripted_sessions_require(Run *run, const ScriptedSession *scripted, int n);
+extern int	scripted_sessions_count(const ScriptedSession *scripted, int n, bool leaks);
+extern int	scripted_sessions_lost(const ScriptedSession *scripted, int n, bool leaks);
+
+/* Transactions that their clients never end, and the strategies that end them. */
+extern const ScriptedSession leak_open;
+extern const ScriptedSession leak_aborted;
+
+#define STRATEGIES_OF_TRANSACTIONS ((1 << HEAL_ABORTED_TRANSACTION) | (1 << HEAL_IDLE_IN_TRANSACTION))

@@ -140,7 +140,7 @@ phase(Run *run, const char *name)
 	return p;
 }
 
-/* Sets the sentence of the phase in the report; the caller that waits gets it at once. */
+/* Ends the phase, with its sentence for the report; the caller that waits gets it at once. */
 void
 phase_note(Run *run, const char *fmt,...)
 {
@@ -148,6 +148,7 @@ phase_note(Run *run, const char *fmt,...)
 	char		text[256];
 	va_list		args;
 
+	phase_end(run);
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
@@ -196,20 +197,12 @@ phase_end(Run *run)
 	}
 }
 
-static void
-health_path_add(Run *run, Health health)
+/* Adds to "healthy > warning > ...". */
+void
+health_path_add(StringInfo path, Health health)
 {
-	MemoryContext old;
-
-	if (run->health_path.len > HEALTH_PATH_MAX)
-		return;
-	old = MemoryContextSwitchTo(run->context);
-	if (run->health_path.data == NULL)
-		initStringInfo(&run->health_path);
-	else
-		appendStringInfoString(&run->health_path, " > ");
-	appendStringInfoString(&run->health_path, health_names[health]);
-	MemoryContextSwitchTo(old);
+	if (path->len <= HEALTH_PATH_MAX)
+		appendStringInfo(path, "%s%s", path->len > 0 ? " > " : "", health_names[health]);
 }
 
 /* Each service's pool is judged; the timeline is of the first one. */
@@ -239,8 +232,8 @@ run_sample(Run *run)
 
 	sample_parties(run, &truth);
 	sample.health = judge->health;
-	if (run->health_path.data == NULL || sample.health != before)
-		health_path_add(run, sample.health);
+	if (run->health_path.len == 0 || sample.health != before)
+		health_path_add(&run->health_path, sample.health);
 
 	sample.in_use = truth.in_use;
 	sample.waiting = truth.waiting;

@@ -23,6 +23,7 @@ extern void phase_end(Run *run);
 extern void run_say(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void run_progress(Run *run, const int *done, int total);
 extern Health run_sample(Run *run);
+extern void health_path_add(StringInfo path, Health health);
 extern bool run_fault(const Run *run, Fault fault);
 extern void run_open_session(Run *run, const RunParty *party, Session *session,
 							 const SessionEvents *events, void *owner);
@@ -37,12 +38,13 @@ extern void run_end_if_must(Run *run);
 
 /* What the server and the target report: see query.c. */
 extern PoolState run_pool_state(Run *run);
+extern void run_settle(Run *run);
 extern int	run_peak(Run *run);
 extern int	sessions_seen(Run *run, RunParty *party);
 extern int	sessions_in_activity(Run *run, Oid role);
 extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
-extern int	sessions_terminate(Oid role, int *pids);
+extern int *sessions_terminate(Oid role, int *n);
 
 /* What comes before the story: see loads.c and workload_check.c. */
 pg_noreturn extern void options_contradict(const char *hint, const char *fmt,...)
@@ -63,20 +65,26 @@ extern void watch_reached(Run *run, Health health);
 extern uint64 watch_wait(Run *run, Health at_least, Health at_most);
 extern char *watch_note(const Run *run);
 
+struct Suspect;
+
 /* Its own leaks: see leaks.c. */
 extern void run_watch_leaks(Run *run);
+extern int	run_suspects(const Run *run, struct Suspect *suspects, int max);
 extern void run_heal(Run *run, int strategies);
-extern int	run_roles(const Run *run, Oid *roles);
+extern int	run_healed(const Run *run, char **strategies);
 
 /* The run's own load: see loads.c. */
 extern LoadConfig load_of(Run *run, const RunParty *party);
 extern int	run_capacity(const Run *run);
 extern Arrival load_arrival(const Run *run, int64 ms);
 extern void load_work(Run *run, LoadConfig *config, int64 ms);
-extern void load_end(Run *run, Load *load, int64 timeout_ms);
-extern Load *load_start(Run *run, const LoadConfig *config, int total);
+extern Load *load_start(Run *run, const LoadConfig *config);
+extern Load *clients_start(Run *run, int n, int clients, int64 operations, int64 ms);
+extern Load *arrivals_play(Run *run, const Arrival *arrival);
+extern Load *bursts_play(Run *run, double rate, double burst_rate);
+extern Tally *load_end(Run *run, Load *load, int64 timeout_ms);
 extern void run_hold(Run *run, int n);
-extern void require_held(Run *run, int n);
+extern void require_held(Run *run, const Pool *pool, int n);
 extern void require_waits(Run *run, const Tally *tally);
 extern const char *failure_text(const Pool *pool);
 extern double percent_of(uint64 part, uint64 whole);
@@ -130,6 +138,7 @@ extern void check_verdict(Run *run, const char *name, Verdict expected, Verdict 
 extern void check_skip(Run *run, const char *name, const char *why);
 
 /* Claims that several stories make: see claims.c. */
+extern const char *claim(const char *part, const char *name);
 extern void check_peak(Run *run, const char *part, int peak);
 extern void check_fifo(Run *run, const char *part, const GrantOrder *order);
 extern void check_all_ended(Run *run, const char *part, const Tally *tally);
@@ -137,6 +146,7 @@ extern void check_timed_out(Run *run, const char *part, int64 expected, const Ta
 extern void check_timeout_times(Run *run, const char *part, const Tally *tally);
 extern void check_ledger(Run *run, const char *part, int64 refused, int64 rise);
 extern void check_sessions_left(Run *run, const char *name, int left);
+extern void check_closed(Run *run, const char *name, int closed);
 extern void check_all_released(Run *run, const char *part, int in_use);
 extern void check_load(Run *run, const char *part, const Tally *tally, uint64 never_asked);
 

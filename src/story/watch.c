@@ -16,16 +16,6 @@
 /* Health gets better after two samples; a busy machine may be late. */
 #define NOTICE_TIMEOUT_MS	(3 * sample_interval + 3000)
 
-static void
-watch_path_add(Run *run, Health health)
-{
-	Watch	   *watch = &run->watch;
-
-	if (watch->path.len > 0)
-		appendStringInfoString(&watch->path, " > ");
-	appendStringInfoString(&watch->path, health_names[health]);
-}
-
 /* Reads the changes of health since; returns whether it is in this range now. */
 static bool
 watch_read(Run *run, Health at_least, Health at_most)
@@ -38,7 +28,7 @@ watch_read(Run *run, Health at_least, Health at_most)
 		if (run_fault(run, FAULT_MISS_HEALTH) && t.health == HEALTH_WARNING)
 			continue;
 		if (watch->noticed_us[HEALTH_EXHAUSTED] == 0)
-			watch_path_add(run, t.health);
+			health_path_add(&watch->path, t.health);
 		watch->health = t.health;
 		watch->noticed_us[t.health] = t.at_us;
 	}
@@ -50,11 +40,8 @@ void
 watch_begin(Run *run)
 {
 	Watch	   *watch = &run->watch;
-	MemoryContext old = MemoryContextSwitchTo(run->context);
 	bool		watched = false;
 
-	initStringInfo(&watch->path);
-	MemoryContextSwitchTo(old);
 	if (!run->target->monitored)
 	{
 		watch->absent = "the monitor watches this server, and no other";
@@ -79,7 +66,7 @@ watch_begin(Run *run)
 	wait_until(run, watch_read(run, HEALTH_HEALTHY, run->parties[0].judge.health), NOTICE_TIMEOUT_MS);
 	memset(watch->noticed_us, 0, sizeof(watch->noticed_us));
 	resetStringInfo(&watch->path);
-	watch_path_add(run, watch->health);
+	health_path_add(&watch->path, watch->health);
 }
 
 /* The pool has that health now, by the run's own samples. */

@@ -38,8 +38,6 @@ static const char state_sql[] =
 typedef struct WorkloadCheck
 {
 	Session		session;		/* must be first */
-	bool		connected;
-	bool		lost;
 	bool		answered;
 	bool		ok;
 	char		sqlstate[6];
@@ -51,28 +49,13 @@ workload_check_connected(Session *session, const ConnectResult *result)
 {
 	WorkloadCheck *check = (WorkloadCheck *) session;
 
-	check->connected = result->end == CONNECT_GRANTED;
-	check->lost = !check->connected;
-	if (check->lost)
+	if (result->end != CONNECT_GRANTED)
 		strlcpy(check->text, result->message, FAILURE_LEN);
-}
-
-static void
-workload_check_lost(Session *session)
-{
-	((WorkloadCheck *) session)->lost = true;
-	session_close(session);
-}
-
-static void
-workload_check_unused(Session *session)
-{
 }
 
 static const SessionEvents workload_check_events = {
 	.connected = workload_check_connected,
-	.lost = workload_check_lost,
-	.unused = workload_check_unused,
+	.lost = session_close,
 };
 
 static void
@@ -105,7 +88,7 @@ workload_check_query(Run *run, WorkloadCheck *check, const char *sql)
 {
 	check->answered = false;
 	session_query(&check->session, sql, CHECK_TIMEOUT_MS, workload_check_answered, check);
-	wait_until(run, check->answered || check->lost, CHECK_TIMEOUT_MS + 1000);
+	wait_until(run, check->answered || check->session.state != SESSION_OPEN, CHECK_TIMEOUT_MS + 1000);
 	if (!check->answered)
 		workload_check_end(run, check, psprintf("the workload ended its session, or did not come to an end within %d s",
 												CHECK_TIMEOUT_MS / 1000));
@@ -128,8 +111,8 @@ workload_try(Run *run)
 		return;
 	phase(run, "trial");
 	run_open_session(run, &run->parties[0], &check->session, &workload_check_events, NULL);
-	wait_until(run, check->connected || check->lost, LOGIN_TIMEOUT_MS);
-	if (!check->connected)
+	wait_until(run, check->session.state != SESSION_CONNECTING, LOGIN_TIMEOUT_MS);
+	if (check->session.state != SESSION_OPEN)
 		workload_check_end(run, check, psprintf("no connection to try the workload: %s", check->text));
 	if (!run->target->one_backend)
 	{
