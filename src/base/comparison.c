@@ -8,102 +8,27 @@
 
 #include "base/comparison.h"
 
+/* How far observed may be from expected, below or above it. */
+typedef enum Reach
+{
+	REACH_NONE,
+	REACH_TOLERANCE,
+	REACH_ANY
+} Reach;
+
 /* What there is to know of an operator. */
 typedef struct OperatorType
 {
 	const char *word;			/* in pool_exhaust_checks.operator */
-	bool		tolerance;		/* it has one */
-	bool		(*holds) (const Comparison *c);
-	char	   *(*expected) (const Comparison *c);	/* in words, palloc'd */
-	char	   *(*observed) (const Comparison *c);
+	Reach		below;
+	Reach		above;
+	const char *observed;		/* its printf format */
+	const char *expected;		/* that of expected and tolerance ... */
+	char	   *(*expected_text) (const Comparison *c); /* ... or else this, palloc'd */
 } OperatorType;
 
-static bool
-equal_holds(const Comparison *c)
-{
-	return c->observed == c->expected;
-}
-
 static char *
-count_text(double count)
-{
-	return psprintf("%.0f", count);
-}
-
-static char *
-equal_expected(const Comparison *c)
-{
-	return count_text(c->expected);
-}
-
-static char *
-equal_observed(const Comparison *c)
-{
-	return count_text(c->observed);
-}
-
-static char *
-rise_expected(const Comparison *c)
-{
-	return psprintf("+%.0f", c->expected);
-}
-
-static char *
-rise_observed(const Comparison *c)
-{
-	return psprintf("+%.0f", c->observed);
-}
-
-static char *
-measured_observed(const Comparison *c)
-{
-	return psprintf("%.4g", c->observed);
-}
-
-static bool
-at_most_holds(const Comparison *c)
-{
-	return c->observed <= c->expected;
-}
-
-static char *
-at_most_expected(const Comparison *c)
-{
-	return psprintf("<= %.6g", c->expected);
-}
-
-static bool
-at_least_holds(const Comparison *c)
-{
-	return c->observed >= c->expected;
-}
-
-static char *
-at_least_expected(const Comparison *c)
-{
-	return psprintf(">= %.6g", c->expected);
-}
-
-static bool
-near_holds(const Comparison *c)
-{
-	return fabs(c->observed - c->expected) <= c->tolerance;
-}
-
-static char *
-near_expected(const Comparison *c)
-{
-	return psprintf("%.4g +- %.3g", c->expected, c->tolerance);
-}
-
-static bool
-up_to_holds(const Comparison *c)
-{
-	return c->observed >= c->expected && c->observed <= c->expected + c->tolerance;
-}
-
-static char *
-up_to_expected(const Comparison *c)
+up_to_text(const Comparison *c)
 {
 	return c->expected == 0
 		? psprintf("<= %.0f (chaos)", c->tolerance)
@@ -111,28 +36,37 @@ up_to_expected(const Comparison *c)
 }
 
 static const OperatorType operator_types[] = {
-	[OPERATOR_EQUAL] = {"=", false, equal_holds, equal_expected, equal_observed},
-	[OPERATOR_RISE] = {"+=", false, equal_holds, rise_expected, rise_observed},
-	[OPERATOR_AT_MOST] = {"<=", false, at_most_holds, at_most_expected, measured_observed},
-	[OPERATOR_AT_LEAST] = {">=", false, at_least_holds, at_least_expected, measured_observed},
-	[OPERATOR_NEAR] = {"+-", true, near_holds, near_expected, measured_observed},
-	[OPERATOR_UP_TO] = {"up to", true, up_to_holds, up_to_expected, equal_observed},
+	[OPERATOR_EQUAL] = {"=", REACH_NONE, REACH_NONE, "%.0f", "%.0f"},
+	[OPERATOR_RISE] = {"+=", REACH_NONE, REACH_NONE, "+%.0f", "+%.0f"},
+	[OPERATOR_AT_MOST] = {"<=", REACH_ANY, REACH_NONE, "%.4g", "<= %.6g"},
+	[OPERATOR_AT_LEAST] = {">=", REACH_NONE, REACH_ANY, "%.4g", ">= %.6g"},
+	[OPERATOR_NEAR] = {"+-", REACH_TOLERANCE, REACH_TOLERANCE, "%.4g", "%.4g +- %.3g"},
+	[OPERATOR_UP_TO] = {"up to", REACH_NONE, REACH_TOLERANCE, "%.0f", .expected_text = up_to_text},
 };
 
 StaticAssertDecl(lengthof(operator_types) == OPERATORS, "every operator has a row");
+
+static double
+reach_of(Reach reach, const Comparison *c)
+{
+	return reach == REACH_ANY ? INFINITY : reach == REACH_TOLERANCE ? c->tolerance : 0;
+}
 
 /* Returns whether observed is as expected.  The operator must not be OPERATOR_NONE. */
 bool
 comparison_holds(const Comparison *c)
 {
-	return operator_types[c->operator].holds(c);
+	const OperatorType *type = &operator_types[c->operator];
+	double		beyond = c->observed - c->expected;
+
+	return beyond >= -reach_of(type->below, c) && beyond <= reach_of(type->above, c);
 }
 
 /* Returns whether its operator allows a tolerance. */
 bool
 comparison_has_tolerance(const Comparison *c)
 {
-	return operator_types[c->operator].tolerance;
+	return operator_types[c->operator].above == REACH_TOLERANCE;
 }
 
 /* Returns the word of an operator in the tables of results; NULL for OPERATOR_NONE. */
@@ -156,12 +90,15 @@ operator_find(const char *word)
 char *
 comparison_expected(const Comparison *c)
 {
-	return operator_types[c->operator].expected(c);
+	const OperatorType *type = &operator_types[c->operator];
+
+	return type->expected_text != NULL ? type->expected_text(c)
+		: psprintf(type->expected, c->expected, c->tolerance);
 }
 
 /* Returns what was observed, without the unit; palloc'd. */
 char *
 comparison_observed(const Comparison *c)
 {
-	return operator_types[c->operator].observed(c);
+	return psprintf(operator_types[c->operator].observed, c->observed);
 }

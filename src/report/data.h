@@ -15,7 +15,6 @@ typedef struct ReportPhase
 
 typedef struct ReportCheck
 {
-	char	   *phase;
 	char	   *name;
 	char	   *outcome;		/* pass, fail, skip */
 	Comparison	comparison;		/* OPERATOR_NONE: texts were compared, or version 1.0 wrote the row */
@@ -38,17 +37,9 @@ typedef struct ReportData
 	char	   *target;
 	char	   *verdict;		/* "" while it is under way */
 	char	   *reason;
-	char	   *seed;
-	char	   *server_version;
-	char	   *extension_version;
 	double		elapsed_s;
 	int			capacity;		/* of the pool; 0: there was none */
-
-	/* JSON. */
-	char	   *options;
-	char	   *summary;
-	char	   *started_at;
-	char	   *finished_at;
+	char	   *json;			/* all that is stored of it but its samples, as one object */
 
 	int			nphases;
 	ReportPhase *phases;
@@ -61,7 +52,6 @@ typedef struct ReportData
 extern ReportData *report_read(int64 run_id);
 
 /* The words of a check; see report.c. */
-extern bool report_passed(const ReportData *data);
 extern bool check_is(const ReportCheck *check, const char *outcome);
 extern char *expected_text(const ReportCheck *check);
 extern char *observed_text(const ReportCheck *check);

@@ -48,6 +48,9 @@ reader_open(Reader *reader)
 	reader->guc_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* Numbers in JSON have as many digits as restore them. */
+	(void) set_config_option("extra_float_digits", "1", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
 }
@@ -61,38 +64,24 @@ reader_close(Reader *reader)
 	SetUserIdAndSecContext(reader->user, reader->sec_context);
 }
 
-/* "%s" in the query stands for the schema, $1 for the run.  Returns how many rows there are. */
+/*
+ * Each "%s" in the query, two at most, stands for the schema, $1 for the run.
+ * Returns how many rows there are; their texts go to the caller's memory.
+ */
 static int
 reader_query(Reader *reader, const char *query, int64 run_id)
 {
+	const char *schema = reader->extension.schema;
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(run_id)};
-	StringInfoData sql;
 
-	initStringInfo(&sql);
-	for (const char *p = query; *p != '\0'; p++)
-	{
-		if (strncmp(p, "%s", 2) == 0)
-		{
-			appendStringInfoString(&sql, reader->extension.schema);
-			p++;
-		}
-		else
-			appendStringInfoChar(&sql, *p);
-	}
-	if (SPI_execute_with_args(sql.data, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(psprintf(query, schema, schema), 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the results of a run");
+	MemoryContextSwitchTo(reader->context);
 	return (int) SPI_processed;
 }
 
-/* A field of the last result, "" for NULL, in the caller's memory.  Columns count from 1. */
-static char *
-reader_text(const Reader *reader, int row, int column)
-{
-	return MemoryContextStrdup(reader->context, spi_text(row, column));
-}
-
-/* The same of type float8, which no setting of the caller's rounds; 0 for NULL. */
+/* A field of the last result of type float8, which no setting of the caller's rounds; 0 for NULL. */
 static double
 reader_number(int row, int column)
 {
@@ -112,27 +101,25 @@ require_run(int rows, int64 run_id)
 				 errhint("Table pool_exhaust_runs lists the runs.")));
 }
 
+/* JSON has no number for the infinite time of what never happened. */
 static void
 read_run(Reader *reader, ReportData *data)
 {
 	require_run(reader_query(reader,
-							 "SELECT scenario, target, verdict, reason, seed, server_version, extension_version, "
-							 "(summary->>'elapsed_ms')::float8 / 1000, (summary->>'capacity')::float8, options, summary, "
-							 "pg_catalog.to_json(started_at), pg_catalog.to_json(finished_at) "
-							 "FROM %s.pool_exhaust_runs WHERE id = $1", data->run_id), data->run_id);
-	data->scenario = reader_text(reader, 0, 1);
-	data->target = reader_text(reader, 0, 2);
-	data->verdict = reader_text(reader, 0, 3);
-	data->reason = reader_text(reader, 0, 4);
-	data->seed = reader_text(reader, 0, 5);
-	data->server_version = reader_text(reader, 0, 6);
-	data->extension_version = reader_text(reader, 0, 7);
-	data->elapsed_s = reader_number(0, 8);
-	data->capacity = (int) reader_number(0, 9);
-	data->options = reader_text(reader, 0, 10);
-	data->summary = reader_text(reader, 0, 11);
-	data->started_at = reader_text(reader, 0, 12);
-	data->finished_at = reader_text(reader, 0, 13);
+							 "SELECT scenario, target, verdict, reason, "
+							 "(summary->>'elapsed_ms')::float8 / 1000, (summary->>'capacity')::float8, "
+							 "pg_catalog.to_jsonb(r) - 'id' || pg_catalog.jsonb_build_object('run_id', id, 'checks', "
+							 "coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c) - 'run_id' || "
+							 "pg_catalog.jsonb_build_object('observed_num', nullif(observed_num, 'Infinity')) ORDER BY seq) "
+							 "FROM %s.pool_exhaust_checks c WHERE run_id = $1), '[]')) "
+							 "FROM %s.pool_exhaust_runs r WHERE id = $1", data->run_id), data->run_id);
+	data->scenario = spi_text(0, 1);
+	data->target = spi_text(0, 2);
+	data->verdict = spi_text(0, 3);
+	data->reason = spi_text(0, 4);
+	data->elapsed_s = reader_number(0, 5);
+	data->capacity = (int) reader_number(0, 6);
+	data->json = spi_text(0, 7);
 }
 
 static void
@@ -142,34 +129,33 @@ read_phases(Reader *reader, ReportData *data)
 								 "SELECT p->>'phase', p->>'note' FROM %s.pool_exhaust_runs, "
 								 "pg_catalog.jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n) "
 								 "WHERE id = $1 ORDER BY n", data->run_id);
-	data->phases = MemoryContextAllocZero(reader->context, sizeof(ReportPhase) * Max(data->nphases, 1));
+	data->phases = palloc0(sizeof(ReportPhase) * data->nphases);
 	for (int i = 0; i < data->nphases; i++)
-		data->phases[i] = (ReportPhase) {reader_text(reader, i, 1), reader_text(reader, i, 2)};
+		data->phases[i] = (ReportPhase) {spi_text(i, 1), spi_text(i, 2)};
 }
 
 static void
 read_checks(Reader *reader, ReportData *data)
 {
 	data->nchecks = reader_query(reader,
-								 "SELECT phase, name, outcome, expected, observed, unit, detail, "
+								 "SELECT name, outcome, expected, observed, unit, detail, "
 								 "operator, expected_num, tolerance, observed_num "
 								 "FROM %s.pool_exhaust_checks WHERE run_id = $1 ORDER BY seq", data->run_id);
-	data->checks = MemoryContextAllocZero(reader->context, sizeof(ReportCheck) * Max(data->nchecks, 1));
+	data->checks = palloc0(sizeof(ReportCheck) * data->nchecks);
 	for (int i = 0; i < data->nchecks; i++)
 		data->checks[i] = (ReportCheck)
 		{
-			.phase = reader_text(reader, i, 1),
-			.name = reader_text(reader, i, 2),
-			.outcome = reader_text(reader, i, 3),
-			.expected = reader_text(reader, i, 4),
-			.observed = reader_text(reader, i, 5),
-			.unit = reader_text(reader, i, 6),
-			.detail = reader_text(reader, i, 7),
+			.name = spi_text(i, 1),
+			.outcome = spi_text(i, 2),
+			.expected = spi_text(i, 3),
+			.observed = spi_text(i, 4),
+			.unit = spi_text(i, 5),
+			.detail = spi_text(i, 6),
 			.comparison = {
-				.operator = operator_find(spi_text(i, 8)),
-				.expected = reader_number(i, 9),
-				.tolerance = reader_number(i, 10),
-				.observed = reader_number(i, 11),
+				.operator = operator_find(spi_text(i, 7)),
+				.expected = reader_number(i, 8),
+				.tolerance = reader_number(i, 9),
+				.observed = reader_number(i, 10),
 			},
 		};
 }
@@ -180,7 +166,7 @@ read_samples(Reader *reader, ReportData *data)
 	data->nsamples = reader_query(reader,
 								  "SELECT extract(epoch FROM at - min(at) OVER ())::float8, in_use::float8 "
 								  "FROM %s.pool_exhaust_samples WHERE run_id = $1 ORDER BY at", data->run_id);
-	data->samples = MemoryContextAllocZero(reader->context, sizeof(ReportSample) * Max(data->nsamples, 1));
+	data->samples = palloc0(sizeof(ReportSample) * data->nsamples);
 	for (int i = 0; i < data->nsamples; i++)
 		data->samples[i] = (ReportSample) {reader_number(i, 1), (int) reader_number(i, 2)};
 }
@@ -235,7 +221,7 @@ report_verdict(int64 run_id, char **verdict)
 	reader_open(&reader);
 	require_run(reader_query(&reader, "SELECT verdict FROM %s.pool_exhaust_runs WHERE id = $1", run_id),
 				run_id);
-	*verdict = reader_text(&reader, 0, 1);
+	*verdict = spi_text(0, 1);
 	reader_close(&reader);
 	return (*verdict)[0] != '\0';
 }

@@ -89,13 +89,6 @@ report_failures(int64 run_id)
 
 /* ---------- Words that writers share ---------- */
 
-/* Has it the verdict pass? */
-bool
-report_passed(const ReportData *data)
-{
-	return strcmp(data->verdict, "pass") == 0;
-}
-
 /* Has it that outcome: pass, fail or skip? */
 bool
 check_is(const ReportCheck *check, const char *outcome)

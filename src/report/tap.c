@@ -35,9 +35,10 @@ static void
 tap_verdict(const ReportData *data, StringInfo out)
 {
 	const char *verdict = data->verdict[0] != '\0' ? data->verdict : "running";
+	bool		passed = strcmp(verdict, "pass") == 0;
 
-	appendStringInfo(out, "%s %d - verdict is pass\n", report_passed(data) ? "ok" : "not ok", data->nchecks + 1);
-	if (!report_passed(data))
+	appendStringInfo(out, "%s %d - verdict is pass\n", passed ? "ok" : "not ok", data->nchecks + 1);
+	if (!passed)
 		appendStringInfo(out, "#   verdict: %s%s%s\n", verdict, data->reason[0] ? ", " : "", tap_safe(data->reason));
 }
 

@@ -79,6 +79,13 @@ sub comment
 	return $node->safe_psql('postgres', "SELECT $object");
 }
 
+sub column_comment
+{
+	my ($table, $column) = @_;
+
+	return comment("col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = '$column'");
+}
+
 # "a, b or c"
 sub alternatives
 {
@@ -90,9 +97,7 @@ sub alternatives
 
 my @rules = members('SELECT rule FROM pool_exhaust_leak_rules');
 documented('rule', [@rules], has => $rules[0]);
-is(comment(q{col_description('pool_exhaust_leaks'::regclass,
-		(SELECT attnum FROM pg_attribute WHERE attrelid = 'pool_exhaust_leaks'::regclass AND attname = 'rule'))}),
-	alternatives(@rules), 'comment: leak rules');
+is(column_comment('pool_exhaust_leaks', 'rule'), alternatives(@rules), 'comment: leak rules');
 
 my $strategies = $node->safe_psql('postgres',
 	"SELECT extra_desc FROM pg_settings WHERE name = 'pool_exhaust.heal_strategies'");
@@ -136,6 +141,21 @@ foreach my $option (qw(profile bystanders on_fail))
 	my %named = map { $_ => 1 } $row =~ /`(\w+)`/g;
 	ok($named{$_}, "$option: table names $_") foreach @values;
 }
+
+# The operators of checks, and those that have a tolerance: no view has them.
+my $comparison = slurp_file("$top/src/base/comparison.c");
+my @operators = $comparison =~ /^\t\[OPERATOR_\w+\] = \{"(.*?)"/mg;
+my @tolerant = $comparison =~ /^\t\[OPERATOR_\w+\] = \{"(.*?)".*\bREACH_TOLERANCE\b/mg;
+my $operator = column_comment('pool_exhaust_checks', 'operator');
+my $tolerance = column_comment('pool_exhaust_checks', 'tolerance');
+my %rows = map { /^\| `(operator|tolerance)` \| ([^;]*)/ ? ($1 => $2) : () } @{ $documents{'reference.md'} };
+
+ok(@operators > 1 && @tolerant > 1 && @tolerant < @operators, 'there are operators with a tolerance, and without one');
+$operator =~ s/ \([^)]*\)|;.*//g;
+is_deeply([ listed("$operator.", 'expected_num: ') ], \@operators, 'comment: operators');
+like($tolerance, qr/ unless the operator is \Q${\alternatives(@tolerant)}\E$/, 'comment: operators with a tolerance');
+is_deeply([ $rows{operator} =~ /`(.*?)`/g ], \@operators, 'table names the operators');
+is_deeply([ $rows{tolerance} =~ /`(.*?)`/g ], \@tolerant, 'table names those with a tolerance');
 
 $client->close;
 left_nothing($node);
