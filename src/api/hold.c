@@ -261,7 +261,7 @@ pool_exhaust_release(PG_FUNCTION_ARGS)
 	int			n;
 
 	shared_require();
-	n = run_entries_to_release(all, hold_id, claims, connections);
+	n = run_entries_to_end(true, all, hold_id, claims, connections);
 	if (n == 0 && !all)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

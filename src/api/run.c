@@ -97,7 +97,7 @@ request_from_args(FunctionCallInfo fcinfo, RunRequest *request)
 	scenario = scenario_arg(fcinfo, 0);
 	strlcpy(request->scenario, scenario->name, NAMEDATALEN);
 	if (PG_ARGISNULL(1))
-		target_default(scenario, request);
+		target_set(scenario->default_target, request);
 	else
 		target_find(text_to_cstring(PG_GETARG_TEXT_PP(1)), request);
 	target_require(scenario, request);
@@ -217,7 +217,7 @@ pool_exhaust_stop(PG_FUNCTION_ARGS)
 	int			n;
 
 	shared_require();
-	n = run_entries_to_stop(PG_ARGISNULL(0), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), claims);
+	n = run_entries_to_end(false, PG_ARGISNULL(0), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), claims, NULL);
 	for (int i = 0; i < n; i++)
 		run_entry_stop(&claims[i], STOP_REQUESTED);
 	for (int i = 0; i < n; i++)

@@ -27,9 +27,6 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
-#if PG_VERSION_NUM >= 170000
-#include "utils/resowner.h"
-#endif
 
 /* The two reserves: for superusers, and (16) for pg_use_reserved_connections. */
 #if PG_VERSION_NUM >= 160000

@@ -9,6 +9,7 @@
 #include "utils/json.h"
 #include "utils/numeric.h"
 
+#include "base/compat.h"
 #include "request/option_type.h"
 
 static const char *const jsonb_type_names[] = {
@@ -28,28 +29,32 @@ jsonb_type(const JsonbValue *value)
 	return JsonContainerIsArray(value->val.binary.data) ? jbvArray : jbvObject;
 }
 
+/* ERROR with what is wrong, and the hint of the option's type. */
+pg_noreturn static void
+option_is_wrong(const OptionSpec *spec, const char *message)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", message),
+			 errhint("%s", spec->type->hint(spec))));
+}
+
 /* "subject" is the option, or an element of it. */
 static void
 require_type(const OptionSpec *spec, const char *subject, const JsonbValue *value,
 			 enum jbvType type, const char *wanted)
 {
 	if (jsonb_type(value) != type)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be %s, not %s", subject, wanted,
-						jsonb_type_names[jsonb_type(value)]),
-				 errhint("%s", spec->type->hint(spec))));
+		option_is_wrong(spec, psprintf("%s must be %s, not %s", subject, wanted,
+									   jsonb_type_names[jsonb_type(value)]));
 }
 
 static void
 require_length(const OptionSpec *spec, int length, const char *unit, int max)
 {
 	if (length < 1 || length > max)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" has %d %s, outside the bounds 1 to %d",
-						spec->name, length, unit, max),
-				 errhint("%s", spec->type->hint(spec))));
+		option_is_wrong(spec, psprintf("option \"%s\" has %d %s, outside the bounds 1 to %d",
+									   spec->name, length, unit, max));
 }
 
 /* The whole number that was given, ERROR if it is none or out of bounds. */
@@ -66,16 +71,10 @@ whole_number(const OptionSpec *spec, const char *subject, const JsonbValue *valu
 	errno = 0;
 	number = strtoll(text, &end, 10);
 	if (*end != '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be %s, not %.40s", subject, option_number.wanted, text),
-				 errhint("%s", spec->type->hint(spec))));
+		option_is_wrong(spec, psprintf("%s must be %s, not %.40s", subject, option_number.wanted, text));
 	if (errno == ERANGE || number < spec->min || number > spec->max)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is %.40s, outside the bounds " INT64_FORMAT " to " INT64_FORMAT,
-						subject, text, spec->min, spec->max),
-				 errhint("%s", spec->type->hint(spec))));
+		option_is_wrong(spec, psprintf("%s is %.40s, outside the bounds " INT64_FORMAT " to " INT64_FORMAT,
+									   subject, text, spec->min, spec->max));
 	return number;
 }
 
@@ -142,16 +141,10 @@ const OptionType option_number = {
 /* ---------- Words ---------- */
 
 /* The same one in all profiles: what differs by profile is a matter of degree. */
-static int64
-word_default(const OptionDefault *option)
-{
-	return option->defaults[PROFILE_QUICK];
-}
-
 static void
 word_reset(void *field, const OptionDefault *option, Profile profile)
 {
-	*(int64 *) field = word_default(option);
+	*(int64 *) field = option->defaults[PROFILE_QUICK];
 }
 
 static void
@@ -161,10 +154,7 @@ word_read(const OptionSpec *spec, void *field, const JsonbValue *value)
 	int			member = words_find(spec->words, word);
 
 	if (member < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" cannot be \"%s\"", spec->name, word),
-				 errhint("%s", spec->type->hint(spec))));
+		option_is_wrong(spec, psprintf("option \"%s\" cannot be \"%s\"", spec->name, word));
 	*(int64 *) field = member;
 }
 
@@ -178,7 +168,7 @@ static void
 word_describe(const OptionSpec *spec, const OptionDefault *option, StringInfo json)
 {
 	appendStringInfo(json, "\"default\": \"%s\", \"values\": \"%s\"",
-					 spec->words->names[word_default(option)], words_text(spec->words));
+					 spec->words->names[option->defaults[PROFILE_QUICK]], words_text(spec->words));
 }
 
 static char *

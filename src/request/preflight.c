@@ -19,11 +19,12 @@
 #include "request/extension.h"
 #include "request/options.h"
 #include "request/preflight.h"
-#include "request/target.h"
 #include "request/workload.h"
 #include "scenario/hold.h"
 #include "scenario/list.h"
 #include "shmem/shared.h"
+#include "target/foreign.h"
+#include "target/target.h"
 
 static int	max_run_time = 600;
 static int	max_hold_time = 600;
@@ -167,8 +168,8 @@ preflight_run(RunRequest *request)
 	request->held_max = max_connections_per_run;
 	options = options_in_force(request, scenario);
 	require_database(options.database);
-	if (target->require != NULL)
-		target->require(request, scenario, &options);
+	if (target->foreign)
+		foreign_require(request, scenario, &options);
 	request->needed = connections_needed(target, scenario, &options, &census);
 	if (scenario->require != NULL && !target->asked_first)
 		scenario->require(&options);
@@ -280,8 +281,8 @@ preflight_hold(RunRequest *request)
 	request->hold.hold_ms = hold_time_ms(request, &options);
 	require_database(options.database);
 	require_cap("hold", "connections", needed);
-	if (target->require != NULL)
-		target->require(request, &scenario_hold, &options);
+	if (target->foreign)
+		foreign_require(request, &scenario_hold, &options);
 	require_hold_state(request);
 	if (target->own_roles)
 		require_hold_room(request, &options, needed);

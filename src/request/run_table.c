@@ -17,7 +17,6 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "request/options.h"
 #include "request/run_table.h"
 #include "scenario/list.h"
 #include "shmem/run_pool.h"
@@ -53,7 +52,7 @@ requests_collide(const RunRequest *a, const RunRequest *b)
 }
 
 static const char *
-whom_alone(const RunRequest *request)
+where_alone(const RunRequest *request)
 {
 	return OidIsValid(request->server) ? request->target_name : "the server";
 }
@@ -77,13 +76,13 @@ require_exclusive(const RunRequest *request)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("a run on %s is about to begin, and a run on %s must be alone",
-							entry->request.target_name, whom_alone(request)),
+							entry->request.target_name, where_alone(request)),
 					 errhint("View pool_exhaust_progress shows it in a moment.")));
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("run " INT64_FORMAT " on %s is under way, and a run on %s must be alone",
-							entry->run_id, entry->request.target_name, whom_alone(request)),
+							entry->run_id, entry->request.target_name, where_alone(request)),
 					 errhint("Wait for it with pool_exhaust_wait(" INT64_FORMAT "), or end it with pool_exhaust_stop(" INT64_FORMAT ").",
 							 entry->run_id, entry->run_id)));
 	}
@@ -100,8 +99,9 @@ run_entry_find_free(void)
 }
 
 static void
-slot_fill(RunEntry *entry, const RunRequest *request)
+entry_fill(RunEntry *entry, const RunRequest *request)
 {
+	memset(entry, 0, offsetof(RunEntry, lines));
 	entry->state = RUN_STARTING;
 	entry->ticket = ++shared->tickets;
 	entry->claimed = true;
@@ -109,18 +109,8 @@ slot_fill(RunEntry *entry, const RunRequest *request)
 	entry->owner = request->owner;
 	entry->request = *request;
 	entry->hold_id = request_is_hold(request) ? ++shared->holds : 0;
-	entry->runner_pid = 0;
-	entry->run_id = 0;
-	entry->held_at = entry->expires_at = 0;
-	entry->closed = 0;
-	memset(entry->roles, 0, sizeof(entry->roles));
-	run_pools_write(entry, NULL, 0);
 	entry->started_at = GetCurrentTimestamp();
-	entry->phase[0] = '\0';
-	entry->verdict = VERDICT_NONE;
-	entry->error_code = 0;
-	entry->reason[0] = '\0';
-	entry->lines_written = 0;
+	run_pools_write(entry, NULL, 0);
 	pg_atomic_write_u32(&entry->stop, STOP_NONE);
 	pg_atomic_write_u32(&entry->done, 0);
 	pg_atomic_write_u32(&entry->total, 0);
@@ -154,7 +144,7 @@ run_entry_claim(const RunRequest *request)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("%d runs are under way, holds included, and that is the most there can be", RUNS_MAX),
 				 errhint("See pool_exhaust_progress and pool_exhaust_holds; end one with pool_exhaust_stop(run_id) or pool_exhaust_release(hold_id).")));
-	slot_fill(run_entry_of(&claim), request);
+	entry_fill(run_entry_of(&claim), request);
 	claim.ticket = run_entry_of(&claim)->ticket;
 	LWLockRelease(shared->lock);
 	return claim;
@@ -355,24 +345,17 @@ run_entry_find_run(int64 run_id, Claim *claim)
 }
 
 /*
- * A run may be stopped by the role that started it, and by roles with privileges
- * of pg_signal_backend.  Reads catalogs, so call it before taking the lock.
- */
-static bool
-may_stop_any(void)
-{
-	return has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
-}
-
-/*
- * Finds the runs of this database that are to be stopped: all that the caller
- * may stop, or the one named; ERROR if the caller may not stop that one.
- * "claims" has room for RUNS_MAX; returns how many there are.
+ * Finds the runs, or the holds, that are to be ended: all of this database that the
+ * caller may end, or the one named, a hold wherever it was made; ERROR if the
+ * caller may not end that one.  A run may be ended by the role that started it, and
+ * by roles with privileges of pg_signal_backend.  "claims" has room for RUNS_MAX, and
+ * "connections", unless it is NULL, too: what each has at this moment.  Returns how
+ * many there are.
  */
 int
-run_entries_to_stop(bool all, int64 run_id, Claim *claims)
+run_entries_to_end(bool holds, bool all, int64 id, Claim *claims, int *connections)
 {
-	bool		any = may_stop_any();
+	bool		any = has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);	/* catalogs before locks */
 	int			n = 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
@@ -380,50 +363,22 @@ run_entries_to_stop(bool all, int64 run_id, Claim *claims)
 	{
 		RunEntry   *entry = &shared->runs[i];
 
-		if (!run_entry_is_busy(entry) || request_is_hold(&entry->request) ||
-			entry->database != MyDatabaseId || !(all || entry->run_id == run_id))
-			continue;
-		if (any || entry->owner == GetSessionUserId())
-			claims[n++] = (Claim) {i, entry->ticket};
-		else if (!all)
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied to stop run " INT64_FORMAT, run_id),
-					 errhint("It belongs to another role; roles with privileges of pg_signal_backend may stop it.")));
-	}
-	LWLockRelease(shared->lock);
-	return n;
-}
-
-/*
- * The same for holds: all of this database that the caller may release, also
- * those that are not complete yet, or the one named, wherever it was made.
- * "connections" has room for RUNS_MAX too: what each has at this moment.
- */
-int
-run_entries_to_release(bool all, int64 hold_id, Claim *claims, int *connections)
-{
-	bool		any = may_stop_any();
-	int			n = 0;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < RUNS_MAX; i++)
-	{
-		RunEntry   *entry = &shared->runs[i];
-
-		if (!run_entry_is_busy(entry) || !request_is_hold(&entry->request) ||
-			!(all ? entry->database == MyDatabaseId : entry->hold_id == hold_id))
+		if (!run_entry_is_busy(entry) || request_is_hold(&entry->request) != holds ||
+			!(all || id == (holds ? entry->hold_id : entry->run_id)) ||
+			(entry->database != MyDatabaseId && (all || !holds)))
 			continue;
 		if (any || entry->owner == GetSessionUserId())
 		{
-			connections[n] = (int) pg_atomic_read_u32(&entry->connections);
+			if (connections != NULL)
+				connections[n] = (int) pg_atomic_read_u32(&entry->connections);
 			claims[n++] = (Claim) {i, entry->ticket};
 		}
 		else if (!all)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied to release hold " INT64_FORMAT, hold_id),
-					 errhint("It belongs to another role; roles with privileges of pg_signal_backend may release it.")));
+					 errmsg("permission denied to %s " INT64_FORMAT, holds ? "release hold" : "stop run", id),
+					 errhint("It belongs to another role; roles with privileges of pg_signal_backend may %s it.",
+							 holds ? "release" : "stop")));
 	}
 	LWLockRelease(shared->lock);
 	return n;

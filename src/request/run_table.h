@@ -37,6 +37,5 @@ extern void run_entry_stop(const Claim *claim, StopCause cause);
 extern void run_entry_abandon(int code, Datum claim);
 extern bool run_entry_is_busy(const RunEntry *entry);
 extern bool run_entry_find_run(int64 run_id, Claim *claim);
-extern int	run_entries_to_stop(bool all, int64 run_id, Claim *claims);
-extern int	run_entries_to_release(bool all, int64 hold_id, Claim *claims, int *connections);
+extern int	run_entries_to_end(bool holds, bool all, int64 id, Claim *claims, int *connections);
 extern void run_entries_stop_held_by_me(void);

@@ -7,7 +7,8 @@
 
 #include "request/options.h"
 #include "request/target.h"
-#include "target/foreign_server.h"
+#include "target/foreign.h"
+#include "target/target.h"
 
 /* "server, role, foreign servers of kind pgbouncer": those of a set. */
 static char *
@@ -31,18 +32,12 @@ targets_list(int targets)
 	return list.data;
 }
 
-static void
-target_set(RunRequest *request, TargetKind kind)
+/* Sets a target of that kind, which is not a foreign server. */
+void
+target_set(TargetKind kind, RunRequest *request)
 {
 	request->target = kind;
 	strlcpy(request->target_name, target_types[kind]->name, NAMEDATALEN);
-}
-
-/* Sets the target that the scenario aims at by default. */
-void
-target_default(const Scenario *scenario, RunRequest *request)
-{
-	target_set(request, scenario->default_target);
 }
 
 /*
@@ -53,13 +48,11 @@ target_default(const Scenario *scenario, RunRequest *request)
 void
 target_find(const char *name, RunRequest *request)
 {
-	for (int i = 0; i < TARGET_KINDS; i++)
-		if (!target_types[i]->foreign && strcmp(target_types[i]->name, name) == 0)
-		{
-			target_set(request, i);
-			return;
-		}
-	if (!foreign_find(name, request))
+	int			kind = target_find_kind(name, false);
+
+	if (kind >= 0)
+		target_set(kind, request);
+	else if (!foreign_find(name, request))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("target \"%s\" does not exist", name),

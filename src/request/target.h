@@ -5,10 +5,8 @@
  */
 #pragma once
 
-#include "shmem/request.h"
-#include "story/story.h"
-#include "target/target.h"
+#include "story/scenario.h"
 
 extern void target_find(const char *name, RunRequest *request);
-extern void target_default(const Scenario *scenario, RunRequest *request);
+extern void target_set(TargetKind kind, RunRequest *request);
 extern void target_require(const Scenario *scenario, const RunRequest *request);

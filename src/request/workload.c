@@ -86,28 +86,22 @@ transaction_lasts(const Node *node)
 	return ((const TransactionStmt *) node)->kind == TRANS_STMT_PREPARE;
 }
 
-static bool
-always(const Node *node)
-{
-	return true;
-}
-
 #define TEMPORARY	"makes a temporary object that lasts as long as the session"
 
 /* The statements that outlive their operation. */
 static const struct
 {
 	NodeTag		tag;
-	bool		(*lasts) (const Node *node);
+	bool		(*lasts) (const Node *node);	/* NULL: always */
 	const char *effect;
 }			lasting_statements[] = {
 	{T_VariableSetStmt, set_lasts, "changes a setting for the rest of the session"},
-	{T_PrepareStmt, always, "leaves a prepared statement behind"},
-	{T_DeallocateStmt, always, "drops prepared statements of the session"},
-	{T_ListenStmt, always, "lets the session listen from then on"},
-	{T_UnlistenStmt, always, "ends what the session listens to"},
-	{T_DiscardStmt, always, "discards what belongs to the session"},
-	{T_LoadStmt, always, "loads a library for the rest of the session"},
+	{T_PrepareStmt, NULL, "leaves a prepared statement behind"},
+	{T_DeallocateStmt, NULL, "drops prepared statements of the session"},
+	{T_ListenStmt, NULL, "lets the session listen from then on"},
+	{T_UnlistenStmt, NULL, "ends what the session listens to"},
+	{T_DiscardStmt, NULL, "discards what belongs to the session"},
+	{T_LoadStmt, NULL, "loads a library for the rest of the session"},
 	{T_DeclareCursorStmt, cursor_lasts, "WITH HOLD leaves a cursor open"},
 	{T_CreateStmt, table_lasts, TEMPORARY},
 	{T_CreateTableAsStmt, table_as_lasts, TEMPORARY},
@@ -122,7 +116,7 @@ require_nothing_left(Node *statement)
 {
 	for (int i = 0; i < lengthof(lasting_statements); i++)
 		if (nodeTag(statement) == lasting_statements[i].tag &&
-			lasting_statements[i].lasts(statement))
+			(lasting_statements[i].lasts == NULL || lasting_statements[i].lasts(statement)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the workload must not change the state of its session"),

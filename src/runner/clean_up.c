@@ -23,7 +23,7 @@
 #include "runner/identity.h"
 #include "runner/sub_runs.h"
 #include "scenario/hold.h"
-#include "target/foreign_proof.h"
+#include "target/foreign.h"
 
 /*
  * For logins under way.  One that waits for DROP DATABASE, which waits for us,

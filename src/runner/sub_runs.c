@@ -56,7 +56,7 @@ sub_run_plan(const Run *run, const SubRun *sub_run, RunRequest *request)
 	request->parent = run->entry->ticket;
 	strlcpy(request->scenario, sub_run->scenario->name, NAMEDATALEN);
 	if (sub_run->target != request->target)
-		target_default(sub_run->scenario, request);
+		target_set(sub_run->target, request);
 	request->asked.values.seed = run->options.seed;
 	request->asked.given.has[OPTION_seed] = true;
 	request->asked = options_pass_on(&request->asked, sub_run->scenario);
@@ -88,30 +88,29 @@ sub_run_preflight(const Run *run, const SubRun *sub_run, RunRequest *request, vo
 	MemoryContextSwitchTo(run->context);
 }
 
-static int
-siblings_under_way(const Run *run, int *needed)
+/* Returns how many of the runs that it has started are under way. */
+int
+sub_runs_left(Run *run)
 {
 	int			n = 0;
 
-	*needed = 0;
 	for (int i = 0; i < run->nsub_runs; i++)
-	{
-		if (run->sub_runs[i].state != SUB_RUN_UNDER_WAY)
-			continue;
-		*needed += run->sub_runs[i].needed;
-		n++;
-	}
+		n += run->sub_runs[i].state == SUB_RUN_UNDER_WAY;
 	return n;
 }
 
 /* Is there room for all that it and its siblings are going to hold? */
 static bool
-room_beside(int siblings_need, const RunRequest *request)
+room_beside_siblings(const Run *run, const RunRequest *request)
 {
+	int			needed = request->needed;
 	Census		census;
 
+	for (int i = 0; i < run->nsub_runs; i++)
+		if (run->sub_runs[i].state == SUB_RUN_UNDER_WAY)
+			needed += run->sub_runs[i].needed;
 	census_take(&census);
-	return siblings_need + request->needed <= census.capacity - census.in_use;
+	return needed <= census.capacity - census.in_use;
 }
 
 /* Claims an entry and launches the runner; ERROR, or false, if there is none now. */
@@ -143,12 +142,10 @@ sub_run_launch(Run *run, SubRun *sub_run, const RunRequest *request)
 static SubRunStart
 sub_run_begin(Run *run, SubRun *sub_run, volatile bool *sound)
 {
-	int			needed;
-	bool		alone = siblings_under_way(run, &needed) == 0;
 	RunRequest	request;
 
 	sub_run_preflight(run, sub_run, &request, sound);
-	if (alone || room_beside(needed, &request))
+	if (sub_runs_left(run) == 0 || room_beside_siblings(run, &request))
 		return sub_run_launch(run, sub_run, &request) ? SUB_RUN_STARTED : SUB_RUN_NOT_NOW;
 	strlcpy(sub_run->reason, "there is no room for it beside the other runs", RUN_REASON_LEN);
 	return SUB_RUN_NOT_NOW;
@@ -163,7 +160,6 @@ sub_run_start(Run *run, SubRun *sub_run)
 {
 	volatile SubRunStart result = SUB_RUN_NOT_NOW;
 	volatile bool sound = false;
-	int			needed;
 
 	PG_TRY();
 	{
@@ -177,7 +173,7 @@ sub_run_start(Run *run, SubRun *sub_run)
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
-	if (result == SUB_RUN_NOT_NOW && !sound && siblings_under_way(run, &needed) == 0)
+	if (result == SUB_RUN_NOT_NOW && !sound && sub_runs_left(run) == 0)
 		return SUB_RUN_IMPOSSIBLE;
 	return result;
 }
@@ -217,15 +213,6 @@ const SubRunMethods sub_run_methods = {
 	.update = sub_run_update,
 	.target_types = target_types,
 };
-
-/* Returns how many of the runs that it has started are under way. */
-int
-sub_runs_left(Run *run)
-{
-	int			needed;
-
-	return siblings_under_way(run, &needed);
-}
 
 /*
  * Ends the runs that it has started and that are still under way; returns when

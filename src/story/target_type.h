@@ -53,10 +53,12 @@ typedef struct TargetType
 	/*
 	 * Of a foreign server: the options that it and its user mappings have, ended by
 	 * a name of NULL; and how to read them.  read() fills in what "endpoint" has for
-	 * that kind, with strings in the current memory context; the options have been
-	 * validated.  Called in a transaction of the runner.
+	 * that kind beside its login, with strings in the current memory context; the
+	 * options have been validated.  Called in a transaction of the runner.  NULL:
+	 * there is nothing.
 	 */
 	const struct ForeignOption *options;
+	const char *default_port;	/* NULL: clients log in by another protocol than PostgreSQL's */
 	bool		mapping_optional;	/* open to clients without a user mapping or a password */
 	void		(*read) (struct Endpoint *endpoint, List *server, List *mapping);
 
@@ -65,12 +67,11 @@ typedef struct TargetType
 	 * anything is touched; each may read the catalogs and shared memory.  NULL:
 	 * there is nothing to require, no connection of this server is needed.
 	 *
-	 * require() and require_alone() end in an ERROR with a hint if the request
-	 * cannot aim there, or if other sessions there would be refused.  needed()
-	 * returns how many connections to this server the run will hold, "others" beside
-	 * those of its pools included, and says in "asked" by which options.
+	 * require_alone() ends in an ERROR with a hint if other sessions there would be
+	 * refused.  needed() returns how many connections to this server the run will
+	 * hold, "others" beside those of its pools included, and says in "asked" by which
+	 * options.
 	 */
-	void		(*require) (const RunRequest *request, const Scenario *scenario, const Options *options);
 	void		(*require_alone) (const RunRequest *request, const Options *options);
 	int			(*needed) (const Scenario *scenario, const Options *options, const Census *census,
 						   int others, char **asked);
@@ -81,10 +82,12 @@ typedef struct TargetType
 	 *
 	 * open() finds the login of the n-th party, tries it, and completes the options
 	 * by what is found; NULL: a role of the run's own is made.  pool() returns the
-	 * pool of a party that is open; it opens no connection yet.  open_service() takes
-	 * the place of both where clients open no sessions: the run has no parties then.
+	 * pool of a party that is open, if it has no queue with that driver; it opens no
+	 * connection yet.  open_service() takes the place of both where clients open no
+	 * sessions: the run has no parties then.
 	 */
 	void		(*open) (Run *run, int n);
+	const PoolDriver *driver;
 	Pool	   *(*pool) (Run *run, const RunParty *party);
 	void		(*open_service) (Run *run);
 } TargetType;

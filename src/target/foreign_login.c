@@ -7,15 +7,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "foreign/foreign.h"
 #include "miscadmin.h"
 
 #include "load/resolve.h"
 #include "load/target/local_endpoint.h"
 #include "scenario/hold.h"
-#include "target/foreign_login.h"
-#include "target/foreign_server.h"
+#include "target/foreign.h"
 
 #define LOGIN_WAIT_MS	(5 * 1000)
 #define OTHERS_WAIT_MS	(2 * 1000)
@@ -58,18 +55,6 @@ foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *
 	login_add(login, "gssencmode", "disable");
 }
 
-/* Fills in where the endpoint is, and the login of its clients. */
-void
-foreign_login_read_endpoint(Endpoint *endpoint, const char *default_port, const ForeignOption *known,
-							List *server, List *mapping)
-{
-	const char *port = foreign_option_value(server, "port");
-
-	endpoint->host = foreign_option_value(server, "host");
-	endpoint->port = port != NULL ? port : default_port;
-	foreign_login_read(&endpoint->login, endpoint, known, server, mapping);
-}
-
 /* ---------- On the way there ---------- */
 
 /* Returns what a login says of that keyword, NULL if nothing. */
@@ -82,24 +67,6 @@ login_value(const Login *login, const char *keyword)
 		if (strcmp(login->keywords[i], keyword) == 0)
 			value = login->values[i];
 	return value;
-}
-
-/* The first party logs in to the target, the second to a server of its own. */
-static void
-foreign_login_find(Run *run, RunParty *party, int n)
-{
-	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
-	Oid			server = run->request.server;
-
-	StartTransactionCommand();
-	MemoryContextSwitchTo(run->context);
-	if (n > 0)
-		server = get_foreign_server_oid(run->options.second, false);
-	foreign_read(server, run->request.user, run->request.target, endpoint);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(run->context);
-	party->endpoint = endpoint;
-	party->login = &endpoint->login;
 }
 
 static void
@@ -298,7 +265,8 @@ foreign_login_open(Run *run, int n)
 		foreign_login_beside(run, party);
 		return false;
 	}
-	foreign_login_find(run, party, n);
+	party->endpoint = foreign_read(run, n);
+	party->login = &party->endpoint->login;
 	foreign_login_name_sessions(run, party->endpoint);
 	foreign_login_try_login(run, party);
 	return true;

@@ -8,8 +8,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "base/compat.h"
-#include "target/foreign_option.h"
+#include "target/foreign.h"
 
 /* ERROR: the option cannot have that value. */
 void
@@ -26,23 +25,6 @@ foreign_check_host(const char *name, const char *value)
 {
 	if (value[0] == '\0' || strchr(value, ',') != NULL)
 		foreign_option_is_wrong(name, value, "Give one host name, address, or directory of a socket.");
-}
-
-/* Whole numbers from 1 to "max". */
-void
-foreign_check_number(const char *name, const char *value, long max)
-{
-	char	   *end;
-	long		number = strtol(value, &end, 10);
-
-	if (*value == '\0' || *end != '\0' || number < 1 || number > max)
-		foreign_option_is_wrong(name, value, psprintf("Whole numbers from 1 to %ld are possible.", max));
-}
-
-void
-foreign_check_port(const char *name, const char *value)
-{
-	foreign_check_number(name, value, 65535);
 }
 
 /* The others may connect a second time, on another socket: see session.c. */
@@ -68,6 +50,19 @@ foreign_check_required(const char *name, const char *value)
 				 errhint("User mappings with the password_required option set to false may only be created or modified by the superuser.")));
 }
 
+/* ERROR unless the option can have that value. */
+void
+foreign_option_check(const ForeignOption *option, const char *value)
+{
+	char	   *end;
+	long		number = strtol(value, &end, 10);
+
+	if (option->max > 0 && (*value == '\0' || *end != '\0' || number < 1 || number > option->max))
+		foreign_option_is_wrong(option->name, value, psprintf("Whole numbers from 1 to %ld are possible.", option->max));
+	if (option->check != NULL)
+		option->check(option->name, value);
+}
+
 /* Returns the value of that option, a string of the list; NULL if it is not given. */
 const char *
 foreign_option_value(List *options, const char *name)
@@ -81,15 +76,5 @@ foreign_option_value(List *options, const char *name)
 		if (strcmp(def->defname, name) == 0)
 			return defGetString(def);
 	}
-	return NULL;
-}
-
-/* Returns the option of that name there, NULL if there is none. */
-const ForeignOption *
-foreign_option_find(const ForeignOption *options, Oid catalog, const char *name)
-{
-	for (const ForeignOption *option = options; option->name != NULL; option++)
-		if (option->catalog == catalog && strcmp(option->name, name) == 0)
-			return option;
 	return NULL;
 }

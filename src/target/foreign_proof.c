@@ -4,9 +4,7 @@
  */
 #include "postgres.h"
 
-#include "load/target/endpoint.h"
-#include "load/target/probe.h"
-#include "target/foreign_proof.h"
+#include "target/foreign.h"
 
 #define LOGIN_WAIT_MS	(5 * 1000)
 #define PROOF_WAIT_MS	(10 * 1000)

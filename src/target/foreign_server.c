@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/reloptions.h"
+#include "access/xact.h"
 #include "commands/defrem.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
@@ -19,8 +20,7 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "target/foreign_option.h"
-#include "target/foreign_server.h"
+#include "target/foreign.h"
 #include "target/target.h"
 
 #define WRAPPER "pool_exhaust"
@@ -28,16 +28,6 @@
 PG_FUNCTION_INFO_V1(pool_exhaust_fdw_validator);
 
 /* ---------- The validator ---------- */
-
-/* Returns the kind of that name, -1 if there is none. */
-static int
-kind_find(const char *name)
-{
-	for (int kind = 0; kind < TARGET_KINDS; kind++)
-		if (target_types[kind]->foreign && strcmp(target_types[kind]->name, name) == 0)
-			return kind;
-	return -1;
-}
 
 /* "postgres, pgbouncer, http"; palloc'd. */
 static char *
@@ -59,12 +49,11 @@ kinds_text(void)
 static const ForeignOption *
 option_find(int kind, Oid catalog, const char *name)
 {
-	const ForeignOption *option = NULL;
-
-	for (int i = 0; i < TARGET_KINDS && option == NULL; i++)
-		if (target_types[i]->foreign && (kind < 0 || i == kind))
-			option = foreign_option_find(target_types[i]->options, catalog, name);
-	return option;
+	for (int i = 0; i < TARGET_KINDS; i++)
+		for (const ForeignOption *option = target_types[i]->options; option != NULL && option->name != NULL; option++)
+			if ((kind < 0 || i == kind) && option->catalog == catalog && strcmp(option->name, name) == 0)
+				return option;
+	return NULL;
 }
 
 /* Those that option_find() finds, by their names, each once; palloc'd. */
@@ -95,8 +84,7 @@ option_validate(DefElem *def, int kind, Oid catalog, const char *of_kind)
 				 errhint("It names a file that the server reads for itself, so it is for superusers.")));
 	if (option != NULL)
 	{
-		if (option->check != NULL)
-			option->check(option->name, defGetString(def));
+		foreign_option_check(option, defGetString(def));
 		return;
 	}
 	valid = valid_options(kind, catalog);
@@ -120,7 +108,7 @@ require_kind(List *options)
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("option \"kind\" is missing"),
 				 errhint("Kinds are: %s.", kinds_text())));
-	kind = kind_find(name);
+	kind = target_find_kind(name, true);
 	if (kind < 0)
 		foreign_option_is_wrong("kind", name, psprintf("Kinds are: %s.", kinds_text()));
 	for (const ForeignOption *option = target_types[kind]->options; option->name != NULL; option++)
@@ -154,28 +142,6 @@ pool_exhaust_fdw_validator(PG_FUNCTION_ARGS)
 
 /* ---------- Servers as targets ---------- */
 
-/*
- * Puts the foreign server of that name into the request, to be used as the current
- * user; false if there is none.  ERROR without USAGE on it, or without a mapping
- * that this user may use.
- */
-bool
-foreign_find(const char *name, RunRequest *request)
-{
-	ForeignServer *server = GetForeignServerByName(name, true);
-
-	if (server == NULL || strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, WRAPPER) != 0)
-		return false;
-	if (compat_foreign_server_aclcheck(server->serverid, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, name);
-	request->target = require_kind(server->options);
-	request->server = server->serverid;
-	request->user = GetUserId();
-	strlcpy(request->target_name, name, NAMEDATALEN);
-	foreign_require_mapping(request->server, request->user, request->target);
-	return true;
-}
-
 static bool
 has_mapping(Oid server, Oid user)
 {
@@ -194,20 +160,34 @@ is_required(List *mapping)
 	return required;
 }
 
+/* ERROR if an option of the mapping is not given, or empty. */
+static void
+require_password(List *mapping, const char *option, const char *detail)
+{
+	const char *value = foreign_option_value(mapping, option);
+
+	if (value == NULL || value[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
+				 errmsg("password is required"),
+				 errdetail("Non-superusers must provide a %s in the user mapping.", detail)));
+}
+
 /*
  * ERROR if the user has no mapping, or none with a password: the account that
  * the server runs as must not open doors for others.  That the password was
  * asked for shows when the runner logs in.  This is the rule of dblink and
  * postgres_fdw.  A web service may be open without one.
  */
-void
-foreign_require_mapping(Oid server, Oid user, TargetKind kind)
+static void
+require_mapping(Oid server, Oid user, TargetKind kind)
 {
+	bool		optional = target_types[kind]->mapping_optional;
 	List	   *options;
 
 	if (!has_mapping(server, user))
 	{
-		if (target_types[kind]->mapping_optional)
+		if (optional)
 			return;
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -217,25 +197,39 @@ foreign_require_mapping(Oid server, Oid user, TargetKind kind)
 						 quote_identifier(GetForeignServer(server)->servername))));
 	}
 	options = GetUserMapping(user, server)->options;
-	if (target_types[kind]->mapping_optional || superuser_arg(user) || !is_required(options))
+	if (optional || superuser_arg(user) || !is_required(options))
 		return;
-	if (foreign_option_value(options, "password") == NULL || foreign_option_value(options, "password")[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
-				 errmsg("password is required"),
-				 errdetail("Non-superusers must provide a password in the user mapping.")));
-	if (foreign_option_value(options, "console_user") != NULL &&
-		(foreign_option_value(options, "console_password") == NULL || foreign_option_value(options, "console_password")[0] == '\0'))
-		ereport(ERROR,
-				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
-				 errmsg("password is required"),
-				 errdetail("Non-superusers must provide a console_password for their console_user in the user mapping.")));
+	require_password(options, "password", "password");
+	if (foreign_option_value(options, "console_user") != NULL)
+		require_password(options, "console_password", "console_password for their console_user");
 }
 
 /*
- * TargetType.require().  Of a foreign server the caller can check little; the
- * runner checks the rest before anything is touched, and what the options are
- * worth there.
+ * Puts the foreign server of that name into the request, to be used as the current
+ * user; false if there is none.  ERROR without USAGE on it, or without a mapping
+ * that this user may use.
+ */
+bool
+foreign_find(const char *name, RunRequest *request)
+{
+	ForeignServer *server = GetForeignServerByName(name, true);
+
+	if (server == NULL || strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, WRAPPER) != 0)
+		return false;
+	if (compat_foreign_server_aclcheck(server->serverid, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, name);
+	request->target = require_kind(server->options);
+	request->server = server->serverid;
+	request->user = GetUserId();
+	strlcpy(request->target_name, name, NAMEDATALEN);
+	require_mapping(request->server, request->user, request->target);
+	return true;
+}
+
+/*
+ * ERROR, with a hint, if the request cannot aim at its foreign server.  The caller
+ * can check little; the runner checks the rest before anything is touched, and
+ * what the options are worth there.
  */
 void
 foreign_require(const RunRequest *request, const Scenario *scenario, const Options *options)
@@ -265,7 +259,7 @@ foreign_require(const RunRequest *request, const Scenario *scenario, const Optio
 
 /* What the caller was shown, and allowed, need not be what is committed, nor what is so by now. */
 static void
-foreign_require_unchanged(const ForeignServer *server, Oid user, TargetKind kind)
+require_unchanged(const ForeignServer *server, Oid user, TargetKind kind)
 {
 	if (require_kind(server->options) != kind)
 		ereport(ERROR,
@@ -276,23 +270,52 @@ foreign_require_unchanged(const ForeignServer *server, Oid user, TargetKind kind
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
 }
 
-/*
- * Reads where the server is and how the user logs in there; the strings live in the
- * current memory context.  Needs a transaction; ERROR if it is gone.
- */
-void
-foreign_read(Oid server_id, Oid user, TargetKind kind, Endpoint *endpoint)
+/* Where the server is and how the user logs in there, with strings in the current memory context. */
+static void
+endpoint_read(Endpoint *endpoint, const ForeignServer *server, Oid user, TargetKind kind)
 {
-	ForeignServer *server = GetForeignServerExtended(server_id, FSV_MISSING_OK);
-	List	   *mapping = has_mapping(server_id, user) ? GetUserMapping(user, server_id)->options : NIL;
+	const TargetType *type = target_types[kind];
+	List	   *mapping = has_mapping(server->serverid, user) ? GetUserMapping(user, server->serverid)->options : NIL;
+	const char *port = foreign_option_value(server->options, "port");
+	const char *capacity = foreign_option_value(server->options, "capacity");
 
+	endpoint->name = pstrdup(server->servername);
+	endpoint->password_required = !superuser_arg(user) && is_required(mapping);
+	if (type->default_port != NULL)
+	{
+		endpoint->host = foreign_option_value(server->options, "host");
+		endpoint->port = port != NULL ? port : type->default_port;
+		endpoint->capacity = capacity != NULL ? atoi(capacity) : 0;
+		foreign_login_read(&endpoint->login, endpoint, type->options, server->options, mapping);
+	}
+	if (type->read != NULL)
+		type->read(endpoint, server->options, mapping);
+}
+
+/*
+ * Reads where the run's n-th party goes: the target, or a server of its own; returns
+ * it, in the run's memory context.  Makes a transaction of its own; ERROR if the
+ * server is gone.
+ */
+Endpoint *
+foreign_read(Run *run, int n)
+{
+	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
+	const RunRequest *request = &run->request;
+	ForeignServer *server;
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	server = GetForeignServerExtended(n > 0 ? get_foreign_server_oid(run->options.second, false) : request->server,
+									  FSV_MISSING_OK);
 	if (server == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the foreign server is not there for others: it was dropped, or made in a transaction that has not been committed")));
-	foreign_require_unchanged(server, user, kind);
-	foreign_require_mapping(server_id, user, kind);
-	endpoint->name = pstrdup(server->servername);
-	endpoint->password_required = !superuser_arg(user) && is_required(mapping);
-	target_types[kind]->read(endpoint, server->options, mapping);
+	require_unchanged(server, request->user, request->target);
+	require_mapping(server->serverid, request->user, request->target);
+	endpoint_read(endpoint, server, request->user, request->target);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	return endpoint;
 }

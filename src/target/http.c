@@ -4,11 +4,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-
-#include "load/target/endpoint.h"
-#include "target/foreign_option.h"
-#include "target/foreign_server.h"
+#include "target/foreign.h"
 #include "target/target.h"
 
 /* A password in it would be for all to read. */
@@ -63,14 +59,7 @@ http_read(Endpoint *endpoint, List *server, List *mapping)
 static void
 http_open_service(Run *run)
 {
-	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
-
-	StartTransactionCommand();
-	MemoryContextSwitchTo(run->context);
-	foreign_read(run->request.server, run->request.user, run->request.target, endpoint);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(run->context);
-	run->endpoint = endpoint;
+	run->endpoint = foreign_read(run, 0);
 	run->login_endpoint = run->request.target_name;
 }
 
@@ -82,6 +71,5 @@ const TargetType target_http = {
 	.options = http_options,
 	.mapping_optional = true,
 	.read = http_read,
-	.require = foreign_require,
 	.open_service = http_open_service,
 };

@@ -7,10 +7,9 @@
  */
 #include "postgres.h"
 
-#include "target/foreign_login.h"
-#include "target/foreign_pool.h"
-#include "target/foreign_server.h"
 #include "event/descriptors.h"
+#include "target/foreign.h"
+#include "target/server_pool.h"
 #include "target/target.h"
 
 /* PgBouncer checks three times a second for clients that have waited too long. */
@@ -38,7 +37,6 @@ pgbouncer_read(Endpoint *endpoint, List *server, List *mapping)
 	const char *user = foreign_option_value(mapping, "console_user");
 	const char *password = foreign_option_value(mapping, "console_password");
 
-	foreign_login_read_endpoint(endpoint, "6432", pgbouncer_options, server, mapping);
 	foreign_login_read(console, endpoint, pgbouncer_options, server, mapping);
 	login_add(console, "dbname", database != NULL ? database : "pgbouncer");
 	if (user != NULL)
@@ -98,14 +96,6 @@ pgbouncer_check_options(Run *run, const Figures *figures)
 					"PgBouncer's reserve is of another size: see reserve_pool_size");
 }
 
-/* ERROR, as in the caller's session, if the options contradict what was found. */
-static void
-pgbouncer_require(Run *run)
-{
-	if (run->scenario->require != NULL)
-		run->scenario->require(&run->options);
-}
-
 /*
  * Completes the options by what PgBouncer says of its pool.  Ends the run as
  * invalid if the pool is larger than a run may use up, or clients wait there for
@@ -124,7 +114,9 @@ pgbouncer_fit(Run *run, const Figures *figures)
 				? "PgBouncer lets clients wait for ever (query_wait_timeout = 0): say with option pool_timeout_ms what you expect of it"
 				: "PgBouncer lets clients wait for %.0f s (query_wait_timeout), longer than this run may take: raise option timeout_ms, or say with option pool_timeout_ms what you expect",
 				figures->wait_timeout_ms / 1000.0);
-	pgbouncer_require(run);
+	/* ERROR, as in the caller's session, if the options contradict what was found. */
+	if (run->scenario->require != NULL)
+		run->scenario->require(&run->options);
 }
 
 /* Ends the run as invalid if what the console says is not what PgBouncer says. */
@@ -164,13 +156,13 @@ pgbouncer_pool(Run *run, const RunParty *party)
 		.login = party->login,
 		.probe = party->probe,
 		.handshakes = (int) run->options.handshakes,
-		.timeout_ms = foreign_pool_login_ms(run),
+		.timeout_ms = server_pool_login_ms(run),
 	};
 
 	if (run->scenario->logins)
-		return foreign_pool_open(run, party, &pool_clients);
+		return server_pool_open(run, party);
 	/* It is PgBouncer that refuses clients beyond its limit. */
-	config.clients_max = descriptors_raise(foreign_pool_sessions(run, party));
+	config.clients_max = descriptors_raise(server_pool_foreign_sessions(run, party));
 	return pool_open_pgbouncer(&config);
 }
 
@@ -184,8 +176,9 @@ const TargetType target_pgbouncer = {
 	.knows_size = true,
 	.asked_first = true,
 	.options = pgbouncer_options,
+	.default_port = "6432",
 	.read = pgbouncer_read,
-	.require = foreign_require,
 	.open = pgbouncer_open,
+	.driver = &pool_clients,
 	.pool = pgbouncer_pool,
 };

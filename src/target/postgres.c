@@ -5,33 +5,16 @@
  */
 #include "postgres.h"
 
-#include "target/foreign_login.h"
-#include "target/foreign_pool.h"
-#include "target/foreign_server.h"
+#include "target/foreign.h"
+#include "target/server_pool.h"
 #include "target/target.h"
-
-static void
-check_capacity(const char *name, const char *value)
-{
-	foreign_check_number(name, value, MAX_BACKENDS);
-}
 
 static const ForeignOption postgres_options[] = {
 	LIBPQ_SERVER_OPTIONS,
-	{"capacity", ForeignServerRelationId, .check = check_capacity},
+	{"capacity", ForeignServerRelationId, .max = MAX_BACKENDS},
 	LIBPQ_MAPPING_OPTIONS,
 	{NULL}
 };
-
-/* TargetType.read() */
-static void
-postgres_read(Endpoint *endpoint, List *server, List *mapping)
-{
-	const char *capacity = foreign_option_value(server, "capacity");
-
-	foreign_login_read_endpoint(endpoint, "5432", postgres_options, server, mapping);
-	endpoint->capacity = capacity != NULL ? atoi(capacity) : 0;
-}
 
 /* Ends the run as invalid if the user of the mapping has too many rights there, or too few. */
 static void
@@ -61,13 +44,6 @@ postgres_open(Run *run, int n)
 	foreign_login_require_alone(run, party);
 }
 
-/* TargetType.pool() */
-static Pool *
-postgres_pool(Run *run, const RunParty *party)
-{
-	return foreign_pool_open(run, party, &pool_postgres);
-}
-
 const TargetType target_postgres = {
 	.name = "postgres",
 	.foreign = true,
@@ -76,8 +52,8 @@ const TargetType target_postgres = {
 	.may_vanish = true,
 	.asked_first = true,
 	.options = postgres_options,
-	.read = postgres_read,
-	.require = foreign_require,
+	.default_port = "5432",
 	.open = postgres_open,
-	.pool = postgres_pool,
+	.driver = &pool_postgres,
+	.pool = server_pool_open,
 };

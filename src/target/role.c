@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "target/local_pool.h"
+#include "target/server_pool.h"
 #include "target/target.h"
 
 static int
@@ -17,12 +17,6 @@ role_needed(const Scenario *scenario, const Options *options, const Census *cens
 	return (int) options->role_limit + others + embedded;
 }
 
-static Pool *
-role_pool(Run *run, const RunParty *party)
-{
-	return local_pool_open(run, party, &pool_role);
-}
-
 const TargetType target_role = {
 	.name = "role",
 	TARGET_ON_THIS_SERVER,
@@ -30,5 +24,6 @@ const TargetType target_role = {
 	.monitored_as = POOL_ROLE,
 	.limiting = "role_limit",
 	.needed = role_needed,
-	.pool = role_pool,
+	.driver = &pool_role,
+	.pool = server_pool_open,
 };

@@ -7,7 +7,7 @@
 #include "miscadmin.h"
 
 #include "observe/slots/census.h"
-#include "target/local_pool.h"
+#include "target/server_pool.h"
 #include "target/target.h"
 
 /* All that is left. */
@@ -57,12 +57,6 @@ server_require_alone(const RunRequest *request, const Options *options)
 				 errhint("Aim at target role, which leaves them alone, or set option bystanders to abort (release everything at the first refusal of another client) or ignore.")));
 }
 
-static Pool *
-server_pool(Run *run, const RunParty *party)
-{
-	return local_pool_open(run, party, &pool_server);
-}
-
 const TargetType target_server = {
 	.name = "server",
 	.exclusive = true,
@@ -70,5 +64,6 @@ const TargetType target_server = {
 	.monitored_as = POOL_SERVER,
 	.require_alone = server_require_alone,
 	.needed = server_needed,
-	.pool = server_pool,
+	.driver = &pool_server,
+	.pool = server_pool_open,
 };

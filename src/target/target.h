@@ -14,6 +14,8 @@ TARGET_LIST(TARGET_DECLARE)
 /* All of them, by TargetKind. */
 extern const TargetType *const target_types[TARGET_KINDS];
 
+extern int	target_find_kind(const char *name, bool foreign);
+
 /* What those on this server have in common. */
 #define TARGET_ON_THIS_SERVER \
 	.own_roles = true, \

@@ -10,9 +10,9 @@
 #include "api/rows.h"
 #include "request/options.h"
 #include "request/run_table.h"
-#include "request/target.h"
 #include "scenario/hold.h"
 #include "scenario/list.h"
+#include "target/target.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_progress_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_holds_rows);

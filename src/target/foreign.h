@@ -1,15 +1,16 @@
 /*
- * foreign_option.h
- *		The options that foreign servers and their user mappings have.
+ * foreign.h
+ *		Foreign servers of the wrapper pool_exhaust, as targets: their options, the
+ *		logins of a run and what it asks there, and the proof that nothing is left.
  */
 #pragma once
 
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
-#include "nodes/pg_list.h"
 
-#include "base/compat.h"
-#include "load/session.h"
+#include "load/target/endpoint.h"
+#include "load/target/probe.h"
+#include "story/story.h"
 
 typedef struct ForeignOption
 {
@@ -19,8 +20,9 @@ typedef struct ForeignOption
 	bool		required;
 	bool		superuser;		/* names a file of the server's own account */
 
-	/* ERROR unless the value is possible; NULL: all are. */
-	void		(*check) (const char *name, const char *value);
+	/* What is possible: whole numbers from 1, or what that accepts, with an ERROR if not. */
+	long		max;			/* 0: it is no number */
+	void		(*check) (const char *name, const char *value);	/* NULL: all */
 } ForeignOption;
 
 /* What every kind has to have. */
@@ -30,7 +32,7 @@ typedef struct ForeignOption
 #define LIBPQ_SERVER_OPTIONS \
 	KIND_OPTION, \
 	{"host", ForeignServerRelationId, true, .required = true, .check = foreign_check_host}, \
-	{"port", ForeignServerRelationId, true, .check = foreign_check_port}, \
+	{"port", ForeignServerRelationId, true, .max = 65535}, \
 	{"dbname", ForeignServerRelationId, true}, \
 	{"options", ForeignServerRelationId, true}, \
 	{"sslmode", ForeignServerRelationId, true, .check = foreign_check_sslmode}, \
@@ -45,12 +47,28 @@ typedef struct ForeignOption
 	{"password", UserMappingRelationId, true}, \
 	{"password_required", UserMappingRelationId, .check = foreign_check_required}
 
+/* See foreign_option.c. */
 extern void foreign_check_host(const char *name, const char *value);
-extern void foreign_check_port(const char *name, const char *value);
-extern void foreign_check_number(const char *name, const char *value, long max);
 extern void foreign_check_sslmode(const char *name, const char *value);
 extern void foreign_check_required(const char *name, const char *value);
+extern void foreign_option_check(const ForeignOption *option, const char *value);
 pg_noreturn extern void foreign_option_is_wrong(const char *name, const char *value, const char *hint);
-
 extern const char *foreign_option_value(List *options, const char *name);
-extern const ForeignOption *foreign_option_find(const ForeignOption *options, Oid catalog, const char *name);
+
+/* See foreign_server.c. */
+extern bool foreign_find(const char *name, RunRequest *request);
+extern void foreign_require(const RunRequest *request, const Scenario *scenario, const Options *options);
+extern Endpoint *foreign_read(Run *run, int n);
+
+/* See foreign_login.c. */
+extern void foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *known,
+							   List *server, List *mapping);
+extern bool foreign_login_open(Run *run, int n);
+extern void foreign_login_make_console(Endpoint *endpoint);
+extern bool foreign_login_ask(Run *run, RunParty *party, const Question *questions, const char *failure,
+							  const char *where);
+extern void foreign_login_require_alone(Run *run, RunParty *party);
+
+/* See foreign_proof.c. */
+extern int	foreign_proof_left(Run *run);
+extern void foreign_proof_close(Run *run);
