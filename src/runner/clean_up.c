@@ -40,11 +40,18 @@
 typedef struct Obligation
 {
 	const char *what;
-	void		(*settle) (Run *run);	/* returns when that is done, or its time is over */
-	int			(*left) (Run *run); /* how many are left after that, -1: unknown */
-	char	   *(*complaint) (const Run *run, int left);	/* the reason if that is not 0 */
+	void		(*settle) (Run *run);	/* returns when that is done, or its time is over; NULL: nothing
+									 * is to be done */
+	int			(*left) (Run *run); /* how many are left after that, -1: unknown; NULL: none */
+
+	/* The reason if that is not 0: a format for the number, or else a function, palloc'd. */
+	const char *complaint;
+	char	   *(*complaint_text) (const Run *run, int left);
 	bool		sessions;		/* what is left counts in the check of sessions */
 } Obligation;
+
+/* What is left of obligations with "sessions", as far as that is known. */
+static int	sessions_found;
 
 /* ---------- Chaos ---------- */
 
@@ -57,14 +64,6 @@ chaos_settle(Run *run)
 	phase(run, "clean up");
 }
 
-/* ---------- Sub-runs ---------- */
-
-static char *
-sub_runs_complaint(const Run *run, int left)
-{
-	return psprintf("%d runs that it has started are still under way", left);
-}
-
 /* ---------- HTTP ---------- */
 
 static void
@@ -74,7 +73,7 @@ http_settle(Run *run)
 	reference_api_close(run->api);
 }
 
-/* ---------- Logins under way, and those that stall ---------- */
+/* ---------- Logins under way ---------- */
 
 /*
  * Nothing is granted any more, and logins under way come to their end, as a
@@ -92,12 +91,6 @@ logins_settle(Run *run)
 		while (run->parties[i].pool != NULL && run->parties[i].pool->stats.opening > 0 &&
 			   loop_now_us() < end_us)
 			loop_turn(&run->loop, TURN_MS);
-}
-
-static char *
-stalled_complaint(const Run *run, int left)
-{
-	return psprintf("%d stalled logins of the hold are still there: pool_exhaust_slots counts them", left);
 }
 
 /* ---------- Sessions on this server ---------- */
@@ -262,17 +255,39 @@ roles_settle(Run *run)
 	identity_drop(run);
 }
 
-/* "pool_exhaust_1": those that have not been dropped. */
+/* How many have not been dropped. */
+static int
+roles_left(Run *run)
+{
+	int			n = 0;
+
+	for (int i = 0; i < run->nparties; i++)
+		n += OidIsValid(run->parties[i].role);
+	return n;
+}
+
 static char *
-roles_text(const Run *run)
+roles_complaint(const Run *run, int left)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
 	for (int i = 0; i < run->nparties; i++)
 		if (OidIsValid(run->parties[i].role))
-			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", run->parties[i].role_name);
+			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "role ", run->parties[i].role_name);
+	appendStringInfoString(&text, " may be left");
 	return text.data;
+}
+
+/* ---------- The record ---------- */
+
+static void
+record_settle(Run *run)
+{
+	if (run->pool != NULL)
+		check_count(run, "sessions left at the end", 0, sessions_found,
+					"end them with pg_terminate_backend: the reason above has their pids");
+	phase_end(run);
 }
 
 /* ---------- The list ---------- */
@@ -280,76 +295,71 @@ roles_text(const Run *run)
 /* In the order in which they are settled. */
 static const Obligation obligations[] = {
 	{"chaos", chaos_settle},
-	{"sub-runs", sub_runs_end, sub_runs_left, sub_runs_complaint},
+	{"sub-runs", sub_runs_end, sub_runs_left, "%d runs that it has started are still under way"},
 	{"HTTP client and reference API", http_settle},
 	{"logins under way", logins_settle},
-	{"stalled logins", hold_end_stalled, hold_stalled_left, stalled_complaint},
-	{"sessions", sessions_settle, sessions_proof, sessions_complaint, .sessions = true},
-	{"sessions on foreign servers", reason_add_lost, foreign_proof, foreign_complaint, .sessions = true},
+	{"stalled logins", hold_end_stalled, hold_stalled_left,
+	"%d stalled logins of the hold are still there: pool_exhaust_slots counts them"},
+	{"sessions", sessions_settle, sessions_proof, .complaint_text = sessions_complaint, .sessions = true},
+	{"sessions on foreign servers", reason_add_lost, foreign_proof, .complaint_text = foreign_complaint, .sessions = true},
 	{"roles", roles_settle},
+	{"roles that were not dropped", NULL, roles_left, .complaint_text = roles_complaint},
+	{"record", record_settle},
 };
 
-/* The first reason replaces the story's, each other one is added to it. */
-static void
-clean_up_fail(Run *run, bool first, const char *text)
+/*
+ * Settles one.  Returns NULL if nothing is left of it, or else why the run fails;
+ * an ERROR is logged, and ends neither the clean-up nor the run.
+ */
+static const char *
+obligation_settle(Run *run, const Obligation *obligation)
 {
-	size_t		len = first ? 0 : strlen(run->reason);
-
-	snprintf(run->reason + len, sizeof(run->reason) - len, "%s%s", first ? "" : "; ", text);
-	run->verdict = VERDICT_FAIL;
-}
-
-/* Settles one; returns how many are left, -1: unknown.  "failed" is set if it ended in an ERROR. */
-static int
-obligation_settle(Run *run, const Obligation *obligation, volatile bool *failed)
-{
-	volatile int left = 0;
+	const char *volatile complaint = NULL;
 
 	PG_TRY();
 	{
-		obligation->settle(run);
+		int			left = 0;
+
+		if (obligation->settle != NULL)
+			obligation->settle(run);
 		if (obligation->left != NULL)
 			left = obligation->left(run);
+		if (obligation->sessions)
+			sessions_found += Max(left, 0);
+		if (left != 0)
+			complaint = obligation->complaint_text != NULL
+				? obligation->complaint_text(run, left) : psprintf(obligation->complaint, left);
 	}
 	PG_CATCH();
 	{
 		error_catch(run->context, LOG);
 		ereport(LOG, (errmsg("pool_exhaust: the clean-up of %s failed", obligation->what)));
-		left = -1;
-		*failed = true;
+		complaint = "the clean-up failed, and the server log says why";
 	}
 	PG_END_TRY();
-	return left;
+	return complaint;
 }
 
 /*
  * Settles and proves all that the run has to leave behind it: nothing.  What
  * cannot be proved, or ends in an ERROR, makes its verdict FAIL; the others are
- * settled nevertheless.
+ * settled nevertheless.  The first complaint replaces the story's reason, each
+ * other one is added to it.
  */
 void
 clean_up(Run *run)
 {
 	bool		proved = true;
-	int			sessions = 0;
 
 	for (int i = 0; i < lengthof(obligations); i++)
 	{
-		bool		failed = false;
-		int			left = obligation_settle(run, &obligations[i], &failed);
+		const char *complaint = obligation_settle(run, &obligations[i]);
+		size_t		len = proved ? 0 : strlen(run->reason);
 
-		if (left == 0)
+		if (complaint == NULL)
 			continue;
-		if (obligations[i].sessions)
-			sessions += Max(left, 0);
-		clean_up_fail(run, proved, !failed ? obligations[i].complaint(run, left)
-					  : "the clean-up failed, and the server log says why");
+		snprintf(run->reason + len, sizeof(run->reason) - len, "%s%s", proved ? "" : "; ", complaint);
+		run->verdict = VERDICT_FAIL;
 		proved = false;
 	}
-	if (!proved && roles_text(run)[0] != '\0')
-		clean_up_fail(run, false, psprintf("role %s may be left", roles_text(run)));
-	if (run->pool != NULL)
-		check_count(run, "sessions left at the end", 0, sessions,
-					"end them with pg_terminate_backend: the reason above has their pids");
-	phase_end(run);
 }

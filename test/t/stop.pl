@@ -302,6 +302,24 @@ foreach my $target ('server', 'role')
 	ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0), 'a session that will not end: it ends');
 }
 
+# A part of the clean-up ends in an ERROR: that is a failure, and the rest is done and recorded.
+{
+	$watcher->query(q(CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'nothing is dropped'; END$$));
+	$watcher->query(q(CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('DROP OWNED') EXECUTE FUNCTION refuse()));
+	my $run_id = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role')));
+	is(verdict_of($watcher, $run_id), 'fail', 'a role that cannot be dropped: the verdict');
+	like($watcher->query("SELECT reason FROM pool_exhaust_runs WHERE id = $run_id"),
+		qr/^the clean-up failed, and the server log says why; role pool_exhaust_\d+ may be left$/, 'a role that cannot be dropped: the reason');
+	is($watcher->query("SELECT outcome FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'sessions left at the end'"),
+		'pass', 'a role that cannot be dropped: no session is left');
+	is($watcher->query("SELECT format('%s %s', p->>'phase', (p->>'elapsed_ms')::float8 > 0) FROM pool_exhaust_runs, LATERAL (SELECT summary->'phases'->-1) AS s(p) WHERE id = $run_id"),
+		'clean up t', 'a role that cannot be dropped: the clean-up has an end');
+	$watcher->query('DROP EVENT TRIGGER refuse');
+	$watcher->query('DROP FUNCTION refuse()');
+	is($watcher->query(q(SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role')))), 'pass', 'a role that cannot be dropped: the next run passes');
+	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, 'a role that cannot be dropped: and drops it');
+}
+
 # The caller holds what the runner needs; only lock_timeout can end that.
 {
 	my $caller = client($node);
