@@ -152,11 +152,10 @@ error_catch(MemoryContext context, int loglevel)
 	return error;
 }
 
-/* "nulls" as SPI wants them, or NULL. */
 void
-spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values, const char *nulls)
+spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values)
 {
-	int			rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	int			rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
 
 	if (rc != expected)
 		elog(ERROR, "SPI returned %s instead of %s", SPI_result_code_string(rc),

@@ -4,7 +4,6 @@
  */
 #pragma once
 
-#include "access/tupdesc.h"
 #include "executor/spi.h"
 
 typedef struct Extension
@@ -25,6 +24,5 @@ extern void transaction_commit(void);
 extern ErrorData *error_catch(MemoryContext context, int loglevel);
 
 /* SPI with nothing left to check: ERROR unless it did what it says. */
-extern void spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values,
-					const char *nulls);
+extern void spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values);
 extern char *spi_text(int row, int column);

@@ -17,7 +17,6 @@
 #include "catalog/pg_type.h"
 #include "commands/comment.h"
 #include "commands/dbcommands.h"
-#include "commands/defrem.h"
 #include "commands/user.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -86,11 +85,9 @@ verifier_make(const char *password)
 static void
 role_drop(const char *name)
 {
-	char	   *sql = psprintf("DROP OWNED BY %s", quote_identifier(name));
+	const char *quoted = quote_identifier(name);
 
-	spi_run(sql, SPI_OK_UTILITY, 0, NULL, NULL, NULL);
-	sql = psprintf("DROP ROLE %s", quote_identifier(name));
-	spi_run(sql, SPI_OK_UTILITY, 0, NULL, NULL, NULL);
+	spi_run(psprintf("DROP OWNED BY %s; DROP ROLE %s", quoted, quoted), SPI_OK_UTILITY, 0, NULL, NULL);
 }
 
 /* Is the entry that this role belongs to that of a run that is under way? */
@@ -132,7 +129,7 @@ identity_sweep(const char *name)
 			"WHERE rolname ~ '^" ROLE_PREFIX "[0-9]+$' AND pg_catalog.starts_with(c, $1) "
 			"AND (rolname = $2 OR database = $3::text OR NOT EXISTS "
 			"(SELECT FROM pg_catalog.pg_database d WHERE d.oid::text = database))",
-			SPI_OK_SELECT, lengthof(types), types, values, NULL);
+			SPI_OK_SELECT, lengthof(types), types, values);
 	found = SPI_processed;
 	names = palloc(sizeof(char *) * Max(found, 1));
 	for (uint64 i = 0; i < found; i++)
@@ -163,7 +160,7 @@ identity_databases(void)
 	spi_run("SELECT DISTINCT d.oid FROM pg_catalog.pg_authid a, pg_catalog.pg_database d "
 			"WHERE rolname ~ '^" ROLE_PREFIX "[0-9]+$' AND datallowconn "
 			"AND pg_catalog.shobj_description(a.oid, 'pg_authid') = $1 || d.oid::text",
-			SPI_OK_SELECT, lengthof(types), types, values, NULL);
+			SPI_OK_SELECT, lengthof(types), types, values);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		databases = lappend_oid(databases, (Oid) strtoul(spi_text(i, 1), NULL, 10));
 	return databases;
@@ -196,16 +193,10 @@ role_create(const char *name, const char *password, int limit, const char *valid
 static void
 role_grant_connect(Oid role, const char *name, const char *database)
 {
-	Oid			types[] = {OIDOID, TEXTOID};
-	Datum		values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(database)};
-
-	spi_run("SELECT pg_catalog.has_database_privilege($1, $2, 'CONNECT')",
-			SPI_OK_SELECT, 2, types, values, NULL);
-	if (spi_text(0, 1)[0] == 't')
-		return;
-	spi_run(psprintf("GRANT CONNECT ON DATABASE %s TO %s",
-					 quote_identifier(database), quote_identifier(name)),
-			SPI_OK_UTILITY, 0, NULL, NULL, NULL);
+	if (compat_database_aclcheck(get_database_oid(database, false), role, ACL_CONNECT) != ACLCHECK_OK)
+		spi_run(psprintf("GRANT CONNECT ON DATABASE %s TO %s",
+						 quote_identifier(database), quote_identifier(name)),
+				SPI_OK_UTILITY, 0, NULL, NULL);
 }
 
 /* The CONNECTION LIMIT of a service's role; -1 is none. */

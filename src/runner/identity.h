@@ -4,7 +4,6 @@
  */
 #pragma once
 
-#include "load/session.h"
 #include "story/story.h"
 
 extern void identity_create(Run *run, int place, int n);

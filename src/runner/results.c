@@ -52,7 +52,7 @@ results_begin(Run *run)
 					 "VALUES ($1, $2, $3::jsonb, $4, pg_catalog.clock_timestamp(), "
 					 "pg_catalog.current_setting('server_version'), $5) RETURNING id",
 					 extension.schema),
-			SPI_OK_INSERT_RETURNING, lengthof(types), types, values, NULL);
+			SPI_OK_INSERT_RETURNING, lengthof(types), types, values);
 	id = pg_strtoint64(spi_text(0, 1));
 	transaction_commit();
 	return id;
@@ -171,7 +171,7 @@ write_run(const Run *run, const Extension *extension)
 	spi_run(psprintf("UPDATE %s.pool_exhaust_runs SET verdict = $2, reason = NULLIF($3, ''), "
 					 "finished_at = pg_catalog.clock_timestamp(), summary = $4::jsonb WHERE id = $1",
 					 extension->schema),
-			SPI_OK_UPDATE, lengthof(types), types, values, NULL);
+			SPI_OK_UPDATE, lengthof(types), types, values);
 }
 
 static void
@@ -180,7 +180,7 @@ write_check(const Run *run, const Check *check, int seq, const char *sql)
 	const Comparison *c = &check->comparison;
 	bool		numbers = c->operator != OPERATOR_NONE;
 	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	TEXTOID, FLOAT8OID, FLOAT8OID, FLOAT8OID};
+	BOOLOID, TEXTOID, FLOAT8OID, BOOLOID, FLOAT8OID, FLOAT8OID};
 	Datum		values[] = {
 		Int64GetDatum(run->entry->run_id),
 		Int32GetDatum(seq),
@@ -191,20 +191,15 @@ write_check(const Run *run, const Check *check, int seq, const char *sql)
 		CStringGetTextDatum(check_observed(check)),
 		CStringGetTextDatum(check->unit),
 		CStringGetTextDatum(check->detail),
+		BoolGetDatum(numbers),
 		CStringGetTextDatum(numbers ? operator_word(c->operator) : ""),
 		Float8GetDatum(c->expected),
+		BoolGetDatum(comparison_has_tolerance(c)),
 		Float8GetDatum(c->tolerance),
 		Float8GetDatum(c->observed),
 	};
-	char		nulls[lengthof(types) + 1];
 
-	memset(nulls, ' ', lengthof(types));
-	nulls[lengthof(types)] = '\0';
-	if (!numbers)
-		memset(nulls + 9, 'n', 4);
-	else if (!comparison_has_tolerance(c))
-		nulls[11] = 'n';
-	spi_run(sql, SPI_OK_INSERT, lengthof(types), types, values, nulls);
+	spi_run(sql, SPI_OK_INSERT, lengthof(types), types, values);
 }
 
 static void
@@ -213,7 +208,8 @@ write_checks(const Run *run, const Extension *extension)
 	char	   *sql = psprintf("INSERT INTO %s.pool_exhaust_checks "
 							   "(run_id, seq, phase, name, outcome, expected, observed, unit, detail, "
 							   "operator, expected_num, tolerance, observed_num) "
-							   "VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, ''), NULLIF($9, ''), $10, $11, $12, $13)",
+							   "VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, ''), NULLIF($9, ''), "
+							   "NULLIF($11, ''), CASE WHEN $10 THEN $12 END, CASE WHEN $13 THEN $14 END, CASE WHEN $10 THEN $15 END)",
 							   extension->schema);
 
 	for (int i = 0; i < run->nchecks; i++)
@@ -265,7 +261,7 @@ forget_old_runs(const Extension *extension)
 		spi_run(psprintf("DELETE FROM %s.pool_exhaust_runs WHERE finished_at < "
 						 "pg_catalog.now() - pg_catalog.make_interval(secs => $1)",
 						 extension->schema),
-				SPI_OK_DELETE, 1, types, values, NULL);
+				SPI_OK_DELETE, 1, types, values);
 }
 
 /*
@@ -304,5 +300,5 @@ results_sweep(void)
 					 "reason = 'the server stopped or crashed during the run', "
 					 "finished_at = pg_catalog.clock_timestamp() "
 					 "WHERE verdict IS NULL AND started_at < $1", extension.schema),
-			SPI_OK_UPDATE, 1, types, values, NULL);
+			SPI_OK_UPDATE, 1, types, values);
 }

@@ -16,16 +16,18 @@
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
-#include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "event/descriptors.h"
 #include "load/target/endpoint.h"
 #include "observe/slots/census.h"
@@ -34,9 +36,7 @@
 #include "request/options.h"
 #include "request/run_table.h"
 #include "runner/clean_up.h"
-#include "runner/hold_end.h"
 #include "runner/identity.h"
-#include "runner/launch.h"
 #include "runner/results.h"
 #include "runner/runner.h"
 #include "runner/sub_runs.h"
@@ -90,6 +90,26 @@ runner_clean_environment(void)
 		if (o->envvar != NULL)
 			unsetenv(o->envvar);
 	PQconninfoFree(options);
+}
+
+/*
+ * False if the hold is to end with the session that asked for it, and that session
+ * has ended: if it ends in a hurry, it sends nothing.
+ */
+static bool
+hold_owner_is_there(const HoldRequest *request)
+{
+	PGPROC	   *proc = &ProcGlobal->allProcs[request->owner_number];
+	PgBackendStatus *status;
+
+	if (request->leaked)
+		return true;
+	if (((volatile PGPROC *) proc)->procLatch.owner_pid != request->owner_pid)
+		return false;
+	/* Another process may have the same pid and the same PGPROC by now. */
+	status = compat_backend_status(proc);
+	return status == NULL ||
+		((volatile PgBackendStatus *) status)->st_proc_start_timestamp == request->owner_started;
 }
 
 /* Run.poll_end: what must end the run and sends no event. */
@@ -328,11 +348,27 @@ runner_end(Run *run)
 	runner_publish(run->entry, run->verdict, 0, run->reason);
 }
 
-/* A hold is not judged, and not recorded. */
+/* Logs the end of a hold: as a rule no session waits for it. */
+static void
+hold_log_end(const Run *run)
+{
+	if (run->verdict == VERDICT_FAIL)
+		ereport(WARNING,
+				(errmsg("pool_exhaust: the clean-up of hold " INT64_FORMAT " could not be proved: %s",
+						run->entry->hold_id, run->reason)));
+	else if (run->entry->held_at != 0)
+		ereport(LOG,
+				(errmsg("pool_exhaust: hold " INT64_FORMAT " has ended: %s",
+						run->entry->hold_id, run->reason)));
+}
+
+/* A hold is not judged, and not recorded.  How many connections its end closes is for pool_exhaust_release(). */
 static void
 runner_end_hold(Run *run)
 {
-	hold_end_begins(run->entry);
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	run->entry->closed = (int) pg_atomic_read_u32(&run->entry->connections);
+	LWLockRelease(shared->lock);
 	clean_up(run);
 	hold_log_end(run);
 	runner_publish(run->entry, run->verdict, run->error_code, run->reason);

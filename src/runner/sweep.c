@@ -21,7 +21,6 @@
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 
-#include "base/compat.h"
 #include "event/worker.h"
 #include "request/extension.h"
 #include "runner/identity.h"
