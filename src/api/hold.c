@@ -10,15 +10,12 @@
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 #include "api/launch.h"
-#include "base/compat.h"
 #include "request/options.h"
 #include "request/preflight.h"
 #include "request/run_table.h"
@@ -56,12 +53,7 @@ owner_sign(HoldRequest *request)
 
 /* ---------- Arguments ---------- */
 
-static bool
-is_leak(const HoldKind *kind)
-{
-	return true;				/* each state of a hold can be leaked, too */
-}
-
+/* Each of them can be leaked, too. */
 static bool
 is_state(const HoldKind *kind)
 {
@@ -77,7 +69,7 @@ is_stalled(const HoldKind *kind)
 static char *
 kinds_hint(bool leaks)
 {
-	return psprintf("%s are: %s.", leaks ? "Kinds" : "States", hold_kinds_text(leaks ? is_leak : is_state));
+	return psprintf("%s are: %s.", leaks ? "Kinds" : "States", hold_kinds_text(leaks ? NULL : is_state));
 }
 
 /* Returns the number of the kind that is named as the state of a hold, or the kind of a leak. */
@@ -90,7 +82,7 @@ kind_arg(FunctionCallInfo fcinfo, int n, bool leaks)
 	arg_require(fcinfo, n, what, kinds_hint(leaks));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	for (int i = 0; i < nhold_kinds; i++)
-		if (strcmp(hold_kinds[i].name, name) == 0 && (leaks ? is_leak : is_state) (&hold_kinds[i]))
+		if (strcmp(hold_kinds[i].name, name) == 0 && (leaks || is_state(&hold_kinds[i])))
 			return i;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -437,7 +437,7 @@ hold_kinds_text(bool (*wanted) (const HoldKind *kind))
 
 	initStringInfo(&text);
 	for (int i = 0; i < nhold_kinds; i++)
-		if (wanted(&hold_kinds[i]))
+		if (wanted == NULL || wanted(&hold_kinds[i]))
 			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", hold_kinds[i].name);
 	return text.data;
 }

@@ -122,8 +122,8 @@ extern const char *const pool_kind_names[];
 /* One of them, and how many connections it can hand out. */
 typedef struct PoolLimit
 {
+	Oid			oid;			/* of the role or database; InvalidOid: the server. First, for oid_cmp() */
 	PoolKind	kind;
-	Oid			oid;			/* of the role or database; InvalidOid: the server */
 	char		name[NAMEDATALEN];
 	int			capacity;
 } PoolLimit;

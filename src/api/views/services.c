@@ -7,7 +7,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
 
 #include "api/rows.h"
 #include "observe/monitor/leak_detector.h"
@@ -31,7 +30,7 @@ service_put(RowBuilder *row, const Service *service, int64 opened, int peak)
 	row_utilization(row, service->in_use, census_capacity());
 	row_int(row, Max(peak, service->in_use));
 	row_bigint(row, opened);
-	row_int_if(row, service->suspects >= 0, service->suspects);
+	row_int_if(row, monitor_is_fresh(), service->suspects);
 	row_end(row);
 }
 
@@ -43,7 +42,6 @@ services_put_live(RowBuilder *row, bool *seen)
 	HASH_SEQ_STATUS seq;
 	Service    *service;
 	Slot		slot;
-	bool		watched = monitor_is_fresh();
 
 	for (int i = 0; i < MaxConnections; i++)
 		if (slot_read(i, &slot) && (service = services_add(services, &slot)) != NULL)
@@ -62,8 +60,6 @@ services_put_live(RowBuilder *row, bool *seen)
 		if (entry != NULL)
 			seen[entry - shared->services.entries] = true;
 		names_add_up(&shared->services, &names, &opened, &peak);
-		if (!watched)
-			service->suspects = -1;
 		if (service_may_see(service->key.role))
 			service_put(row, service, opened, peak);
 	}
@@ -74,7 +70,7 @@ services_put_live(RowBuilder *row, bool *seen)
 static void
 services_put_past(RowBuilder *row, const bool *seen)
 {
-	Service		service = {.suspects = monitor_is_fresh() ? 0 : -1};
+	Service		service = {{0}};
 	int64		opened;
 	int			peak;
 

@@ -8,8 +8,10 @@
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "observe/slots/census.h"
 #include "observe/slots/limit.h"
 
@@ -30,9 +32,9 @@ pool_exhaust_census(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 
 	census_take(&census);
-	values[n++] = Int32GetDatum(census.max_connections);
-	values[n++] = Int32GetDatum(census.superuser_reserved);
-	values[n++] = Int32GetDatum(census.reserved);
+	values[n++] = Int32GetDatum(MaxConnections);
+	values[n++] = Int32GetDatum(SuperuserReservedConnections);
+	values[n++] = Int32GetDatum(ReservedConnections);
 	values[n++] = Int32GetDatum(census.capacity);
 	values[n++] = Int32GetDatum(census.in_use);
 	values[n++] = Int32GetDatum(census.free);

@@ -36,7 +36,7 @@
 /* Of more new sessions in one observation it is not known which came first. */
 #define FRESH_MAX		64
 
-#define LEAK_RULE_ADDRESS(MEMBER, row)	[LEAK_##MEMBER] = &leak_rule_##row,
+#define LEAK_RULE_ADDRESS(member, row)	[member] = &leak_rule_##row,
 
 const LeakRuleType *const leak_rules[LEAK_RULES] = {LEAK_RULE_LIST(LEAK_RULE_ADDRESS)};
 

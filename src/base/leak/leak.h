@@ -24,25 +24,20 @@
 #include "base/words.h"
 
 /*
- * The rules, in the order in which they are tried.  RULE(MEMBER, row): its number is
- * LEAK_<MEMBER>, and all that it is stands in its row, leak_rule_<row>, in
- * base/leak/<row>.c.
+ * The rules, in the order in which they are tried.  RULE(member, row): all that it is
+ * stands in its row, leak_rule_<row>, in base/leak/<row>.c.
  */
 #define LEAK_RULE_LIST(RULE) \
-	RULE(IDLE_IN_TRANSACTION, idle_in_transaction) \
-	RULE(ABANDONED, abandoned) \
-	RULE(GROWTH, growth) \
-	RULE(DEAD_CLIENT, dead_client)
-
-#define LEAK_RULE_MEMBER(MEMBER, row)	LEAK_##MEMBER,
+	RULE(LEAK_IDLE_IN_TRANSACTION, idle_in_transaction) \
+	RULE(LEAK_ABANDONED, abandoned) \
+	RULE(LEAK_GROWTH, growth) \
+	RULE(LEAK_DEAD_CLIENT, dead_client)
 
 typedef enum LeakRule
 {
 	LEAK_NONE,
-	LEAK_RULE_LIST(LEAK_RULE_MEMBER)
+	LEAK_RULE_LIST(LIST_MEMBER)
 } LeakRule;
-
-#undef LEAK_RULE_MEMBER
 
 #define LEAK_RULES (1 + LIST_COUNT(LEAK_RULE_LIST))
 
@@ -227,7 +222,7 @@ typedef struct LeakRuleType
 	bool		(*note) (const LeakLimits *limits, int threshold_ms, char *text);
 } LeakRuleType;
 
-#define LEAK_RULE_DECLARE(MEMBER, row)	extern const LeakRuleType leak_rule_##row;
+#define LEAK_RULE_DECLARE(member, row)	extern const LeakRuleType leak_rule_##row;
 LEAK_RULE_LIST(LEAK_RULE_DECLARE)
 #undef LEAK_RULE_DECLARE
 

@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "utils/timestamp.h"
 
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"

@@ -27,7 +27,6 @@
 #include "event/loop.h"
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
-#include "shmem/monitor_status.h"
 
 /* A session that was terminated and has not ended is signaled again after that. */
 #define AGAIN_US		(10 * INT64CONST(1000000))
@@ -65,16 +64,6 @@ heal_init(void)
 	strategy_init();
 }
 
-/* Is the session there, and still in the state that it is suspected for? */
-static bool
-slot_is_suspect(int number, Slot *slot)
-{
-	const LeakSession *session = &leak_sessions[number];
-
-	return slot_read(number, slot) && suspect_rule(number, slot) != LEAK_NONE &&
-		slot->state == session->seen.state && slot->state_since == session->seen.state_since;
-}
-
 static bool
 was_terminated(const LeakSession *session, uint64 now_us)
 {
@@ -92,7 +81,8 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	acted = !was_terminated(session, now_us) &&
-		strategy_is_for(strategy, session) && slot_is_suspect(number, &slot) &&
+		strategy_is_for(strategy, session) && suspect_read(number, session, &slot) &&
+		slot.state == session->seen.state && slot.state_since == session->seen.state_since &&
 		slot.state != SLOT_ACTIVE && kill(slot.pid, SIGTERM) == 0;
 	if (acted)
 	{

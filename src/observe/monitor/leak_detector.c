@@ -9,12 +9,10 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_authid.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
-#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -23,7 +21,6 @@
 #include "event/loop.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/peer.h"
-#include "observe/monitor/service.h"
 #include "observe/slots/census.h"
 #include "shmem/monitor_status.h"
 
@@ -155,7 +152,7 @@ leak_detector_read_clients(const Slot *slots)
 			lost[i] &= late;
 			continue;
 		}
-		peer = peer_look(slots[i].pid, slots[i].local);
+		peer = peer_read(slots[i].pid, slots[i].local);
 		gone[i] = peer == PEER_GONE || (peer == PEER_LOST && lost[i]);
 		lost[i] = peer == PEER_LOST || (peer == PEER_UNKNOWN && lost[i]);
 		peer_next = (i + 1) % MaxConnections;

@@ -41,7 +41,7 @@
 #define IDLE_TURN_MS		60000
 
 /* While refusals go on it observes this often, and no oftener. */
-#define REFUSED_LOOK_MS		20
+#define REFUSED_OBSERVE_MS		20
 
 /* What is answered may be this old. */
 #define ANSWER_AGE_US		10000
@@ -80,7 +80,7 @@ monitor_init(bool (*on_start) (void))
 
 /* Observes once; a regular observation completes a sample. */
 static void
-monitor_look(bool regular)
+monitor_observe(bool regular)
 {
 	MemoryContext old = CurrentMemoryContext;
 	const MonitorSnapshot *snapshot;
@@ -114,7 +114,7 @@ static void
 monitor_refresh(void)
 {
 	if (loop_now_us() > shared->observed.sampled_us + ANSWER_AGE_US)
-		monitor_look(false);
+		monitor_observe(false);
 }
 
 static void
@@ -143,8 +143,8 @@ monitor_attend(void)
 	else if (pg_atomic_read_u32(&shared->attention) != 0 ||
 			 uv_is_active((uv_handle_t *) &refused_timer))
 		return;
-	monitor_look(false);
-	uv_timer_start(&refused_timer, timer_fired, REFUSED_LOOK_MS, 0);
+	monitor_observe(false);
+	uv_timer_start(&refused_timer, timer_fired, REFUSED_OBSERVE_MS, 0);
 }
 
 /* Does what the settings say now. */
@@ -184,7 +184,7 @@ monitor_turn(void)
 	if (monitor_on_start != NULL && !RecoveryInProgress() && monitor_on_start())
 		monitor_on_start = NULL;
 	if (monitor_on && sample_due)
-		monitor_look(true);
+		monitor_observe(true);
 	sample_due = false;
 	if (monitor_on)
 		monitor_attend();

@@ -18,6 +18,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -76,26 +77,29 @@ peer_failed(int error)
 }
 
 /*
- * Asks the kernel and hands each answer to "take".  Returns 0, or the errno of
- * what the kernel said.
+ * Asks the kernel, with the body of a request and its flags, and hands each answer to
+ * "take".  Returns 0, or the errno of what the kernel said.
  */
 static int
-diag_ask(const void *request, size_t size, void (*take) (const struct nlmsghdr *answer, void *arg), void *arg)
+diag_ask(const void *body, size_t size, int flags, void (*take) (const struct nlmsghdr *answer, void *arg), void *arg)
 {
 	static char buffer[ANSWER_SIZE] pg_attribute_aligned(8);
+	struct nlmsghdr head = {.nlmsg_len = NLMSG_LENGTH(size), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+	.nlmsg_flags = NLM_F_REQUEST | flags};
+	struct iovec request[] = {{&head, sizeof(head)}, {unconstify(void *, body), size}};
 	int			fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	int			result = -1;
 
 	if (fd < 0)
 		return errno;
-	if (send(fd, request, size, 0) < 0)
+	if (writev(fd, request, lengthof(request)) < 0)
 		result = errno;
 	while (result < 0)
 	{
 		ssize_t		got = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
 		int			left = (int) got;
 
-		/* The kernel answers before send() returns, so there is nothing to wait for. */
+		/* The kernel answers before writev() returns, so there is nothing to wait for. */
 		if (got <= 0)
 			result = got < 0 ? errno : EIO;
 		for (struct nlmsghdr *h = (struct nlmsghdr *) buffer; result < 0 && NLMSG_OK(h, left); h = NLMSG_NEXT(h, left))
@@ -139,14 +143,11 @@ connections_ask(int family)
 {
 	struct
 	{
-		struct nlmsghdr head;
-		struct inet_diag_req_v2 body;
+		struct inet_diag_req_v2 sockets;
 		struct rtattr filter;
 		struct inet_diag_bc_op ops[4];
 	}			request = {
-		.head = {.nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-		.body = {.sdiag_family = family, .sdiag_protocol = IPPROTO_TCP,
+		.sockets = {.sdiag_family = family, .sdiag_protocol = IPPROTO_TCP,
 		.idiag_states = (1 << TCP_ESTABLISHED) | (1 << TCP_CLOSE_WAIT)},
 		.filter = {.rta_len = RTA_LENGTH(sizeof(request.ops)), .rta_type = INET_DIAG_REQ_BYTECODE},
 		/* Two operations of two words each: on to the next, or out, beyond the end. */
@@ -156,7 +157,7 @@ connections_ask(int family)
 		},
 	};
 
-	return diag_ask(&request, sizeof(request), connection_take, NULL);
+	return diag_ask(&request, sizeof(request), NLM_F_DUMP, connection_take, NULL);
 }
 
 /*
@@ -219,59 +220,45 @@ sockets_of(int pid, ino_t *inodes)
 	return n;
 }
 
-typedef struct UnixSocket
-{
-	bool		accepted;		/* by this server */
-	bool		closed;
-} UnixSocket;
-
-/* What the kernel says of one unix socket: the server's own name, and which side has shut down. */
+/* What the kernel says of one unix socket: the server's own name if it is the server's, and which side has shut down. */
 static void
 unix_take(const struct nlmsghdr *answer, void *arg)
 {
 	const struct unix_diag_msg *m = NLMSG_DATA(answer);
-	UnixSocket *result = arg;
+	Connection *result = arg;
 	char		suffix[32];
 	int			left = answer->nlmsg_len - NLMSG_LENGTH(sizeof(*m));
 
 	snprintf(suffix, sizeof(suffix), ".s.PGSQL.%d", PostPortNumber);
 	for (const struct rtattr *a = (const struct rtattr *) (m + 1); RTA_OK(a, left); a = RTA_NEXT(a, left))
 	{
-		if (a->rta_type == UNIX_DIAG_NAME && RTA_PAYLOAD(a) >= strlen(suffix))
-			result->accepted |= memmem(RTA_DATA(a), RTA_PAYLOAD(a), suffix, strlen(suffix)) != NULL;
+		if (a->rta_type == UNIX_DIAG_NAME && memmem(RTA_DATA(a), RTA_PAYLOAD(a), suffix, strlen(suffix)) != NULL)
+			result->inode = m->udiag_ino;
 		else if (a->rta_type == UNIX_DIAG_SHUTDOWN)
 			result->closed = *(const uint8 *) RTA_DATA(a) & 1;	/* RCV_SHUTDOWN */
 	}
 }
 
 static PeerState
-peer_look_unix(const ino_t *inodes, int n)
+peer_of_unix(const ino_t *inodes, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
-		struct
-		{
-			struct nlmsghdr head;
-			struct unix_diag_req body;
-		}			request = {
-			.head = {.nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			.nlmsg_flags = NLM_F_REQUEST},
-			.body = {.sdiag_family = AF_UNIX, .udiag_states = -1, .udiag_ino = inodes[i],
-				.udiag_show = UDIAG_SHOW_NAME, .udiag_cookie = {-1, -1}},
-		};
-		UnixSocket	found = {0};
-		int			error = diag_ask(&request, sizeof(request), unix_take, &found);
+		struct unix_diag_req request = {.sdiag_family = AF_UNIX, .udiag_states = -1, .udiag_ino = inodes[i],
+		.udiag_show = UDIAG_SHOW_NAME, .udiag_cookie = {-1, -1}};
+		Connection	found = {0};
+		int			error = diag_ask(&request, sizeof(request), 0, unix_take, &found);
 
 		if (error != 0 && error != ENOENT)	/* ENOENT: a socket of another family */
 			return peer_failed(error);
-		if (found.accepted)
+		if (found.inode != 0)
 			return found.closed ? PEER_GONE : PEER_THERE;
 	}
 	return PEER_UNKNOWN;
 }
 
 static PeerState
-peer_look_tcp(const ino_t *inodes, int n)
+peer_of_tcp(const ino_t *inodes, int n)
 {
 	int			error = connections_list();
 
@@ -298,12 +285,12 @@ peer_look_tcp(const ino_t *inodes, int n)
  * came through a unix socket.  Takes some tens of microseconds.
  */
 PeerState
-peer_look(int pid, bool local)
+peer_read(int pid, bool local)
 {
 	ino_t		inodes[SOCKETS_MAX];
 	int			n = sockets_of(pid, inodes);
 
 	if (n < 0)
 		return errno == ENOENT || errno == ESRCH ? PEER_UNKNOWN : peer_failed(errno);
-	return local ? peer_look_unix(inodes, n) : peer_look_tcp(inodes, n);
+	return local ? peer_of_unix(inodes, n) : peer_of_tcp(inodes, n);
 }

@@ -13,5 +13,5 @@ typedef enum PeerState
 } PeerState;
 
 extern void peers_begin(void);
-extern PeerState peer_look(int pid, bool local);
+extern PeerState peer_read(int pid, bool local);
 extern int	peer_errno(void);

@@ -6,7 +6,6 @@
 #pragma once
 
 #include "observe/slots/limit.h"
-#include "shmem/names.h"
 
 /* A pool at this moment, as the views and the pages show it. */
 typedef struct PoolRow

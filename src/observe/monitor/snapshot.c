@@ -10,6 +10,7 @@
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -71,10 +72,7 @@ catalogs_readable(void)
 static int
 limits_compare(const ListCell *a, const ListCell *b)
 {
-	Oid			x = ((const PoolLimit *) lfirst(a))->oid;
-	Oid			y = ((const PoolLimit *) lfirst(b))->oid;
-
-	return x < y ? -1 : x > y;
+	return oid_cmp(lfirst(a), lfirst(b));
 }
 
 /* The catalogs are read again only when a role or a database has changed. */
@@ -132,7 +130,7 @@ login_seen(const Slot *slot)
 }
 
 static void
-slots_look(void)
+slots_observe(void)
 {
 	static uint64 before_us = 0;
 	uint64		now_us = loop_now_us();
@@ -179,7 +177,7 @@ snapshot_take(void)
 	snapshot.services = services_create();
 	MemoryContextSwitchTo(old);
 
-	slots_look();
+	slots_observe();
 	foreach(lc, snapshot.limits)
 	{
 		PoolSnapshot *pool = &snapshot.pools[foreach_current_index(lc)];

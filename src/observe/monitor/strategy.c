@@ -35,19 +35,25 @@ strategy_find(const char *name)
 }
 
 static bool
+names_split(const char *value, List **names)
+{
+	bool		valid = SplitIdentifierString(pstrdup(value), ',', names);
+
+	if (!valid)
+		GUC_check_errdetail("List syntax is invalid.");
+	return valid;
+}
+
+static bool
 heal_strategies_check(char **newval, void **extra, GucSource source)
 {
-	char	   *copy = pstrdup(*newval);
 	List	   *names;
 	int		   *order;
 	int			n = 0;
 	ListCell   *lc;
 
-	if (!SplitIdentifierString(copy, ',', &names))
-	{
-		GUC_check_errdetail("List syntax is invalid.");
+	if (!names_split(*newval, &names))
 		return false;
-	}
 	order = compat_guc_malloc(sizeof(int) * (STRATEGIES + 1));
 	if (order == NULL)
 		return false;
@@ -81,13 +87,9 @@ heal_strategies_assign(const char *newval, void *extra)
 static bool
 heal_exclude_roles_check(char **newval, void **extra, GucSource source)
 {
-	char	   *copy = pstrdup(*newval);
 	List	   *names;
 
-	if (SplitIdentifierString(copy, ',', &names))
-		return true;
-	GUC_check_errdetail("List syntax is invalid.");
-	return false;
+	return names_split(*newval, &names);
 }
 
 static void

@@ -7,9 +7,7 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "utils/guc.h"
-#include "utils/timestamp.h"
 
 #include "observe/monitor/timeline.h"
 #include "observe/slots/ledger.h"

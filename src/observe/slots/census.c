@@ -30,7 +30,6 @@
 #define PROC_OF_LIST(proc, list) \
 	((void *) (proc)->procgloballist == (void *) &ProcGlobal->list)
 
-/* Slots that every role can get. */
 int
 census_capacity(void)
 {
@@ -41,12 +40,7 @@ census_capacity(void)
 void
 census_take(Census *census)
 {
-	memset(census, 0, sizeof(*census));
-	census->max_connections = MaxConnections;
-	census->superuser_reserved = SuperuserReservedConnections;
-	census->reserved = ReservedConnections;
-	census->capacity = census_capacity();
-
+	*census = (Census) {.capacity = census_capacity()};
 	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
 	{
 		volatile PGPROC *proc = &ProcGlobal->allProcs[i];

@@ -6,10 +6,7 @@
 
 typedef struct Census
 {
-	int			max_connections;	/* slots in all */
-	int			superuser_reserved;
-	int			reserved;		/* for pg_use_reserved_connections, 16 and later */
-	int			capacity;		/* what is left for roles without a reserve */
+	int			capacity;		/* slots for roles without a reserve */
 	int			in_use;			/* slots taken, logins under way included */
 	int			free;			/* slots not taken, reserved ones included */
 	int			authenticating; /* taken by logins that are not through yet */
@@ -19,6 +16,7 @@ typedef struct Census
 
 extern void census_take(Census *census);
 
+/* Slots that are left for roles without a reserve. */
 extern int	census_capacity(void);
 
 /* Slots taken, and how many of them by authenticated sessions of the role. */

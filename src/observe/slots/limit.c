@@ -111,8 +111,8 @@ headroom_slots(Oid role)
 	if (superuser_arg(role))
 		return census.free;
 	if (compat_uses_reserved_connections(role))
-		return census.free - census.superuser_reserved;
-	return census.free - census.superuser_reserved - census.reserved;
+		return census.free - SuperuserReservedConnections;
+	return census.free - SuperuserReservedConnections - ReservedConnections;
 }
 
 /* What its CONNECTION LIMIT leaves to the role. */
@@ -189,8 +189,8 @@ limit_headroom_new(Oid database, Cause *cause)
 		ReleaseSysCache(tuple);
 	}
 	census_take(&census);
-	room = census.free - census.superuser_reserved - census.reserved;
-	*cause = census.superuser_reserved + census.reserved > 0
+	room = census.free - SuperuserReservedConnections - ReservedConnections;
+	*cause = SuperuserReservedConnections + ReservedConnections > 0
 		? CAUSE_RESERVED_SLOTS : CAUSE_TOO_MANY_CLIENTS;
 	if (limit >= 0 && limit - CountDBConnections(database) < room)
 	{

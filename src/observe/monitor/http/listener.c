@@ -182,13 +182,13 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 
 /* ---------- The server ---------- */
 
-/* What is wrong from now on is news. */
+/* Keeps a copy of the text in place of the one before; NULL: none. */
 static void
-http_forget_complaint(void)
+keep(char **kept, const char *text)
 {
-	if (complaint != NULL)
-		pfree(complaint);
-	complaint = NULL;
+	if (*kept != NULL)
+		pfree(*kept);
+	*kept = text != NULL ? MemoryContextStrdup(TopMemoryContext, text) : NULL;
 }
 
 /* Logs why there is no HTTP, unless it is for the same reason as before. */
@@ -203,8 +203,7 @@ http_complain(const char *what, const char *why)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pool_exhaust cannot answer over HTTP %s", text),
 				 errhint("It tries again; change pool_exhaust.http_host or pool_exhaust.http_port and reload if that does not help.")));
-	http_forget_complaint();
-	complaint = MemoryContextStrdup(TopMemoryContext, text);
+	keep(&complaint, text);
 	pfree(text);
 }
 
@@ -238,10 +237,8 @@ http_start(void)
 	uv_timer_start(&quiet_timer, quiet_timer_fired, QUIET_CHECK_MS, QUIET_CHECK_MS);
 
 	server_port = http_port;
-	if (server_host != NULL)
-		pfree(server_host);
-	server_host = MemoryContextStrdup(TopMemoryContext, http_host);
-	http_forget_complaint();
+	keep(&server_host, http_host);
+	keep(&complaint, NULL);		/* what is wrong from now on is news */
 	ereport(LOG,
 			(errmsg("pool_exhaust answers over HTTP on address \"%s\", port %d",
 					http_host, http_port)));
@@ -282,7 +279,7 @@ http_configure(bool on)
 		http_stop();
 	uv_timer_stop(&retry_timer);
 	if (!wanted)
-		http_forget_complaint();
+		keep(&complaint, NULL);
 	if (!wanted || server.daemon != NULL)
 		return;
 	http_start();

@@ -18,6 +18,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/text.h"
 #include "observe/monitor/http/openmetrics.h"
 #include "observe/monitor/leak_detector.h"
@@ -120,10 +121,10 @@ write_server(const Writer *w)
 	sample(w, "version_info", "extension", EXTVERSION,
 		   "server", GetConfigOption("server_version", false, false), 1);
 	census_take(&census);
-	gauge(w, "max_connections", "connections", census.max_connections, "Slots in all.");
-	gauge(w, "superuser_reserved_connections", "connections", census.superuser_reserved,
+	gauge(w, "max_connections", "connections", MaxConnections, "Slots in all.");
+	gauge(w, "superuser_reserved_connections", "connections", SuperuserReservedConnections,
 		  "Slots reserved for superusers.");
-	gauge(w, "reserved_connections", "connections", census.reserved,
+	gauge(w, "reserved_connections", "connections", ReservedConnections,
 		  "Slots reserved for roles with pg_use_reserved_connections.");
 	family(w, "slots", "gauge", NULL, "Slots in use, by what their sessions do.");
 	for (int i = 0; i < SLOT_STATES; i++)
