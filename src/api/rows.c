@@ -34,12 +34,6 @@ row_put(RowBuilder *row, Datum value, bool isnull)
 }
 
 void
-row_null(RowBuilder *row)
-{
-	row_put(row, (Datum) 0, true);
-}
-
-void
 row_text(RowBuilder *row, const char *value)
 {
 	row_put(row, value != NULL ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);

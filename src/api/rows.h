@@ -27,7 +27,6 @@ extern RowBuilder rows_begin(FunctionCallInfo fcinfo);
 extern RowBuilder view_begin(FunctionCallInfo fcinfo);
 
 /* Each appends one column. */
-extern void row_null(RowBuilder *row);
 extern void row_text(RowBuilder *row, const char *value);	/* NULL: null */
 extern void row_int(RowBuilder *row, int32 value);
 extern void row_bigint(RowBuilder *row, int64 value);

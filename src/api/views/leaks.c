@@ -59,13 +59,11 @@ pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
 	RowBuilder	row = view_begin(fcinfo);
 	LeakCounts	counts[LEAK_RULES];
 	LeakLimits	limits;
-	int			suspects[LEAK_RULES];
 	bool		fresh;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
 	memcpy(counts, shared->observed.leaks, sizeof(counts));
 	limits = shared->observed.leak_limits;
-	suspects_count(suspects);
 	fresh = monitor_is_fresh();
 	LWLockRelease(shared->observe_lock);
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
@@ -74,7 +72,7 @@ pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
 
 		row_text(&row, leak_rules[rule]->name);
 		row_int(&row, leak_threshold);
-		row_int_if(&row, fresh, suspects[rule]);
+		row_int_if(&row, fresh, (int32) leak_suspects(&counts[rule]));
 		row_bigint(&row, (int64) counts[rule].found);
 		row_bigint(&row, (int64) counts[rule].unleaked);
 		row_bigint(&row, (int64) counts[rule].ended);

@@ -141,6 +141,13 @@ typedef struct LeakCounts
 	uint64		healed;
 } LeakCounts;
 
+/* Those that came to none yet. */
+static inline uint64
+leak_suspects(const LeakCounts *counts)
+{
+	return counts->found - counts->unleaked - counts->ended - counts->healed;
+}
+
 /* The memory that the rules need, and nothing in it that the caller must fill in. */
 typedef struct LeakWatch
 {

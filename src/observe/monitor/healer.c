@@ -118,7 +118,7 @@ server_has_surplus(const Slot *slots)
 	return server->in_use - healing(slots) >= health_level(HEALTH_CRITICAL, server->limit.capacity);
 }
 
-/* The run whose own affair it is what becomes of the session; NULL: the settings decide. */
+/* The run that decides itself what becomes of the session; NULL: the settings do. */
 static RunEntry *
 slot_judge(const Slot *slot)
 {

@@ -40,7 +40,7 @@ int			leak_threshold = 30 * 1000;
 static LeakWatch watch;			/* of the monitor */
 static bool *gone;				/* by slot: its client has */
 static bool *lost;				/* by slot: the connection was in no table at the last observation */
-static int	peer_next;			/* slot whose client is to be checked next */
+static int	peer_next;			/* slot with the next client to be checked */
 static uint64 lives_us;
 
 void
@@ -72,7 +72,7 @@ leak_detector_init(void)
 	LWLockRelease(shared->observe_lock);
 }
 
-/* The run or hold whose session this is, or NULL.  Takes no lock. */
+/* Returns the run or hold that the session is of, or NULL.  Takes no lock. */
 RunEntry *
 slot_run(const Slot *slot)
 {
@@ -174,7 +174,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 		.client_gone = gone && slot->state == SLOT_ACTIVE,
 	};
 
-	/* That is how one shows whose entry could not be read: ask again next time. */
+	/* So shows a session if its entry could not be read: ask again next time. */
 	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_sessions[number].seen.pid)
 		return;
 	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
@@ -239,22 +239,6 @@ leak_detector_note_limits(void)
 	LWLockRelease(shared->observe_lock);
 }
 
-/* By which rule it was found and is suspected still; LEAK_NONE if it is not, or was terminated. */
-static LeakRule
-suspect_counted(const LeakSession *session)
-{
-	return session->healed_us == 0 ? session->counted : LEAK_NONE;
-}
-
-/* Counts the suspects of each rule, to LEAK_RULES numbers.  Needs the lock, or is the monitor. */
-void
-suspects_count(int *suspects)
-{
-	memset(suspects, 0, sizeof(int) * LEAK_RULES);
-	for (int i = 0; i < MaxConnections; i++)
-		suspects[suspect_counted(&leak_sessions[i])]++;
-}
-
 /*
  * Returns by which rule the session in the slot is suspected, or LEAK_NONE.  Takes
  * no lock; a caller that has to be sure does.
@@ -317,11 +301,6 @@ leak_detector_reset(void)
 {
 	LeakCounts *counts = shared->observed.leaks;
 
-	memset(counts, 0, sizeof(shared->observed.leaks));
-	for (int i = 0; i < MaxConnections; i++)
-	{
-		leak_sessions[i].counted = suspect_counted(&leak_sessions[i]);
-		if (leak_sessions[i].counted != LEAK_NONE)
-			counts[leak_sessions[i].counted].found++;
-	}
+	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
+		counts[rule] = (LeakCounts) {.found = leak_suspects(&counts[rule])};
 }

@@ -23,7 +23,6 @@ extern void leak_detector_note_limits(void);
  */
 extern LeakSession *leak_sessions_copy(bool *fresh);
 
-extern void suspects_count(int *suspects);
 extern LeakRule suspect_rule(int number, const Slot *slot);
 extern bool suspect_read(int number, const LeakSession *session, Slot *slot);
 extern RunEntry *slot_run(const Slot *slot);

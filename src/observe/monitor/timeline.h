@@ -4,7 +4,6 @@
  */
 #pragma once
 
-#include "observe/slots/slot.h"
 #include "shmem/shared.h"
 
 extern void timeline_init(void);

@@ -2,7 +2,7 @@
  * slot.c
  *		What one slot holds at this moment, read without a lock.
  *
- * The PGPROC says whether the slot is taken and by whose session; the backend
+ * The PGPROC says whether the slot is taken and by a session of which role; the backend
  * status entry of the same process says what that session does.  Reading the
  * entry in place, under its change count (backend_status.h), copies a name and
  * a few words; pgstat_read_current_status() copies every session's query too.

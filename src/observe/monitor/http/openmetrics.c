@@ -16,12 +16,10 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "base/text.h"
 #include "observe/monitor/http/openmetrics.h"
-#include "observe/monitor/leak_detector.h"
 #include "observe/monitor/snapshot.h"
 #include "observe/slots/census.h"
 #include "observe/slots/ledger.h"
@@ -260,19 +258,7 @@ write_counters(const Writer *w)
 	plain(w, "opened_connections_total", ledger_logins());
 }
 
-/* How many sessions are suspected by each rule, as far as they are counted. */
-static void
-write_suspects(const Writer *w)
-{
-	int			suspects[LEAK_RULES];
-
-	suspects_count(suspects);
-	family(w, "leak_suspects", "gauge", NULL, "Sessions suspected of a leak, by rule.");
-	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
-		labeled(w, "leak_suspects", "rule", leak_rules[rule]->name, suspects[rule]);
-}
-
-/* What became of suspicions.  This process alone counts, but for healers by hand. */
+/* Suspicions, by rule, and what became of them.  This process alone counts, but for healers by hand. */
 static void
 write_leaks(const Writer *w)
 {
@@ -288,7 +274,9 @@ write_leaks(const Writer *w)
 		{"leaks_healed", offsetof(LeakCounts, healed), "Suspects that the healer ended."},
 	};
 
-	write_suspects(w);
+	family(w, "leak_suspects", "gauge", NULL, "Sessions suspected of a leak, by rule.");
+	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
+		labeled(w, "leak_suspects", "rule", leak_rules[rule]->name, leak_suspects(&shared->observed.leaks[rule]));
 	for (int i = 0; i < lengthof(counters); i++)
 	{
 		char	   *total = psprintf("%s_total", counters[i].name);
