@@ -100,6 +100,11 @@ $healthy{report}->send('SELECT pg_sleep(600)');
 $healthy{walsender}->query('BEGIN');
 $healthy{$_}->query('SELECT 1') foreach 'reserve 1', 'reserve 2';
 
+# One that will be forgotten, but is used later than soon after its start: it is of a pool.
+my $abandoned = session('pool');
+my $opened = time;
+ok(wait_until(sub { time > $opened + 2.1 ? 'yes' : 'no' }, 'yes', 'its start is over'), 'its start is over');
+
 # Dead clients: closed, killed, and killed with an answer that they had not read
 # (then the connection is reset).  A living one beside them does the same.
 my $dead = qr/^its client has closed the connection, and its statement has run for (\d+\.\d) s, longer than 1 s$/;
@@ -137,7 +142,6 @@ foreach my $how ('open', 'failed')
 }
 
 # One is forgotten; others come, each while those before it are busy, and stay at work.
-my $abandoned = session('pool');
 leak('abandoned', $abandoned, 'abandoned',
 	qr/^idle for (\d+\.\d) s; its service had 1 sessions when it was used last and has 4 now, and keeps 3 newer ones in use$/, 1);
 my $apart_from = time;

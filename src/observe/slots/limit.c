@@ -101,7 +101,7 @@ limit_in_use(const PoolLimit *limit)
 	}
 }
 
-/* What the slots leave to a role: the reserved ones are for privileged roles alone. */
+/* What the slots leave to a role: the reserved ones are for privileged roles alone, of which InvalidOid is none. */
 static int
 headroom_slots(Oid role)
 {
@@ -179,17 +179,14 @@ int
 limit_headroom_new(Oid database, Cause *cause)
 {
 	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-	Census		census;
+	int			room = headroom_slots(InvalidOid);
 	int			limit = -1;
-	int			room;
 
 	if (HeapTupleIsValid(tuple))
 	{
 		limit = ((Form_pg_database) GETSTRUCT(tuple))->datconnlimit;
 		ReleaseSysCache(tuple);
 	}
-	census_take(&census);
-	room = census.free - SuperuserReservedConnections - ReservedConnections;
 	*cause = SuperuserReservedConnections + ReservedConnections > 0
 		? CAUSE_RESERVED_SLOTS : CAUSE_TOO_MANY_CLIENTS;
 	if (limit >= 0 && limit - CountDBConnections(database) < room)
