@@ -44,6 +44,14 @@ find_routine(const char *text, char *routine)
 		strlcpy(routine, line, Min(end - line + 1, ROUTINE_LEN));
 }
 
+/* Fills in the end and the cause of a failure that has an SQLSTATE, from what the server said. */
+void
+failure_classify(ConnectResult *result)
+{
+	result->cause = cause_of_answer(result->sqlstate, result->routine, result->message);
+	result->end = result->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
+}
+
 /*
  * Describes why a connect failed.  libpq gives a failed connect no SQLSTATE
  * field; verbose text has it.  A listen queue that is full (EAGAIN from a unix
@@ -63,8 +71,7 @@ failure_from_connect(ConnectResult *result, const PGconn *conn)
 		find_routine(text, result->routine);
 		strlcpy(result->message, message, Min(strcspn(message, "\n") + 1, MESSAGE_LEN));
 		text_make_valid(result->message, GetDatabaseEncoding());
-		result->cause = cause_of_answer(result->sqlstate, result->routine, result->message);
-		result->end = result->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
+		failure_classify(result);
 		return;
 	}
 	strlcpy(result->message, text, MESSAGE_LEN);

@@ -96,7 +96,7 @@ static void
 ask_for(Run *run, int total)
 {
 	PoolStats  *stats = &run->pool->stats;
-	int			n = total - stats->held - stats->opening - stats->wanted;
+	int			n = total - stats->held - stats->wanted;
 	int			max = run->request.held_max;
 
 	if (max > 0 && total > max)

@@ -22,9 +22,19 @@ pool_acquire(Pool *pool, Request *request)
 	request->connect_us = 0;
 	request->queued = false;
 	if (pool->draining)
+	{
 		request->events->ended(request, ACQUIRE_CANCELED);
-	else
-		pool->driver->acquire(pool, request);
+		return;
+	}
+	if (pool->driver->admit != NULL && !pool->driver->admit(pool, request))
+	{
+		pool->stats.refused++;
+		request->events->ended(request, ACQUIRE_REFUSED);
+		return;
+	}
+	pool->canceled = false;
+	request_wait(request);
+	pool->driver->serve(pool);
 }
 
 /* Gives the connection of a granted request back, also one that was lost. */
@@ -32,11 +42,29 @@ void
 pool_release(Request *request)
 {
 	Pool	   *pool = request->pool;
+	PoolSession *ps = (PoolSession *) request->session;
 
 	pool->stats.held--;
 	pool->stats.released++;
-	pool->driver->release(pool, request);
 	request->session = NULL;
+	if (ps != NULL)
+		pool->driver->release(ps);
+	else
+		pool->driver->serve(pool);
+}
+
+/*
+ * Ends the requests that wait with ACQUIRE_CANCELED before it returns; logins in
+ * flight may go on to their end.
+ */
+void
+pool_cancel(Pool *pool)
+{
+	pool->canceled = true;
+	if (pool->driver->cancel != NULL)
+		pool->driver->cancel(pool);
+	while (!dlist_is_empty(&pool->queue))
+		request_end(request_oldest(pool), ACQUIRE_CANCELED);
 }
 
 /*
@@ -50,32 +78,19 @@ pool_drain(Pool *pool)
 	pool_cancel(pool);
 }
 
-/* For drivers: the request has got this session. */
+/*
+ * Drains the pool and closes all sessions, those in use too; requests in flight
+ * get no event any more.  May be called twice.
+ */
 void
-pool_grant(Pool *pool, Request *request, Session *session)
+pool_close(Pool *pool)
 {
-	PoolStats  *stats = &pool->stats;
-	uint64		wait_us = loop_now_us() - request->asked_us;
-
-	stats->granted++;
-	stats->held++;
-	stats->peak_held = Max(stats->peak_held, stats->held);
-	histogram_add(&pool->waits, wait_us);
-	if (pool->latency != NULL)
-		histogram_add(pool->latency, wait_us);
-	request->session = session;
-	request->events->ended(request, ACQUIRE_GRANTED);
-}
-
-/* For drivers: the server has refused a login; whether a request ends so is theirs. */
-void
-pool_count_refusal(Pool *pool, const ConnectResult *result)
-{
-	PoolStats  *stats = &pool->stats;
-
-	pool->last_refusal = *result;
-	stats->refused_by[result->cause]++;
-	stats->slowest_refusal_us = Max(stats->slowest_refusal_us, result->took_us);
+	pool_drain(pool);
+	uv_timer_stop(&pool->pause);
+	for (int i = 0; i < pool->nsessions; i++)
+		pool_session_close(&pool->sessions[i]);
+	dlist_init(&pool->served);
+	pool->stats.held = pool->stats.wanted = 0;
 }
 
 static void
@@ -103,19 +118,21 @@ static const RequestEvents hold_events = {
 };
 
 /*
- * For drivers: sets up what is common.  holds_max is the most that
- * pool_acquire_many() may be asked for.
+ * For drivers: sets up what is common.  "nsessions" is the most that there are at
+ * once, and that pool_acquire_many() may be asked for.
  */
 void
-pool_init(Pool *pool, const PoolDriver *driver, int holds_max)
+pool_init(Pool *pool, const PoolDriver *driver, const PoolLogins *logins, int nsessions)
 {
-	Request    *holds = palloc_extended(sizeof(Request) * holds_max,
+	Request    *holds = palloc_extended(sizeof(Request) * nsessions,
 										MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
 	pool->driver = driver;
+	pool->logins = *logins;
+	pool_sessions_init(pool, nsessions);
 	dlist_init(&pool->holds_unused);
 	dlist_init(&pool->holds);
-	for (int i = 0; i < holds_max; i++)
+	for (int i = 0; i < nsessions; i++)
 	{
 		holds[i].events = &hold_events;
 		dlist_push_tail(&pool->holds_unused, &holds[i].node);
