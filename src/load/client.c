@@ -16,7 +16,7 @@
 #include "load/client.h"
 
 /* A closed-loop client that was refused tries again after that. */
-#define SENT_AWAY_US	(10 * 1000)
+#define REFUSED_PAUSE_US	(10 * 1000)
 
 /* Memory for clients of an open loop comes in chunks, and there is an end. */
 #define CLIENTS_CHUNK	256
@@ -226,7 +226,7 @@ client_ended(Request *request, AcquireEnd end)
 			client_retire(client);
 			return;
 	}
-	client_rest(client, SENT_AWAY_US);
+	client_rest(client, REFUSED_PAUSE_US);
 }
 
 static void

@@ -27,8 +27,7 @@ typedef struct ResolveJob
 	pg_atomic_uint32 needed_by; /* the thread, and the client that waits for it */
 	int			fd;				/* readable when the thread is done */
 	int			rc;				/* of getaddrinfo() */
-	int			naddresses;
-	char		addresses[RESOLVE_ADDRESSES][ADDRESS_LEN];
+	Addresses	addresses;
 	char		host[NI_MAXHOST];
 } ResolveJob;
 
@@ -41,21 +40,26 @@ job_leave(ResolveJob *job)
 	free(job);
 }
 
-/* Runs in the thread, or at once where there is nothing to wait for. */
-static void
-job_resolve(ResolveJob *job, int flags)
+/*
+ * Finds the addresses of a host by getaddrinfo(), which may block, with these
+ * flags (AI_*).  Returns 0, or an error for gai_strerror().  For any thread.
+ */
+int
+addresses_find(const char *host, int flags, Addresses *addresses)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags};
 	struct addrinfo *found = NULL;
+	int			rc = getaddrinfo(host, NULL, &hints, &found);
 
-	job->rc = getaddrinfo(job->host, NULL, &hints, &found);
-	if (job->rc != 0)
-		return;
-	for (struct addrinfo *a = found; a != NULL && job->naddresses < RESOLVE_ADDRESSES; a = a->ai_next)
-		if (getnameinfo(a->ai_addr, a->ai_addrlen, job->addresses[job->naddresses], ADDRESS_LEN,
+	addresses->n = 0;
+	if (rc != 0)
+		return rc;
+	for (struct addrinfo *a = found; a != NULL && addresses->n < RESOLVE_ADDRESSES; a = a->ai_next)
+		if (getnameinfo(a->ai_addr, a->ai_addrlen, addresses->text[addresses->n], ADDRESS_LEN,
 						NULL, 0, NI_NUMERICHOST) == 0)
-			job->naddresses++;
+			addresses->n++;
 	freeaddrinfo(found);
+	return 0;
 }
 
 static void *
@@ -64,7 +68,7 @@ job_thread(void *arg)
 	ResolveJob *job = arg;
 	uint64		one = 1;
 
-	job_resolve(job, AI_ADDRCONFIG);
+	job->rc = addresses_find(job->host, AI_ADDRCONFIG, &job->addresses);
 	while (write(job->fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		continue;
 	job_leave(job);
@@ -107,11 +111,10 @@ resolve_take(Resolve *resolve)
 	resolve->job = NULL;
 	if (job->rc != 0)
 		resolve_fail(resolve, gai_strerror(job->rc));
-	else if (job->naddresses == 0)
+	else if (job->addresses.n == 0)
 		resolve_fail(resolve, "it has no address");
 	resolve->done = true;
-	resolve->naddresses = job->naddresses;
-	memcpy(resolve->addresses, job->addresses, sizeof(resolve->addresses));
+	resolve->addresses = job->addresses;
 	job_leave(job);
 }
 
@@ -126,10 +129,12 @@ resolve_ready(uv_poll_t *poll, int status, int events)
 static bool
 resolve_numeric(Resolve *resolve)
 {
-	job_resolve(resolve->job, AI_NUMERICHOST);
-	if (resolve->job->rc != 0)
+	ResolveJob *job = resolve->job;
+
+	job->rc = addresses_find(job->host, AI_NUMERICHOST, &job->addresses);
+	if (job->rc != 0)
 		return false;
-	pg_atomic_write_u32(&resolve->job->needed_by, 1);
+	pg_atomic_write_u32(&job->needed_by, 1);
 	resolve_take(resolve);
 	return true;
 }

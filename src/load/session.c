@@ -142,8 +142,7 @@ session_failure(const Session *session, ConnectResult *failure)
 	strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
 	strlcpy(failure->routine, routine != NULL ? routine : "", ROUTINE_LEN);
 	failure_message(result, failure->message);
-	failure->cause = cause_of_answer(failure->sqlstate, failure->routine, failure->message);
-	failure->end = failure->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
+	failure_classify(failure);
 }
 
 static void
@@ -220,8 +219,7 @@ session_answer(Session *session)
 
 	failure_message(result, text);
 	session_report_begin(session);
-	if (uv_is_active((uv_handle_t *) &session->timer))
-		uv_timer_stop(&session->timer);
+	uv_timer_stop(&session->timer);
 	if (PQstatus(session->conn) != CONNECTION_OK)
 		session_given_up(session);
 	done = session->done;
@@ -517,24 +515,17 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	Assert(session->state == SESSION_UNUSED);
 	session->events = events;
 	session->owner = owner;
-	session->closing = 0;
 	session->watched = 0;
-	session->done = NULL;
-	session->result = NULL;
-	session->polled = false;
 	session->stalls = login->stalls;
 	session->begins = false;
 	session->late = false;
 	session->login = login;
 	session->hooks = session->spared ? NULL : login->hooks;
-	session->listed = false;
 	session_change(session, SESSION_CONNECTING);
 	session->started_us = loop_now_us();
 	uv_update_time(&loop->uv);	/* timers count from what it was */
 	uv_timer_init(&loop->uv, &session->timer);
 	session->timer.data = session;
-
-	session->conn = NULL;
 	uv_timer_start(&session->timer, session_timed_out, timeout_ms, 0);
 	if (session->hooks == NULL || !session->hooks->before_connect(session))
 		session_begin(session);

@@ -61,6 +61,7 @@ typedef struct SessionEvents
 #define ENDLESS_SQL \
 	"DO $$BEGIN FOR i IN 1..72000 LOOP RAISE INFO '" START_NOTICE "'; PERFORM pg_catalog.pg_sleep(0.05); END LOOP; END$$"
 
+/* All zero is one that is unused.  What a query or a connection needs is zero again once it is closed. */
 struct Session
 {
 	SessionState state;

@@ -114,8 +114,8 @@ foreign_login_resolve(Run *run, const char *host, Resolve *resolve)
 		return 0;
 	resolve_begin(resolve, &run->loop, host);
 	wait_until(run, resolve->done || resolve->failed, LOGIN_WAIT_MS);
-	if (resolve->done && !resolve->failed && resolve->naddresses > 0)
-		return resolve->naddresses;
+	if (resolve->done && !resolve->failed && resolve->addresses.n > 0)
+		return resolve->addresses.n;
 	snprintf(failure.message, MESSAGE_LEN, "host name \"%s\": %s", host,
 			 resolve->failed ? resolve->error : "the name server does not answer");
 	resolve_give_up(resolve);
@@ -136,7 +136,7 @@ foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 		LocalEndpoint local = {.name = run->request.target_name};
 
 		if (n > 0)
-			login_add(&login, "hostaddr", resolve->addresses[i]);
+			login_add(&login, "hostaddr", resolve->addresses.text[i]);
 		local.login = login;
 		result = local_endpoint_try(&run->loop, &local, InvalidOid, LOGIN_WAIT_MS, run_must_end, run);
 		run_end_if_must(run);
@@ -144,7 +144,7 @@ foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 			continue;
 		endpoint->login = login;
 		if (n > 0 && endpoint->console.params > 0)
-			login_add(&endpoint->console, "hostaddr", resolve->addresses[i]);
+			login_add(&endpoint->console, "hostaddr", resolve->addresses.text[i]);
 		break;
 	}
 	return result;

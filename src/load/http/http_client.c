@@ -169,9 +169,9 @@ client_set_addresses(HttpClient *client)
 
 	initStringInfo(&list);
 	appendStringInfo(&list, "*:%s:", client->port);
-	for (int i = 0; i < client->resolve.naddresses; i++)
+	for (int i = 0; i < client->resolve.addresses.n; i++)
 	{
-		const char *address = client->resolve.addresses[i];
+		const char *address = client->resolve.addresses.text[i];
 
 		appendStringInfo(&list, strchr(address, ':') != NULL ? "%s[%s]" : "%s%s",
 						 i > 0 ? "," : "", address);

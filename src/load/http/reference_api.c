@@ -46,7 +46,7 @@ struct ReferenceApi
 	dlist_head	calls;
 	bool		closing;
 	bool		hung;			/* FAULT_HTTP_HANG has bitten */
-	uint64		sent_away_us;	/* the last one was, then */
+	uint64		refused_us;	/* the last call was, then */
 	MemoryContext context;
 	StringInfoData body;
 };
@@ -128,7 +128,7 @@ call_done(Call *call)
 
 /* No connection, for that reason; both texts are constants. */
 static void
-call_send_away(Call *call, int status, const char *error, const char *message)
+call_refuse(Call *call, int status, const char *error, const char *message)
 {
 	ReferenceApi *api = call->api;
 
@@ -137,7 +137,7 @@ call_send_away(Call *call, int status, const char *error, const char *message)
 	call->status = api_fault(api, FAULT_HTTP_500) ? MHD_HTTP_INTERNAL_SERVER_ERROR : status;
 	call->retry_after_s = api_fault(api, FAULT_HTTP_NO_RETRY_AFTER) ? 0
 		: api_retry_after_s(call->from, api->config.timeout_ms);
-	api->sent_away_us = loop_now_us();
+	api->refused_us = loop_now_us();
 	if (api_fault(api, FAULT_HTTP_HANG) && !api->hung)
 	{
 		api->hung = true;
@@ -151,14 +151,12 @@ call_send_away(Call *call, int status, const char *error, const char *message)
 static void
 call_refused(Call *call)
 {
-	Cause		cause = call->from->pool->last_failure.cause;
+	Cause		cause = call->from->pool->last_refusal.cause;
 
 	if (call->asking)
-		call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "queue_full", "too many requests wait already");
-	else if (cause == CAUSE_NONE)
-		call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "no_connection", "the database cannot be reached");
+		call_refuse(call, MHD_HTTP_SERVICE_UNAVAILABLE, "queue_full", "too many requests wait already");
 	else
-		call_send_away(call, cause_kinds[cause].http_status, cause_kinds[cause].name,
+		call_refuse(call, cause_kinds[cause].http_status, cause_kinds[cause].name,
 					   "the database refused the login: connection limit reached");
 }
 
@@ -171,7 +169,7 @@ call_answered(void *arg, const QueryResult *result)
 	if (result->ok)
 		call_done(call);
 	else
-		call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "query_failed", "the database did not do it");
+		call_refuse(call, MHD_HTTP_SERVICE_UNAVAILABLE, "query_failed", "the database did not do it");
 }
 
 static void
@@ -185,16 +183,16 @@ call_ended(Request *request, AcquireEnd end)
 			session_query(request->session, call->api->config.sql, 0, call_answered, call);
 			break;
 		case ACQUIRE_TIMED_OUT:
-			call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "pool_timeout", "no connection came free in time");
+			call_refuse(call, MHD_HTTP_SERVICE_UNAVAILABLE, "pool_timeout", "no connection came free in time");
 			break;
 		case ACQUIRE_REFUSED:
 			call_refused(call);
 			break;
 		case ACQUIRE_FAILED:
-			call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "no_connection", "the database cannot be reached");
+			call_refuse(call, MHD_HTTP_SERVICE_UNAVAILABLE, "no_connection", "the database cannot be reached");
 			break;
 		case ACQUIRE_CANCELED:
-			call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down", "the service ends");
+			call_refuse(call, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down", "the service ends");
 			break;
 	}
 }
@@ -205,7 +203,7 @@ call_lost(Request *request)
 	Call	   *call = (Call *) request;
 
 	pool_release(request);
-	call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "connection_lost", "the database has ended the connection");
+	call_refuse(call, MHD_HTTP_SERVICE_UNAVAILABLE, "connection_lost", "the database has ended the connection");
 }
 
 static const RequestEvents call_events = {
@@ -223,10 +221,10 @@ call_ask(Call *call, ApiPool *from)
 	call->state = CALL_WAITING;
 	call->request.events = &call_events;
 	MHD_suspend_connection(call->connection);
-	if (api_fault(api, FAULT_HTTP_RETRY_TOO_SOON) && api->sent_away_us != 0 &&
-		loop_now_us() < api->sent_away_us + TOO_SOON_US)
+	if (api_fault(api, FAULT_HTTP_RETRY_TOO_SOON) && api->refused_us != 0 &&
+		loop_now_us() < api->refused_us + TOO_SOON_US)
 	{
-		call_send_away(call, MHD_HTTP_SERVICE_UNAVAILABLE, "too_soon", "not yet");
+		call_refuse(call, MHD_HTTP_SERVICE_UNAVAILABLE, "too_soon", "not yet");
 		return;
 	}
 	call->asking = true;

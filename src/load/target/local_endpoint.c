@@ -14,6 +14,7 @@
 #include "utils/varlena.h"
 
 #include "base/compat.h"
+#include "load/resolve.h"
 #include "load/target/local_endpoint.h"
 #include "observe/slots/census.h"
 
@@ -96,23 +97,18 @@ local_endpoint_init(void)
 static List *
 host_resolve(const char *host)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	struct addrinfo *found = NULL;
-	List	   *addresses = NIL;
-	char		address[NI_MAXHOST];
-	int			rc = getaddrinfo(host, NULL, &hints, &found);
+	List	   *list = NIL;
+	Addresses	addresses;
+	int			rc = addresses_find(host, 0, &addresses);
 
 	if (rc != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
 				 errmsg("could not resolve host \"%s\" of pool_exhaust.conninfo: %s",
 						host, gai_strerror(rc))));
-	for (struct addrinfo *a = found; a != NULL; a = a->ai_next)
-		if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof(address),
-						NULL, 0, NI_NUMERICHOST) == 0)
-			addresses = lappend(addresses, pstrdup(address));
-	freeaddrinfo(found);
-	return addresses;
+	for (int i = 0; i < addresses.n; i++)
+		list = lappend(list, pstrdup(addresses.text[i]));
+	return list;
 }
 
 /* What every way has in common; comes last, so that it overrides. */
@@ -277,12 +273,6 @@ attempt_connected(Session *session, const ConnectResult *result)
 	}
 }
 
-static void
-attempt_over(Session *session)
-{
-	/* Whether it was lost or let go of, local_endpoint_try() reads the state. */
-}
-
 /*
  * Connects, disconnects and returns how that went.  Waits at most timeout_ms.
  * If a role is given, its session must show up in this server.  must_end is
@@ -293,7 +283,7 @@ ConnectResult
 local_endpoint_try(Loop *loop, const LocalEndpoint *local, Oid role, int timeout_ms,
 				   bool (*must_end) (void *arg), void *arg)
 {
-	static const SessionEvents events = {attempt_connected, session_close, attempt_over};
+	static const SessionEvents events = {.connected = attempt_connected, .lost = session_close};
 	Attempt    *attempt = palloc0(sizeof(Attempt));
 	ConnectResult result;
 

@@ -236,7 +236,6 @@ probe_fail(Probe *probe, const ConnectResult *failure)
 	probe->state = PROBE_LOST;
 	probe->lost_us = loop_now_us();
 	probe->failure = *failure;
-	probe->asking = false;
 }
 
 static void
@@ -263,7 +262,6 @@ probe_answered(void *arg, const QueryResult *result)
 	probe->figures = probe->coming;
 	probe->peak_active = Max(probe->peak_active, probe->figures.active);
 	probe->heard_us = probe->began_us;
-	probe->asking = false;
 }
 
 /* Asks the next question of the round; those whose answers stand are skipped. */
@@ -290,11 +288,10 @@ probe_refresh(Probe *probe, uint64 since_us)
 	if (probe->state == PROBE_LOST && probe->returns && probe->session.state == SESSION_UNUSED &&
 		now_us >= probe->lost_us + RETURN_PAUSE_US)
 		probe_open(probe, probe->loop, probe->login, probe->timeout_ms);
-	if (probe->state == PROBE_READY && !probe->asking && now_us >= probe->began_us + ROUND_PAUSE_US)
+	if (probe->state == PROBE_READY && probe->session.done == NULL && now_us >= probe->began_us + ROUND_PAUSE_US)
 	{
 		probe->began_us = now_us;
 		probe->next = 0;
-		probe->asking = true;
 		probe_ask(probe);
 	}
 	return false;
@@ -322,15 +319,9 @@ probe_lost(Session *session)
 	session_close(session);
 }
 
-static void
-probe_unused(Session *session)
-{
-}
-
 static const SessionEvents probe_events = {
 	.connected = probe_connected,
 	.lost = probe_lost,
-	.unused = probe_unused,
 };
 
 /*
@@ -344,7 +335,6 @@ probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms)
 	probe->login = login;
 	probe->timeout_ms = timeout_ms;
 	probe->state = PROBE_CONNECTING;
-	probe->asking = false;
 	probe->session.spared = true;
 	session_open(&probe->session, loop, login, timeout_ms, &probe_events, probe);
 }
@@ -356,5 +346,4 @@ probe_close(Probe *probe)
 	session_close(&probe->session);
 	probe->state = PROBE_LOST;
 	probe->returns = false;
-	probe->asking = false;
 }

@@ -71,8 +71,7 @@ struct Probe
 	bool		used_password;	/* its login was granted for one */
 	uint64		lost_us;
 	ConnectResult failure;
-	int			next;			/* question of the round under way */
-	bool		asking;
+	int			next;			/* question of the round under way: while the session has a query */
 	uint64		began_us;		/* the round under way */
 	uint64		heard_us;		/* the begin of the last one that has ended; 0 = none has */
 	Figures		figures;		/* of that */
