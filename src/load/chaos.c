@@ -32,8 +32,8 @@ extent_us(double extent, int min_ms, int max_ms)
 static void
 chaos_count(Chaos *chaos, const Session *session, ChaosKind kind)
 {
-	chaos->toll.done[kind]++;
-	session->login->toll->done[kind]++;
+	chaos->counts.done[kind]++;
+	session->login->chaos_counts->done[kind]++;
 }
 
 /* ---------- Hooks into the sessions of a login ---------- */
@@ -313,41 +313,41 @@ chaos_end(Chaos *chaos)
 
 /*
  * From now on sessions that are opened with this login are disturbed, once the
- * chaos has begun, and what is done to them is counted in "toll".  "role" is the
+ * chaos has begun, and what is done to them is counted in "counts".  "role" is the
  * one that it leads to on this server; with InvalidOid, elsewhere, none is
  * terminated.
  */
 void
-chaos_concern(Chaos *chaos, Login *login, Oid role, ChaosToll *toll)
+chaos_concern(Chaos *chaos, Login *login, Oid role, ChaosCounts *counts)
 {
 	login->hooks = &chaos_hooks;
 	login->chaos = chaos;
 	login->role = role;
-	login->toll = toll;
+	login->chaos_counts = counts;
 }
 
 /* Returns how many acts there were. */
 uint64
-toll_acts(const ChaosToll *toll)
+chaos_acts_done(const ChaosCounts *counts)
 {
 	uint64		sum = 0;
 
 	for (int i = 0; i < CHAOS_KINDS; i++)
-		sum += toll->done[i];
+		sum += counts->done[i];
 	return sum;
 }
 
 /* Returns how many sessions were ended. */
 uint64
-toll_ended(const ChaosToll *toll)
+chaos_sessions_ended(const ChaosCounts *counts)
 {
-	return toll->done[CHAOS_TERMINATE] + toll->done[CHAOS_DROP];
+	return counts->done[CHAOS_TERMINATE] + counts->done[CHAOS_DROP];
 }
 
 /* Returns for how long, in ms, a request may have had to wait for a session of these. */
 int
-toll_wait_ms(const ChaosToll *toll)
+chaos_wait_ms(const ChaosCounts *counts)
 {
-	return (toll->done[CHAOS_STALL] > 0 ? STALL_MAX_MS : 0) +
-		(toll->done[CHAOS_DELAY] > 0 ? DELAY_MAX_MS : 0);
+	return (counts->done[CHAOS_STALL] > 0 ? STALL_MAX_MS : 0) +
+		(counts->done[CHAOS_DELAY] > 0 ? DELAY_MAX_MS : 0);
 }

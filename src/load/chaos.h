@@ -54,10 +54,10 @@ extern const char *const chaos_kind_names[CHAOS_KINDS];
 extern const char *const act_end_names[];
 
 /* What it has done to the sessions of one login, by kind of act. */
-typedef struct ChaosToll
+typedef struct ChaosCounts
 {
 	uint64		done[CHAOS_KINDS];
-} ChaosToll;
+} ChaosCounts;
 
 /* Everything but its end is decided by the seed. */
 typedef struct ChaosAct
@@ -84,7 +84,7 @@ typedef struct Chaos
 	dlist_head	open;			/* open sessions, in the order of opening */
 	dlist_head	ended;			/* by it, and not yet closed by their owners */
 	uint64		drawn;			/* acts so far */
-	ChaosToll	toll;			/* of all logins */
+	ChaosCounts	counts;			/* of all logins */
 	ChaosAct   *acts;			/* the first of them */
 	int			nacts;
 } Chaos;
@@ -92,11 +92,11 @@ typedef struct Chaos
 extern void chaos_begin(Chaos *chaos, AlarmClock *clock, double rate, int64 seed);
 extern void chaos_allow(Chaos *chaos, int kinds);
 extern void chaos_end(Chaos *chaos);
-extern void chaos_concern(Chaos *chaos, Login *login, Oid role, ChaosToll *toll);
+extern void chaos_concern(Chaos *chaos, Login *login, Oid role, ChaosCounts *counts);
 
-extern uint64 toll_acts(const ChaosToll *toll);
-extern uint64 toll_ended(const ChaosToll *toll);
-extern int	toll_wait_ms(const ChaosToll *toll);
+extern uint64 chaos_acts_done(const ChaosCounts *counts);
+extern uint64 chaos_sessions_ended(const ChaosCounts *counts);
+extern int	chaos_wait_ms(const ChaosCounts *counts);
 
 /* It has ended sessions that their owners have not closed yet. */
 static inline bool

@@ -38,7 +38,7 @@ typedef struct Login
 
 	/* Of the hooks: set by chaos_concern(). */
 	struct Chaos *chaos;
-	struct ChaosToll *toll;
+	struct ChaosCounts *chaos_counts;
 	Oid			role;			/* that it leads to on this server; InvalidOid elsewhere */
 } Login;
 

@@ -109,7 +109,7 @@ json_chaos(StringInfo json, const Chaos *chaos)
 {
 	appendStringInfoString(json, ", \"chaos\": {");
 	for (int i = 0; i < CHAOS_KINDS; i++)
-		appendStringInfo(json, "\"%s\": " UINT64_FORMAT ", ", chaos_kind_names[i], chaos->toll.done[i]);
+		appendStringInfo(json, "\"%s\": " UINT64_FORMAT ", ", chaos_kind_names[i], chaos->counts.done[i]);
 	appendStringInfo(json, "\"drawn\": " UINT64_FORMAT ", \"acts\": [", chaos->drawn);
 	for (int i = 0; i < chaos->nacts; i++)
 	{

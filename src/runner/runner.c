@@ -261,7 +261,7 @@ runner_open(Run *run, int number)
 
 		runner_open_party(run, number, i);
 		if (run->options.chaos > 0)
-			chaos_concern(&run->chaos, party->login, party->role, &party->toll);
+			chaos_concern(&run->chaos, party->login, party->role, &party->chaos_counts);
 	}
 	workload_try(run);
 	runner_open_pools(run);

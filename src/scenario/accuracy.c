@@ -144,9 +144,9 @@ churn_checks(Run *run, const Phase *p, const Tally *tally, const PoolStats *befo
 	check_count(run, "refused in the churn", tally->refused,
 				reported_count(run, "refused") - before->refused,
 				"the pool and its clients disagree on how many requests were refused");
-	check_chaos(run, "operations that failed", tally->failing, toll_ended(&run->parties[0].toll), tally->failed,
+	check_chaos(run, "operations that failed", tally->failing, chaos_sessions_ended(&run->parties[0].chaos_counts), tally->failed,
 				"other operations failed than were meant to: the server log says why");
-	check_chaos(run, "requests that failed", 0, run->parties[0].toll.done[CHAOS_DELAY], tally->unserved,
+	check_chaos(run, "requests that failed", 0, run->parties[0].chaos_counts.done[CHAOS_DELAY], tally->unserved,
 				failure_text(run->pool));
 	check_all_ended(run, NULL, tally);
 	check_near(run, "connections in use on average", little,

@@ -160,7 +160,7 @@ static void
 beside(Run *run, const Tally *before, const Exhaustion *e)
 {
 	const Tally *after = e->second;
-	const ChaosToll *toll = &run->parties[1].toll;
+	const ChaosCounts *counts = &run->parties[1].chaos_counts;
 
 	phase(run, "beside");
 	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
@@ -173,10 +173,10 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 	check_at_least(run, "success of the second service", success_percent(run, before) - SUCCESS_SLACK,
 				   success_percent(run, after), "%",
 				   "the second service succeeds less while the first is exhausted: do they share a pool or a limit?");
-	check_chaos(run, "errors in the second service", 0, toll_acts(toll), tally_not_granted(after) + after->failed,
+	check_chaos(run, "errors in the second service", 0, chaos_acts_done(counts), tally_not_granted(after) + after->failed,
 				"an error of the first service shows up in the second");
 	check_at_most(run, "p99 of the second service",
-				  histogram_ms(&before->response, 0.99) + run->options.tolerance_ms + toll_wait_ms(toll),
+				  histogram_ms(&before->response, 0.99) + run->options.tolerance_ms + chaos_wait_ms(counts),
 				  histogram_ms(&after->response, 0.99), "ms",
 				  "the second service gets slower while the first is exhausted");
 	if (run->target->own_roles)

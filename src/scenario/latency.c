@@ -88,7 +88,7 @@ level(Run *run, int percent)
 {
 	const Options *options = &run->options;
 	RunParty   *party = &run->parties[0];
-	uint64		acts = toll_acts(&party->toll);
+	uint64		acts = chaos_acts_done(&party->chaos_counts);
 	double		share = level_share(run_capacity(run), percent);
 	int			clients = (int) rint(share * run_capacity(run));
 	Tally	   *tally;
@@ -121,9 +121,9 @@ level(Run *run, int percent)
 
 	if (percent <= options->latency_limit_percent)
 	{
-		check_chaos(run, psprintf("not granted at %d %%", percent), 0, toll_acts(&party->toll) - acts, tally_not_granted(tally),
+		check_chaos(run, psprintf("not granted at %d %%", percent), 0, chaos_acts_done(&party->chaos_counts) - acts, tally_not_granted(tally),
 					"requests were refused or timed out in a pool that is not full: see pool_exhaust_samples");
-		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + toll_wait_ms(&party->toll),
+		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + chaos_wait_ms(&party->chaos_counts),
 					  histogram_ms(&tally->wait, 0.99), "ms",
 					  "it takes too long to get a connection from a pool that is not full");
 	}

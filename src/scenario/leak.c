@@ -93,7 +93,7 @@ operate(Run *run)
 
 	if (tally->failing == 0)
 		run_end(run, VERDICT_INVALID, "no operation was to fail: raise failing_percent or operations");
-	check_chaos(run, "operations that failed", tally->failing, toll_ended(&run->parties[0].toll), tally->failed, failure_text(run->pool));
+	check_chaos(run, "operations that failed", tally->failing, chaos_sessions_ended(&run->parties[0].chaos_counts), tally->failed, failure_text(run->pool));
 	check_all_released(run, NULL, truth.in_use);
 	check_count(run, "sessions beside those of the pool", 0,
 				sessions_in_activity(run, role) - truth.idle - truth.in_use,

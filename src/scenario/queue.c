@@ -103,7 +103,7 @@ queue_up(Run *run)
 {
 	const Options *options = &run->options;
 	int64		n = options->long_operations + options->quick_operations;
-	const ChaosToll *toll = &run->parties[0].toll;
+	const ChaosCounts *counts = &run->parties[0].chaos_counts;
 	Queue	   *queue = palloc0(sizeof(Queue));
 	Tally	   *tally;
 
@@ -136,7 +136,7 @@ queue_up(Run *run)
 				run->target->ledger
 				? "see option max_waiting, and pool_exhaust_refused_services for logins that the server refused"
 				: failure_text(run->pool));
-	check_chaos(run, "operations that failed", 0, toll_ended(toll) + toll->done[CHAOS_DELAY], tally->failed + tally->unserved,
+	check_chaos(run, "operations that failed", 0, chaos_sessions_ended(counts) + counts->done[CHAOS_DELAY], tally->failed + tally->unserved,
 				failure_text(run->pool));
 	return tally;
 }

@@ -382,7 +382,7 @@ finish(Recovery *recovery)
 {
 	Run		   *run = recovery->run;
 	int64		operations = run->options.operations;
-	uint64		acts = toll_acts(&run->parties[0].toll);
+	uint64		acts = chaos_acts_done(&run->parties[0].chaos_counts);
 	uint64		failed = operations_failed(recovery);
 	uint64		succeeded = operations_succeeded(recovery);
 
@@ -391,7 +391,7 @@ finish(Recovery *recovery)
 	load_end(run, recovery->load, SETTLE_TIMEOUT_MS);
 	succeeded = operations_succeeded(recovery) - succeeded;
 	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
-	check_chaos(run, "operations that failed afterwards", 0, toll_acts(&run->parties[0].toll) - acts,
+	check_chaos(run, "operations that failed afterwards", 0, chaos_acts_done(&run->parties[0].chaos_counts) - acts,
 				operations_failed(recovery) - failed, failure_text(run->pool));
 	check_at_least(run, "operations that succeeded afterwards", operations, succeeded, "",
 				   failure_text(run->pool));

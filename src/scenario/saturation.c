@@ -290,7 +290,7 @@ attempt(Run *run, int full)
 				   "clients were refused for another reason than a full pool: see pool_exhaust_refused_services");
 	else
 		check_skip(run, "refusals by cause", "a server with option capacity does not report how it refuses");
-	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + toll_wait_ms(&run->parties[0].toll), stats->slowest_refusal_us / 1000.0, "ms",
+	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + chaos_wait_ms(&run->parties[0].chaos_counts), stats->slowest_refusal_us / 1000.0, "ms",
 				  "a client waits too long for its refusal: the server is overloaded or the login is slow");
 	check_ledger(run, NULL, p->refused, run_refusals_in_ledger(run) - ledger);
 }

@@ -351,7 +351,7 @@ wave_check_application(Storm *storm, const char *wave, const Tally *tally, doubl
 	Run		   *run = storm->run;
 	const Options *options = &run->options;
 	uint64		failed = tally->failed + tally_not_granted(tally);
-	bool		disturbed = toll_ended(&run->parties[1].toll) > 0;	/* and had to reconnect */
+	bool		disturbed = chaos_sessions_ended(&run->parties[1].chaos_counts) > 0;	/* and had to reconnect */
 	double		kept = storm->calm_rate > 0 ? 100 * rate / storm->calm_rate : 0;
 
 	phase(run, "cost");

@@ -119,7 +119,7 @@ check_load(Run *run, const char *part, const Tally *tally, uint64 never_asked)
 	check_at_least(run, claim(part, "success"), options->success_percent,
 				   percent_of(tally->succeeded, tally->asked + never_asked - operations_excused(party, tally->failed)), "%",
 				   "requests timed out, were refused or failed: see timed_out and refused in pool_exhaust_samples");
-	check_at_most(run, claim(part, "slowest response"), options->response_limit_ms + toll_wait_ms(&party->toll),
+	check_at_most(run, claim(part, "slowest response"), options->response_limit_ms + chaos_wait_ms(&party->chaos_counts),
 				  histogram_max_ms(&tally->response), "ms",
 				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");
 }

@@ -44,20 +44,20 @@ run_chaos_ms(const Run *run)
 uint64
 operations_excused(const RunParty *party, uint64 failed)
 {
-	return Min(failed, toll_ended(&party->toll));
+	return Min(failed, chaos_sessions_ended(&party->chaos_counts));
 }
 
 /* Reports what it did in a phase of its own, if there was chaos. */
 void
 run_report_chaos(Run *run)
 {
-	const uint64 *done = run->chaos.toll.done;
+	const uint64 *done = run->chaos.counts.done;
 
 	if (run->chaos.clock == NULL || run->nphases >= PHASES_MAX - 1)
 		return;
 	phase(run, "chaos");
 	phase_end(run);
-	if (toll_acts(&run->chaos.toll) == 0)
+	if (chaos_acts_done(&run->chaos.counts) == 0)
 		phase_note(run, "disturbed no session: the run was too short, or allowed no act   seed " INT64_FORMAT,
 				   run->options.seed);
 	else
