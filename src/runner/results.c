@@ -80,7 +80,6 @@ static void
 json_pool(StringInfo json, const Pool *pool)
 {
 	const PoolStats *stats = &pool->stats;
-	const ConnectResult *failure = &pool->last_failure;
 	bool		first = true;
 
 	appendStringInfo(json, "{\"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT
@@ -99,7 +98,9 @@ json_pool(StringInfo json, const Pool *pool)
 		first = false;
 	}
 	appendStringInfoString(json, "}, \"last_failure\": ");
-	escape_json(json, connect_failure_text(failure));
+	escape_json(json, connect_failure_text(&pool->last_failure));
+	appendStringInfoString(json, ", \"last_loss\": ");
+	escape_json(json, connect_failure_text(&pool->last_loss));
 	appendStringInfoChar(json, '}');
 }
 

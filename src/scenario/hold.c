@@ -107,7 +107,7 @@ static void
 held_lost(Request *request)
 {
 	Held	   *held = (Held *) request;
-	const ConnectResult *failure = &request->pool->last_failure;
+	const ConnectResult *failure = &request->pool->last_loss;
 
 	if (!held->hold->complete && failure->sqlstate[0] != '\0')
 	{

@@ -332,7 +332,8 @@ vanish(Recovery *recovery)
 static const char *
 outage_reason(const Run *run)
 {
-	const ConnectResult *failure = &run->pool->last_failure;
+	const Pool *pool = run->pool;
+	const ConnectResult *failure = pool->stats.lost > 0 ? &pool->last_loss : &pool->last_failure;
 
 	return failure->message[0] == '\0' ? "a statement failed"
 		: connect_failure_text(failure);

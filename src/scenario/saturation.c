@@ -156,7 +156,7 @@ top_up(Run *run, int full)
 		return;
 	if (run->target->may_vanish && stats->held == 0 && stats->lost > 0)
 		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run: %s", run->request.target_name,
-				connect_failure_text(&run->pool->last_failure));
+				connect_failure_text(&run->pool->last_loss));
 	ask_for(run, full - (truth.in_use - truth.ours));
 	wait_for_held(run, full - (truth.in_use - truth.ours));
 	pool_cancel(run->pool);

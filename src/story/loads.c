@@ -181,9 +181,13 @@ failure_text(const Pool *pool)
 {
 	const ConnectResult *failure = &pool->last_failure;
 
-	if (failure->message[0] == '\0')
-		return pool->stats.timed_out > 0 ? "requests timed out: see pool_timeout_ms" : "the server log says why";
-	return psprintf("the last login that failed: %s", connect_failure_text(failure));
+	if (failure->message[0] != '\0')
+		return psprintf("the last login that failed: %s", connect_failure_text(failure));
+	if (pool->stats.timed_out > 0)
+		return "requests timed out: see pool_timeout_ms";
+	if (pool->stats.lost > 0)
+		return psprintf("the last connection that was lost: %s", connect_failure_text(&pool->last_loss));
+	return "the server log says why";
 }
 
 /* Ends the run as invalid if less than n connections of a pool are held, and no check has failed yet. */

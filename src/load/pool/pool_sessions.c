@@ -269,7 +269,7 @@ pool_session_lost(Session *session)
 	if (in_use)
 	{
 		pool->stats.lost++;
-		pool->last_failure = failure;
+		pool->last_loss = failure;
 		request->session = NULL;
 		request->events->lost(request);
 	}

@@ -166,7 +166,8 @@ struct Pool
 	PoolStats	stats;
 	Histogram  *latency;		/* of grants, the caller's to set and to clear */
 	Histogram	waits;			/* of all grants */
-	ConnectResult last_failure;
+	ConnectResult last_failure; /* why a request was not granted ... */
+	ConnectResult last_loss;	/* ... and why one that was lost its connection */
 	ConnectResult last_refusal;
 	uint64		asked;			/* requests so far */
 	bool		draining;		/* no request is granted any more */
