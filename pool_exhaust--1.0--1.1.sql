@@ -19,11 +19,11 @@ COMMENT ON COLUMN pool_exhaust_checks.unit IS
 COMMENT ON COLUMN pool_exhaust_checks.detail IS
 	'what a failure means and what to check next; of a skipped check, why it was skipped';
 COMMENT ON COLUMN pool_exhaust_checks.operator IS
-	'how observed_num is compared with expected_num: =, += (a counter rose by exactly that much), <=, >=, +- (within tolerance), up to (at most tolerance more); NULL where texts were compared, where the check was skipped, and in rows of version 1.0';
+	'how observed_num is compared with expected_num: =, += (a counter rose by exactly that much), <=, >=, +- (within tolerance), up to (at most tolerance more), += up to (the same of a counter); NULL where texts were compared, where the check was skipped, and in rows of version 1.0';
 COMMENT ON COLUMN pool_exhaust_checks.expected_num IS
 	'what was expected; NULL without an operator';
 COMMENT ON COLUMN pool_exhaust_checks.tolerance IS
-	'how far observed_num may be from expected_num; NULL unless the operator is +- or up to';
+	'how far observed_num may be from expected_num; NULL unless the operator is +-, up to or += up to';
 COMMENT ON COLUMN pool_exhaust_checks.observed_num IS
 	'what was observed; NULL without an operator';
 COMMENT ON TABLE pool_exhaust_samples IS

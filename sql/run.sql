@@ -4,7 +4,7 @@ SET pool_exhaust.progress = off;
 -- The text report; times and the run's number vary
 SELECT regexp_replace(regexp_replace(line, '\d+\.\d+ s', 'N s'), 'run \d+', 'run N') AS report
 FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 4, "attempts": 3, "seed": 7}') AS line
-WHERE line !~ '^(utilization|fill|release|reserve|recover|ok    slowest)';
+WHERE line !~ '^(utilization|machine|fill|release|reserve|recover|ok    slowest)';
 
 -- The tables agree with it
 SELECT scenario, target, verdict, reason, seed, options->>'role_limit' AS role_limit,

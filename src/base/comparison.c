@@ -35,6 +35,12 @@ up_to_text(const Comparison *c)
 		: psprintf("%.0f to %.0f (chaos)", c->expected, c->expected + c->tolerance);
 }
 
+static char *
+rise_up_to_text(const Comparison *c)
+{
+	return psprintf("+%.0f to +%.0f", c->expected, c->expected + c->tolerance);
+}
+
 static const OperatorType operator_types[] = {
 	[OPERATOR_EQUAL] = {"=", REACH_NONE, REACH_NONE, "%.0f", "%.0f"},
 	[OPERATOR_RISE] = {"+=", REACH_NONE, REACH_NONE, "+%.0f", "+%.0f"},
@@ -42,6 +48,7 @@ static const OperatorType operator_types[] = {
 	[OPERATOR_AT_LEAST] = {">=", REACH_NONE, REACH_ANY, "%.4g", ">= %.6g"},
 	[OPERATOR_NEAR] = {"+-", REACH_TOLERANCE, REACH_TOLERANCE, "%.4g", "%.4g +- %.3g"},
 	[OPERATOR_UP_TO] = {"up to", REACH_NONE, REACH_TOLERANCE, "%.0f", .expected_text = up_to_text},
+	[OPERATOR_RISE_UP_TO] = {"+= up to", REACH_NONE, REACH_TOLERANCE, "+%.0f", .expected_text = rise_up_to_text},
 };
 
 StaticAssertDecl(lengthof(operator_types) == OPERATORS, "every operator has a row");

@@ -16,16 +16,17 @@ typedef enum Operator
 	OPERATOR_AT_MOST,			/* observed <= expected */
 	OPERATOR_AT_LEAST,			/* observed >= expected */
 	OPERATOR_NEAR,				/* |observed - expected| <= tolerance */
-	OPERATOR_UP_TO				/* a count: expected <= observed <= expected + tolerance */
+	OPERATOR_UP_TO,				/* a count: expected <= observed <= expected + tolerance */
+	OPERATOR_RISE_UP_TO			/* a counter rose by that much, or up to tolerance more */
 } Operator;
 
-#define OPERATORS	(OPERATOR_UP_TO + 1)
+#define OPERATORS	(OPERATOR_RISE_UP_TO + 1)
 
 typedef struct Comparison
 {
 	Operator	operator;
 	double		expected;
-	double		tolerance;		/* of OPERATOR_NEAR and OPERATOR_UP_TO */
+	double		tolerance;		/* of OPERATOR_NEAR, _UP_TO and _RISE_UP_TO */
 	double		observed;
 } Comparison;
 

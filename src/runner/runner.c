@@ -279,6 +279,8 @@ runner_play(Run *run, int number)
 		runner_open(run, number);
 		if (scenario_has_pools(run->scenario))
 			run_begin_chaos(run);
+		if (!request_is_hold(&run->request))
+			run_begin_lateness(run);
 		run->scenario->play(run);
 		phase_end(run);
 	}
@@ -296,6 +298,17 @@ runner_play(Run *run, int number)
 			run->error_code = error->sqlerrcode;
 	}
 	PG_END_TRY();
+	run_end_lateness(run);
+}
+
+/* Has nothing failed but what a machine that is too busy breaks, on a machine that was? */
+static bool
+runner_was_too_busy(const Run *run)
+{
+	for (int i = 0; i < run->nchecks; i++)
+		if (run->checks[i].outcome == OUTCOME_FAIL && !run->checks[i].of_time)
+			return false;
+	return run_is_late(run);
 }
 
 static void
@@ -318,6 +331,12 @@ runner_judge(Run *run)
 	}
 	if (failed.len > 0 && run->reason[0] != '\0')
 		appendStringInfo(&failed, "; %s", run->reason);
+	if (failed.len > 0 && runner_was_too_busy(run))
+	{
+		run->verdict = VERDICT_INVALID;
+		snprintf(run->reason, sizeof(run->reason), "the machine was too busy: %s; %s", lateness_text(run), failed.data);
+		return;
+	}
 	run->verdict = failed.len > 0 ? VERDICT_FAIL : VERDICT_PASS;
 	strlcpy(run->reason, failed.data, sizeof(run->reason));
 }
@@ -343,6 +362,7 @@ static void
 runner_end(Run *run)
 {
 	clean_up(run);
+	run_report_lateness(run);
 	runner_judge(run);
 	runner_write_results(run);
 	runner_publish(run->entry, run->verdict, 0, run->reason);

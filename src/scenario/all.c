@@ -191,7 +191,7 @@ lanes_run(All *all, const char *name, Lane first, Lane last)
 		for (Lane lane = first; lane <= last; lane++)
 			over &= lane_step(all, lane);
 		if (!over)
-			wait_turn(run, run->deadline_us, EVENT_TURN_MS);
+			wait_turn(run, run->deadline_us, EVENT_TURN_MS, false);
 	}
 	phase_end(run);
 }

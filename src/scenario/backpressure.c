@@ -196,7 +196,7 @@ baseline(Backpressure *bp)
 	bp->load = load_on(bp, bp->target.path, NULL, 1, deadline_ms(bp), 0);
 	http_load_raise(bp->load, 1);
 	probes_begin(bp);
-	wait_until(run, (step(bp), http_tally_trouble(&bp->load->tally) > 0), run->options.baseline_ms);
+	linger_until(run, (step(bp), http_tally_trouble(&bp->load->tally) > 0), run->options.baseline_ms);
 	stop(bp);
 	phase_end(run);
 	phase_note(run, "%s: %s   %s", bp->target.path, http_tally_text(&bp->load->tally),
@@ -303,16 +303,16 @@ press(Backpressure *bp)
 	bp->load = load_on(bp, bp->target.path, bp->own ? API_LIMITED : NULL, (int) options->clients, deadline_ms(bp), 0);
 	probes_begin(bp);
 	http_load_raise(bp->load, clients);
-	wait_until(run, refuses(bp), options->level_ms);
+	linger_until(run, refuses(bp), options->level_ms);
 	while (clients < options->clients && !refuses(bp))
 	{
 		clients = Min(clients * 2, (int) options->clients);
 		http_load_raise(bp->load, clients);
-		wait_until(run, refuses(bp), options->level_ms);
+		linger_until(run, refuses(bp), options->level_ms);
 	}
 	enough = bp->load->tally.ended + ROUNDS * clients;
 	wait_until(run, refuses(bp) || bp->load->tally.ended >= enough, bp->response_limit_ms);
-	wait_until(run, (step(bp), false), options->exhaust_ms);
+	linger_until(run, (step(bp), false), options->exhaust_ms);
 	stop(bp);
 	phase_end(run);
 	tally = &bp->load->tally;

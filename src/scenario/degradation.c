@@ -39,7 +39,7 @@ closed_loop(Run *run, const char *name, int clients)
 	wait_until(run, load->holding == clients, options->connect_timeout_ms);
 	p->started_us = loop_now_us();
 	succeeded = load->calm.succeeded;
-	wait_until(run, false, options->baseline_ms);
+	linger_until(run, false, options->baseline_ms);
 	result.goodput = (load->calm.succeeded - succeeded) * 1e6 / (loop_now_us() - p->started_us);
 	tally = load_end(run, load, options->response_limit_ms);
 	phase_end(run);
@@ -56,6 +56,7 @@ closed_loop(Run *run, const char *name, int clients)
 				options->baseline_ms);
 	check_count(run, psprintf("%s: not granted", name), 0, tally_not_granted(tally),
 				"requests were refused or timed out though there are as many connections as clients");
+	check_was_of_time(run);
 	check_all_ended(run, name, tally);
 	return result;
 }

@@ -86,6 +86,7 @@ ramp(Story *story)
 	check_all_ended(run, "ramp", tally);
 	check_count(run, "ramp: not granted", 0, tally_not_granted(tally),
 				"requests were refused or timed out below the capacity of the pool: raise pool_timeout_ms");
+	check_was_of_time(run);
 }
 
 /* ---------- Saturated ---------- */
@@ -134,6 +135,7 @@ saturate_server(Story *story)
 	int			more = (int) run->options.max_overflow;
 	int64		ledger = run_refusals_in_ledger(run);
 	uint64		refused = logins_refused(run->pool) + logins_refused(run->parties[1].pool);
+	uint64		given_up = run->pool->stats.given_up + run->parties[1].pool->stats.given_up;
 	Tally	   *tally;
 	PoolState	truth;
 	Load	   *load;
@@ -157,6 +159,7 @@ saturate_server(Story *story)
 		check_count(run, "saturated: refused", more, tally->refused,
 					"a pool that cannot grow must refuse requests, or let them time out after pool_timeout_ms");
 	check_ledger(run, "saturated", logins_refused(run->pool) + logins_refused(run->parties[1].pool) - refused,
+				 run->pool->stats.given_up + run->parties[1].pool->stats.given_up - given_up,
 				 run_refusals_in_ledger(run) - ledger);
 	server_empty(story);
 }

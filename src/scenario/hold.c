@@ -466,7 +466,7 @@ hold_keep(Hold *hold)
 	uint64		end_us = loop_now_us() + (uint64) run->request.hold.hold_ms * 1000;
 
 	/* The end of a session is not sent to a client that has gone, so the server is read. */
-	while (hold->alive > 0 && !hold->unlocked && wait_turn(run, end_us, KEEP_TURN_MS))
+	while (hold->alive > 0 && !hold->unlocked && wait_turn(run, end_us, KEEP_TURN_MS, false))
 		if (hold->kind->vanishes)
 			hold_count(hold, census_role_sessions(run->parties[0].role, NULL, 0));
 	if (hold->unlocked)

@@ -39,7 +39,7 @@ baseline(Run *run)
 	Load	   *load = second_load(run);
 	Tally	   *tally;
 
-	wait_until(run, false, run->options.baseline_ms);
+	linger_until(run, false, run->options.baseline_ms);
 	tally = load_end(run, load, SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	phase_note(run, "the second service alone: %.0f operations/s, %.4g %% succeed   %s",
@@ -142,32 +142,20 @@ check_reach(Run *run, const Exhaustion *e)
 					   "the first service has taken slots that the second needs: give it a CONNECTION LIMIT");
 }
 
-/* A login that was given up may have been refused, which its client does not see. */
-static void
-check_refusals(Run *run, const Exhaustion *e)
-{
-	const PoolStats *stats = &run->pool->stats;
-
-	if (stats->given_up > 0)
-		check_skip(run, "refusals in the ledger", psprintf(UINT64_FORMAT " logins were given up before they were answered",
-														   stats->given_up));
-	else
-		check_ledger(run, NULL, stats->refused_by[CAUSE_ROLE_LIMIT], e->ledger);
-}
-
 /* The second service is as before. */
 static void
 beside(Run *run, const Tally *before, const Exhaustion *e)
 {
 	const Tally *after = e->second;
 	const ChaosCounts *counts = &run->parties[1].chaos_counts;
+	const PoolStats *stats = &run->pool->stats;
 
 	phase(run, "beside");
 	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
 			   after->succeeded * 1e6 / e->beside_us, success_percent(run, after),
 			   latency_text(&after->response));
 	if (run->target->ledger)
-		check_refusals(run, e);
+		check_ledger(run, NULL, stats->refused_by[CAUSE_ROLE_LIMIT], stats->given_up, e->ledger);
 	check_all_ended(run, "the first", e->first);
 	check_all_ended(run, "the second", after);
 	check_at_least(run, "success of the second service", success_percent(run, before) - SUCCESS_SLACK,
@@ -175,6 +163,7 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 				   "the second service succeeds less while the first is exhausted: do they share a pool or a limit?");
 	check_chaos(run, "errors in the second service", 0, chaos_acts_done(counts), tally_not_granted(after) + after->failed,
 				"an error of the first service shows up in the second");
+	check_was_of_time(run);
 	check_at_most(run, "p99 of the second service",
 				  histogram_ms(&before->response, 0.99) + run->options.tolerance_ms + chaos_wait_ms(counts),
 				  histogram_ms(&after->response, 0.99), "ms",

@@ -123,6 +123,7 @@ level(Run *run, int percent)
 	{
 		check_chaos(run, psprintf("not granted at %d %%", percent), 0, chaos_acts_done(&party->chaos_counts) - acts, tally_not_granted(tally),
 					"requests were refused or timed out in a pool that is not full: see pool_exhaust_samples");
+		check_was_of_time(run);
 		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + chaos_wait_ms(&party->chaos_counts),
 					  histogram_ms(&tally->wait, 0.99), "ms",
 					  "it takes too long to get a connection from a pool that is not full");

@@ -39,7 +39,7 @@ require_logins_work(Run *run)
 		return;
 
 	/* A server that shuts down ends logins before it signals this process. */
-	wait_until(run, false, SHUTDOWN_NOTICE_MS);
+	linger_until(run, false, SHUTDOWN_NOTICE_MS);
 	run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity: %s",
 			connect_failure_text(failure));
 }
@@ -292,7 +292,7 @@ attempt(Run *run, int full)
 		check_skip(run, "refusals by cause", "a server with option capacity does not report how it refuses");
 	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + chaos_wait_ms(&run->parties[0].chaos_counts), stats->slowest_refusal_us / 1000.0, "ms",
 				  "a client waits too long for its refusal: the server is overloaded or the login is slow");
-	check_ledger(run, NULL, p->refused, run_refusals_in_ledger(run) - ledger);
+	check_ledger(run, NULL, p->refused, stats->given_up - p->before.given_up, run_refusals_in_ledger(run) - ledger);
 }
 
 /*
@@ -388,6 +388,7 @@ recover(Run *run, Health first, Health back)
 	watch_wait(run, HEALTH_HEALTHY, back);
 	phase_note(run, "noticed by the monitor: %s", watch_note(run));
 	check_text(run, claim_up, path_up(first, 0, run->series.capacity), watch->path.data, detail);
+	check_was_of_time(run);
 	check_text(run, claim_back, health_names[back], health_names[Max(back, watch->health)], detail);
 }
 

@@ -209,7 +209,7 @@ calm(Storm *storm)
 	wait_until(run, run->parties[1].pool->stats.peak_held >= sessions, SETTLE_TIMEOUT_MS);
 	application_end(storm, &storm->calm_rate);
 	application_begin(storm);
-	wait_until(run, false, run->options.baseline_ms);
+	linger_until(run, false, run->options.baseline_ms);
 	tally = application_end(storm, &storm->calm_rate);
 	phase_note(run, "%d of %d in use; %d sessions at work, %.0f/s   %s", truth.in_use, truth.capacity,
 			   sessions, storm->calm_rate, latency_text(&tally->response));
@@ -341,7 +341,7 @@ wave_check_clients(Storm *storm, const char *wave, const Phase *p, double in_ms,
 				"a login hangs");
 	check_at_most(run, claim(wave, "slowest attempt"), limit_ms, storm->slowest_us / 1000.0, "ms",
 				  "logins take too long while there are many at once: a pooler in front of the server avoids them");
-	check_ledger(run, wave, p->refused, ledger);
+	check_ledger(run, wave, p->refused, run->pool->stats.given_up - p->before.given_up, ledger);
 }
 
 /* What the wave cost the sessions that were connected already. */
@@ -374,6 +374,20 @@ static int64
 clients_in_ledger(const Run *run)
 {
 	return run_refusals_in_ledger(run) - (int64) logins_refused(run->parties[1].pool);
+}
+
+/* Ends the run as invalid if the room was not used up, and says what was seen instead. */
+static void
+require_refusals(const Storm *storm, const Phase *p)
+{
+	Run		   *run = storm->run;
+
+	if (p->refused > 0 || (storm->n <= storm->fit && !run_fault(run, FAULT_NO_LIMIT)))
+		return;
+	if (storm->connected >= Min(storm->n, storm->fit))
+		run_end(run, VERDICT_INVALID, "no client was refused: %d clients, and all of them fit; raise option clients", storm->n);
+	run_end(run, VERDICT_INVALID, "no client was refused: only %d of %d clients were connected after %.1f s, with room for %d; raise option recovery_limit_ms",
+			storm->connected, storm->n, p->elapsed_us / 1e6, storm->fit);
 }
 
 /* From the moment when all connect until all that fit are connected, and what it cost. */
@@ -415,8 +429,7 @@ wave_play(Storm *storm, const char *wave, void (*begin) (Storm *storm))
 	phase_figure(run, "in_ms", in_ms);
 	phase_figure(run, "peak_per_s", storm->peak_granted * 1e6 / WINDOW_US);
 	phase_figure(run, "stalled", run->pool->stats.stalled - p->before.stalled);
-	if (p->refused == 0 && (storm->n > storm->fit || run_fault(run, FAULT_NO_LIMIT)))
-		run_end(run, VERDICT_INVALID, "no client was refused: %d clients, and all of them fit; raise option clients", storm->n);
+	require_refusals(storm, p);
 
 	wave_check_clients(storm, wave, p, in_ms, clients_in_ledger(run) - ledger);
 	wave_check_application(storm, wave, tally, rate, lasted_s);

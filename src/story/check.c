@@ -26,6 +26,17 @@ check_observed(const Check *check)
 	return check->observed != NULL ? check->observed : "";
 }
 
+/*
+ * Returns whether a machine that is too busy can break it: it compares what was
+ * measured, or comes after a wait that took too long.
+ */
+static bool
+check_depends_on_time(const Run *run, const Check *check)
+{
+	return run->out_of_time || check->comparison.operator == OPERATOR_NEAR ||
+		strcmp(check->unit, "ms") == 0 || strcmp(check->unit, "%") == 0;
+}
+
 /* Adds a check to the run's; one that has failed is reported at once. */
 static void
 check_add(Run *run, Check check)
@@ -34,6 +45,7 @@ check_add(Run *run, Check check)
 		elog(ERROR, "a scenario makes more than %d checks", CHECKS_MAX);
 	check.phase = run->nphases > 0 ? run->phases[run->nphases - 1].name : "";
 	check.detail = check.outcome == OUTCOME_PASS ? "" : MemoryContextStrdup(run->context, check.detail);
+	check.of_time = check_depends_on_time(run, &check);
 	run->checks[run->nchecks++] = check;
 	if (check.outcome == OUTCOME_FAIL)
 		run_say(run, "FAIL  %s: expected %s, observed %s", check.name,
@@ -70,11 +82,13 @@ check_chaos(Run *run, const char *name, int64 expected, uint64 excused, int64 ob
 		check_numbers(run, name, (Comparison) {OPERATOR_UP_TO, expected, excused, observed}, "", detail);
 }
 
-/* A counter rose by that much. */
+/* A counter rose by that much, or by up to "unsure" more. */
 void
-check_rise(Run *run, const char *name, int64 expected, int64 observed, const char *detail)
+check_rise(Run *run, const char *name, int64 expected, int64 unsure, int64 observed, const char *detail)
 {
-	check_numbers(run, name, (Comparison) {OPERATOR_RISE, expected, 0, observed}, "", detail);
+	Operator	operator = unsure > 0 ? OPERATOR_RISE_UP_TO : OPERATOR_RISE;
+
+	check_numbers(run, name, (Comparison) {operator, expected, unsure, observed}, "", detail);
 }
 
 /* A measured value stays within its limit. */
@@ -129,6 +143,13 @@ void
 check_skip(Run *run, const char *name, const char *why)
 {
 	check_add(run, (Check) {.name = name, .outcome = OUTCOME_SKIP, .unit = "", .detail = why});
+}
+
+/* The latest check counts what depends on how fast the machine is, like requests that timed out. */
+void
+check_was_of_time(Run *run)
+{
+	run->checks[run->nchecks - 1].of_time = true;
 }
 
 /* Returns whether a claim has failed so far. */

@@ -39,6 +39,7 @@ typedef struct Check
 	const char *observed;
 	const char *unit;
 	const char *detail;			/* what a failure means and what to check next */
+	bool		of_time;		/* a machine that is too busy breaks it by itself */
 } Check;
 
 /* One step of the story, with its own figures. */
@@ -105,6 +106,9 @@ typedef struct Run
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;
+	Alarm		tick;			/* these two: see lateness.c */
+	Histogram	late;
+	bool		out_of_time;	/* a wait of the story was over before what it waited for */
 	RunParty	parties[RUN_PARTIES_MAX];
 	int			nparties;
 	Pool	   *pool;			/* of the first service */

@@ -32,16 +32,21 @@ const char *const outcome_names[] = {OUTCOME_LIST(LIST_WORD)};
 
 /*
  * Ends the story here with a verdict that no check gave: invalid, because the
- * experiment could prove nothing, or aborted.
+ * experiment could prove nothing, or aborted.  If the machine was too busy, the
+ * reason of the former says so.
  */
 void
 run_end(Run *run, Verdict verdict, const char *fmt,...)
 {
 	va_list		args;
+	size_t		len;
 
 	va_start(args, fmt);
 	vsnprintf(run->reason, sizeof(run->reason), fmt, args);
 	va_end(args);
+	len = strlen(run->reason);
+	if (verdict == VERDICT_INVALID && run_is_late(run))
+		snprintf(run->reason + len, sizeof(run->reason) - len, "; %s", lateness_text(run));
 	text_make_valid(run->reason, GetDatabaseEncoding());
 	run->verdict = verdict;
 	ereport(ERROR,
@@ -350,10 +355,11 @@ connections_held(const Run *run)
 
 /*
  * One turn of a wait: ends the story if the run must end, otherwise turns the
- * loop once, for at most turn_ms.  Returns false when the time, end_us, is over.
+ * loop once, for at most turn_ms.  Returns false when the time, end_us, is over;
+ * what the story must have had by then, it has not had for want of time.
  */
 bool
-wait_turn(Run *run, uint64 end_us, int turn_ms)
+wait_turn(Run *run, uint64 end_us, int turn_ms, bool must)
 {
 	uint64		now_us = loop_now_us();
 
@@ -369,7 +375,10 @@ wait_turn(Run *run, uint64 end_us, int turn_ms)
 		run_publish(run);
 	}
 	if (now_us >= end_us)
+	{
+		run->out_of_time |= must;
 		return false;
+	}
 	loop_turn(&run->loop, turn_ms);
 	run_publish(run);
 	return true;

@@ -59,6 +59,13 @@ extern int	run_chaos_ms(const Run *run);
 extern uint64 operations_excused(const RunParty *party, uint64 failed);
 extern void run_report_chaos(Run *run);
 
+/* How late its loop wakes up: see lateness.c. */
+extern void run_begin_lateness(Run *run);
+extern void run_end_lateness(Run *run);
+extern bool run_is_late(const Run *run);
+extern char *lateness_text(const Run *run);
+extern void run_report_lateness(Run *run);
+
 /* Its pool as the monitor sees it: see watch.c. */
 extern void watch_begin(Run *run);
 extern void watch_reached(Run *run, Health health);
@@ -96,12 +103,15 @@ extern uint64 logins_refused(const Pool *pool);
  * Turn the loop until the condition holds or timeout_ms have passed; the check
  * that follows says which it was.  wait_until() is for what an event of the
  * loop brings about, poll_until() for what happens elsewhere: a slot that comes
- * free sends no event.
+ * free sends no event.  linger_until() is for what need not happen: that its time
+ * is over means nothing for the checks that follow.
  */
 #define wait_until(run, condition, timeout_ms) \
-	turn_until(run, condition, timeout_ms, EVENT_TURN_MS)
+	turn_until(run, condition, timeout_ms, EVENT_TURN_MS, true)
 #define poll_until(run, condition, timeout_ms) \
-	turn_until(run, condition, timeout_ms, POLL_TURN_MS)
+	turn_until(run, condition, timeout_ms, POLL_TURN_MS, true)
+#define linger_until(run, condition, timeout_ms) \
+	turn_until(run, condition, timeout_ms, EVENT_TURN_MS, false)
 
 #define LOGIN_TIMEOUT_MS (15 * 1000)	/* for one login of a run */
 #define SETTLE_TIMEOUT_MS (10 * 1000)	/* for what has no option: logins, releases, the monitor */
@@ -109,18 +119,18 @@ extern uint64 logins_refused(const Pool *pool);
 
 #define EVENT_TURN_MS	20
 #define POLL_TURN_MS	2
-#define turn_until(run, condition, timeout_ms, turn_ms) \
+#define turn_until(run, condition, timeout_ms, turn_ms, must) \
 	for (uint64 wait_end_ = loop_now_us() + (uint64) (timeout_ms) * 1000; \
-		 !(condition) && wait_turn(run, wait_end_, turn_ms);)
+		 !(condition) && wait_turn(run, wait_end_, turn_ms, must);)
 
-extern bool wait_turn(Run *run, uint64 end_us, int turn_ms);
+extern bool wait_turn(Run *run, uint64 end_us, int turn_ms, bool must);
 
 /* Checks.  "detail" says what a failure means and where to see more. */
 extern void check_count(Run *run, const char *name, int64 expected, int64 observed,
 						const char *detail);
 extern void check_chaos(Run *run, const char *name, int64 expected, uint64 excused,
 						int64 observed, const char *detail);
-extern void check_rise(Run *run, const char *name, int64 expected, int64 observed,
+extern void check_rise(Run *run, const char *name, int64 expected, int64 unsure, int64 observed,
 					   const char *detail);
 extern void check_at_most(Run *run, const char *name, double limit, double observed,
 						  const char *unit, const char *detail);
@@ -136,6 +146,7 @@ extern const char *check_observed(const Check *check);
 extern void check_verdict(Run *run, const char *name, Verdict expected, Verdict observed,
 						  const char *detail);
 extern void check_skip(Run *run, const char *name, const char *why);
+extern void check_was_of_time(Run *run);
 
 /* Claims that several stories make: see claims.c. */
 extern const char *claim(const char *part, const char *name);
@@ -144,7 +155,7 @@ extern void check_fifo(Run *run, const char *part, const GrantOrder *order);
 extern void check_all_ended(Run *run, const char *part, const Tally *tally);
 extern void check_timed_out(Run *run, const char *part, int64 expected, const Tally *tally);
 extern void check_timeout_times(Run *run, const char *part, const Tally *tally);
-extern void check_ledger(Run *run, const char *part, int64 refused, int64 rise);
+extern void check_ledger(Run *run, const char *part, int64 refused, int64 unanswered, int64 rise);
 extern void check_sessions_left(Run *run, const char *name, int left);
 extern void check_closed(Run *run, const char *name, int closed);
 extern void check_all_released(Run *run, const char *part, int in_use);

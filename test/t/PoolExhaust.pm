@@ -405,6 +405,7 @@ sub wrong_outcomes
 			WHEN '<=' THEN observed_num <= expected_num AND tolerance IS NULL
 			WHEN '>=' THEN observed_num >= expected_num AND tolerance IS NULL
 			WHEN '+-' THEN abs(observed_num - expected_num) <= tolerance
+			WHEN '+= up to' THEN observed_num BETWEEN expected_num AND expected_num + tolerance
 			WHEN 'up to' THEN observed_num BETWEEN expected_num AND expected_num + tolerance
 			END WHEN true THEN 'pass' WHEN false THEN 'fail' END));
 }

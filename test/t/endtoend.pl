@@ -23,7 +23,7 @@ sub endtoend { return run_scenario($watcher, 'endtoend', @_) }
 
 # ---------- It passes ----------
 
-my @phases = ('calm', 'ramp', 'saturated', 'queue', 'degraded', 'leak', 'heal', 'calm again', 'clean up');
+my @phases = ('calm', 'ramp', 'saturated', 'queue', 'degraded', 'leak', 'heal', 'calm again', 'clean up', 'machine');
 
 foreach (
 	[ server => {}, 0 ], [ pool => {}, 1 ],

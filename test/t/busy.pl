@@ -1,0 +1,73 @@
+# On a machine that is much too busy no verdict is false: a scenario passes or is
+# invalid, with the reason, and one with a deliberate fault never passes.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use POSIX ();
+use Test::More;
+
+# So many processes for each processor are always ready to run.
+my $per_core = 16;
+
+# They end by themselves, if this process does not end them.
+my $burn_s = 300;
+
+my @runs = (
+	[ queue => 'pool', 'lifo' ], [ degradation => 'pool', 'lost_wakeup' ], [ isolation => 'pool', 'no_limit' ],
+	[ latency => 'pool', 'slow_grant' ], [ accuracy => 'pool', 'miscount' ], [ leak => 'pool', 'leak_on_error' ],
+	[ recovery => 'pool', 'ignore_timeout' ], [ storm => 'role', 'miscount' ], [ saturation => 'role', 'keep_slot' ]);
+
+sub burners
+{
+	my $cores = () = do { open my $cpuinfo, '<', '/proc/cpuinfo' or die "could not read /proc/cpuinfo: $!"; local $/; <$cpuinfo> } =~ /^processor\b/mg;
+	my @pids;
+
+	foreach (1 .. $per_core * $cores)
+	{
+		my $pid = fork // die "could not fork: $!";
+		if (!$pid)
+		{
+			my $end = time + $burn_s;
+			my $parent = getppid;
+			while (time < $end && getppid == $parent) { my $n = 0; $n++ foreach 1 .. 1e6; }
+			POSIX::_exit(0);
+		}
+		push @pids, $pid;
+	}
+	return @pids;
+}
+
+my $node = new_server('busy', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf => 'max_connections = 100');
+my $watcher = client($node);
+my @burners = burners();
+my %count;
+
+foreach (@runs)
+{
+	my ($scenario, $target, $fault) = @$_;
+
+	foreach my $options ({}, { fault => $fault, $scenario eq 'isolation' ? (exhaust_ms => 300) : () })
+	{
+		my $run_id = run_scenario($watcher, $scenario, $target, %$options);
+		my $outcome = run_outcome($watcher, $run_id);
+		my $wrong = $options->{fault} ? 'pass' : 'fail';
+
+		unlike($outcome, qr/^$wrong/, "$scenario on $target, fault " . ($options->{fault} // 'none') . ": $outcome")
+		  or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+		$count{ $outcome =~ s/:.*//r }++;
+		is($watcher->query("SELECT count(*) FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') AS p
+				WHERE id = $run_id AND (p->'figures'->'late_max_ms')::float8 > 0"),
+			1, "$scenario: its lateness is in the summary");
+	}
+}
+kill 'KILL', @burners;
+waitpid $_, 0 foreach @burners;
+diag join ', ', map { "$count{$_} $_" } sort keys %count;
+
+is(wrong_outcomes($watcher), q(), 'each outcome follows from the numbers of its check');
+$watcher->close;
+left_nothing($node);
+done_testing();
