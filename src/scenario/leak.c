@@ -282,6 +282,7 @@ check_found(Story *story)
 	}
 	check_count(run, "suspects that are no leaks", 0, story->nsuspects - right,
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");
+	check_was_of_time(run); /* one that gets no time to work resembles one */
 	check_at_most(run, "slowest to be found, but for growth",
 				  run->options.leak_threshold_ms + 2 * sample_interval + run->options.tolerance_ms,
 				  slowest_ms(story), "ms",
@@ -334,11 +335,13 @@ heal(Story *story)
 				scripted_sessions_lost(story->parts, PARTS, false) - scripted_sessions_lost(story->parts, POOL_PARTS, true) +
 				(int64) (connections_lost(run) - story->lost),
 				"a session that was no leak was ended: see pool_exhaust_heals");
+	check_was_of_time(run);
 	check_count(run, "session in a statement left open", 1,
 				census_has_session(run->parties[0].role, dead->pid),
 				"a session was ended in the middle of a statement: see pool_exhaust_heals");
 	check_count(run, "operations that failed meanwhile", 0, workers_failed(story),
 				"clients that do not leak failed by the leaks, or by the healer");
+	check_was_of_time(run);
 }
 
 /* What was leaked can be acquired again. */

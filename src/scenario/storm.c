@@ -359,6 +359,7 @@ wave_check_application(Storm *storm, const char *wave, const Tally *tally, doubl
 	phase_note(run, "the application: %.0f/s, %.0f %% of before   %s", rate, kept, latency_text(&tally->response));
 	check_chaos(run, claim(wave, "application, failed"), 0, disturbed ? failed : 0, failed,
 				"operations of sessions that were connected before the storm fail: see the server log");
+	check_was_of_time(run);
 	check_at_most(run, claim(wave, "application, slowest"), options->response_limit_ms + run_chaos_ms(run),
 				  histogram_max_ms(&tally->response), "ms",
 				  "sessions that were connected before the storm wait for logins: allow fewer logins at once");

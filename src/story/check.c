@@ -26,14 +26,23 @@ check_observed(const Check *check)
 	return check->observed != NULL ? check->observed : "";
 }
 
+static bool
+logins_given_up(const Run *run)
+{
+	for (int i = 0; i < run->nparties; i++)
+		if (run->parties[i].pool != NULL && run->parties[i].pool->stats.given_up > 0)
+			return true;
+	return false;
+}
+
 /*
  * Returns whether a machine that is too busy can break it: it compares what was
- * measured, or comes after a wait that took too long.
+ * measured, or comes after a wait or a login that took too long.
  */
 static bool
 check_depends_on_time(const Run *run, const Check *check)
 {
-	return run->out_of_time || check->comparison.operator == OPERATOR_NEAR ||
+	return run->out_of_time || logins_given_up(run) || check->comparison.operator == OPERATOR_NEAR ||
 		strcmp(check->unit, "ms") == 0 || strcmp(check->unit, "%") == 0;
 }
 
