@@ -279,7 +279,7 @@ runner_play(Run *run, int number)
 		runner_open(run, number);
 		if (scenario_has_pools(run->scenario))
 			run_begin_chaos(run);
-		if (!request_is_hold(&run->request))
+		if (scenario_has_pools(run->scenario) && !request_is_hold(&run->request))
 			run_begin_lateness(run);
 		run->scenario->play(run);
 		phase_end(run);

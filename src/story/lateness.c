@@ -62,13 +62,13 @@ lateness_text(const Run *run)
 					histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
 }
 
-/* Adds it to the summary of the run, as a phase of its own, and to the report if it is worth a line there. */
+/* Adds it, if it was measured, to the summary of the run as a phase of its own, and to the report if it is worth a line there. */
 void
 run_report_lateness(Run *run)
 {
 	Phase	   *p;
 
-	if (run->nphases >= PHASES_MAX)
+	if (run->late.count == 0 || run->nphases >= PHASES_MAX)
 		return;
 	p = &run->phases[run->nphases++];
 	p->name = "machine";
