@@ -1,10 +1,12 @@
 /*
  * lateness.c
- *		How late the run's loop woke up: what its claims on time are worth.
+ *		How late the run's loop woke up, and how many processes wanted the
+ *		processors: what its claims on time are worth.
  *
- * An alarm of the loop rings every TICK_US.  Where more processes want to run than
- * there are processors it rings late, and so does everything else that the run
- * measures; the server's processes are late by more than that, since they have more to do.
+ * An alarm of the loop rings every TICK_US.  That it rings in time says little of
+ * the server: Linux runs a process that has slept before others, but one that has
+ * work to do, as each new backend has, takes turns with all that are ready to run.
+ * So that number is read, too, from /proc/loadavg; elsewhere it is 0.
  */
 #include "postgres.h"
 
@@ -12,14 +14,33 @@
 
 #include "story/story.h"
 
-#define TICK_US		(10 * 1000)
+#define TICK_US			(10 * 1000)
 
-/* A run that was later than either of these proves nothing by a claim on time that fails. */
+/* A claim on time that fails proves nothing if the loop was later than that ... */
 #define BUSY_P50_MS		5.0
 #define BUSY_MAX_MS		200.0
 
+/* ... or so many processes took turns on each processor for nine tenths of the time. */
+#define BUSY_READY		4.0
+#define BUSY_QUANTILE	0.10
+
 /* From here on the report has a line on it. */
 #define WORTH_SAYING_MS	50.0
+
+/* Returns how many processes run or are ready to: "0.20 0.18 0.12 1/80 11206" has it before the slash. */
+static int
+ready_now(void)
+{
+	FILE	   *file = fopen("/proc/loadavg", "r");
+	int			ready = 0;
+
+	if (file == NULL)
+		return 0;
+	if (fscanf(file, "%*s %*s %*s %d", &ready) != 1)
+		ready = 0;
+	fclose(file);
+	return ready;
+}
 
 static void
 lateness_tick(Alarm *alarm)
@@ -28,6 +49,7 @@ lateness_tick(Alarm *alarm)
 	uint64		now_us = loop_now_us();
 
 	histogram_add(&run->late, now_us - alarm->at_us);
+	histogram_add(&run->ready, ready_now());
 	alarm_set(&run->clock, alarm, now_us + TICK_US);
 }
 
@@ -47,19 +69,34 @@ run_end_lateness(Run *run)
 	alarm_unset(&run->clock, &run->tick);
 }
 
+/* Returns how many processes took turns on each processor, at the least for nine tenths of the time. */
+static double
+ready_each(const Run *run)
+{
+	return histogram_ms(&run->ready, BUSY_QUANTILE) * 1000 / uv_available_parallelism();
+}
+
 /* Returns whether the machine was too busy for claims on time. */
 bool
 run_is_late(const Run *run)
 {
-	return histogram_ms(&run->late, 0.50) > BUSY_P50_MS || histogram_max_ms(&run->late) > BUSY_MAX_MS;
+	return histogram_ms(&run->late, 0.50) > BUSY_P50_MS || histogram_max_ms(&run->late) > BUSY_MAX_MS ||
+		ready_each(run) >= BUSY_READY;
 }
 
-/* Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most", palloc'd. */
+/*
+ * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, and 16.5 processes
+ * took turns on each processor", palloc'd; the latter only if they were many.
+ */
 char *
 lateness_text(const Run *run)
 {
-	return psprintf("the loop woke up %.1f ms late (p50), %.0f ms at the most",
-					histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
+	char	   *late = psprintf("the loop woke up %.1f ms late (p50), %.0f ms at the most",
+								histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
+
+	if (ready_each(run) < BUSY_READY)
+		return late;
+	return psprintf("%s, and %.3g processes took turns on each processor", late, ready_each(run));
 }
 
 /* Adds it, if it was measured, to the summary of the run as a phase of its own, and to the report if it is worth a line there. */
@@ -74,6 +111,7 @@ run_report_lateness(Run *run)
 	p->name = "machine";
 	phase_figure(run, "late_p50_ms", histogram_ms(&run->late, 0.50));
 	phase_figure(run, "late_max_ms", histogram_max_ms(&run->late));
-	if (histogram_max_ms(&run->late) > WORTH_SAYING_MS)
+	phase_figure(run, "ready_per_processor", ready_each(run));
+	if (run_is_late(run) || histogram_max_ms(&run->late) > WORTH_SAYING_MS)
 		p->note = MemoryContextStrdup(run->context, lateness_text(run));
 }

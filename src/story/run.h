@@ -106,8 +106,9 @@ typedef struct Run
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;
-	Alarm		tick;			/* these two: see lateness.c */
+	Alarm		tick;			/* these three: see lateness.c */
 	Histogram	late;
+	Histogram	ready;			/* processes, not us */
 	bool		out_of_time;	/* a wait of the story was over before what it waited for */
 	RunParty	parties[RUN_PARTIES_MAX];
 	int			nparties;

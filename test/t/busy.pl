@@ -16,9 +16,9 @@ my $per_core = 16;
 my $burn_s = 300;
 
 my @runs = (
-	[ queue => 'pool', 'lifo' ], [ degradation => 'pool', 'lost_wakeup' ], [ isolation => 'pool', 'no_limit' ],
-	[ latency => 'pool', 'slow_grant' ], [ accuracy => 'pool', 'miscount' ], [ leak => 'pool', 'leak_on_error' ],
-	[ recovery => 'pool', 'ignore_timeout' ], [ storm => 'role', 'miscount' ], [ saturation => 'role', 'keep_slot' ]);
+	[ queue => 'pool', 'lifo' ], [ degradation => 'pool', 'slow_grant' ], [ isolation => 'pool', 'shared_between_services' ],
+	[ latency => 'pool', 'slow_grant', levels => [50] ], [ accuracy => 'pool', 'miscount' ], [ leak => 'pool', 'leak_on_error' ],
+	[ recovery => 'pool', 'never_heal', recovery_limit_ms => 3000 ], [ storm => 'role', 'miscount' ], [ saturation => 'role', 'keep_slot' ]);
 
 sub burners
 {
@@ -47,9 +47,9 @@ my %count;
 
 foreach (@runs)
 {
-	my ($scenario, $target, $fault) = @$_;
+	my ($scenario, $target, $fault, %faulty) = @$_;
 
-	foreach my $options ({}, { fault => $fault, $scenario eq 'isolation' ? (exhaust_ms => 300) : () })
+	foreach my $options ({}, { fault => $fault, %faulty })
 	{
 		my $run_id = run_scenario($watcher, $scenario, $target, %$options);
 		my $outcome = run_outcome($watcher, $run_id);
