@@ -21,8 +21,13 @@ typedef struct HttpServerError
 typedef struct HttpServer
 {
 	struct MHD_Daemon *daemon;	/* NULL: it does not run */
-	uv_poll_t	poll;
+	int			listen_fd;
+	int			clients_max;	/* connections at once; others wait in the backlog */
+	uv_poll_t	poll;			/* of the descriptor of libmicrohttpd */
+	uv_poll_t	arrivals;		/* of the listening socket; off while there is no room */
 	uv_timer_t	timer;
+	uv_timer_t	starved_timer;	/* active: descriptors ran out a moment ago */
+	uint64		starved_us;		/* when that was logged; 0: it was not */
 	bool		woken;			/* there is something to do at once */
 } HttpServer;
 
@@ -37,7 +42,7 @@ typedef struct HttpResponse
 } HttpResponse;
 
 extern int	http_server_listen(const char *host, int port, int backlog, HttpServerError *error);
-extern bool http_server_start(HttpServer *server, Loop *loop, int fd, unsigned int flags,
+extern bool http_server_start(HttpServer *server, Loop *loop, int fd, int clients_max, unsigned int flags,
 							  MHD_AccessHandlerCallback handler, void *arg,
 							  const struct MHD_OptionItem *options, HttpServerError *error);
 extern void http_server_wake(HttpServer *server);

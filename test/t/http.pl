@@ -224,6 +224,34 @@ close $faithful;
 ok( wait_until(sub { descriptors() < $descriptors + 5 ? 'few' : 'many' }, 'few', 'descriptors of the monitor'),
 	'all of them are gone, and their descriptors');
 
+# ---------- No descriptor is left ----------
+
+# The soft limit of the monitor alone, as if others had taken the rest.
+sub limit_descriptors
+{
+	is(system_log('prlimit', '--pid', $pid, "--nofile=$_[0]:"), 0, "the monitor may have $_[0] descriptors");
+}
+
+sub free_below { return scalar(grep { !-l "/proc/$pid/fd/$_" } 0 .. $_[0] - 1) }
+sub accept_errors { return scalar(my @lines = slurp_file($node->logfile) =~ /could not accept an HTTP connection: /g) }
+my ($nofile) = slurp_file("/proc/$pid/limits") =~ /^Max open files +(\d+)/m;
+is(accept_errors(), 0, 'it has always had descriptors so far');
+foreach my $free (0, 5)
+{
+	my $max = 0;
+	$max++ while free_below($max + 1) <= $free;
+	limit_descriptors($max);
+	@idle = map { connected() } 1 .. 60;
+	ok(wait_until(\&accept_errors, 1, 'errors of accept'), "$free descriptors free: it is logged");
+	ok(wait_until(sub { free_below($max) }, 0, 'free descriptors'), "$free descriptors free: all are in use");
+	close $_ foreach splice @idle;
+	limit_descriptors($nofile) if !$free;
+	is(http($port, '/livez')->{content}, "ok\n", "$free descriptors free: it answers when the clients are gone");
+}
+limit_descriptors($nofile);
+is(accept_errors(), 1, 'no descriptors: logged once');
+is(monitor_pid($watcher), $pid, 'no descriptors: it is the same monitor');
+
 # ---------- What the pages say ----------
 
 # The name of a role or database can be anything.
@@ -294,6 +322,26 @@ is(monitor_pid($watcher), $pid, 'it is the same monitor');
 cmp_ok(memory() - $memory, '<', 8_000, 'and it has not grown, in kB');
 $_->vanish foreach @clients, $talkative, $latin;
 $watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'secret_app'");
+$watcher->close;
+left_nothing($node);
+
+# ---------- Few descriptors for all of the server ----------
+
+$node->stop;
+is(system_log('sh', '-c', 'ulimit -n 64 && exec pg_ctl --wait --pgdata "$1" --log "$2" start', 'sh',
+	$node->data_dir, $node->logfile), 0, 'the server starts with 64 open files');
+$node->_update_pid(1);
+my $errors = accept_errors();
+$watcher = client($node);
+ok(wait_until(sub { http($port, '/livez')->{status} }, 200, '/livez'), '64 open files: it answers');
+$pid = monitor_pid($watcher);
+@idle = map { connected() } 1 .. 124;
+is(http($port, '/readyz')->{status}, 200, '64 open files: it answers beside 124 idle clients');
+cmp_ok(descriptors(), '<=', 60, '64 open files: the monitor has some left');
+close $_ foreach splice @idle;
+is(http($port, '/livez')->{content}, "ok\n", '64 open files: it answers when they are gone');
+is(accept_errors(), $errors, '64 open files: it never ran out of them');
+is(monitor_pid($watcher), $pid, '64 open files: by the same monitor');
 $watcher->close;
 left_nothing($node);
 done_testing();

@@ -409,7 +409,6 @@ reference_api_open(const ReferenceApiConfig *config)
 {
 	ReferenceApi *api = palloc0(sizeof(ReferenceApi));
 	struct MHD_OptionItem options[] = {
-		{MHD_OPTION_CONNECTION_LIMIT, config->clients_max, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, API_CLIENT_MEMORY, NULL},
 		{MHD_OPTION_NOTIFY_COMPLETED, (intptr_t) api_completed, NULL},
 		{MHD_OPTION_END, 0, NULL}
@@ -426,7 +425,7 @@ reference_api_open(const ReferenceApiConfig *config)
 	fd = http_server_listen(API_HOST, 0, API_BACKLOG, &error);
 	if (fd >= 0)
 		api_find_url(api, fd);
-	if (fd < 0 || !http_server_start(&api->server, config->loop, fd, MHD_ALLOW_SUSPEND_RESUME,
+	if (fd < 0 || !http_server_start(&api->server, config->loop, fd, config->clients_max, MHD_ALLOW_SUSPEND_RESUME,
 									 api_request, api, options, &error))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "lib/ilist.h"
@@ -18,9 +19,9 @@
 #include "observe/monitor/http/openmetrics.h"
 #include "observe/monitor/http/page.h"
 
-/* From this many clients on each new one makes the quietest one go. */
-#define CLIENTS_KEPT		192
+/* Connections at once; fewer where the process may have few descriptors. */
 #define CLIENTS_MAX			256
+#define CLIENTS_MIN			4
 
 /* A client has this long for one request after the other. */
 #define QUIET_MAX_US		(30 * INT64CONST(1000000))
@@ -52,6 +53,7 @@ static uv_timer_t quiet_timer;
 static uv_timer_t retry_timer;
 static dlist_head clients = DLIST_STATIC_INIT(clients);
 static int	nclients;
+static int	clients_max;
 static MemoryContext page_context;
 
 void
@@ -99,7 +101,8 @@ http_connection(void *arg, struct MHD_Connection *connection, void **socket_cont
 		nclients--;
 		return;
 	}
-	if (nclients >= CLIENTS_KEPT)
+	/* From three quarters on each new one makes the quietest one go. */
+	if (nclients >= clients_max * 3 / 4)
 		client_end(dlist_head_element(Client, node, &clients));
 	client = MemoryContextAllocZero(TopMemoryContext, sizeof(Client));
 	client->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -217,11 +220,21 @@ http_stop(void)
 	ereport(LOG, (errmsg("pool_exhaust does not answer over HTTP any more")));
 }
 
+/* Clients may have a quarter of the descriptors, for the monitor needs some itself. */
+static int
+clients_affordable(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return CLIENTS_MAX;
+	return (int) Min(Max(limit.rlim_cur / 4, CLIENTS_MIN), CLIENTS_MAX);
+}
+
 static void
 http_start(void)
 {
 	struct MHD_OptionItem options[] = {
-		{MHD_OPTION_CONNECTION_LIMIT, CLIENTS_MAX, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, CLIENT_MEMORY, NULL},
 		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t) http_connection, NULL},
 		{MHD_OPTION_END, 0, NULL}
@@ -229,7 +242,9 @@ http_start(void)
 	HttpServerError error;
 	int			fd = http_server_listen(http_host, http_port, BACKLOG, &error);
 
-	if (fd < 0 || !http_server_start(&server, http_loop, fd, 0, http_request, NULL, options, &error))
+	clients_max = clients_affordable();
+	if (fd < 0 || !http_server_start(&server, http_loop, fd, clients_max, 0, http_request, NULL,
+									 options, &error))
 	{
 		http_complain(error.what, error.why);
 		return;
