@@ -27,20 +27,20 @@ text_make_valid(char *text, int encoding)
 
 /*
  * Returns a copy that is UTF-8, in the current memory context: if the text is
- * not, every byte beyond ASCII becomes \xNN, so that different names stay so.
+ * not, every byte beyond ASCII becomes \xNN.  A backslash before an x becomes
+ * \x5c, so that different texts stay different.
  */
 char *
 text_as_utf8(const char *text)
 {
 	int			len = strlen(text);
+	bool		valid = pg_encoding_verifymbstr(PG_UTF8, text, len) == len;
 	StringInfoData copy;
 
-	if (pg_encoding_verifymbstr(PG_UTF8, text, len) == len)
-		return pstrdup(text);
 	initStringInfo(&copy);
 	for (const char *p = text; *p != '\0'; p++)
 	{
-		if (IS_HIGHBIT_SET(*p))
+		if ((!valid && IS_HIGHBIT_SET(*p)) || (p[0] == '\\' && p[1] == 'x'))
 			appendStringInfo(&copy, "\\x%02x", (unsigned char) *p);
 		else
 			appendStringInfoChar(&copy, *p);

@@ -307,6 +307,20 @@ foreach my $page (@pages)
 }
 is(ref http_json($port, '/pools'), 'ARRAY', '/pools is JSON, whatever encoding a name has');
 
+# Names that would be the same if only bytes that are not UTF-8 were escaped
+$watcher->query(qq(CREATE ROLE "caf\\xe9" LOGIN CONNECTION LIMIT 5));
+push @clients, map { client($node, user => 'caf\xe9') } 1 .. 2;
+my %alike = ('caf\\\\xe9' => [ 3, 1 ], 'caf\\\\x5cxe9' => [ 5, 2 ]);
+ok(wait_until(sub { http_metrics($port)->{'role_connections{role="caf\\\\x5cxe9"}'} // 0 }, 2, 'its sessions'), 'a name that looks like an escaped one');
+foreach my $label (sort keys %alike)
+{
+	my $metrics = http_metrics($port);
+
+	is(join(' ', @$metrics{qq(pool_capacity_connections{kind="role",pool="$label"}), qq(pool_in_use_connections{kind="role",pool="$label"}), qq(role_connections{role="$label"})}),
+		"$alike{$label}[0] $alike{$label}[1] $alike{$label}[1]", "/metrics: the figures of $label are its own");
+}
+is(scalar(my @same = grep { $_->{name} eq 'caf\x5cxe9' && $_->{capacity} == 5 } @{ http_json($port, '/pools') }), 1, '/pools has it, too');
+
 # As many roles as there may be series, and more, one of them by the name of the rest
 my @many = map { "role$_" } 1 .. 34;
 $watcher->query(qq(CREATE ROLE "$_" LOGIN)) foreach @many, '(others)';
