@@ -388,7 +388,6 @@ recover(Run *run, Health first, Health back)
 	watch_wait(run, HEALTH_HEALTHY, back);
 	phase_note(run, "noticed by the monitor: %s", watch_note(run));
 	check_text(run, claim_up, path_up(first, 0, run->series.capacity), watch->path.data, detail);
-	check_was_of_time(run);
 	check_text(run, claim_back, health_names[back], health_names[Max(back, watch->health)], detail);
 }
 
