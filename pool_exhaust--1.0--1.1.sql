@@ -10,6 +10,25 @@ ALTER TABLE pool_exhaust_checks
 	ADD COLUMN tolerance	float8,
 	ADD COLUMN observed_num	float8;
 
+-- Without a transaction it has not lasted for any time.
+CREATE OR REPLACE VIEW pool_exhaust_backends AS
+	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
+		   a.backend_start, a.xact_start, a.state_change,
+		   CASE WHEN a.state LIKE 'idle%' THEN
+			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change) * 1000.0, 0.0)::float8
+		   END AS idle_ms,
+		   CASE WHEN a.xact_start IS NOT NULL THEN
+			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) * 1000.0, 0.0)::float8
+		   END AS xact_ms,
+		   a.usename::text || '/' || a.application_name AS service,
+		   r.run_id,
+		   r.hold_id,
+		   l.rule AS leak
+	FROM pg_catalog.pg_stat_activity a
+		 LEFT JOIN pool_exhaust_run_roles() r ON r.role = a.usesysid
+		 LEFT JOIN pool_exhaust_leaks_rows() l USING (pid, backend_start)
+	WHERE a.backend_type = 'client backend';
+
 COMMENT ON COLUMN pool_exhaust_checks.expected IS
 	'what was expected, in words, without the unit';
 COMMENT ON COLUMN pool_exhaust_checks.observed IS
@@ -42,8 +61,12 @@ COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS
 	'suspects that were used again, or that later observations of their service have cleared';
 COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS
 	'suspects that the healer has ended';
+COMMENT ON COLUMN pool_exhaust_leak_rules.note IS
+	'why the rule can never fire, if that is so: a timeout of PostgreSQL or the lifetime of a pool comes first, or track_activities is off';
 COMMENT ON VIEW pool_exhaust_backends IS
 	'the sessions that hold the slots: one row a client backend; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_backends.xact_ms IS
+	'for how long its transaction has been open; NULL without one';
 COMMENT ON VIEW pool_exhaust_services IS
 	'the services that hold the slots, by role and application_name; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_services.opened IS

@@ -367,7 +367,7 @@ COMMENT ON COLUMN pool_exhaust_leak_rules.ended IS
 COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS
 	'suspects that the healer has ended';
 COMMENT ON COLUMN pool_exhaust_leak_rules.note IS
-	'why the rule can never fire, if that is so: a timeout of PostgreSQL or the lifetime of a pool comes first';
+	'why the rule can never fire, if that is so: a timeout of PostgreSQL or the lifetime of a pool comes first, or track_activities is off';
 
 CREATE VIEW pool_exhaust_backends AS
 	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
@@ -375,7 +375,9 @@ CREATE VIEW pool_exhaust_backends AS
 		   CASE WHEN a.state LIKE 'idle%' THEN
 			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change) * 1000.0, 0.0)::float8
 		   END AS idle_ms,
-		   greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) * 1000.0, 0.0)::float8 AS xact_ms,
+		   CASE WHEN a.xact_start IS NOT NULL THEN
+			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) * 1000.0, 0.0)::float8
+		   END AS xact_ms,
 		   a.usename::text || '/' || a.application_name AS service,
 		   r.run_id,
 		   r.hold_id,
@@ -386,6 +388,8 @@ CREATE VIEW pool_exhaust_backends AS
 	WHERE a.backend_type = 'client backend';
 COMMENT ON VIEW pool_exhaust_backends IS
 	'the sessions that hold the slots: one row a client backend; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_backends.xact_ms IS
+	'for how long its transaction has been open; NULL without one';
 COMMENT ON COLUMN pool_exhaust_backends.hold_id IS
 	'the hold that the session belongs to, or is opened beside';
 COMMENT ON COLUMN pool_exhaust_backends.leak IS

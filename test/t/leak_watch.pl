@@ -117,7 +117,14 @@ my $talkative = open_transaction($node, 'talkative');
 ok(wait_for($watcher, $names, 'app/talkative'), 'track_activities off: another one is found');
 ok(samples($watcher, 4), 'track_activities off: some samples later');
 is($watcher->query($names), 'app/talkative', 'track_activities off: no suspect');
+my @all_rules = ('abandoned', 'dead client', 'growth', 'idle in transaction');
+notes_are(join('; ', map { "$_: cannot fire for 1 sessions: track_activities is off there" } @all_rules), 'track_activities off for one session');
 $_->close foreach $silent, $talkative;
+notes_are('none', 'track_activities off: its session has gone');
+change_setting($watcher, track_activities => 'off');
+notes_are(join('; ', map { "$_: can never fire: track_activities is off, so it is not known what sessions do" } @all_rules), 'track_activities off for the server');
+change_setting($watcher, track_activities => 'DEFAULT');
+notes_are('none', 'track_activities on again');
 ok(wait_for($watcher, "$all", '0 4 1 3 0'), 'track_activities off: all is over');
 
 # Timeouts that come first

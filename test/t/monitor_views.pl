@@ -30,6 +30,12 @@ my $stranger = client($node, user => 'stranger', application_name => 'strange');
 client($node, user => 'stranger', application_name => 'past')->close;
 ok(samples($superuser, 2), 'there is something to see');
 
+my $times = "SELECT idle_ms >= 0, xact_ms >= 0 FROM pool_exhaust_backends WHERE service = 'stranger/strange'";
+ok(wait_for($superuser, $times, 't|'), 'xact_ms is NULL without a transaction');
+$stranger->query('BEGIN');
+ok(wait_for($superuser, $times, 't|t'), 'xact_ms of a transaction');
+$stranger->query('COMMIT');
+
 my $client = client($node, user => 'plain');
 fails_with($client, "SELECT * FROM $_", '42501', [qr/permission denied for view/], "PUBLIC: $_") foreach @new;
 fails_with($client, "SELECT $_", '42501', [qr/permission denied for function/], "PUBLIC: $_")

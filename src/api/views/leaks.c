@@ -77,7 +77,7 @@ pool_exhaust_leak_rules_rows(PG_FUNCTION_ARGS)
 		row_bigint(&row, (int64) counts[rule].unleaked);
 		row_bigint(&row, (int64) counts[rule].ended);
 		row_bigint(&row, (int64) counts[rule].healed);
-		row_text(&row, leak_rules[rule]->note(&limits, leak_threshold, note) ? note : NULL);
+		row_text(&row, leak_rule_note(rule, &limits, leak_threshold, note) ? note : NULL);
 		row_end(&row);
 	}
 	return (Datum) 0;

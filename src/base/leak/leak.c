@@ -148,6 +148,21 @@ leak_limit_note(const char *setting, int limit_ms, int threshold_ms, char *text)
 	return true;
 }
 
+/* Writes, in LEAK_NOTE_LEN bytes, what keeps the rule from firing; false if nothing does. */
+bool
+leak_rule_note(LeakRule rule, const LeakLimits *limits, int threshold_ms, char *text)
+{
+	if (limits->blind)
+	{
+		strlcpy(text, "can never fire: track_activities is off, so it is not known what sessions do", LEAK_NOTE_LEN);
+		return true;
+	}
+	if (leak_rules[rule]->note(limits, threshold_ms, text))
+		return true;
+	snprintf(text, LEAK_NOTE_LEN, "cannot fire for %d sessions: track_activities is off there", limits->blind_sessions);
+	return limits->blind_sessions > 0;
+}
+
 static void
 leak_suspect(LeakWatch *watch, LeakSession *session, LeakRule rule)
 {

@@ -199,6 +199,8 @@ typedef struct LeakLimits
 	int			transaction_ms;
 	int			idle_ms;
 	int			client_check_ms;
+	bool		blind;			/* track_activities is off: it is not known what sessions do */
+	int			blind_sessions; /* the same, for so many of them */
 	int			client_errno;	/* why it cannot be seen whether a client has gone */
 	int			short_services; /* those with no session that lives as long as the threshold */
 	int			short_life_ms;	/* and how long theirs live at the most */
@@ -237,6 +239,7 @@ LEAK_RULE_LIST(LEAK_RULE_DECLARE)
 extern const LeakRuleType *const leak_rules[LEAK_RULES];
 
 extern void leak_evidence(const LeakSession *session, uint64 now_us, char *text);
+extern bool leak_rule_note(LeakRule rule, const LeakLimits *limits, int threshold_ms, char *text);
 
 /* What rules ask of a session: see leak.c. */
 extern bool leak_held_too_long(const LeakWatch *watch, const LeakSession *session);

@@ -215,13 +215,18 @@ leak_detector_observe(const Slot *slots)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		now_us = loop_now_us();
+	int			blind_sessions = 0;
 
 	leak_observation_begin(&watch, now_us, watch.observed_us == 0 || now_us > watch.observed_us + BLIND_US(sample_interval));
 	for (int i = 0; i < MaxConnections; i++)
+	{
 		slot_note(i, &slots[i], gone[i], now);
+		blind_sessions += slots[i].pid != 0 && slots[i].state == SLOT_UNKNOWN;
+	}
 	leak_judge(&watch);
 	shared->observed.leaks_observed_us = now_us;
 	shared->observed.leak_limits.client_errno = peer_errno();
+	shared->observed.leak_limits.blind_sessions = blind_sessions;
 	lives_note(now_us);
 }
 
@@ -236,6 +241,7 @@ leak_detector_note_limits(void)
 	limits->transaction_ms = TransactionTimeout;
 	limits->idle_ms = IdleSessionTimeout;
 	limits->client_check_ms = client_connection_check_interval;
+	limits->blind = !pgstat_track_activities;
 	LWLockRelease(shared->observe_lock);
 }
 
