@@ -71,6 +71,8 @@ COMMENT ON VIEW pool_exhaust_services IS
 	'the services that hold the slots, by role and application_name; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_services.opened IS
 	'logins granted since the server started, under the application_name of the login; what does not fit is counted in one row (others)';
+COMMENT ON COLUMN pool_exhaust_pools.health IS
+	'healthy, warning, critical or exhausted; worsens at once, improves after two samples of the monitor; NULL for a pool of capacity 0, which is closed';
 COMMENT ON COLUMN pool_exhaust_pools.granted IS
 	'connections granted; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
 COMMENT ON COLUMN pool_exhaust_pools.timed_out IS

@@ -476,7 +476,7 @@ COMMENT ON COLUMN pool_exhaust_pools.waiting IS
 COMMENT ON COLUMN pool_exhaust_pools.utilization IS
 	'in_use / capacity, 1.0 = full; more than that when reserved slots are in use';
 COMMENT ON COLUMN pool_exhaust_pools.health IS
-	'healthy, warning, critical or exhausted; worsens at once, improves after two samples of the monitor';
+	'healthy, warning, critical or exhausted; worsens at once, improves after two samples of the monitor; NULL for a pool of capacity 0, which is closed';
 COMMENT ON COLUMN pool_exhaust_pools.granted IS
 	'connections granted; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
 COMMENT ON COLUMN pool_exhaust_pools.refused IS

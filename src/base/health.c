@@ -38,6 +38,9 @@ health_with_margin(int in_use, int capacity, bool refused, double margin)
 {
 	double		utilization;
 
+	/* CONNECTION LIMIT 0 closes a pool: it refuses on purpose. */
+	if (capacity == 0)
+		return HEALTH_HEALTHY;
 	if (refused || in_use >= capacity)
 		return HEALTH_EXHAUSTED;
 	utilization = (double) in_use / capacity + margin;

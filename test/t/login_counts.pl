@@ -113,6 +113,11 @@ is($watcher->query("SELECT count(*) FROM pool_exhaust_services WHERE application
 is( $watcher->query("SELECT string_agg(name || ' ' || coalesce(granted::text, '-') || ' ' || refused, ', ' ORDER BY name)
 		FROM pool_exhaust_pools WHERE kind <> 'server' AND name !~ 'Quoted|pool_exhaust'"),
 	'small - 1, three 3 1, zero 0 1', 'the pools of roles and databases');
+is($watcher->query("SELECT capacity, utilization, health FROM pool_exhaust_pools WHERE name = 'zero'"), '0||', 'a role with limit 0 is closed: it has no health');
+my $closed = http_metrics($port);
+is(join(' ', map { $closed->{qq(pool_${_}{kind="role",pool="zero"})} // '-' } 'capacity_connections', 'utilization_ratio', 'health'),
+	'0 - -', 'a role with limit 0 is closed: /metrics');
+is((grep { $_->{name} eq 'zero' } @{ http_json($port, '/pools') })[0]{health}, undef, 'a role with limit 0 is closed: /pools');
 in_use_becomes($watcher, 8, 'the refused are gone');
 
 # Not even for the moment that it takes to refuse them: a counter never goes back.

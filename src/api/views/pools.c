@@ -34,7 +34,7 @@ pool_put(RowBuilder *row, const char *name, const char *kind, const RunPool *poo
 	row_int(row, pool->overflow);
 	row_int(row, pool->waiting);
 	row_utilization(row, pool->in_use, pool->capacity);
-	row_text(row, health_names[pool->health]);
+	row_text(row, pool->capacity > 0 ? health_names[pool->health] : NULL);
 	row_bigint_if(row, granted_known, (int64) pool->granted);
 	row_bigint(row, (int64) pool->refused);
 	row_bigint(row, (int64) pool->timed_out);

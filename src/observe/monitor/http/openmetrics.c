@@ -155,7 +155,7 @@ pool_figure(const PoolRow *row, int n, Figure *figure)
 		"Most connections in use since the start or the last reset."},
 		{"pool_utilization_ratio", "ratio", capacity > 0 ? (double) row->in_use / capacity : NAN,
 		"In use / capacity; more than 1 when reserved slots are in use."},
-		{"pool_health", NULL, row->health,
+		{"pool_health", NULL, capacity > 0 ? row->health : NAN,
 		"0 healthy, 1 warning, 2 critical, 3 exhausted."},
 		{"pool_retry_after_seconds", "seconds", row->retry_after_s > 0 ? row->retry_after_s : NAN,
 		"When a connection should be free, by the releases of the last minute."},

@@ -113,7 +113,10 @@ json_pool(StringInfo out, const PoolRow *row)
 	appendStringInfo(out, ", \"kind\": \"%s\", \"capacity\": %d, \"in_use\": %d",
 					 pool_kind_names[row->limit.kind], row->limit.capacity, row->in_use);
 	json_utilization(out, row);
-	appendStringInfo(out, ", \"health\": \"%s\"", health_names[row->health]);
+	if (row->limit.capacity > 0)
+		appendStringInfo(out, ", \"health\": \"%s\"", health_names[row->health]);
+	else
+		appendStringInfoString(out, ", \"health\": null");
 	json_int_or_null(out, "granted", row->granted, row->granted < 0);
 	json_int_or_null(out, "refused", row->refused, false);
 	json_int_or_null(out, "peak_in_use", row->peak_in_use, !row->remembered);
