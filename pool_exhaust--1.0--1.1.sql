@@ -10,6 +10,11 @@ ALTER TABLE pool_exhaust_checks
 	ADD COLUMN tolerance	float8,
 	ADD COLUMN observed_num	float8;
 
+-- What is free, the reserves apart
+CREATE OR REPLACE VIEW pool_exhaust_slots AS
+	SELECT *, greatest(free - superuser_reserved - reserved, 0) AS free_unreserved
+	FROM pool_exhaust_census();
+
 -- Without a transaction it has not lasted for any time.
 CREATE OR REPLACE VIEW pool_exhaust_backends AS
 	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
@@ -53,6 +58,8 @@ COMMENT ON COLUMN pool_exhaust_slots.in_use IS
 	'slots taken, also by logins that are not complete yet and by superusers';
 COMMENT ON COLUMN pool_exhaust_slots.authenticating IS
 	'slots taken by logins that are not complete yet; pg_stat_activity does not show them before 18';
+COMMENT ON COLUMN pool_exhaust_slots.free_unreserved IS
+	'slots that a role without a right to the reserved ones can still take';
 COMMENT ON VIEW pool_exhaust_refused_services IS
 	'the services that were refused: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
 COMMENT ON VIEW pool_exhaust_leaks IS

@@ -253,7 +253,8 @@ COMMENT ON FUNCTION pool_exhaust_census() IS
 	'the row of view pool_exhaust_slots';
 
 CREATE VIEW pool_exhaust_slots AS
-	SELECT * FROM pool_exhaust_census();
+	SELECT *, greatest(free - superuser_reserved - reserved, 0) AS free_unreserved
+	FROM pool_exhaust_census();
 COMMENT ON VIEW pool_exhaust_slots IS
 	'the connection slots of this server, counted from its own shared memory';
 COMMENT ON COLUMN pool_exhaust_slots.capacity IS
@@ -268,6 +269,8 @@ COMMENT ON COLUMN pool_exhaust_slots.walsenders IS
 	'these have slots of their own (max_wal_senders)';
 COMMENT ON COLUMN pool_exhaust_slots.workers IS
 	'background and autovacuum workers; these have slots of their own';
+COMMENT ON COLUMN pool_exhaust_slots.free_unreserved IS
+	'slots that a role without a right to the reserved ones can still take';
 
 CREATE FUNCTION pool_exhaust_refusals_rows(
 	OUT cause text,

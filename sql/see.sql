@@ -31,7 +31,7 @@ SELECT opened FROM pool_exhaust_services WHERE in_use > 0 AND usename = session_
 CALL wait_until('(SELECT count(*) FROM pool_exhaust_timeline) >= 5');
 SELECT bool_and(in_use >= 1) AS in_use,
        bool_and(in_use >= active + idle + idle_in_transaction) AS states,
-       bool_and(utilization = in_use::float8 / capacity) AS utilization,
+       bool_and(utilization = round(in_use::numeric / capacity, 4)::float8) AS utilization,
        bool_and(refused = 0 AND opened >= 0) AS counts,
        bool_and(health = 'healthy') AS health
 FROM pool_exhaust_timeline, (SELECT capacity FROM pool_exhaust_slots) s;

@@ -75,7 +75,8 @@ SELECT name, kind, capacity > 0 AS has_capacity, in_use > 0 AS in_use, idle, ove
        utilization > 0 AS used, health
 FROM pool_exhaust_pools WHERE kind = 'server';
 SELECT capacity = max_connections - superuser_reserved - reserved AS capacity,
-       in_use + free = max_connections AS free, authenticating <= in_use AS authenticating
+       in_use + free = max_connections AS free, authenticating <= in_use AS authenticating,
+       free_unreserved = capacity - in_use AS free_unreserved
 FROM pool_exhaust_slots;
 SELECT datname = current_database() AS datname, usename = session_user AS usename, state,
        service = session_user || '/' || current_setting('application_name') AS service,

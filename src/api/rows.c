@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -78,7 +80,7 @@ row_float_if(RowBuilder *row, bool known, double value)
 void
 row_utilization(RowBuilder *row, int in_use, int capacity)
 {
-	row_float_if(row, capacity > 0, (double) in_use / Max(capacity, 1));
+	row_float_if(row, capacity > 0, rint(1e4 * in_use / Max(capacity, 1)) / 1e4);
 }
 
 void

@@ -31,7 +31,7 @@ extern void row_text(RowBuilder *row, const char *value);	/* NULL: null */
 extern void row_int(RowBuilder *row, int32 value);
 extern void row_bigint(RowBuilder *row, int64 value);
 extern void row_value(RowBuilder *row, Datum value);
-extern void row_utilization(RowBuilder *row, int in_use, int capacity);	/* no capacity: null */
+extern void row_utilization(RowBuilder *row, int in_use, int capacity);	/* 4 decimals; no capacity: null */
 extern void row_time(RowBuilder *row, uint64 at);	/* a TimestampTz; 0: null */
 
 /* The value, or null if it is not known. */

@@ -210,6 +210,7 @@ is( $watcher->query("SELECT in_use, capacity, utilization, health, granted, refu
 		FROM pool_exhaust_pools WHERE name = 'server'"),
 	"$max|$capacity|" . $max / $capacity . "|exhausted|$opened|$refusals|$max|", 'the pool by SQL');
 is($watcher->query('SELECT pool_exhaust_health()'), 'exhausted', 'health by SQL');
+is($watcher->query('SELECT in_use, free, free_unreserved FROM pool_exhaust_slots'), "$max|0|0", 'slots by SQL');
 is( $watcher->query("SELECT service, in_use, active, idle, idle_in_transaction, share, peak_in_use, opened, suspects
 		FROM pool_exhaust_services WHERE usename = 'app' ORDER BY 1"),
 	"app/mail|1|0|1|0|0.125|1|1|0\napp/shop|6|1|4|1|0.75|6|6|0", 'services, and none that was refused');

@@ -30,6 +30,11 @@ my $stranger = client($node, user => 'stranger', application_name => 'strange');
 client($node, user => 'stranger', application_name => 'past')->close;
 ok(samples($superuser, 2), 'there is something to see');
 
+# 30 = 27 regular + 3 superuser
+is($superuser->query("SELECT share FROM pool_exhaust_services WHERE service = 'stranger/strange'"), '0.037', 'share has 4 decimals');
+is($superuser->query("SELECT utilization FROM pool_exhaust_pools WHERE kind = 'server'"), '0.0741', 'utilization has 4 decimals');
+is($superuser->query('SELECT free, free_unreserved FROM pool_exhaust_slots'), '28|25', 'slots: what is free with and without the reserves');
+
 my $times = "SELECT idle_ms >= 0, xact_ms >= 0 FROM pool_exhaust_backends WHERE service = 'stranger/strange'";
 ok(wait_for($superuser, $times, 't|'), 'xact_ms is NULL without a transaction');
 $stranger->query('BEGIN');

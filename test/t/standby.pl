@@ -23,8 +23,8 @@ my $watcher = client($standby);
 is($watcher->query('SELECT pg_is_in_recovery()'), 't', 'it is a standby');
 
 # 12 = 9 regular + 3 superuser
-is($watcher->query('SELECT max_connections, superuser_reserved, capacity, in_use, free FROM pool_exhaust_slots'),
-	'12|3|9|1|11', 'slots');
+is($watcher->query('SELECT max_connections, superuser_reserved, capacity, in_use, free, free_unreserved FROM pool_exhaust_slots'),
+	'12|3|9|1|11|8', 'slots');
 my $app = client($standby, user => 'app');
 foreach (1 .. 2)
 {
