@@ -6,7 +6,7 @@
 \pset tuples_only true
 \pset pager off
 SET pool_exhaust.progress = off;
-SELECT plan(24);
+SELECT plan(26);
 
 -- The server
 CREATE TEMP TABLE before AS
@@ -66,6 +66,25 @@ SELECT matches(reason, '^nothing was refused', 'and says why') FROM latest;
 SELECT count(*) AS lines FROM pool_exhaust_run('saturation', 'role', '{"fault": "leave_session"}') \gset
 SELECT is(outcome, 'fail', 'a session left behind fails the release')
 	FROM claims WHERE name = 'sessions left after the release';
+
+-- Numbers of any size, as people read them
+INSERT INTO pool_exhaust_runs (scenario, target, options, verdict, started_at, finished_at, seed, server_version, extension_version, summary)
+	VALUES ('recovery', 'pool', '{}', 'fail', now(), now(), 1, '15.0', '1.1', '{"elapsed_ms": 1}') RETURNING id \gset
+INSERT INTO pool_exhaust_checks (run_id, seq, phase, name, outcome, expected, observed, unit, detail, operator, expected_num, tolerance, observed_num)
+	SELECT :id, row_number() OVER (), '', name, outcome, '', '', 'ms', detail, operator, expected_num, tolerance, observed_num
+	FROM (VALUES ('long', 'pass', NULL, '<=', 12300, NULL::float8, 12044.4::float8), ('short', 'pass', NULL, '<=', 12300, NULL, 0.056789),
+		('close', 'fail', 'x', '<=', 1000, NULL, 1000.04), ('lost', 'fail', 'x', '<=', 12300, NULL, 'Infinity'),
+		('near', 'pass', NULL, '+-', 1234567, 12345.678, 1230000), ('fell', 'fail', 'x', '+=', 100000, NULL, -20000))
+		AS c(name, outcome, detail, operator, expected_num, tolerance, observed_num);
+SELECT is(string_agg(regexp_replace(line, ' +', ' ', 'g'), E'\n' ORDER BY n), $$ok long 12044 ms (<= 12300 ms)
+ok short 0.05679 ms (<= 12300 ms)
+FAIL close expected <= 1000 ms, observed 1000.040000 ms
+FAIL lost expected <= 12300 ms, observed never
+ok near 1230000 ms (1234567 +- 12346 ms)
+FAIL fell expected +100000 ms, observed -20000 ms$$, 'four digits below 10,000, all of them above, and never')
+	FROM pool_exhaust_report(:id) WITH ORDINALITY AS r(line, n) WHERE line ~ '^(ok|FAIL) ' AND n > 1;
+SELECT is((SELECT count(*) FROM pool_exhaust_report(:id, 'tap') AS line WHERE line ~ 'e\+|nfinity'), 0::bigint, 'the same in TAP');
+DELETE FROM pool_exhaust_runs WHERE id = :id;
 
 -- Nothing is left
 SELECT is_empty($$ SELECT rolname FROM pg_roles WHERE rolname LIKE 'pool\_exhaust\_%' $$, 'no role is left');

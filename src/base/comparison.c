@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "base/comparison.h"
+#include "base/text.h"
 
 /* How far observed may be from expected, below or above it. */
 typedef enum Reach
@@ -22,33 +23,39 @@ typedef struct OperatorType
 	const char *word;			/* in pool_exhaust_checks.operator */
 	Reach		below;
 	Reach		above;
-	const char *observed;		/* its printf format */
-	const char *expected;		/* that of expected and tolerance ... */
-	char	   *(*expected_text) (const Comparison *c); /* ... or else this, palloc'd */
+	const char *sign;			/* before the expected number */
+	const char *observed_sign;	/* before the observed one */
+	char	   *(*expected_text) (const Comparison *c); /* palloc'd; NULL: sign and number */
 } OperatorType;
 
 static char *
 up_to_text(const Comparison *c)
 {
 	return c->expected == 0
-		? psprintf("<= %.0f (chaos)", c->tolerance)
-		: psprintf("%.0f to %.0f (chaos)", c->expected, c->expected + c->tolerance);
+		? psprintf("<= %s (chaos)", number_text(c->tolerance))
+		: psprintf("%s to %s (chaos)", number_text(c->expected), number_text(c->expected + c->tolerance));
+}
+
+static char *
+near_text(const Comparison *c)
+{
+	return psprintf("%s +- %s", number_text(c->expected), number_text(c->tolerance));
 }
 
 static char *
 rise_up_to_text(const Comparison *c)
 {
-	return psprintf("+%.0f to +%.0f", c->expected, c->expected + c->tolerance);
+	return psprintf("+%s to +%s", number_text(c->expected), number_text(c->expected + c->tolerance));
 }
 
 static const OperatorType operator_types[] = {
-	[OPERATOR_EQUAL] = {"=", REACH_NONE, REACH_NONE, "%.0f", "%.0f"},
-	[OPERATOR_RISE] = {"+=", REACH_NONE, REACH_NONE, "+%.0f", "+%.0f"},
-	[OPERATOR_AT_MOST] = {"<=", REACH_ANY, REACH_NONE, "%.4g", "<= %.6g"},
-	[OPERATOR_AT_LEAST] = {">=", REACH_NONE, REACH_ANY, "%.4g", ">= %.6g"},
-	[OPERATOR_NEAR] = {"+-", REACH_TOLERANCE, REACH_TOLERANCE, "%.4g", "%.4g +- %.3g"},
-	[OPERATOR_UP_TO] = {"up to", REACH_NONE, REACH_TOLERANCE, "%.0f", .expected_text = up_to_text},
-	[OPERATOR_RISE_UP_TO] = {"+= up to", REACH_NONE, REACH_TOLERANCE, "+%.0f", .expected_text = rise_up_to_text},
+	[OPERATOR_EQUAL] = {"=", REACH_NONE, REACH_NONE, "", ""},
+	[OPERATOR_RISE] = {"+=", REACH_NONE, REACH_NONE, "+", "+"},
+	[OPERATOR_AT_MOST] = {"<=", REACH_ANY, REACH_NONE, "<= ", ""},
+	[OPERATOR_AT_LEAST] = {">=", REACH_NONE, REACH_ANY, ">= ", ""},
+	[OPERATOR_NEAR] = {"+-", REACH_TOLERANCE, REACH_TOLERANCE, "", "", near_text},
+	[OPERATOR_UP_TO] = {"up to", REACH_NONE, REACH_TOLERANCE, "", "", up_to_text},
+	[OPERATOR_RISE_UP_TO] = {"+= up to", REACH_NONE, REACH_TOLERANCE, "", "+", rise_up_to_text},
 };
 
 StaticAssertDecl(lengthof(operator_types) == OPERATORS, "every operator has a row");
@@ -100,12 +107,19 @@ comparison_expected(const Comparison *c)
 	const OperatorType *type = &operator_types[c->operator];
 
 	return type->expected_text != NULL ? type->expected_text(c)
-		: psprintf(type->expected, c->expected, c->tolerance);
+		: psprintf("%s%s", type->sign, number_text(c->expected));
 }
 
-/* Returns what was observed, without the unit; palloc'd. */
+/*
+ * Returns what was observed, without the unit; palloc'd.  What misses the expected
+ * number by little has the digits that show it.
+ */
 char *
 comparison_observed(const Comparison *c)
 {
-	return psprintf(operator_types[c->operator].observed, c->observed);
+	char	   *text = number_text(c->observed);
+
+	if (!comparison_holds(c) && strcmp(text, number_text(c->expected)) == 0)
+		text = psprintf("%.6f", c->observed);
+	return psprintf("%s%s", c->observed < 0 ? "" : operator_types[c->operator].observed_sign, text);
 }

@@ -1,8 +1,11 @@
 /*
  * text.c
- *		Text that comes from elsewhere: another server, another database.
+ *		Numbers as people read them, and text that comes from elsewhere: another
+ *		server, another database.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -46,4 +49,21 @@ text_as_utf8(const char *text)
 			appendStringInfoChar(&copy, *p);
 	}
 	return copy.data;
+}
+
+/*
+ * Returns a number for people: four significant digits below 10,000, all of the
+ * integer part from there on, no exponent; "never" for infinity, the time of what
+ * did not happen.  palloc'd.
+ */
+char *
+number_text(double value)
+{
+	double		magnitude = fabs(value);
+
+	if (isinf(value))
+		return pstrdup("never");
+	if (magnitude >= 9999.5)
+		return psprintf("%.0f", value);
+	return psprintf(magnitude >= 1e-4 || magnitude == 0 ? "%.4g" : "%.8f", value);
 }

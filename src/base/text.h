@@ -1,8 +1,9 @@
 /*
  * text.h
- *		Text that comes from elsewhere.
+ *		Numbers as people read them, and text that comes from elsewhere.
  */
 #pragma once
 
 extern void text_make_valid(char *text, int encoding);
 extern char *text_as_utf8(const char *text);
+extern char *number_text(double value);

@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "utils/builtins.h"
 
 #include "report/report.h"
@@ -114,6 +116,9 @@ expected_text(const ReportCheck *check)
 char *
 observed_text(const ReportCheck *check)
 {
-	return with_unit(check->comparison.operator != OPERATOR_NONE
-					 ? comparison_observed(&check->comparison) : check->observed, check->unit);
+	const Comparison *c = &check->comparison;
+
+	if (c->operator == OPERATOR_NONE)
+		return with_unit(check->observed, check->unit);
+	return with_unit(comparison_observed(c), isinf(c->observed) ? "" : check->unit);
 }

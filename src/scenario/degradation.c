@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "base/text.h"
 #include "scenario/list.h"
 #include "story/canary.h"
 
@@ -151,7 +152,7 @@ degradation_require(const Options *options)
 						   options->burst_every_ms, options->sustained_ms);
 	if (average > 100)
 		options_contradict("No pool serves that for long: lower load_percent, burst_percent or burst_ms, or raise burst_every_ms.",
-						   "with its bursts the load is %.4g %% of the capacity on average", average);
+						   "with its bursts the load is %s %% of the capacity on average", number_text(average));
 }
 
 const Scenario scenario_degradation = {

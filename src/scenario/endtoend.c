@@ -319,7 +319,7 @@ heal(Story *story)
 			   run->options.recovery_limit_ms);
 	acts = run_healed(run, &strategies);
 	phase_end(run);
-	phase_note(run, "%d ended: %s; %s after %.2f s", acts, acts > 0 ? strategies : "-",
+	phase_note(run, "%d ended: %s; %s after %.2f s", acts, acts > 0 ? strategies : "none",
 			   health_names[run->parties[0].judge.health], p->elapsed_us / 1e6);
 	check_count(run, "heal: sessions ended", story->nleaks, acts,
 				"the healer ended more or fewer than the leaks: see pool_exhaust_heals");

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "base/text.h"
 #include "observe/slots/census.h"
 #include "scenario/list.h"
 #include "story/story.h"
@@ -42,8 +43,8 @@ baseline(Run *run)
 	linger_until(run, false, run->options.baseline_ms);
 	tally = load_end(run, load, SETTLE_TIMEOUT_MS);
 	phase_end(run);
-	phase_note(run, "the second service alone: %.0f operations/s, %.4g %% succeed   %s",
-			   tally->succeeded * 1e6 / p->elapsed_us, success_percent(run, tally),
+	phase_note(run, "the second service alone: %.0f operations/s, %s %% succeed   %s",
+			   tally->succeeded * 1e6 / p->elapsed_us, number_text(success_percent(run, tally)),
 			   latency_text(&tally->response));
 	if (tally->succeeded == 0)
 		run_end(run, VERDICT_INVALID, "the second service does not work even alone");
@@ -151,8 +152,8 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 	const PoolStats *stats = &run->pool->stats;
 
 	phase(run, "beside");
-	phase_note(run, "the second: %.0f operations/s, %.4g %% succeed   %s",
-			   after->succeeded * 1e6 / e->beside_us, success_percent(run, after),
+	phase_note(run, "the second: %.0f operations/s, %s %% succeed   %s",
+			   after->succeeded * 1e6 / e->beside_us, number_text(success_percent(run, after)),
 			   latency_text(&after->response));
 	if (run->target->ledger)
 		check_ledger(run, NULL, stats->refused_by[CAUSE_ROLE_LIMIT], stats->given_up, e->ledger);

@@ -230,7 +230,7 @@ heal(Recovery *recovery)
 			   scripted_sessions_lost(recovery->leaks, recovery->nleaks, true) == leaks,
 			   run->options.recovery_limit_ms);
 	acts = run_healed(run, &strategies);
-	phase_note(run, "%d ended: %s; first success %s, healthy %s", acts, acts > 0 ? strategies : "-",
+	phase_note(run, "%d ended: %s; first success %s, healthy %s", acts, acts > 0 ? strategies : "none",
 			   since_text(recovery, recovery->first_us), since_text(recovery, recovery->healthy_us));
 
 	check_recovered(recovery, "leaks");

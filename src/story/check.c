@@ -124,7 +124,14 @@ check_near(Run *run, const char *name, double expected, double tolerance,
 	check_numbers(run, name, (Comparison) {OPERATOR_NEAR, expected, tolerance, observed}, unit, detail);
 }
 
-/* The two texts are the same. */
+/* Returns that text for the report, of the run. */
+static const char *
+text_or_none(Run *run, const char *text)
+{
+	return text[0] != '\0' ? MemoryContextStrdup(run->context, text) : "none";
+}
+
+/* The two texts are the same; an empty one reads "none". */
 void
 check_text(Run *run, const char *name, const char *expected, const char *observed,
 		   const char *detail)
@@ -132,8 +139,8 @@ check_text(Run *run, const char *name, const char *expected, const char *observe
 	check_add(run, (Check) {
 		.name = name,
 		.outcome = strcmp(expected, observed) == 0 ? OUTCOME_PASS : OUTCOME_FAIL,
-		.expected = MemoryContextStrdup(run->context, expected),
-		.observed = MemoryContextStrdup(run->context, observed),
+		.expected = text_or_none(run, expected),
+		.observed = text_or_none(run, observed),
 		.unit = "",
 		.detail = detail,
 	});

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include <sys/resource.h>
 
 #include "mb/pg_wchar.h"
@@ -161,7 +163,7 @@ phase_note(Run *run, const char *fmt,...)
 	run_say(run, "%-8s %s", p->name, p->note);
 }
 
-/* Adds a number of the phase to the summary of the run. */
+/* Adds a number of the phase to the summary of the run; null if it is not finite. */
 void
 phase_figure(Run *run, const char *name, double value)
 {
@@ -170,7 +172,8 @@ phase_figure(Run *run, const char *name, double value)
 
 	if (figures->data == NULL)
 		initStringInfo(figures);
-	appendStringInfo(figures, "%s\"%s\": %.6g", figures->len > 0 ? ", " : "", name, value);
+	appendStringInfo(figures, "%s\"%s\": %s", figures->len > 0 ? ", " : "", name,
+					 isfinite(value) ? psprintf("%.9g", value) : "null");
 	MemoryContextSwitchTo(old);
 }
 
