@@ -41,6 +41,7 @@
  */
 #include "postgres.h"
 
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -77,7 +78,11 @@ _PG_init(void)
 
 	/* Without preloading there is no shared memory, and so nothing to hook. */
 	if (!process_shared_preload_libraries_in_progress)
+	{
+		if (creating_extension)
+			shared_warn();
 		return;
+	}
 	shared_init();
 	refusal_init();
 	login_count_init();

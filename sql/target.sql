@@ -6,6 +6,9 @@ CREATE SERVER pool_exhaust_test FOREIGN DATA WRAPPER pool_exhaust;
 CREATE SERVER pool_exhaust_test FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'oracle');
 CREATE SERVER pool_exhaust_test FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'pgbouncer');
 CREATE SERVER pool_exhaust_test FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'http', path '/');
+-- What is misspelt is named before what is missing for that reason
+CREATE SERVER pool_exhaust_test FOREIGN DATA WRAPPER pool_exhaust OPTIONS (knid 'http');
+CREATE SERVER pool_exhaust_test FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'http', ulr 'http://a');
 -- Options of another kind, of nothing, and of the wrong place
 CREATE SERVER pool_exhaust_test FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'postgres', host 'a', url 'http://a');
 CREATE SERVER pool_exhaust_test FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'http', url 'http://a', host 'a');

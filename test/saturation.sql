@@ -6,7 +6,7 @@
 \pset tuples_only true
 \pset pager off
 SET pool_exhaust.progress = off;
-SELECT plan(26);
+SELECT plan(29);
 
 -- The server
 CREATE TEMP TABLE before AS
@@ -57,9 +57,12 @@ SELECT lives_ok($$ SELECT pool_exhaust_run('saturation', 'server', '{"fault": "k
 	'a fault is a report and no error');
 SELECT is(verdict, 'fail', 'a slot kept back fails the run') FROM latest;
 SELECT is(outcome, 'fail', 'by the connections held') FROM claims WHERE name = 'held connections';
+SELECT matches(detail, '^only 9 of 10 attempts beyond capacity were refused: ', 'and says how many were refused') FROM claims WHERE name = 'refused attempts';
 SELECT count(*) AS lines FROM pool_exhaust_run('saturation', 'server', '{"fault": "miscount"}') \gset
 SELECT is(outcome, 'fail', 'a miscounted refusal fails the ledger')
 	FROM claims WHERE name = 'refusals in the ledger';
+SELECT matches(detail, '^11 refusals of 10 attempts: ', 'as more refusals than attempts') FROM claims WHERE name = 'refused attempts';
+SELECT matches(detail, '^the ledger and the clients counted different refusals', 'and another number in the ledger') FROM claims WHERE name = 'refusals in the ledger';
 SELECT count(*) AS lines FROM pool_exhaust_run('saturation', 'server', '{"fault": "no_limit"}') \gset
 SELECT is(verdict, 'invalid', 'a run that saw no refusal is invalid') FROM latest;
 SELECT matches(reason, '^nothing was refused', 'and says why') FROM latest;

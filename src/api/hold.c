@@ -104,7 +104,7 @@ connections_arg(FunctionCallInfo fcinfo, int n, const HoldKind *kind)
 				 errmsg("argument \"connections\" is %d, outside the bounds %d to %d",
 						connections, least, CONNECTIONS_MAX),
 				 least > 1
-				 ? errhint("Fewer are no growth on a server with %d slots: see docs/leaks.md.", MaxConnections)
+				 ? errhint("Fewer are no growth on a server with %d slots: see rule growth in view pool_exhaust_leak_rules.", MaxConnections)
 				 : errhint("View pool_exhaust_slots shows how many slots there are.")));
 	return connections;
 }

@@ -177,7 +177,7 @@ churn(Run *run)
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed, " UINT64_FORMAT " timed out   %.2f in use on average",
 			   tally->asked, tally->failed, tally->timed_out, in_use);
 	if (tally->granted == 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "no operation of the churn was granted a connection");
+		run_end(run, VERDICT_INVALID, "no operation of the churn was granted a connection: raise rate, churn_ms or pool_timeout_ms; %s", failure_text(run->pool));
 	check_at_most(run, "longest disagreement in motion", sample_interval,
 				  motion.longest_us / 1000.0, "ms",
 				  "the view shows another number of connections in use than there are");

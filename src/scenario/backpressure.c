@@ -117,7 +117,7 @@ raise_descriptors(Run *run)
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
 		return;
 	if (limit.rlim_max < needed)
-		run_end(run, VERDICT_INVALID, INT64_FORMAT " clients need %llu open files, but the server's hard limit is %llu",
+		run_end(run, VERDICT_INVALID, INT64_FORMAT " clients need %llu open files, but the server's hard limit is %llu: lower option clients, or raise the limit (LimitNOFILE of its service, ulimit -n)",
 				run->options.clients, (unsigned long long) needed, (unsigned long long) limit.rlim_max);
 	limit.rlim_cur = needed;
 	(void) setrlimit(RLIMIT_NOFILE, &limit);
@@ -160,7 +160,7 @@ connect_to(Backpressure *bp)
 	run->http = http_client_open(&run->loop, &bp->target);
 	wait_until(run, http_client_ready(run->http) || http_client_error(run->http) != NULL, RESOLVE_TIMEOUT_MS);
 	if (!http_client_ready(run->http))
-		run_end(run, VERDICT_INVALID, "the host of the service could not be resolved: %s",
+		run_end(run, VERDICT_INVALID, "the host of the service could not be resolved: %s; check option url of the foreign server",
 				http_client_error(run->http) != NULL ? http_client_error(run->http) : "no answer in time");
 }
 
@@ -178,11 +178,11 @@ require_served(Backpressure *bp, const HttpLoad *load)
 	if (http_tally_trouble(tally) == 0 && tally->served > 0)
 		return;
 	if (tally->first_failure != NULL)
-		run_end(bp->run, VERDICT_INVALID, "GET %s gets no answer even without load: %s", path, tally->first_failure);
+		run_end(bp->run, VERDICT_INVALID, "GET %s gets no answer even without load: %s; start the service, or check option url of the foreign server", path, tally->first_failure);
 	if (tally->nstatuses > 0 && tally->statuses[tally->nstatuses - 1] / 100 == 3)
 		run_end(bp->run, VERDICT_INVALID, "GET %s is redirected (%d), and redirects are not followed: name the path that it leads to",
 				path, tally->statuses[tally->nstatuses - 1]);
-	run_end(bp->run, VERDICT_INVALID, "GET %s does not answer 200 even without load, but: %s", path,
+	run_end(bp->run, VERDICT_INVALID, "GET %s does not answer 200 even without load, but: %s; check the paths of the foreign server and the log of the service", path,
 			tally->first_error != NULL ? tally->first_error : http_tally_text(tally));
 }
 

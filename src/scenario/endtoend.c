@@ -294,7 +294,7 @@ leak(Story *story)
 	phase_note(run, "%d transactions left open, %d found after %.2f s; %s", story->nleaks, found,
 			   (loop_now_us() - begun_us) / 1e6, health_names[run->parties[0].judge.health]);
 	check_count(run, "leak: found idle in transaction", story->nleaks, found,
-				"a leak of the run was not found, or another session is suspected: see docs/leaks.md");
+				"a leak of the run was not found, or another session is suspected: pool_exhaust_leak_rules says when each rule can fire");
 	check_text(run, "leak: health of the pool", health_names[HEALTH_EXHAUSTED], health_names[run->parties[0].judge.health],
 			   "a pool without a free connection is not reported as exhausted: see pool_exhaust_pools");
 }

@@ -47,7 +47,7 @@ baseline(Run *run)
 			   tally->succeeded * 1e6 / p->elapsed_us, number_text(success_percent(run, tally)),
 			   latency_text(&tally->response));
 	if (tally->succeeded == 0)
-		run_end(run, VERDICT_INVALID, "the second service does not work even alone");
+		run_end(run, VERDICT_INVALID, "the second service does not work even alone: %s", failure_text(run->parties[1].pool));
 	return tally;
 }
 
@@ -126,7 +126,7 @@ exhaust(Run *run)
 	phase_note(run, "the first: " UINT64_FORMAT " not granted, %s",
 			   run_not_granted(&run->pool->stats), e->limits.len > 0 ? e->limits.data : "no limit was reached");
 	if (run_not_granted(&run->pool->stats) == 0)
-		run_end(run, VERDICT_INVALID, "the first service was not exhausted: every request was granted");
+		run_end(run, VERDICT_INVALID, "the first service was not exhausted: every request was granted; raise exhaust_ms or long_ms, or lower pool_timeout_ms");
 	return e;
 }
 

@@ -146,7 +146,7 @@ latency_play(Run *run)
 		if (!level(run, (int) levels->percent[i]))
 			off = i;
 	if (off >= 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "the pool could not be kept at " INT64_FORMAT " %% utilization",
+		run_end(run, VERDICT_INVALID, "the pool could not be kept at " INT64_FORMAT " %% utilization: raise tolerance_percent or level_ms, or leave that level out of option levels",
 				levels->percent[off]);
 }
 

@@ -97,7 +97,7 @@ operate(Run *run)
 	check_all_released(run, NULL, truth.in_use);
 	check_count(run, "sessions beside those of the pool", 0,
 				sessions_in_activity(run, role) - truth.idle - truth.in_use,
-				"the pool and the server drift apart: see pool_exhaust_backends");
+				"the pool and the server do not count the same sessions: see pool_exhaust_backends");
 }
 
 /* What each scripted session does, and by which rule it must be found. */
@@ -278,7 +278,7 @@ check_found(Story *story)
 
 		right += found;
 		check_count(run, claims[i].name, claims[i].expected, found,
-					"a leak of the run was not found, or by another rule: see docs/leaks.md");
+					"a leak of the run was not found, or by another rule: pool_exhaust_leak_rules says when each can fire");
 	}
 	check_count(run, "suspects that are no leaks", 0, story->nsuspects - right,
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");

@@ -126,7 +126,7 @@ queue_up(Run *run)
 		check_at_least(run, "in use while requests wait", options->pool_size, run->pool->stats.peak_held, "",
 					   "clients wait although the pool is not used up: the server refuses the pooler (see the pooler's log, and CONNECTION LIMIT there)");
 	else if (run->pool->stats.peak_held < run_capacity(run))
-		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once",
+		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once; raise long_ms or long_operations",
 				run->pool->stats.peak_held, run_capacity(run));
 	check_fifo(run, NULL, &queue->order);
 	if (queue->order.slack_us > 0)

@@ -135,7 +135,7 @@ exhaust(Recovery *recovery)
 			   2 * run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
 	phase_end(run);
 	if (scripted_session_failed(recovery->leaks, recovery->nleaks) || stats->timed_out < timed_out + CLIENTS)
-		run_end(run, VERDICT_INVALID, "the pool could not be exhausted: %d of %d connections in use, " UINT64_FORMAT " requests timed out",
+		run_end(run, VERDICT_INVALID, "the pool could not be exhausted: %d of %d connections in use, " UINT64_FORMAT " requests timed out; a full pool must let requests time out: check pool_timeout_ms, max_overflow and, of a pooler, its pool size",
 				stats->held, run_capacity(run), stats->timed_out - timed_out);
 	phase_note(run, "%d leaked, %d wait for their lock, " UINT64_FORMAT " timed out, %s",
 			   scripted_sessions_count(recovery->leaks, recovery->nleaks, true),
@@ -211,7 +211,7 @@ check_recovered(Recovery *recovery, const char *loss)
 				  run->target->terminates ? "no client was granted a connection again: see pool_exhaust_heals and pool_exhaust_leaks"
 				  : "no client was granted a connection again: see server_login_retry of PgBouncer, and the log of the target");
 	check_at_most(run, psprintf("as fast as before the %s", loss), limit_ms,
-				  since_ms(recovery, recovery->fast_us), "ms", "operations stay slower than before");
+				  since_ms(recovery, recovery->fast_us), "ms", "operations stay slower than before: see pool_exhaust_backends for sessions that hold locks or connections, or raise recovery_limit_ms");
 }
 
 /* The healer ends the leaks, and clients work again. */
@@ -308,7 +308,7 @@ vanish(Recovery *recovery)
 		scripted_session_open(run, &run->parties[0], &vanishing[i]);
 	}
 	if (!scripted_sessions_wait(run, vanishing, VANISHING))
-		run_end(run, VERDICT_INVALID, "the sessions of the clients that vanish could not be opened");
+		run_end(run, VERDICT_INVALID, "the sessions of the clients that vanish could not be opened: %s", failure_text(run->pool));
 	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);
 	for (int i = 0; i < VANISHING; i++)
 		scripted_session_vanish(&vanishing[i]);

@@ -40,7 +40,7 @@ require_logins_work(Run *run)
 
 	/* A server that shuts down ends logins before it signals this process. */
 	linger_until(run, false, SHUTDOWN_NOTICE_MS);
-	run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity: %s",
+	run_end(run, VERDICT_INVALID, "a login failed for another reason than capacity, see pg_hba.conf and the server log: %s",
 			connect_failure_text(failure));
 }
 
@@ -54,7 +54,7 @@ baseline(Run *run)
 	truth = run_pool_state(run);
 	health = run_sample(run);
 	if (truth.in_use >= truth.capacity)
-		run_end(run, VERDICT_INVALID, "nothing is left to fill: %d of %d connections are in use",
+		run_end(run, VERDICT_INVALID, "nothing is left to fill: %d of %d connections are in use; end some of them (pool_exhaust_backends has their pids), or raise the limit",
 				truth.in_use, truth.capacity);
 	watch_begin(run);
 	phase_note(run, "%d of %d in use, %.0f %%, %s", truth.in_use, truth.capacity,
@@ -100,7 +100,7 @@ ask_for(Run *run, int total)
 	int			max = run->request.held_max;
 
 	if (max > 0 && total > max)
-		run_end(run, VERDICT_INVALID, "the pool has %d connections left, more than the %d of pool_exhaust.max_connections_per_run",
+		run_end(run, VERDICT_INVALID, "the pool has %d connections left, more than the %d of pool_exhaust.max_connections_per_run: raise that",
 				total, max);
 	if (n > 0)
 		pool_acquire_many(run->pool, n);
@@ -155,7 +155,7 @@ top_up(Run *run, int full)
 	if (truth.in_use >= full)
 		return;
 	if (run->target->may_vanish && stats->held == 0 && stats->lost > 0)
-		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run: %s", run->request.target_name,
+		run_end(run, VERDICT_INVALID, "%s has ended all connections of the run, see its log: %s", run->request.target_name,
 				connect_failure_text(&run->pool->last_loss));
 	ask_for(run, full - (truth.in_use - truth.ours));
 	wait_for_held(run, full - (truth.in_use - truth.ours));
@@ -193,7 +193,7 @@ fill(Run *run)
 	truth = run_pool_state(run);
 	check_count(run, "held connections", truth.ours + Max(truth.capacity - truth.in_use, 0),
 				stats->held,
-				"the run could not take every free slot: pool_exhaust_backends shows the sessions that hold them");
+				"the run holds another number than there was room for: pool_exhaust_backends shows the sessions that hold slots");
 	check_count(run, "in use by the server's count", truth.capacity,
 				Min(truth.in_use, truth.capacity),
 				"the pool is not full: see pool_exhaust_slots");
@@ -279,15 +279,19 @@ attempt(Run *run, int full)
 	if (p->refused == 0)
 		run_end(run, VERDICT_INVALID,
 				"nothing was refused: %d attempts beyond %d connections in use %s",
-				attempts, full, p->granted > 0 ? "were granted"
-				: "got no answer: a client waits there when all are in use");
+				attempts, full, p->granted > 0 ? "were granted; check the limit of the target, or its option capacity"
+				: "got no answer: a client waits there when all are in use, so use scenario queue or backpressure");
 
 	watch_wait(run, HEALTH_EXHAUSTED, HEALTH_EXHAUSTED);
 	check_count(run, "refused attempts", attempts, p->refused,
-				"attempts beyond capacity were granted: the pool was not full");
+				p->refused < attempts
+				? psprintf("only " UINT64_FORMAT " of %d attempts beyond capacity were refused: see pool_exhaust_slots for room that was left, and the server log for logins that failed",
+						   p->refused, attempts)
+				: psprintf(UINT64_FORMAT " refusals of %d attempts: a refusal is counted twice; see pool_exhaust_refused_services for those that the server counted",
+						   p->refused, attempts));
 	if (known)
 		check_text(run, "refusals by cause", causes_text(expected_by), causes_text(observed_by),
-				   "clients were refused for another reason than a full pool: see pool_exhaust_refused_services");
+				   "the refusals differ in cause or number from those that a full pool makes: see pool_exhaust_refused_services");
 	else
 		check_skip(run, "refusals by cause", "a server with option capacity does not report how it refuses");
 	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + chaos_wait_ms(&run->parties[0].chaos_counts), stats->slowest_refusal_us / 1000.0, "ms",

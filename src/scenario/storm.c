@@ -335,10 +335,10 @@ wave_check_clients(Storm *storm, const char *wave, const Phase *p, double in_ms,
 				  "clients use up the handshakes of each other: let them retry later each time, or hold them in a pooler");
 	require_all_answered(storm, failed, limit_ms, p->elapsed_us / 1e6);
 	check_count(run, claim(wave, "refused"), storm->n - storm->connected, refused_clients(storm),
-				"a client is neither granted nor refused");
+				"a client is neither granted nor refused: see failed for another reason, and the server log");
 	check_count(run, claim(wave, "failed for another reason"), 0, failed, failure_text(run->pool));
 	check_count(run, claim(wave, "attempts without an end"), 0, attempts_under_way(storm),
-				"a login hangs");
+				"logins have neither been granted nor refused: see the server log, and authenticating in pool_exhaust_slots");
 	check_at_most(run, claim(wave, "slowest attempt"), limit_ms, storm->slowest_us / 1000.0, "ms",
 				  "logins take too long while there are many at once: a pooler in front of the server avoids them");
 	check_ledger(run, wave, p->refused, run->pool->stats.given_up - p->before.given_up, ledger);
@@ -482,7 +482,7 @@ cut_all(Storm *storm)
 			client_ask(&storm->clients[i]);
 	wait_until(run, storm->cut_off >= connected, SETTLE_TIMEOUT_MS);
 	if (storm->cut_off < connected)
-		run_end(run, VERDICT_INVALID, "only %d of %d sessions could be cut off", storm->cut_off, connected);
+		run_end(run, VERDICT_INVALID, "only %d of %d sessions could be cut off: the others had ended before, see the server log", storm->cut_off, connected);
 }
 
 /* All disconnect. */
@@ -505,7 +505,7 @@ storm_make(Run *run)
 	int			fit = truth.capacity - truth.in_use;
 
 	if (fit <= 0)
-		run_end(run, VERDICT_INVALID, "no connection is free for the storm: %d of %d connections are in use",
+		run_end(run, VERDICT_INVALID, "no connection is free for the storm: %d of %d connections are in use; end some of them (pool_exhaust_backends has their pids), or raise the limit",
 				truth.in_use, truth.capacity);
 	storm->run = run;
 	storm->n = run->options.clients > 0 ? (int) run->options.clients : fit * CLIENTS_PERCENT / 100 + 1;

@@ -7,6 +7,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "shmem/shared.h"
@@ -138,6 +139,18 @@ shared_init(void)
 	shmem_request_hook = shared_request;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = shared_startup;
+}
+
+/* WARNING: the library was not preloaded; with the line that does it. */
+void
+shared_warn(void)
+{
+	const char *others = GetConfigOption("shared_preload_libraries", true, false);
+
+	ereport(WARNING,
+			(errmsg("pool_exhaust is not in shared_preload_libraries, so it cannot do anything yet"),
+			 errhint("Set shared_preload_libraries = '%s%spool_exhaust' in postgresql.conf and restart the server.",
+					 others != NULL ? others : "", others != NULL && others[0] != '\0' ? ", " : "")));
 }
 
 /* ERROR unless the library was preloaded, so that shared memory is there. */

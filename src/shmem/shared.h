@@ -366,3 +366,4 @@ extern PoolExhaustShared *shared;
 
 extern void shared_init(void);
 extern void shared_require(void);
+extern void shared_warn(void);

@@ -120,7 +120,7 @@ canary_open(Run *run)
 	run_open_session(run, &run->parties[0], &canary->notifier, &canary_events, canary);
 	wait_until(run, canary->ready == CANARY_SESSIONS || canary->lost > 0, LOGIN_TIMEOUT_MS);
 	if (canary->ready < CANARY_SESSIONS)
-		run_end(run, VERDICT_INVALID, "the sessions that listen and notify could not be opened");
+		run_end(run, VERDICT_INVALID, "the sessions that listen and notify could not be opened: %s", failure_text(run->pool));
 	alarm_set(&run->clock, &canary->alarm, loop_now_us());
 	return canary;
 }

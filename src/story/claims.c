@@ -46,7 +46,9 @@ void
 check_timed_out(Run *run, const char *part, int64 expected, const Tally *tally)
 {
 	check_count(run, claim(part, "timed out"), expected, tally->timed_out,
-				"a request waits longer than pool_timeout_ms, or was granted by a pool that is full");
+				tally->timed_out < expected
+				? "a request waits longer than pool_timeout_ms, or was granted by a pool that is full"
+				: "more requests than there are in the queue timed out: the pool does not refuse at max_waiting, or did not grant what was free");
 }
 
 /* Those that timed out did so neither before pool_timeout_ms nor much later; no check if none did. */

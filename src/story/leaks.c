@@ -67,7 +67,7 @@ void
 run_heal(Run *run, int needed)
 {
 	if (!strategies_in_force(needed))
-		run_end(run, VERDICT_INVALID, "pool_exhaust.heal_strategies has not all that this takes: %s",
+		run_end(run, VERDICT_INVALID, "pool_exhaust.heal_strategies has not all that this takes: add %s",
 				strategies_list(needed));
 	run->heals_before = heal_log_now();
 	if (!run_fault(run, FAULT_NEVER_HEAL))

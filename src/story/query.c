@@ -72,7 +72,7 @@ run_pool_state(Run *run)
 	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
 			   (party->probe->state == PROBE_LOST && !party->probe->returns), REFRESH_TIMEOUT_MS);
 	if (!fresh)
-		run_end(run, VERDICT_INVALID, "%s does not report its state any more: %s", run->request.target_name,
+		run_end(run, VERDICT_INVALID, "%s does not report its state any more, see its log: %s", run->request.target_name,
 				connect_failure_text(&party->probe->failure));
 	pool_read_state(run->pool, &truth);
 	return truth;

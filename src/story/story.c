@@ -78,7 +78,18 @@ run_open_session(Run *run, const RunParty *party, Session *session,
 	session_open(session, &run->loop, party->login, LOGIN_TIMEOUT_MS, events, owner);
 }
 
-/* Adds a line for the caller that waits for the run. */
+/* Ends a text that was cut to "size" bytes, for it has len, in a sign of that. */
+static void
+mark_cut(char *text, int size, int len)
+{
+	const char *mark = GetDatabaseEncoding() == PG_UTF8 ? "…" : "...";
+	int			room = size - 1 - strlen(mark);
+
+	if (len >= size)
+		strcpy(text + pg_mbcliplen(text, size - 1, room), mark);
+}
+
+/* Adds a line for the caller that waits for the run; what does not fit ends in "…". */
 void
 run_say(Run *run, const char *fmt,...)
 {
@@ -87,7 +98,7 @@ run_say(Run *run, const char *fmt,...)
 	va_list		args;
 
 	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
+	mark_cut(line, sizeof(line), vsnprintf(line, sizeof(line), fmt, args));
 	va_end(args);
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);

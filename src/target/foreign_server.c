@@ -96,21 +96,29 @@ option_validate(DefElem *def, int kind, Oid catalog, const char *of_kind)
 			 : errhint("There are no valid options in this context.")));
 }
 
+/* Returns the kind that the options name, -1 if none does; ERROR if there is no such kind. */
+static int
+named_kind(List *options)
+{
+	const char *name = foreign_option_value(options, "kind");
+	int			kind = name != NULL ? target_find_kind(name, true) : -1;
+
+	if (name != NULL && kind < 0)
+		foreign_option_is_wrong("kind", name, psprintf("Kinds are: %s.", kinds_text()));
+	return kind;
+}
+
 /* ERROR unless there is a kind, and what that cannot do without. */
 static TargetKind
 require_kind(List *options)
 {
-	const char *name = foreign_option_value(options, "kind");
-	int			kind;
+	int			kind = named_kind(options);
 
-	if (name == NULL)
+	if (kind < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("option \"kind\" is missing"),
 				 errhint("Kinds are: %s.", kinds_text())));
-	kind = target_find_kind(name, true);
-	if (kind < 0)
-		foreign_option_is_wrong("kind", name, psprintf("Kinds are: %s.", kinds_text()));
 	for (const ForeignOption *option = target_types[kind]->options; option->name != NULL; option++)
 		if (option->required && foreign_option_value(options, option->name) == NULL)
 			ereport(ERROR,
@@ -132,11 +140,13 @@ pool_exhaust_fdw_validator(PG_FUNCTION_ARGS)
 
 	if (catalog == ForeignServerRelationId)
 	{
-		kind = require_kind(options);
-		of_kind = psprintf(" of a server of kind %s", target_types[kind]->name);
+		kind = named_kind(options);
+		of_kind = kind >= 0 ? psprintf(" of a server of kind %s", target_types[kind]->name) : " of a server";
 	}
 	foreach(lc, options)
 		option_validate(lfirst_node(DefElem, lc), kind, catalog, of_kind);
+	if (catalog == ForeignServerRelationId)
+		require_kind(options);	/* last: what is missing may be there under a misspelt name */
 	PG_RETURN_VOID();
 }
 

@@ -67,12 +67,12 @@ foreach ([ 'server', 26, 27, 'reserved_slots' ], [ 'role', 20, 20, 'role_limit' 
 # Without a limit nothing is refused.  On the server the fill stops five short
 # of 27, to leave room for the attempts; the role has no limit at all.
 broken('server', 'no_limit', 'invalid',
-	'nothing was refused: 5 attempts beyond 22 connections in use were granted',
+	'nothing was refused: 5 attempts beyond 22 connections in use were granted; check the limit of the target, or its option capacity',
 	'held connections: 26, not 21',
 	"in use by the server's count: 27, not 22",
 	"health on the way up: $path, not healthy > warning");
 broken('role', 'no_limit', 'invalid',
-	'nothing was refused: 5 attempts beyond 20 connections in use were granted');
+	'nothing was refused: 5 attempts beyond 20 connections in use were granted; check the limit of the target, or its option capacity');
 
 # No fault, no error.
 is( $caller->query(q(SELECT count(*) > 10 FROM pool_exhaust_run('saturation', 'role', '{"fault": "none", "on_fail": "error"}'))),

@@ -115,8 +115,12 @@ $node->stop;
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $node->start;
 $caller = client($node);
-$caller->query('DROP EXTENSION pool_exhaust; CREATE EXTENSION pool_exhaust');
-is(sqlstate($caller), '00000', 'not preloaded: the extension is made') or diag $caller->message;
+{
+	my ($rc, $out, $err) = $node->psql('postgres', 'DROP EXTENSION pool_exhaust; CREATE EXTENSION pool_exhaust');
+	is($rc, 0, 'not preloaded: the extension is made') or diag $err;
+	like($err, qr/WARNING:  pool_exhaust is not in shared_preload_libraries.*\nHINT:  Set shared_preload_libraries = 'pool_exhaust' in postgresql.conf and restart/,
+		'not preloaded: with the line to add');
+}
 fails_with($caller, "SELECT * FROM $_", '55000',
 	[ qr/pool_exhaust is not in shared_preload_libraries/, qr/Add pool_exhaust to shared_preload_libraries/ ], "not preloaded: $_")
   foreach "pool_exhaust_run('saturation')", "pool_exhaust_run('saturation', 'role')", "pool_exhaust_start('saturation')",

@@ -48,7 +48,7 @@ my %broken = (
 		slow_grant => [ 'baseline: not granted: 0, not 1', 'capacity: not granted: 0, not 6' ] },
 	isolation => {
 		lost_wakeup => ['the first: requests without an end: 0, not 1'],
-		no_limit => 'invalid: the first service was not exhausted: every request was granted',
+		no_limit => 'invalid: the first service was not exhausted: every request was granted; raise exhaust_ms or long_ms, or lower pool_timeout_ms',
 		shared_between_services => [
 			'success of the second service: >= 99, not #',
 			'errors in the second service: 0, not #',
@@ -62,8 +62,8 @@ my %broken = (
 		accuse => [ 'suspects that are no leaks: 0, not 1', 'sessions that the healer ended: 19, not 20', 'sessions ended that are no leaks: 0, not 1' ],
 		never_heal => [ 'leaks ended by the healer: 19, not 0', 'sessions that the healer ended: 19, not 0' ] },
 	recovery => {
-		ignore_timeout => 'invalid: the pool could not be exhausted: 6 of 6 connections in use, 0 requests timed out',
-		no_limit => 'invalid: the pool could not be exhausted: 8 of 6 connections in use, 0 requests timed out',
+		ignore_timeout => 'invalid: the pool could not be exhausted: 6 of 6 connections in use, 0 requests timed out; a full pool must let requests time out: check pool_timeout_ms, max_overflow and, of a pooler, its pool size',
+		no_limit => 'invalid: the pool could not be exhausted: 8 of 6 connections in use, 0 requests timed out; a full pool must let requests time out: check pool_timeout_ms, max_overflow and, of a pooler, its pool size',
 		leak_on_error => [ 'first success after the kill: <= 10000, not never', 'as fast as before the kill: <= 10000, not never' ],
 		never_heal => [
 			'first success after the leaks: <= 3000, not never',
