@@ -152,6 +152,33 @@ CREATE VIEW pool_exhaust_scenarios AS
 COMMENT ON VIEW pool_exhaust_scenarios IS
 	'the scenarios: what each does to the server, and its options with their defaults and bounds';
 
+CREATE VIEW pool_exhaust_scenario_options AS
+	SELECT s.name AS scenario, o.key AS option,
+		CASE WHEN o.value ? 'values' THEN 'word'
+			WHEN jsonb_typeof(o.value->'default') = 'array' THEN 'list'
+			WHEN o.value ? 'max' THEN 'number'
+			ELSE 'text' END AS type,
+		CASE WHEN length(o.value->>'default') > 22 THEN regexp_replace(left(o.value->>'default', 19), '[^ ]*$', '...')
+			ELSE o.value->>'default' END AS quick,
+		o.value->>'standard' AS standard,
+		o.value->>'soak' AS soak,
+		CASE WHEN length(o.value->>'values') > 22 THEN regexp_replace(left(o.value->>'values', 19), '[^ ]*$', '...')
+			ELSE coalesce(o.value->>'values', (o.value->>'min') || ' to ' || (o.value->>'max')) END AS bounds
+	FROM pool_exhaust_scenarios_rows() AS s, jsonb_each(s.options) AS o
+	ORDER BY s.name COLLATE "C", o.key COLLATE "C";
+COMMENT ON VIEW pool_exhaust_scenario_options IS
+	'one row an option of a scenario: its defaults by profile, and its bounds';
+COMMENT ON COLUMN pool_exhaust_scenario_options.type IS
+	'number, word, list (of numbers), text';
+COMMENT ON COLUMN pool_exhaust_scenario_options.quick IS
+	'the default in profile quick; a long text is cut, as in bounds';
+COMMENT ON COLUMN pool_exhaust_scenario_options.standard IS
+	'the default in profile standard; NULL: that of quick';
+COMMENT ON COLUMN pool_exhaust_scenario_options.soak IS
+	'the default in profile soak; NULL: that of quick';
+COMMENT ON COLUMN pool_exhaust_scenario_options.bounds IS
+	'the least and the greatest number, or the words; a long list is cut, and complete in pool_exhaust_scenarios.options';
+
 CREATE FUNCTION pool_exhaust_progress_rows(
 	OUT run_id bigint,
 	OUT scenario text,
@@ -583,7 +610,7 @@ COMMENT ON VIEW pool_exhaust_heals IS
 
 REVOKE ALL ON
 	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
-	pool_exhaust_scenarios, pool_exhaust_progress, pool_exhaust_holds,
+	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
 	pool_exhaust_timeline, pool_exhaust_leaks, pool_exhaust_leak_rules,
@@ -623,7 +650,7 @@ FROM PUBLIC;
 -- what only reads is for pg_monitor.
 GRANT SELECT ON
 	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
-	pool_exhaust_scenarios, pool_exhaust_progress, pool_exhaust_holds,
+	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
 	pool_exhaust_timeline, pool_exhaust_leaks, pool_exhaust_leak_rules,

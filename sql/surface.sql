@@ -66,6 +66,12 @@ SET pool_exhaust.max_connections_per_run = -1;
 SELECT name, summary, default_target, effect FROM pool_exhaust_scenarios;
 SELECT key, value FROM pool_exhaust_scenarios, jsonb_each(options)
 WHERE name = 'saturation' ORDER BY key COLLATE "C";
+SELECT * FROM pool_exhaust_scenario_options WHERE scenario = 'latency';
+SELECT count(*) AS options, bool_and(quick IS NOT NULL) AS have_defaults,
+       max(length(scenario)) + max(length(option)) + max(length(type)) + max(length(quick)) + greatest(max(length(standard)), 8)
+           + max(length(soak)) + max(length(bounds)) + 20 <= 120 AS narrow
+FROM pool_exhaust_scenario_options
+HAVING count(*) = (SELECT count(*) FROM pool_exhaust_scenarios, jsonb_object_keys(options)) AND count(*) > 100;
 
 -- One row a cause, zeros included
 SELECT cause, sqlstate, http_status FROM pool_exhaust_refusals;

@@ -130,7 +130,7 @@ number_hint(const OptionSpec *spec)
 {
 	return psprintf("Whole numbers from " INT64_FORMAT " to " INT64_FORMAT " are possible; %s.",
 					spec->min, spec->max,
-					spec->what != NULL ? spec->what : "view pool_exhaust_scenarios describes the options");
+					spec->what != NULL ? spec->what : "view pool_exhaust_scenario_options describes the options");
 }
 
 const OptionType option_number = {
