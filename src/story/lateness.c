@@ -12,6 +12,7 @@
 
 #include "utils/memutils.h"
 
+#include "base/text.h"
 #include "story/story.h"
 
 #define TICK_US			(10 * 1000)
@@ -96,7 +97,7 @@ lateness_text(const Run *run)
 
 	if (ready_each(run) < BUSY_READY)
 		return late;
-	return psprintf("%s, and %.3g processes took turns on each processor", late, ready_each(run));
+	return psprintf("%s, and %s processes took turns on each processor", late, number_text(ready_each(run)));
 }
 
 /* Adds it, if it was measured, to the summary of the run as a phase of its own, and to the report if it is worth a line there. */
