@@ -25,14 +25,26 @@ typedef struct LoginHooks
 	void		(*closed) (struct Session *session);
 } LoginHooks;
 
+/* SQLSTATE of a login that was to be granted for a password, and was not asked for it */
+#define PASSWORD_NOT_ASKED	"2F003"
+
+/* What the other side may ask for, and grant a login for: see auth.c. */
+typedef enum AuthRule
+{
+	AUTH_ANY,
+	AUTH_PASSWORD,				/* the password of the login, in any way, and nothing else */
+	AUTH_OURS					/* the password, but only this server may get it; or nothing */
+} AuthRule;
+
 /* A libpq keyword/value list, terminated by NULL. */
-#define LOGIN_PARAMS	24
+#define LOGIN_PARAMS	26
 
 typedef struct Login
 {
 	const char *keywords[LOGIN_PARAMS + 1];
 	const char *values[LOGIN_PARAMS + 1];
 	int			params;
+	AuthRule	auth;			/* set by auth_restrict() */
 	bool		stalls;			/* it does not answer when asked for its password: see stall.c */
 	const LoginHooks *hooks;	/* NULL: none */
 
@@ -61,7 +73,6 @@ typedef struct ConnectResult
 	char		sqlstate[6];	/* empty if the server gave none */
 	char		routine[ROUTINE_LEN];
 	char		message[MESSAGE_LEN];
-	bool		used_password;	/* the login was granted for one */
 	uint64		took_us;
 } ConnectResult;
 
@@ -75,4 +86,14 @@ login_add(Login *login, const char *keyword, const char *value)
 	login->params++;
 	login->keywords[login->params] = NULL;
 	login->values[login->params] = NULL;
+}
+
+/* Returns what a login says of that keyword, the last that it says; NULL if nothing. */
+static inline const char *
+login_value(const Login *login, const char *keyword)
+{
+	for (int i = login->params - 1; i >= 0; i--)
+		if (strcmp(login->keywords[i], keyword) == 0)
+			return login->values[i];
+	return NULL;
 }

@@ -14,6 +14,7 @@
 
 #include <sys/socket.h>
 
+#include "load/auth.h"
 #include "load/failure.h"
 #include "load/session.h"
 #include "load/stall.h"
@@ -336,7 +337,6 @@ session_finish(Session *session, ConnectResult *result)
 	if (result->end == CONNECT_GRANTED)
 	{
 		session_change(session, SESSION_OPEN);
-		result->used_password = PQconnectionUsedPassword(session->conn);
 		PQsetnonblocking(session->conn, 1);
 		session_watch(session, UV_READABLE);
 	}
@@ -345,10 +345,15 @@ session_finish(Session *session, ConnectResult *result)
 	session->events->connected(session, result);
 }
 
-/* libpq says that it is through: a login that was to stall was not asked. */
+/*
+ * libpq says that it is through: so a login that was to stall was not asked, and
+ * one for a password need not have been.
+ */
 static void
-session_not_asked(Session *session, ConnectResult *result)
+session_check_asked(Session *session, ConnectResult *result)
 {
+	if (!auth_is_right(session->login, session->conn))
+		auth_deny(session->login, result);
 	if (!session->stalls)
 		return;
 	result->end = CONNECT_UNASKED;
@@ -361,6 +366,7 @@ session_ready(uv_poll_t *handle, int status, int events)
 	Session    *session = handle->data;
 	ConnectResult result = {CONNECT_GRANTED, CAUSE_NONE};
 	StallStep	stall = STALL_ON_ITS_WAY;
+	AuthStep	auth = AUTH_GO_ON;
 
 	if (status < 0)
 		session->watched = 0;	/* libuv has stopped watching */
@@ -376,8 +382,16 @@ session_ready(uv_poll_t *handle, int status, int events)
 	}
 	if (session->stalls)
 		stall = stall_step(session->conn);
-	if (stall == STALL_HALF_ASKED)
+	else
+		auth = auth_step(session->login, session->conn);
+	if (stall == STALL_HALF_ASKED || auth == AUTH_INCOMPLETE)
 		return;
+	if (auth == AUTH_DENIED)
+	{
+		auth_deny(session->login, &result);
+		session_finish(session, &result);
+		return;
+	}
 	switch (stall == STALL_ASKED ? PGRES_POLLING_OK : PQconnectPoll(session->conn))
 	{
 		case PGRES_POLLING_READING:
@@ -388,10 +402,12 @@ session_ready(uv_poll_t *handle, int status, int events)
 			return;
 		case PGRES_POLLING_OK:
 			if (stall != STALL_ASKED)
-				session_not_asked(session, &result);
+				session_check_asked(session, &result);
 			break;
 		default:
 			failure_from_connect(&result, session->conn);
+			if (auth_failed(session->login, session->conn))
+				auth_deny(session->login, &result);
 			break;
 	}
 	session_finish(session, &result);
@@ -416,6 +432,8 @@ session_failed_at_once(uv_timer_t *timer)
 
 	if (session->conn == NULL)
 		strlcpy(result.message, "out of memory", MESSAGE_LEN);
+	else if (PQstatus(session->conn) != CONNECTION_BAD && !auth_peer_is_right(session->login, session->conn))
+		strlcpy(result.message, "the socket is that of another operating system user", MESSAGE_LEN);
 	else
 		failure_from_connect(&result, session->conn);
 	session_finish(session, &result);
@@ -444,7 +462,7 @@ session_first_poll(Session *session)
 {
 	PGconn	   *conn = session->conn;
 
-	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD)
+	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD || !auth_peer_is_right(session->login, conn))
 		return PGRES_POLLING_FAILED;
 	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
 	PQsetNoticeReceiver(conn, session_noticed, session);

@@ -244,7 +244,7 @@ password_and_role_create(Run *run, int place, int n)
 static char *
 hba_advice(const Run *run, const RunParty *party)
 {
-	bool		tcp = ListenAddresses != NULL && ListenAddresses[0] != '\0';
+	bool		tcp = local_endpoint_listens("127.0.0.1");
 
 	return psprintf("; put this line above the others in pg_hba.conf and reload: "
 					"%s \"%s\" %s %sscram-sha-256",

@@ -368,12 +368,8 @@ static void
 open_stalled(Hold *hold)
 {
 	Login	   *login = hold->run->parties[0].login;
-	const char *sslmode = "";
 
-	for (int i = 0; i < login->params; i++)
-		if (strcmp(login->keywords[i], "sslmode") == 0)
-			sslmode = login->values[i];
-	if (strcmp(sslmode, "disable") != 0)
+	if (strcmp(login_value(login, "sslmode"), "disable") != 0)
 		hold_cannot_stall(hold->run, "the way in is with TLS");
 	login->stalls = true;
 	open_all(hold);

@@ -9,6 +9,7 @@
 
 #include "miscadmin.h"
 
+#include "load/auth.h"
 #include "load/resolve.h"
 #include "load/target/local_endpoint.h"
 #include "scenario/hold.h"
@@ -53,21 +54,11 @@ foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *
 	login_add_options(login, known, mapping, UserMappingRelationId);
 	login_add(login, "passfile", NO_PASSFILE);
 	login_add(login, "gssencmode", "disable");
+	if (endpoint->password_required)
+		auth_restrict(login, AUTH_PASSWORD);
 }
 
 /* ---------- On the way there ---------- */
-
-/* Returns what a login says of that keyword, NULL if nothing. */
-static const char *
-login_value(const Login *login, const char *keyword)
-{
-	const char *value = NULL;
-
-	for (int i = 0; i < login->params; i++)
-		if (strcmp(login->keywords[i], keyword) == 0)
-			value = login->values[i];
-	return value;
-}
 
 static void
 foreign_login_name_sessions(Run *run, Endpoint *endpoint)
@@ -150,11 +141,11 @@ foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 	return result;
 }
 
-/* A login that is granted without the password of the user is not that of the user. */
+/* A login that is granted without the password of the user is not that of the user: see AUTH_PASSWORD. */
 static void
-foreign_login_require_password(Run *run, const Endpoint *endpoint, bool used, const char *where)
+foreign_login_require_password(Run *run, const ConnectResult *result, const char *where)
 {
-	if (used || !endpoint->password_required)
+	if (result->end != CONNECT_DENIED || strcmp(result->sqlstate, PASSWORD_NOT_ASKED) != 0)
 		return;
 	run->error_code = ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED;
 	run_end(run, VERDICT_INVALID,
@@ -167,9 +158,9 @@ foreign_login_try_login(Run *run, RunParty *party)
 {
 	ConnectResult result = foreign_login_try_addresses(run, party->endpoint);
 
+	foreign_login_require_password(run, &result, "");
 	if (result.end != CONNECT_GRANTED)
 		foreign_login_missed(run, "could not log in to", &result);
-	foreign_login_require_password(run, party->endpoint, result.used_password, "");
 	run->login_endpoint = run->request.target_name;
 }
 
@@ -207,8 +198,7 @@ foreign_login_ask(Run *run, RunParty *party, const Question *questions, const ch
 	party->probe = probe;
 	probe_open(probe, &run->loop, &endpoint->console, LOGIN_WAIT_MS);
 	wait_until(run, probe->state != PROBE_CONNECTING, LOGIN_WAIT_MS);
-	if (probe->state == PROBE_READY)
-		foreign_login_require_password(run, endpoint, probe->used_password, where);
+	foreign_login_require_password(run, &probe->failure, where);
 	wait_until(run, probe_refresh(probe, 1) || probe->state == PROBE_LOST, 2 * LOGIN_WAIT_MS);
 	if (request_is_hold(&run->request))
 		return false;

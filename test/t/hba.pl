@@ -162,9 +162,9 @@ $node->reload;
 # TLS only
 SKIP:
 {
-	skip 'this server has no TLS', 2 if $node->safe_psql('postgres', 'SHOW ssl_library') eq '';
+	skip 'this server has no TLS', 3 if $node->safe_psql('postgres', 'SHOW ssl_library') eq '';
 	my $data = $node->data_dir;
-	skip 'openssl cannot make a certificate here', 2
+	skip 'openssl cannot make a certificate here', 3
 	  if system_log('openssl', 'req', '-new', '-x509', '-days', '2', '-nodes', '-subj', '/CN=localhost',
 		'-keyout', "$data/server.key", '-out', "$data/server.crt");
 	chmod 0600, "$data/server.key";
@@ -172,6 +172,8 @@ SKIP:
 	hba("local all $user trust", 'hostssl all all 127.0.0.1/32 scram-sha-256');
 	ok($node->poll_query_until('postgres', "SELECT current_setting('ssl')", 'on'), 'TLS is on');
 	is(run(), both('pass|tcp with TLS 127.0.0.1'), 'TLS only: the run gets in');
+	hba("local all $user trust", 'hostssl all all 127.0.0.1/32 trust');
+	is(run(), both('pass|tcp with TLS 127.0.0.1'), 'TLS only, and no password: the run gets in');
 }
 
 # While a run is under way, and after all that: no password and no verifier.

@@ -2,7 +2,7 @@
  * local_endpoint.c
  *		The ways in, in the order in which they are tried: the setting
  *		pool_exhaust.conninfo, the unix sockets, loopback TCP without and with
- *		TLS.
+ *		TLS, as far as the server listens there.
  */
 #include "postgres.h"
 
@@ -14,11 +14,15 @@
 #include "utils/varlena.h"
 
 #include "base/compat.h"
+#include "load/auth.h"
 #include "load/resolve.h"
 #include "load/target/local_endpoint.h"
 #include "observe/slots/census.h"
 
 #define MUST_END_TURN_MS	100
+
+/* For libpq an empty one is none, and another may be in the environment. */
+#define NO_PASSWORD		"none"
 
 static char *way_conninfo = NULL;
 
@@ -132,6 +136,29 @@ local_endpoint_finish(LocalEndpoint *local, const Credentials *credentials)
 	login_add(login, "passfile", NO_PASSFILE);
 	login_add(login, "gssencmode", "disable");
 	login_add(login, "application_name", credentials->application_name);
+	auth_restrict(login, AUTH_OURS);
+}
+
+/*
+ * Adds a way in.  Where libpq has no require_auth, a password that goes over TLS is
+ * kept to SCRAM by channel binding; a server that asks for none is for the same
+ * way without it.
+ */
+static List *
+locals_add(List *locals, LocalEndpoint *local)
+{
+	Login	   *login = &local->login;
+	LocalEndpoint *bare;
+
+	locals = lappend(locals, local);
+	if (auth_has_require() || login_value(login, "password") == NULL || login_value(login, "hostaddr") == NULL ||
+		strcmp(login_value(login, "sslmode"), "disable") == 0)
+		return locals;
+	bare = palloc(sizeof(LocalEndpoint));
+	*bare = *local;
+	login_add(login, "channel_binding", "require");
+	login_add(&bare->login, "password", NO_PASSWORD);
+	return lappend(locals, bare);
 }
 
 static LocalEndpoint *
@@ -170,7 +197,7 @@ local_endpoint_from_conninfo(const PQconninfoOption *options, char *address, con
 	{
 		if (o->val == NULL)
 			continue;
-		if (local->login.params >= LOGIN_PARAMS - 8)
+		if (local->login.params >= LOGIN_PARAMS - 10)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("pool_exhaust.conninfo sets too many parameters"),
@@ -196,10 +223,10 @@ local_endpoints_from_conninfo(List *locals, const Credentials *credentials)
 	host = conninfo_value(options, "host");
 	if (host == NULL || host[0] == '/' || host[0] == '@' ||
 		conninfo_value(options, "hostaddr") != NULL)
-		locals = lappend(locals, local_endpoint_from_conninfo(options, NULL, credentials));
+		locals = locals_add(locals, local_endpoint_from_conninfo(options, NULL, credentials));
 	else
 		foreach(lc, host_resolve(host))
-			locals = lappend(locals, local_endpoint_from_conninfo(options, lfirst(lc), credentials));
+			locals = locals_add(locals, local_endpoint_from_conninfo(options, lfirst(lc), credentials));
 	PQconninfoFree(options);
 	return locals;
 }
@@ -217,18 +244,50 @@ local_endpoints_over_sockets(List *locals, const Credentials *credentials)
 	return locals;
 }
 
+/* Is it one of the addresses of that host of listen_addresses, where "any" is all of its family? */
+static bool
+listens_at(const char *host, const char *address, const char *any)
+{
+	Addresses	addresses;
+
+	if (strcmp(host, "*") == 0)
+		return true;
+	if (addresses_find(host, 0, &addresses) != 0)
+		return false;
+	for (int i = 0; i < addresses.n; i++)
+		if (strcmp(addresses.text[i], address) == 0 || strcmp(addresses.text[i], any) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Whether this server listens on that address, numeric, by listen_addresses.  If it
+ * does not, another process may.
+ */
+bool
+local_endpoint_listens(const char *address)
+{
+	const char *any = strchr(address, ':') != NULL ? "::" : "0.0.0.0";
+	List	   *hosts;
+	ListCell   *lc;
+
+	if (ListenAddresses == NULL || !SplitGUCList(pstrdup(ListenAddresses), ',', &hosts))
+		return false;
+	foreach(lc, hosts)
+		if (listens_at(lfirst(lc), address, any))
+			return true;
+	return false;
+}
+
 static List *
-local_endpoints_over_tcp(List *locals, const Credentials *credentials)
+local_endpoints_over_tcp(List *locals, const Credentials *credentials, bool tls)
 {
 	static const char *const loopback[] = {"127.0.0.1", "::1"};
 
-	if (ListenAddresses == NULL || ListenAddresses[0] == '\0')
-		return locals;
 	for (int i = 0; i < lengthof(loopback); i++)
-		locals = lappend(locals, local_endpoint_at("tcp", "hostaddr", loopback[i], "disable", credentials));
-	if (EnableSSL)
-		for (int i = 0; i < lengthof(loopback); i++)
-			locals = lappend(locals, local_endpoint_at("tcp with TLS", "hostaddr", loopback[i], "require", credentials));
+		if (local_endpoint_listens(loopback[i]))
+			locals = locals_add(locals, local_endpoint_at(tls ? "tcp with TLS" : "tcp", "hostaddr", loopback[i],
+														  tls ? "require" : "disable", credentials));
 	return locals;
 }
 
@@ -246,7 +305,8 @@ local_endpoints_list(const char *user, const char *password, const char *databas
 	if (way_conninfo != NULL && way_conninfo[0] != '\0')
 		locals = local_endpoints_from_conninfo(locals, &credentials);
 	locals = local_endpoints_over_sockets(locals, &credentials);
-	return local_endpoints_over_tcp(locals, &credentials);
+	locals = local_endpoints_over_tcp(locals, &credentials, false);
+	return EnableSSL ? local_endpoints_over_tcp(locals, &credentials, true) : locals;
 }
 
 /* One attempt, alone in the loop. */

@@ -19,6 +19,7 @@ typedef struct LocalEndpoint
 } LocalEndpoint;
 
 extern void local_endpoint_init(void);
+extern bool local_endpoint_listens(const char *address);
 extern List *local_endpoints_list(const char *user, const char *password, const char *database,
 								  const char *application_name);
 extern ConnectResult local_endpoint_try(Loop *loop, const LocalEndpoint *local, Oid role, int timeout_ms,

@@ -302,7 +302,6 @@ probe_connected(Session *session, const ConnectResult *result)
 {
 	Probe	   *probe = (Probe *) session;
 
-	probe->used_password = result->used_password;
 	if (result->end == CONNECT_GRANTED)
 		probe->state = PROBE_READY;
 	else

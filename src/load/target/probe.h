@@ -68,7 +68,6 @@ struct Probe
 	ProbeState	state;
 	bool		returns;		/* if it is lost it logs in again, until that is granted */
 	int			timeout_ms;		/* of a login */
-	bool		used_password;	/* its login was granted for one */
 	uint64		lost_us;
 	ConnectResult failure;
 	int			next;			/* question of the round under way: while the session has a query */
