@@ -22,7 +22,7 @@
 #define BUSY_MAX_MS		200.0
 
 /* ... or so many processes took turns on each processor for nine tenths of the time. */
-#define BUSY_READY		4.0
+#define BUSY_READY		8.0
 #define BUSY_QUANTILE	0.10
 
 /* From here on the report has a line on it. */
