@@ -124,7 +124,7 @@ run_begin(RunRequest *request, RunState wanted)
 }
 
 static void
-require_pass(const RunRequest *request, const RunStatus *view)
+require_pass(const RunRequest *request, const RunStatus *view, const ReportEnd *end)
 {
 	Options		options = options_in_force(request, scenario_find(request->scenario));
 
@@ -134,7 +134,7 @@ require_pass(const RunRequest *request, const RunStatus *view)
 			(errcode(ERRCODE_ASSERT_FAILURE),
 			 errmsg("run " INT64_FORMAT " of scenario \"%s\" on %s: %s", view->run_id,
 					request->scenario, request->target_name, verdict_names[view->verdict]),
-			 errdetail("%s", report_failures(view->run_id)),
+			 errdetail("%s", report_failures(view->run_id, end)),
 			 errhint("SELECT pool_exhaust_report(" INT64_FORMAT ") shows the whole report.", view->run_id)));
 }
 
@@ -144,13 +144,15 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 	RunRequest	request;
 	const ReportFormat *format;
 	RunStatus	view;
+	ReportEnd	end;
 
 	request_from_args(fcinfo, &request);
 	format = format_arg(fcinfo, 3);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	view = run_begin(&request, RUN_ENDED);
-	require_pass(&request, &view);
-	report_put((ReturnSetInfo *) fcinfo->resultinfo, view.run_id, format);
+	end = (ReportEnd) {verdict_names[view.verdict], view.reason};
+	require_pass(&request, &view, &end);
+	report_put((ReturnSetInfo *) fcinfo->resultinfo, view.run_id, &end, format);
 	return (Datum) 0;
 }
 
@@ -232,6 +234,6 @@ pool_exhaust_report(PG_FUNCTION_ARGS)
 	int64		run_id = PG_ARGISNULL(0) ? report_latest() : PG_GETARG_INT64(0);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	report_put((ReturnSetInfo *) fcinfo->resultinfo, run_id, format);
+	report_put((ReturnSetInfo *) fcinfo->resultinfo, run_id, NULL, format);
 	return (Datum) 0;
 }

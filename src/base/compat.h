@@ -166,3 +166,10 @@ compat_wait_event(const char *name)
 #if PG_VERSION_NUM < 160000
 extern PGDLLEXPORT void _PG_init(void);
 #endif
+
+/* 16 lets nobody see its array of settings, but makes a copy. */
+#if PG_VERSION_NUM >= 160000
+#define compat_guc_variables(n) get_guc_variables(n)
+#else
+#define compat_guc_variables(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif

@@ -49,7 +49,17 @@ typedef struct ReportData
 	ReportSample *samples;
 } ReportData;
 
-extern ReportData *report_read(int64 run_id);
+/*
+ * How a run ended as its caller knows it, for results that could not be written;
+ * NULL: nothing is known.
+ */
+typedef struct ReportEnd
+{
+	const char *verdict;
+	const char *reason;
+} ReportEnd;
+
+extern ReportData *report_read(int64 run_id, const ReportEnd *end);
 
 /* The words of a check; see report.c. */
 extern bool check_is(const ReportCheck *check, const char *outcome);

@@ -55,12 +55,12 @@ put_line(ReturnSetInfo *rsinfo, const char *line, int length)
  * no such run, or the extension has another version than the library.
  */
 void
-report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportFormat *format)
+report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const ReportFormat *format)
 {
 	StringInfoData out;
 
 	initStringInfo(&out);
-	format->write(report_read(run_id), &out);
+	format->write(report_read(run_id, end), &out);
 	for (const char *line = out.data; *line != '\0';)
 	{
 		int			length = (int) strcspn(line, "\n");
@@ -72,9 +72,9 @@ report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportFormat *format)
 
 /* Returns the checks that failed a run, or why it has another verdict, for an error; palloc'd. */
 char *
-report_failures(int64 run_id)
+report_failures(int64 run_id, const ReportEnd *end)
 {
-	const ReportData *data = report_read(run_id);
+	const ReportData *data = report_read(run_id, end);
 	StringInfoData text;
 
 	initStringInfo(&text);

@@ -9,8 +9,8 @@
 #include "report/format.h"
 
 extern const ReportFormat *report_format_find(const char *name);
-extern void report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportFormat *format);
-extern char *report_failures(int64 run_id);
+extern void report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const ReportFormat *format);
+extern char *report_failures(int64 run_id, const ReportEnd *end);
 
 /* Read from the tables: see read.c. */
 extern int64 report_latest(void);

@@ -18,11 +18,11 @@
 #include "load/target/endpoint.h"
 #include "load/target/probe.h"
 #include "observe/slots/census.h"
-#include "request/extension.h"
 #include "runner/clean_up.h"
 #include "runner/identity.h"
 #include "runner/sub_runs.h"
 #include "scenario/hold.h"
+#include "sql/extension.h"
 #include "target/foreign.h"
 
 /*
@@ -248,11 +248,13 @@ foreign_complaint(const Run *run, int left)
 
 /* ---------- Roles ---------- */
 
+static char *roles_kept;		/* what keeps them */
+
 static void
 roles_settle(Run *run)
 {
 	loop_close(&run->loop);
-	identity_drop(run);
+	roles_kept = identity_drop(run);
 }
 
 /* How many have not been dropped. */
@@ -269,14 +271,8 @@ roles_left(Run *run)
 static char *
 roles_complaint(const Run *run, int left)
 {
-	StringInfoData text;
-
-	initStringInfo(&text);
-	for (int i = 0; i < run->nparties; i++)
-		if (OidIsValid(run->parties[i].role))
-			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "role ", run->parties[i].role_name);
-	appendStringInfoString(&text, " may be left");
-	return text.data;
+	return psprintf("could not drop %s of the run, which cannot log in any more; the next run tries again: %s",
+					left == 1 ? "the role" : "the roles", roles_kept != NULL ? roles_kept : "see the server log");
 }
 
 /* ---------- The record ---------- */
@@ -302,8 +298,7 @@ static const Obligation obligations[] = {
 	"%d stalled logins of the hold are still there: pool_exhaust_slots counts them"},
 	{"sessions", sessions_settle, sessions_proof, .complaint_text = sessions_complaint, .sessions = true},
 	{"sessions on foreign servers", reason_add_lost, foreign_proof, .complaint_text = foreign_complaint, .sessions = true},
-	{"roles", roles_settle},
-	{"roles that were not dropped", NULL, roles_left, .complaint_text = roles_complaint},
+	{"roles", roles_settle, roles_left, .complaint_text = roles_complaint},
 	{"record", record_settle},
 };
 

@@ -7,6 +7,4 @@
 #include "story/story.h"
 
 extern void identity_create(Run *run, int place, int n);
-extern void identity_drop(Run *run);
-extern void identity_sweep(const char *name);
-extern List *identity_databases(void);
+extern char *identity_drop(Run *run);

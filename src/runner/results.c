@@ -14,9 +14,10 @@
 #include "utils/timestamp.h"
 
 #include "load/failure.h"
-#include "request/extension.h"
 #include "request/options.h"
+#include "request/run_table.h"
 #include "runner/results.h"
+#include "sql/statement.h"
 
 static int	history_retention = 30 * SECS_PER_DAY;
 
@@ -28,6 +29,71 @@ results_init(void)
 							"0 keeps them for ever.",
 							&history_retention, 30 * SECS_PER_DAY, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+/* Begins a transaction on the tables of results, as their owner. */
+static void
+results_open(Extension *extension)
+{
+	transaction_begin();
+	extension_require(extension);
+	extension_enter(extension);
+}
+
+static void
+results_close(Extension *extension)
+{
+	extension_leave(extension);
+	transaction_commit();
+}
+
+/*
+ * Returns the ids of the runs of this database that are under way, as an array;
+ * "all" is false if one but "mine" has begun and does not show its id yet.
+ */
+static Datum
+ids_under_way(const RunEntry *mine, bool *all)
+{
+	Datum		ids[RUNS_MAX];
+	int			n = 0;
+
+	*all = true;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		const RunEntry *entry = &shared->runs[i];
+
+		if (!run_entry_is_busy(entry) || entry->database != MyDatabaseId || request_is_hold(&entry->request))
+			continue;
+		if (entry->run_id != 0)
+			ids[n++] = Int64GetDatum(entry->run_id);
+		else if (entry != mine)
+			*all = false;
+	}
+	LWLockRelease(shared->lock);
+	return PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * Ends the runs of this database that have no verdict and are not under way: the
+ * server crashed, a standby was promoted, their results could not be written, or
+ * they came with a dump.  As the owner of the extension.
+ */
+static void
+end_lost_runs(const Extension *extension, const RunEntry *mine)
+{
+	bool		all;
+	Oid			types[] = {INT8ARRAYOID, TIMESTAMPTZOID, BOOLOID};
+	Datum		ids = ids_under_way(mine, &all);
+	Datum		values[] = {ids, TimestampTzGetDatum(shared->born_at), BoolGetDatum(all)};
+
+	statement_run(extension,
+				  "UPDATE @.pool_exhaust_runs SET verdict = 'aborted', "
+				  "reason = CASE WHEN started_at < $2 THEN 'the server stopped or crashed during the run' "
+				  "ELSE 'the run is not under way, and its results were not written' END, "
+				  "finished_at = pg_catalog.clock_timestamp() "
+				  "WHERE verdict IS NULL AND id <> ALL ($1) AND ($3 OR started_at < $2)",
+				  SPI_OK_UPDATE, lengthof(types), types, values);
 }
 
 /* Records that the run has begun and returns its id. */
@@ -45,16 +111,16 @@ results_begin(Run *run)
 	Extension	extension;
 	int64		id;
 
-	transaction_begin();
-	extension_require(&extension);
-	spi_run(psprintf("INSERT INTO %s.pool_exhaust_runs "
-					 "(scenario, target, options, seed, started_at, server_version, extension_version) "
-					 "VALUES ($1, $2, $3::jsonb, $4, pg_catalog.clock_timestamp(), "
-					 "pg_catalog.current_setting('server_version'), $5) RETURNING id",
-					 extension.schema),
-			SPI_OK_INSERT_RETURNING, lengthof(types), types, values);
-	id = pg_strtoint64(spi_text(0, 1));
-	transaction_commit();
+	results_open(&extension);
+	end_lost_runs(&extension, run->entry);
+	statement_run(&extension,
+				  "INSERT INTO @.pool_exhaust_runs "
+				  "(scenario, target, options, seed, started_at, server_version, extension_version) "
+				  "VALUES ($1, $2, $3::jsonb, $4, pg_catalog.clock_timestamp(), "
+				  "pg_catalog.current_setting('server_version'), $5) RETURNING id",
+				  SPI_OK_INSERT_RETURNING, lengthof(types), types, values);
+	id = pg_strtoint64(statement_text(0, 1));
+	results_close(&extension);
 	return id;
 }
 
@@ -169,14 +235,14 @@ write_run(const Run *run, const Extension *extension)
 		CStringGetTextDatum(summary_json(run)),
 	};
 
-	spi_run(psprintf("UPDATE %s.pool_exhaust_runs SET verdict = $2, reason = NULLIF($3, ''), "
-					 "finished_at = pg_catalog.clock_timestamp(), summary = $4::jsonb WHERE id = $1",
-					 extension->schema),
-			SPI_OK_UPDATE, lengthof(types), types, values);
+	statement_run(extension,
+				  "UPDATE @.pool_exhaust_runs SET verdict = $2, reason = NULLIF($3, ''), "
+				  "finished_at = pg_catalog.clock_timestamp(), summary = $4::jsonb WHERE id = $1",
+				  SPI_OK_UPDATE, lengthof(types), types, values);
 }
 
 static void
-write_check(const Run *run, const Check *check, int seq, const char *sql)
+write_check(const Run *run, const Check *check, int seq, const Extension *extension)
 {
 	const Comparison *c = &check->comparison;
 	bool		numbers = c->operator != OPERATOR_NONE;
@@ -200,21 +266,20 @@ write_check(const Run *run, const Check *check, int seq, const char *sql)
 		Float8GetDatum(c->observed),
 	};
 
-	spi_run(sql, SPI_OK_INSERT, lengthof(types), types, values);
+	statement_run(extension,
+				  "INSERT INTO @.pool_exhaust_checks "
+				  "(run_id, seq, phase, name, outcome, expected, observed, unit, detail, "
+				  "operator, expected_num, tolerance, observed_num) "
+				  "VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, ''), NULLIF($9, ''), "
+				  "NULLIF($11, ''), CASE WHEN $10 THEN $12 END, CASE WHEN $13 THEN $14 END, CASE WHEN $10 THEN $15 END)",
+				  SPI_OK_INSERT, lengthof(types), types, values);
 }
 
 static void
 write_checks(const Run *run, const Extension *extension)
 {
-	char	   *sql = psprintf("INSERT INTO %s.pool_exhaust_checks "
-							   "(run_id, seq, phase, name, outcome, expected, observed, unit, detail, "
-							   "operator, expected_num, tolerance, observed_num) "
-							   "VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, ''), NULLIF($9, ''), "
-							   "NULLIF($11, ''), CASE WHEN $10 THEN $12 END, CASE WHEN $13 THEN $14 END, CASE WHEN $10 THEN $15 END)",
-							   extension->schema);
-
 	for (int i = 0; i < run->nchecks; i++)
-		write_check(run, &run->checks[i], i + 1, sql);
+		write_check(run, &run->checks[i], i + 1, extension);
 }
 
 static void
@@ -222,15 +287,7 @@ write_samples(const Run *run, const Extension *extension)
 {
 	Oid			types[] = {INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID,
 	FLOAT8OID, FLOAT8OID, TEXTOID};
-	SPIPlanPtr	plan = SPI_prepare(psprintf("INSERT INTO %s.pool_exhaust_samples "
-											"(run_id, at, in_use, waiting, granted, refused, timed_out, p50_ms, p99_ms, health) "
-											"VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, 0), NULLIF($9, 0), $10)",
-											extension->schema),
-								   lengthof(types), types);
 
-	if (plan == NULL)
-		elog(ERROR, "could not prepare the insert of samples: %s",
-			 SPI_result_code_string(SPI_result));
 	for (int i = 0; i < run->series.n; i++)
 	{
 		const Sample *s = &run->series.samples[i];
@@ -247,11 +304,15 @@ write_samples(const Run *run, const Extension *extension)
 			CStringGetTextDatum(health_names[s->health]),
 		};
 
-		if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_INSERT)
-			elog(ERROR, "could not insert a sample");
+		statement_run(extension,
+					  "INSERT INTO @.pool_exhaust_samples "
+					  "(run_id, at, in_use, waiting, granted, refused, timed_out, p50_ms, p99_ms, health) "
+					  "VALUES ($1, $2, $3, $4, $5, $6, $7, NULLIF($8, 0), NULLIF($9, 0), $10)",
+					  SPI_OK_INSERT, lengthof(types), types, values);
 	}
 }
 
+/* The keys that reference the runs do not act here: see connect.c. */
 static void
 forget_old_runs(const Extension *extension)
 {
@@ -259,10 +320,12 @@ forget_old_runs(const Extension *extension)
 	Datum		values[] = {Int32GetDatum(history_retention)};
 
 	if (history_retention > 0)
-		spi_run(psprintf("DELETE FROM %s.pool_exhaust_runs WHERE finished_at < "
-						 "pg_catalog.now() - pg_catalog.make_interval(secs => $1)",
-						 extension->schema),
-				SPI_OK_DELETE, 1, types, values);
+		statement_run(extension,
+					  "WITH old AS (DELETE FROM @.pool_exhaust_runs WHERE finished_at < "
+					  "pg_catalog.now() - pg_catalog.make_interval(secs => $1) RETURNING id), "
+					  "c AS (DELETE FROM @.pool_exhaust_checks WHERE run_id IN (SELECT id FROM old)) "
+					  "DELETE FROM @.pool_exhaust_samples WHERE run_id IN (SELECT id FROM old)",
+					  SPI_OK_DELETE, 1, types, values);
 }
 
 /*
@@ -274,32 +337,23 @@ results_finish(Run *run)
 {
 	Extension	extension;
 
-	transaction_begin();
-	extension_require(&extension);
+	results_open(&extension);
 	write_run(run, &extension);
 	write_checks(run, &extension);
 	write_samples(run, &extension);
 	forget_old_runs(&extension);
-	transaction_commit();
+	results_close(&extension);
 }
 
-/*
- * Marks the runs of this database that a crash ended: they began before this
- * shared memory did.  Needs a transaction with SPI; does nothing where the
- * extension is not installed.
- */
+/* The same, where the extension is installed.  Needs a transaction with SPI. */
 void
 results_sweep(void)
 {
 	Extension	extension;
-	Oid			types[] = {TIMESTAMPTZOID};
-	Datum		values[] = {TimestampTzGetDatum(shared->born_at)};
 
 	if (!extension_find(&extension))
 		return;
-	spi_run(psprintf("UPDATE %s.pool_exhaust_runs SET verdict = 'aborted', "
-					 "reason = 'the server stopped or crashed during the run', "
-					 "finished_at = pg_catalog.clock_timestamp() "
-					 "WHERE verdict IS NULL AND started_at < $1", extension.schema),
-			SPI_OK_UPDATE, 1, types, values);
+	extension_enter(&extension);
+	end_lost_runs(&extension, NULL);
+	extension_leave(&extension);
 }

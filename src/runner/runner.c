@@ -7,7 +7,8 @@
  * the role, writes the results and publishes the verdict.
  *
  * It holds a lock on the extension for as long as it runs.  A DROP EXTENSION
- * waits for that lock; the runner notices the waiter, ends, and so makes way.
+ * waits for that lock; the runner notices a waiter that may do that, ends, and so
+ * makes way.
  */
 #include "postgres.h"
 
@@ -21,7 +22,9 @@
 #include "storage/ipc.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
@@ -32,7 +35,6 @@
 #include "load/target/endpoint.h"
 #include "observe/slots/census.h"
 #include "observe/slots/ledger.h"
-#include "request/extension.h"
 #include "request/options.h"
 #include "request/run_table.h"
 #include "runner/clean_up.h"
@@ -42,12 +44,19 @@
 #include "runner/sub_runs.h"
 #include "scenario/hold.h"
 #include "scenario/list.h"
+#include "shmem/monitor_status.h"
 #include "shmem/run_pool.h"
+#include "sql/connect.h"
+#include "sql/extension.h"
 #include "target/target.h"
+
+/* For the lock on the extension; of more only these are considered. */
+#define WAITERS_MAX		32
 
 static Run *the_run;			/* of this process */
 static bool published;			/* the entry may be another runner's by now */
 static LOCKTAG extension_lock;
+static Oid	extension_owner;
 
 /* Publishes that the run is over and holds nothing, and wakes every waiter. */
 static void
@@ -75,9 +84,12 @@ runner_exit(int code, Datum arg)
 	LWLockReleaseAll();
 	LockReleaseAll(DEFAULT_LOCKMETHOD, true);	/* the session lock on the extension */
 	sub_runs_forget(the_run);
-	if (!published)
-		runner_publish(entry, VERDICT_ABORTED, ERRCODE_INTERNAL_ERROR,
-					   "the runner ended early; the server log says why");
+	if (published)
+		return;
+	runner_publish(entry, VERDICT_ABORTED, ERRCODE_INTERNAL_ERROR,
+				   "the runner ended early; the server log says why");
+	pg_atomic_write_u32(&shared->sweep_wanted, 1);
+	monitor_wake();
 }
 
 /* libpq takes what a login leaves open from the environment: leave nothing there. */
@@ -112,6 +124,37 @@ hold_owner_is_there(const HoldRequest *request)
 		((volatile PgBackendStatus *) status)->st_proc_start_timestamp == request->owner_started;
 }
 
+/*
+ * Does a session wait for the lock on the extension that may alter or drop it?
+ * DROP EXTENSION takes the lock before it asks for that right.
+ */
+static bool
+extension_is_wanted(void)
+{
+	LWLock	   *partition = LockHashPartitionLock(LockTagHashCode(&extension_lock));
+	Oid			roles[WAITERS_MAX];
+	int			n = 0;
+	bool		wanted = false;
+
+	if (!LockHasWaiters(&extension_lock, AccessShareLock, true))
+		return false;
+	LWLockAcquire(partition, LW_SHARED);
+	for (uint32 i = 0; i < ProcGlobal->allProcCount && n < WAITERS_MAX; i++)
+	{
+		const PGPROC *proc = &ProcGlobal->allProcs[i];
+		const LOCK *lock = proc->waitLock;
+
+		if (lock != NULL && memcmp(&lock->tag, &extension_lock, sizeof(LOCKTAG)) == 0)
+			roles[n++] = proc->roleId;
+	}
+	LWLockRelease(partition);
+	StartTransactionCommand();
+	for (int i = 0; i < n && !wanted; i++)
+		wanted = is_member_of_role(roles[i], extension_owner);
+	CommitTransactionCommand();
+	return wanted;
+}
+
 /* Run.poll_end: what must end the run and sends no event. */
 static const char *
 runner_poll_end(Run *run)
@@ -125,7 +168,7 @@ runner_poll_end(Run *run)
 		return stop_reasons[STOP_OWNER_ENDED];
 	if (run->request.parent != 0 && !run_entry_ticket_is_busy(run->request.parent))
 		return stop_reasons[STOP_PARENT_ENDED];
-	if (LockHasWaiters(&extension_lock, AccessShareLock, true))
+	if (extension_is_wanted())
 		return "the extension is being altered or dropped";
 	return NULL;
 }
@@ -137,6 +180,7 @@ runner_lock_extension(void)
 
 	StartTransactionCommand();
 	extension_require(&extension);
+	extension_owner = extension.owner;
 	SET_LOCKTAG_OBJECT(extension_lock, MyDatabaseId, ExtensionRelationId, extension.oid, 0);
 	CommitTransactionCommand();
 	if (LockAcquire(&extension_lock, AccessShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
@@ -151,7 +195,6 @@ runner_make_run(RunEntry *entry)
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust run",
 												  ALLOCSET_DEFAULT_SIZES);
 	Run		   *run = MemoryContextAllocZero(context, sizeof(Run));
-	Extension	extension;
 
 	run->context = context;
 	run->entry = entry;
@@ -171,8 +214,6 @@ runner_make_run(RunEntry *entry)
 	run->database = run->options.database[0] != '\0'
 		? run->options.database
 		: MemoryContextStrdup(context, get_database_name(MyDatabaseId));
-	extension_require(&extension);
-	run->schema = MemoryContextStrdup(context, extension.schema);
 	run->superuser = MemoryContextStrdup(context, GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false));
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
@@ -351,7 +392,11 @@ runner_write_results(Run *run)
 	}
 	PG_CATCH();
 	{
-		error_catch(run->context, LOG);
+		ErrorData  *error = error_catch(run->context, LOG);
+		size_t		len = strlen(run->reason);
+
+		snprintf(run->reason + len, sizeof(run->reason) - len, "%sthe results could not be written: %s %s",
+				 len > 0 ? "; " : "", unpack_sql_state(error->sqlerrcode), error->message);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(run->context);
@@ -402,7 +447,6 @@ runner_start(RunEntry *entry)
 
 	PG_TRY();
 	{
-		transaction_set_gucs();
 		runner_clean_environment();
 		runner_lock_extension();
 		runner_make_run(entry);
@@ -442,7 +486,7 @@ runner_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	before_shmem_exit(runner_exit, arg);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(entry->database, InvalidOid, 0);
+	worker_connect(entry->database, NULL, 0);
 
 	if (!runner_start(entry))
 		proc_exit(0);

@@ -13,13 +13,13 @@
 #include "miscadmin.h"
 
 #include "observe/slots/census.h"
-#include "request/extension.h"
 #include "request/options.h"
 #include "request/preflight.h"
 #include "request/run_table.h"
 #include "request/target.h"
 #include "runner/launch.h"
 #include "runner/sub_runs.h"
+#include "sql/extension.h"
 #include "target/target.h"
 
 #define END_TIMEOUT_MS	(30 * 1000)

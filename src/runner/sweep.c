@@ -21,25 +21,12 @@
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 
-#include "event/worker.h"
-#include "request/extension.h"
-#include "runner/identity.h"
 #include "runner/results.h"
+#include "runner/role.h"
 #include "runner/sweep.h"
-
-static void
-sweep_launch(Oid database)
-{
-	BackgroundWorker worker;
-
-	worker_describe(&worker, "sweeper", "sweep_main");
-	worker.bgw_main_arg = ObjectIdGetDatum(database);
-	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
-		ereport(LOG,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("pool_exhaust cannot clean up after a crash: no background worker is free"),
-				 errhint("The next run will, or raise max_worker_processes.")));
-}
+#include "runner/sweeper.h"
+#include "sql/connect.h"
+#include "sql/extension.h"
 
 /* Is there a role with the name of a run's role?  Works without a database. */
 static bool
@@ -74,26 +61,55 @@ sweep(void)
 		found = leftovers_exist();
 	CommitTransactionCommand();
 	if (found)
-		sweep_launch(Template1DbOid);
+		(void) sweeper_launch(Template1DbOid, InvalidOid);
 	return readable;
+}
+
+/* Puts right what is in this database; from template1, in the others first. */
+static void
+sweep_here(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *databases = NIL;
+	ListCell   *lc;
+
+	transaction_begin();
+	results_sweep();
+	MemoryContextSwitchTo(context);
+	if (MyDatabaseId == Template1DbOid)
+		databases = list_copy(roles_databases(InvalidOid));
+	transaction_commit();
+	MemoryContextSwitchTo(context);
+	foreach(lc, databases)
+		sweeper_run(lfirst_oid(lc), InvalidOid);
+	roles_sweep(-1);
 }
 
 /* The worker in one database. */
 void
 sweep_main(Datum arg)
 {
-	ListCell   *lc;
+	MemoryContext context = CurrentMemoryContext;
+	Oid			role;
 
+	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
-	transaction_set_gucs();
-	transaction_begin();
-	if (MyDatabaseId == Template1DbOid)
-		foreach(lc, identity_databases())
-			if (lfirst_oid(lc) != MyDatabaseId)
-				sweep_launch(lfirst_oid(lc));
-	results_sweep();
-	identity_sweep(NULL);
-	transaction_commit();
+	worker_connect(DatumGetObjectId(arg), NULL, BGWORKER_BYPASS_ALLOWCONN);
+	PG_TRY();
+	{
+		if (OidIsValid(role))
+		{
+			transaction_begin();
+			role_disown(role);
+			transaction_commit();
+		}
+		else
+			sweep_here();
+	}
+	PG_CATCH();
+	{
+		(void) error_catch(context, LOG);
+	}
+	PG_END_TRY();
 	proc_exit(0);
 }

@@ -22,8 +22,8 @@
 static char *
 reported(Run *run, const char *expression)
 {
-	return query_text(run, psprintf("SELECT %s FROM %s.pool_exhaust_pools WHERE kind = 'pool' AND name = %s", expression,
-									run->schema, quote_literal_cstr(run->parties[0].published.name)));
+	return query_text(run, psprintf("SELECT %s FROM @.pool_exhaust_pools WHERE kind = 'pool' AND name = %s", expression,
+									quote_literal_cstr(run->parties[0].published.name)));
 }
 
 /* Returns "in use 2, idle 0, overflow 0, waiting 0". */

@@ -107,8 +107,8 @@ sub_run_text(Run *run, const SubRun *sub_run)
 	checks = query_text(run, psprintf("SELECT pg_catalog.format('%%3s of %%3s checks', "
 									  "pg_catalog.count(*) FILTER (WHERE outcome = 'pass'), "
 									  "pg_catalog.count(*) FILTER (WHERE outcome <> 'skip')) "
-									  "FROM %s.pool_exhaust_checks WHERE run_id = " INT64_FORMAT,
-									  run->schema, sub_run->run_id));
+									  "FROM @.pool_exhaust_checks WHERE run_id = " INT64_FORMAT,
+									  sub_run->run_id));
 	return psprintf("%s %6.2f s   run " INT64_FORMAT, checks, elapsed_s, sub_run->run_id);
 }
 

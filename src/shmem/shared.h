@@ -13,8 +13,8 @@
  *		Written by each session at the end of its login, and the peaks by the monitor.
  *		Atomics only.
  *
- * monitor, attention
- *		How those processes wake the monitor.  Atomics.
+ * monitor, attention, sweep_wanted
+ *		How those processes and runners wake the monitor.  Atomics.
  *
  * observed
  *		What the monitor has seen.  It alone writes there, but for
@@ -326,6 +326,7 @@ typedef struct PoolExhaustShared
 	NameTable	services;
 	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
 	pg_atomic_uint32 attention; /* the monitor wants to know of the next refusal */
+	pg_atomic_uint32 sweep_wanted;	/* a run may have left something behind */
 	RunEntry	runs[RUNS_MAX];
 	LWLock	   *observe_lock;
 	Observed	observed;

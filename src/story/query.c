@@ -8,40 +8,34 @@
 #include <signal.h>
 
 #include "access/xact.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/snapmgr.h"
 
 #include "load/failure.h"
 #include "load/target/probe.h"
 #include "observe/slots/census.h"
 #include "observe/slots/limit.h"
+#include "sql/statement.h"
 #include "story/story.h"
 
 #define REFRESH_TIMEOUT_MS	(10 * 1000)
 
 /*
  * Returns the first column of the first row as text, palloc'd in the current
- * memory context; "" if that is NULL or there is no row.  Names in the query
- * must be qualified.
+ * memory context; "" if that is NULL or there is no row.  "@" in the query is the
+ * schema of the extension; all other names must be qualified.
  */
 char *
 query_text(Run *run, const char *sql)
 {
 	MemoryContext context = CurrentMemoryContext;
-	char	   *text = NULL;
+	Extension	extension;
+	char	   *text;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not ask the server: %s", sql);
-	if (SPI_processed > 0)
-		text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	text = MemoryContextStrdup(context, text != NULL ? text : "");
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	transaction_begin();
+	extension_require(&extension);
+	statement_run(&extension, sql, SPI_OK_SELECT, 0, NULL, NULL);
+	text = MemoryContextStrdup(context, SPI_processed > 0 ? statement_text(0, 1) : "");
+	transaction_commit();
 	MemoryContextSwitchTo(context);
 	return text;
 }

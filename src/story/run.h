@@ -123,7 +123,6 @@ typedef struct Run
 	const char *login_endpoint; /* the name of the endpoint that it logs in over */
 	const char *database;		/* that its sessions connect to */
 	const char *superuser;		/* the server's first one, by name */
-	const char *schema;			/* of the extension, quoted */
 	uint64		started_us;
 	uint64		deadline_us;
 	uint64		refused_before; /* in the ledger, for lack of slots */

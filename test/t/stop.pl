@@ -302,21 +302,41 @@ foreach my $target ('server', 'role')
 	ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0), 'a session that will not end: it ends');
 }
 
-# A part of the clean-up ends in an ERROR: that is a failure, and the rest is done and recorded.
+# An event trigger that forbids DDL is in the way of no clean-up.
 {
 	$watcher->query(q(CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'nothing is dropped'; END$$));
-	$watcher->query(q(CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('DROP OWNED') EXECUTE FUNCTION refuse()));
+	$watcher->query(q(CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('DROP OWNED', 'GRANT', 'COMMENT') EXECUTE FUNCTION refuse()));
+	$watcher->query('ALTER EVENT TRIGGER refuse ENABLE ALWAYS');
 	my $run_id = $watcher->query(q(SELECT pool_exhaust_start('saturation', 'role')));
-	is(verdict_of($watcher, $run_id), 'fail', 'a role that cannot be dropped: the verdict');
-	like($watcher->query("SELECT reason FROM pool_exhaust_runs WHERE id = $run_id"),
-		qr/^the clean-up failed, and the server log says why; role pool_exhaust_\d+ may be left$/, 'a role that cannot be dropped: the reason');
+	is(verdict_of($watcher, $run_id), 'pass', 'an event trigger against DDL: the run passes');
+	run_ends($watcher, $run_id, 'pass', 'an event trigger against DDL');
+	$watcher->query('ALTER EVENT TRIGGER refuse DISABLE; DROP EVENT TRIGGER refuse; DROP FUNCTION refuse()');
+}
+
+# What any owner of a table may do: a grant to the role, in a transaction that goes
+# on.  The run fails, says what it was, and has taken the login away; no later run is
+# in trouble for it, and the first one after that drops the role.
+{
+	my $run_id = $watcher->query($start_role);
+	in_progress($watcher, 'attempt', 'a role that cannot be dropped: the run is there', 'done > 0');
+	my $role = $watcher->query("SELECT rolname FROM pg_roles WHERE rolname ~ '^pool_exhaust_[0-9]+\$'");
+	$watcher->query('CREATE TABLE granted ()');
+	my $granter = client($node);
+	$granter->query("BEGIN; GRANT SELECT ON granted TO $role");
+	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'a role that cannot be dropped: the run ends');
+	like(run_outcome($watcher, $run_id), qr/^fail: could not drop the role of the run, which cannot log in any more; the next run tries again: 55P03 /,
+		'a role that cannot be dropped: verdict and reason');
 	is($watcher->query("SELECT outcome FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'sessions left at the end'"),
 		'pass', 'a role that cannot be dropped: no session is left');
-	is($watcher->query("SELECT format('%s %s', p->>'phase', (p->>'elapsed_ms')::float8 > 0) FROM pool_exhaust_runs, LATERAL (SELECT summary->'phases'->-1) AS s(p) WHERE id = $run_id"),
-		'clean up t', 'a role that cannot be dropped: the clean-up has an end');
-	$watcher->query('DROP EVENT TRIGGER refuse');
-	$watcher->query('DROP FUNCTION refuse()');
+	is($watcher->query("SELECT count(*) FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') AS p
+			WHERE id = $run_id AND p->>'phase' = 'clean up' AND (p->>'elapsed_ms')::float8 > 0"),
+		1, 'a role that cannot be dropped: the clean-up has an end');
+	is($watcher->query("SELECT string_agg(rolname ~ '^pool_exhaust_left_' || ' ' || rolcanlogin, ', ') FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"),
+		'true false', 'a role that cannot be dropped: it cannot log in, and its name is free');
 	is($watcher->query(q(SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role')))), 'pass', 'a role that cannot be dropped: the next run passes');
+	$granter->query('COMMIT');
+	$granter->close;
+	is($watcher->query(q(SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role')))), 'pass', 'a role that cannot be dropped: and so does the one after the transaction');
 	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, 'a role that cannot be dropped: and drops it');
 }
 

@@ -23,6 +23,7 @@
 #include "base/text.h"
 #include "event/worker.h"
 #include "observe/monitor/health_log.h"
+#include "sql/connect.h"
 #include "shmem/ring.h"
 
 #define CHANNEL "pool_exhaust"
@@ -204,7 +205,7 @@ messenger_main(Datum arg)
 
 	memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof(errand));
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(errand.database, NULL, 0);
+	worker_connect(InvalidOid, errand.database, 0);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	while (errand.from < errand.to && health_log_read(&errand.from, &t))

@@ -48,7 +48,7 @@
 
 #define RESTART_S			1
 
-static bool (*monitor_on_start) (void);
+static bool (*monitor_sweep) (void);
 
 static MemoryContext turn_context;
 static Loop loop;
@@ -60,18 +60,18 @@ static uint64 refusals_seen;
 
 /*
  * To be called from _PG_init while shared_preload_libraries is processed.
- * "on_start" is called in the monitor, as soon as the server can write, until it
- * says that it is done.
+ * "sweep" is called in the monitor when it starts, and when a run may have left
+ * something behind, as soon as the server can write, until it says that it is done.
  */
 void
-monitor_init(bool (*on_start) (void))
+monitor_init(bool (*sweep) (void))
 {
 	BackgroundWorker worker;
 
 	/* pg_upgrade wants the server to itself, and the port is another server's. */
 	if (IsBinaryUpgrade)
 		return;
-	monitor_on_start = on_start;
+	monitor_sweep = sweep;
 	worker_describe(&worker, "monitor", "monitor_main");
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;	/* on a standby too */
 	worker.bgw_restart_time = RESTART_S;
@@ -181,8 +181,12 @@ monitor_turn(void)
 		ProcessConfigFile(PGC_SIGHUP);
 		monitor_configure();
 	}
-	if (monitor_on_start != NULL && !RecoveryInProgress() && monitor_on_start())
-		monitor_on_start = NULL;
+	if (pg_atomic_read_u32(&shared->sweep_wanted) != 0 && !RecoveryInProgress())
+	{
+		pg_atomic_write_u32(&shared->sweep_wanted, 0);
+		if (!monitor_sweep())
+			pg_atomic_write_u32(&shared->sweep_wanted, 1);
+	}
 	if (monitor_on && sample_due)
 		monitor_observe(true);
 	sample_due = false;
@@ -219,6 +223,7 @@ monitor_main(Datum arg)
 	heal_log_skip();
 	http_init(&loop, monitor_refresh);
 	monitor_configure();
+	pg_atomic_write_u32(&shared->sweep_wanted, 1);
 	pg_atomic_write_u32(&shared->attention, 1);
 	pg_atomic_write_u32(&shared->monitor, MyProc - ProcGlobal->allProcs + 1);
 

@@ -4,6 +4,6 @@
  */
 #pragma once
 
-extern void monitor_init(bool (*on_start) (void));
+extern void monitor_init(bool (*sweep) (void));
 
 extern PGDLLEXPORT void monitor_main(Datum arg);

@@ -12,17 +12,19 @@ typedef struct Extension
 	Oid			owner;
 	char	   *schema;			/* quoted; these two in the current memory context */
 	char	   *version;		/* of its SQL objects */
+
+	/* Of the caller, between extension_enter() and extension_leave(). */
+	Oid			user;
+	int			sec_context;
+	int			guc_level;
 } Extension;
 
 extern bool extension_find(Extension *extension);
 extern void extension_require(Extension *extension);
 extern void extension_require_current(Extension *extension);
+extern void extension_enter(Extension *extension);
+extern void extension_leave(Extension *extension);
 
-extern void transaction_set_gucs(void);
 extern void transaction_begin(void);
 extern void transaction_commit(void);
 extern ErrorData *error_catch(MemoryContext context, int loglevel);
-
-/* SPI with nothing left to check: ERROR unless it did what it says. */
-extern void spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values);
-extern char *spi_text(int row, int column);

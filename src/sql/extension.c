@@ -8,7 +8,13 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -16,7 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
-#include "request/extension.h"
+#include "sql/extension.h"
 
 #define EXTENSION_NAME "pool_exhaust"
 
@@ -86,29 +92,66 @@ extension_require_current(Extension *extension)
 						 EXTENSION_NAME)));
 }
 
-/* Settings of databases and roles must not reach the transactions of workers. */
-void
-transaction_set_gucs(void)
+/* Locks the extension and its tables, however they are called: after that no name changes by a wait. */
+static void
+extension_lock(Oid oid)
 {
-	static const struct
+	Relation	rel;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	LockDatabaseObject(ExtensionRelationId, oid, 0, AccessShareLock);
+	rel = table_open(DependRelationId, AccessShareLock);
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ExtensionRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
+	scan = systable_beginscan(rel, DependReferenceIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		const char *name;
-		const char *value;
-	}			settings[] = {
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->classid == RelationRelationId && form->deptype == DEPENDENCY_EXTENSION &&
+			get_rel_relkind(form->objid) == RELKIND_RELATION)
+			LockRelationOid(form->objid, AccessShareLock);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * Until extension_leave() the user is the owner of the extension, whose rights its
+ * tables need; a superuser as a rule, so nothing of the caller's may decide what a
+ * name stands for, or run.  Statements go by statement_run().  After an ERROR the
+ * end of the transaction restores everything.  ERROR if the extension was being
+ * dropped, or its tables stay locked.
+ */
+void
+extension_enter(Extension *extension)
+{
+	static const char *const settings[][2] = {
 		{"search_path", "pg_catalog, pg_temp"},
-		{"lock_timeout", "5s"},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"transaction_timeout", "0"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_isolation", "read committed"},
-		{"synchronous_commit", "local"},
-		{"lc_messages", "C"},	/* session.c reads what libpq writes */
+		{"extra_float_digits", "1"},	/* numbers in JSON have as many as restore them */
 	};
 
+	extension_lock(extension->oid);
+	extension_require(extension);
+	GetUserIdAndSecContext(&extension->user, &extension->sec_context);
+	SetUserIdAndSecContext(extension->owner,
+						   extension->sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	extension->guc_level = NewGUCNestLevel();
 	for (int i = 0; i < lengthof(settings); i++)
-		if (GetConfigOption(settings[i].name, true, false) != NULL)
-			SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* The user is the caller again. */
+void
+extension_leave(Extension *extension)
+{
+	AtEOXact_GUC(false, extension->guc_level);
+	SetUserIdAndSecContext(extension->user, extension->sec_context);
 }
 
 /* For processes that have no transaction of their own: the workers. */
@@ -150,23 +193,4 @@ error_catch(MemoryContext context, int loglevel)
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
 			 error->context ? errcontext("%s", error->context) : 0));
 	return error;
-}
-
-void
-spi_run(const char *sql, int expected, int nargs, Oid *types, Datum *values)
-{
-	int			rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
-
-	if (rc != expected)
-		elog(ERROR, "SPI returned %s instead of %s", SPI_result_code_string(rc),
-			 SPI_result_code_string(expected));
-}
-
-/* A field of the last result as text; "" for NULL.  Columns count from 1. */
-char *
-spi_text(int row, int column)
-{
-	char	   *text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-
-	return text != NULL ? text : "";
 }
