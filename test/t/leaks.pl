@@ -17,6 +17,10 @@ my $interval = 100;
 # For a machine that is busy with something else
 my $slack = 2000;
 
+# The list of TCP connections takes a hundredth of the time at the most: after one
+# that took 90 ms, on such a machine, the next is read 9 s later.
+my $listing = 9000;
+
 # 40 slots: six forgotten sessions are a growth, 1000 / 8 ms apart.
 my $growth = 6;
 my $apart = 0.140;
@@ -192,7 +196,7 @@ foreach my $pid (sort { $leaks{$a}[0] cmp $leaks{$b}[0] } keys %leaks)
 	cmp_ok(abs(($held_s // -9) * 1000 - $suspect->{first_ms}), '<=', 60, "$what: the evidence says how long");
 	# Whole milliseconds: 1000.4 reads 1000.
 	cmp_ok($suspect->{first_ms}, '>=', $threshold, "$what: not before the threshold");
-	cmp_ok($suspect->{first_ms}, '<=', $threshold + 2 * $interval + $slack, "$what: found in time") if $in_time;
+	cmp_ok($suspect->{first_ms}, '<=', $threshold + 2 * $interval + ($what =~ /^TCP/ ? $listing : $slack), "$what: found in time") if $in_time;
 	cmp_ok($suspect->{last_ms}, '>=', $suspect->{first_ms} + 3 * $interval, "$what: it is held longer and longer");
 	is($watcher->query("SELECT leak FROM pool_exhaust_backends WHERE pid = $pid"), $rule, "$what: pool_exhaust_backends has it");
 	next if !$span_s;

@@ -127,7 +127,7 @@ bouncer_with(max_client_conn => 8);
 
 bouncer_with();
 $behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT 3');
-run_is('the server gives less than pool_size', 'fail', 'in use while requests wait', 'queue');
+run_is('the server gives less than pool_size', 'fail', qr/^failed: in use while requests wait/, 'queue');
 $behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT -1');
 
 # Two services of the same user share a pool.
