@@ -167,7 +167,7 @@ compat_wait_event(const char *name)
 extern PGDLLEXPORT void _PG_init(void);
 #endif
 
-/* 16 lets nobody see its array of settings, but makes a copy. */
+/* 16 does not show its array of settings, but makes a copy. */
 #if PG_VERSION_NUM >= 160000
 #define compat_guc_variables(n) get_guc_variables(n)
 #else

@@ -224,6 +224,7 @@ summary_json(const Run *run)
 	return json.data;
 }
 
+/* ERROR if the row is gone: the keys that would keep checks without a run out do not act here, see connect.c. */
 static void
 write_run(const Run *run, const Extension *extension)
 {
@@ -239,6 +240,10 @@ write_run(const Run *run, const Extension *extension)
 				  "UPDATE @.pool_exhaust_runs SET verdict = $2, reason = NULLIF($3, ''), "
 				  "finished_at = pg_catalog.clock_timestamp(), summary = $4::jsonb WHERE id = $1",
 				  SPI_OK_UPDATE, lengthof(types), types, values);
+	if (SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("the row of run " INT64_FORMAT " was deleted while it was under way", run->entry->run_id)));
 }
 
 static void

@@ -102,7 +102,7 @@ role_make(const char *name, const char *verifier, int limit, const char *valid_u
 	return role;
 }
 
-/* Nobody can log in as the role any more. */
+/* After this no login as the role is granted any more. */
 static void
 role_disable(const char *name)
 {

@@ -5,7 +5,7 @@
  *
  * Statements of ours run with the rights of a superuser, as a rule, in databases
  * of others.  The owner of a database owns schema public, and with it what a
- * name stands for: he can rename the schema and put another table, or a view,
+ * name stands for: the schema can be renamed, and another table, or a view, put
  * into its place, with a trigger or a function in it.  A name is looked up again
  * after each wait for a lock, so it is no use to check it beforehand.  Therefore
  * the check comes after parse analysis, when each relation of the statement is
@@ -25,6 +25,7 @@
 #include "sql/statement.h"
 
 static const Extension *the_extension;	/* of the statement that is analyzed */
+static post_parse_analyze_hook_type next_hook;	/* of other modules */
 
 /* Returns what keeps the relation from being used: what would run, or whose it is; NULL: nothing does. */
 static const char *
@@ -88,6 +89,8 @@ static void
 statement_check(ParseState *pstate, Query *query, JumbleState *jstate)
 {
 	(void) relations_walker((Node *) query, NULL);
+	if (next_hook != NULL)
+		next_hook(pstate, query, jstate);
 }
 
 /* Returns the statement with the quoted schema of the extension for each "@"; palloc'd. */
@@ -115,10 +118,10 @@ statement_qualify(const Extension *extension, const char *sql)
 void
 statement_run(const Extension *extension, const char *sql, int expected, int nargs, Oid *types, Datum *values)
 {
-	post_parse_analyze_hook_type hook = post_parse_analyze_hook;
 	int			rc = 0;
 
 	the_extension = extension;
+	next_hook = post_parse_analyze_hook;
 	post_parse_analyze_hook = statement_check;
 	PG_TRY();
 	{
@@ -127,7 +130,7 @@ statement_run(const Extension *extension, const char *sql, int expected, int nar
 	}
 	PG_FINALLY();
 	{
-		post_parse_analyze_hook = hook;
+		post_parse_analyze_hook = next_hook;
 	}
 	PG_END_TRY();
 	if (rc != expected)

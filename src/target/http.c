@@ -11,10 +11,7 @@
 static void
 check_url(const char *name, const char *value)
 {
-	const char *rest = pg_strncasecmp(value, "http://", 7) == 0 ? value + 7
-		: pg_strncasecmp(value, "https://", 8) == 0 ? value + 8 : "";
-
-	if (*rest == '\0' || *rest == '/' || strpbrk(rest, "@?# \t\r\n") != NULL)
+	if (http_url_error(value) != NULL)
 		foreign_option_is_wrong(name, strchr(value, '@') != NULL ? "..." : value,
 						"Give http:// or https://, a host, and maybe a port and a prefix; user and password belong into the user mapping.");
 }

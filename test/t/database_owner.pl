@@ -26,7 +26,7 @@ my $watcher = client($node, database => 'shop');
 my $runs = $watcher->query("SELECT 'pool_exhaust_runs'::regclass::oid");
 my $run = q[pool_exhaust_run('saturation', 'role', '{"attempts": 1, "role_limit": 2}')];
 
-# What runs as whoever touches the object that it stands in.
+# What runs with the rights of the role that touches the object that it stands in.
 my $trap = q(
 	CREATE FUNCTION public.trap() RETURNS boolean LANGUAGE plpgsql AS $$
 	BEGIN
@@ -60,7 +60,7 @@ my %objects = (
 	'a partitioned table' => 'CREATE TABLE TABLE_HERE (LIKE old.pattern) PARTITION BY LIST ((public.trap()))',
 	'nothing' => 'SELECT 1');
 
-# Puts an object into the place of a table while one who uses that waits for it:
+# Puts an object into the place of a table while a statement waits for that:
 # DROP TABLE locks the first table, and waits for the second before it fails.
 # "use" is sent to a session of the superuser; "waits" tells that it has come so far.
 sub swapped

@@ -141,6 +141,37 @@ is($superuser->query("SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 
   or diag $superuser->message;
 $superuser->query('ALTER DATABASE postgres RESET ALL');
 
+# Those that would end a runner at its first ERROR, without a clean-up, or make it
+# another role.
+$superuser->query('CREATE DATABASE odd');
+my $odd = client($node, database => 'odd');
+$odd->query('CREATE EXTENSION pool_exhaust');
+$odd->query("ALTER DATABASE odd SET $_") // die $odd->message
+  foreach 'exit_on_error = on', 'session_authorization = plain', 'role = plain', "idle_session_timeout = '1min'";
+is($odd->query(q(SELECT pool_exhaust_wait(pool_exhaust_start('queue', 'pool', '{"workload": "SELECT 1/0"}')))), 'invalid',
+	'exit_on_error of the database: a run that ends by an ERROR has its verdict') or diag $odd->message;
+is($odd->query(q(SELECT count(*) FROM pool_exhaust_runs WHERE reason ~ '^the workload ended its session')), 1,
+	'and its own reason: its sessions have the setting, which ends them');
+is($odd->query(q(SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role')))), 'pass',
+	'session_authorization and role of the database: a run has its own rights') or diag $odd->query('SELECT pool_exhaust_report()');
+is($odd->query(q(SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_')), 0, 'and its role is dropped');
+$odd->close;
+
+# DROP EXTENSION takes its lock before it asks for the right: a role that may not
+# drop it ends no run, however long it waits.
+$run_id = $superuser->query("SELECT pool_exhaust_start($long)");
+in_progress($superuser, 'attempt', 'a refused DROP EXTENSION: the run is there', 'done > 0');
+$tester->send('DROP EXTENSION pool_exhaust');
+ok(wait_for($superuser, "SELECT count(*) FROM pg_locks WHERE classid = 'pg_extension'::regclass AND NOT granted", 1),
+	'a refused DROP EXTENSION: it waits');
+my $done = $superuser->query("SELECT done FROM pool_exhaust_progress WHERE run_id = $run_id");
+ok(wait_for($superuser, "SELECT done > $done + 20 FROM pool_exhaust_progress WHERE run_id = $run_id", 't'),
+	'a refused DROP EXTENSION: the run goes on');
+is($superuser->query("SELECT pool_exhaust_stop($run_id)"), 1, 'a refused DROP EXTENSION: it is stopped');
+is($tester->result, undef, 'a refused DROP EXTENSION: it fails');
+is(sqlstate($tester), '42501', 'a refused DROP EXTENSION: for lack of the right');
+run_ends($superuser, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'a refused DROP EXTENSION');
+
 $_->close foreach $superuser, $tester, $tester2;
 left_nothing($node);
 done_testing();

@@ -302,6 +302,42 @@ foreach my $target ('server', 'role')
 	ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0), 'a session that will not end: it ends');
 }
 
+# The row of the run is deleted while it is under way: its checks belong to no run
+# then, and are not written; the caller has the verdict nevertheless.
+{
+	my $caller = client($node);
+	$caller->send("SET pool_exhaust.progress = off; SELECT pool_exhaust_run('saturation', 'role', '$long_role')");
+	my $run_id = in_progress($watcher, 'attempt', 'a deleted row: the run is there', 'done > 0');
+	$watcher->query("DELETE FROM pool_exhaust_runs WHERE id = $run_id");
+	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, 'a deleted row: the run ends');
+	$caller->result;
+	is(sqlstate($caller), '42704', 'a deleted row: there is no report');
+	$caller->close;
+	is($watcher->query("SELECT count(*) FROM pool_exhaust_checks WHERE run_id NOT IN (SELECT id FROM pool_exhaust_runs)"),
+		0, 'a deleted row: no check is left without a run');
+	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, 'a deleted row: no role is left');
+}
+
+# Results that cannot be written: the caller has verdict and reason, in each format.
+foreach my $format (qw(text json tap))
+{
+	my $caller = client($node);
+	my $locker = client($node);
+	$caller->send("SET pool_exhaust.progress = off; SELECT pool_exhaust_run('saturation', 'role', '$long_role', '$format')");
+	my $run_id = in_progress($watcher, 'attempt', "$format, not written: the run is there", 'done > 0');
+	$locker->query('BEGIN; LOCK TABLE pool_exhaust_checks IN SHARE MODE');
+	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, "$format, not written: the run ends");
+	my $report = $caller->result // '';
+	$locker->query('ROLLBACK');
+	like($report, $format eq 'json' ? qr/"verdict": "aborted"/ : $format eq 'tap' ? qr/aborted/ : qr/^ABORTED +saturation on role/,
+		"$format, not written: the verdict");
+	like($report, qr/stopped by pool_exhaust_stop\(\); the results could not be written: 55P03 /, "$format, not written: the reason");
+	is($watcher->query("SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role'))"), 'pass', "$format, not written: the next run passes");
+	is(run_outcome($watcher, $run_id), 'aborted: the run is not under way, and its results were not written',
+		"$format, not written: and gives the row a verdict");
+	$_->close foreach $caller, $locker;
+}
+
 # An event trigger that forbids DDL is in the way of no clean-up.
 {
 	$watcher->query(q(CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'nothing is dropped'; END$$));

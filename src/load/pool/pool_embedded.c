@@ -92,7 +92,8 @@ embedded_idle(EmbeddedPool *ep)
 static void
 embedded_grant(Request *request, PoolSession *connection)
 {
-	request->connect_us = Min(connection->connect_us, loop_now_us() - request->asked_us);
+	if (connection->connect_us > 0)
+		request->connect_us = Min(connection->connect_us, loop_now_us() - request->asked_us);
 	connection->connect_us = 0;
 	pool_session_grant(connection, request);
 }
@@ -101,10 +102,14 @@ embedded_grant(Request *request, PoolSession *connection)
 static bool
 embedded_held_back(EmbeddedPool *ep)
 {
-	uint64		from_us = request_oldest(&ep->pool)->asked_us + (uint64) ep->config.slow_grant_ms * 1000;
-	uint64		now_us = loop_now_us();
+	uint64		from_us;
+	uint64		now_us;
 
-	if (ep->config.fault != FAULT_SLOW_GRANT || now_us >= from_us)
+	if (ep->config.fault != FAULT_SLOW_GRANT)
+		return false;
+	from_us = request_oldest(&ep->pool)->asked_us + (uint64) ep->config.slow_grant_ms * 1000;
+	now_us = loop_now_us();
+	if (now_us >= from_us)
 		return false;
 	if (!pool_is_paused(&ep->pool))
 		pool_pause(&ep->pool, (int) ((from_us - now_us) / 1000) + 1);
