@@ -84,7 +84,7 @@ typedef struct Chaos
 	dlist_head	open;			/* open sessions, in the order of opening */
 	dlist_head	ended;			/* by it, and not yet closed by their owners */
 	uint64		drawn;			/* acts so far */
-	ChaosCounts	counts;			/* of all logins */
+	ChaosCounts counts;			/* of all logins */
 	ChaosAct   *acts;			/* the first of them */
 	int			nacts;
 } Chaos;

@@ -39,7 +39,7 @@
 #include "sql/statement.h"
 
 #define ROLE_COMMENT	"login role of a pool_exhaust run, dropped at its end; database "
-#define ROLE_LEFT		ROLE_PREFIX "left_"	/* and the OID: could not be dropped */
+#define ROLE_LEFT		ROLE_PREFIX "left_" /* and the OID: could not be dropped */
 #define ROLE_NAMES		"'^" ROLE_PREFIX "(left_)?[0-9]+$'"
 
 /* Roles that are swept at once. */

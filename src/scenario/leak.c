@@ -282,7 +282,7 @@ check_found(Story *story)
 	}
 	check_count(run, "suspects that are no leaks", 0, story->nsuspects - right,
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");
-	check_was_of_time(run); /* one that gets no time to work resembles one */
+	check_was_of_time(run);		/* one that gets no time to work resembles one */
 	check_at_most(run, "slowest to be found, but for growth",
 				  run->options.leak_threshold_ms + 2 * sample_interval + run->options.tolerance_ms,
 				  slowest_ms(story), "ms",

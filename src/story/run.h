@@ -68,7 +68,7 @@ typedef struct RunParty
 	struct Endpoint *endpoint;	/* of a foreign server; NULL: it is this one */
 	struct Probe *probe;		/* that asks it; NULL if it cannot be asked */
 	Pool	   *pool;
-	ChaosCounts	chaos_counts;
+	ChaosCounts chaos_counts;
 	HealthJudge judge;
 	uint64		not_granted_judged; /* refused and timed out up to the last sample */
 	RunPool		published;		/* of an application-style pool; see publish.c */

@@ -22,7 +22,7 @@ typedef struct ForeignOption
 
 	/* What is possible: whole numbers from 1, or what that accepts, with an ERROR if not. */
 	long		max;			/* 0: it is no number */
-	void		(*check) (const char *name, const char *value);	/* NULL: all */
+	void		(*check) (const char *name, const char *value); /* NULL: all */
 } ForeignOption;
 
 /* What every kind has to have. */

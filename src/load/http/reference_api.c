@@ -46,7 +46,7 @@ struct ReferenceApi
 	dlist_head	calls;
 	bool		closing;
 	bool		hung;			/* FAULT_HTTP_HANG has bitten */
-	uint64		refused_us;	/* the last call was, then */
+	uint64		refused_us;		/* the last call was, then */
 	MemoryContext context;
 	StringInfoData body;
 };
