@@ -78,6 +78,23 @@ sub none_left
 	return wait_until(sub { scalar grep { $_->{user} =~ /^(?:app|other)$/ } $bouncer->show('CLIENTS') }, 0, 'clients of PgBouncer');
 }
 
+# A restart breaks what is under way, and at some moments nothing is: restarts again
+# until the run has come to its next phase.
+sub until_felt
+{
+	my ($restart) = @_;
+
+	for (1 .. 5)
+	{
+		$restart->();
+		my $end = time + 2;
+		while (time < $end)
+		{
+			return if $watcher->query("SELECT count(*) FROM pool_exhaust_progress WHERE phase = 'outage'") == 0;
+		}
+	}
+}
+
 # ---------- As it should be ----------
 
 foreach my $mode (qw(session transaction statement))
@@ -85,10 +102,10 @@ foreach my $mode (qw(session transaction statement))
 	bouncer_with(pool_mode => $mode);
 	run_is("$mode mode, $_", 'pass', '', $_) foreach qw(saturation queue degradation isolation latency storm);
 	my $run_id = run_is("$mode mode, recovery of PgBouncer", 'pass', '', 'recovery',
-		meanwhile => [ 'outage', sub { $bouncer->restart } ]);
+		meanwhile => [ 'outage', sub { until_felt(sub { $bouncer->restart }) } ]);
 	report_has($run_id, qr/^recover +\d+ operations broke/m, "$mode mode: the outage was felt");
 	run_is("$mode mode, recovery of the server behind", 'pass', '', 'recovery',
-		meanwhile => [ 'outage', sub { $behind->restart } ]);
+		meanwhile => [ 'outage', sub { until_felt(sub { $behind->restart }) } ]);
 }
 
 # What it says of what it found
