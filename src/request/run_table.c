@@ -195,6 +195,7 @@ run_entry_read(const Claim *claim, RunStatus *view, uint64 *lines_seen, char *li
 		view->state = entry->state;
 		view->run_id = entry->run_id;
 		view->verdict = entry->verdict;
+		view->too_busy = entry->too_busy;
 		view->error_code = entry->error_code;
 		view->hold_id = entry->hold_id;
 		view->held_at = entry->held_at;

@@ -19,6 +19,7 @@ typedef struct RunStatus
 	RunState	state;			/* RUN_FREE if the entry is another run's now */
 	int64		run_id;
 	Verdict		verdict;
+	bool		too_busy;
 	int			error_code;
 	int64		hold_id;
 	TimestampTz held_at;		/* 0: the hold never was complete */

@@ -65,6 +65,7 @@ runner_publish(RunEntry *entry, Verdict verdict, int error_code, const char *rea
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	pg_atomic_write_u32(&entry->connections, 0);
 	entry->verdict = verdict;
+	entry->too_busy = verdict == VERDICT_INVALID && the_run != NULL && the_run->too_busy;
 	entry->error_code = error_code;
 	strlcpy(entry->reason, reason, RUN_REASON_LEN);
 	memset(entry->roles, 0, sizeof(entry->roles));
@@ -375,6 +376,7 @@ runner_judge(Run *run)
 	if (failed.len > 0 && runner_was_too_busy(run))
 	{
 		run->verdict = VERDICT_INVALID;
+		run->too_busy = true;
 		snprintf(run->reason, sizeof(run->reason), "the machine was too busy: %s; %s", lateness_text(run), failed.data);
 		return;
 	}

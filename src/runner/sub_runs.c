@@ -199,6 +199,7 @@ sub_run_update(Run *run, SubRun *sub_run)
 	view = run_entry_view(&claim);
 	sub_run->run_id = view.run_id;
 	sub_run->verdict = view.verdict;
+	sub_run->too_busy = view.too_busy;
 	strlcpy(sub_run->reason, view.reason, RUN_REASON_LEN);
 	if (run_entry_free(&claim))
 	{

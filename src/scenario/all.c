@@ -196,6 +196,30 @@ lanes_run(All *all, const char *name, Lane first, Lane last)
 	phase_end(run);
 }
 
+/*
+ * Ends the run as invalid if nothing is wrong but that the machine was too busy for
+ * some of them: those prove nothing, and so does this.
+ */
+static void
+require_all_proved(All *all)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < all->run->nsub_runs; i++)
+	{
+		const Job  *job = &all->jobs[i];
+
+		if (job->skip != NULL || job->sub_run->verdict == VERDICT_PASS)
+			continue;
+		if (!job->sub_run->too_busy)
+			return;
+		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", job->name);
+	}
+	if (names.len > 0)
+		run_end(all->run, VERDICT_INVALID, "the machine was too busy for %s; run them again when it is less so", names.data);
+}
+
 static void
 all_play(Run *run)
 {
@@ -203,6 +227,7 @@ all_play(Run *run)
 
 	lanes_run(all, "alone", LANE_ALONE, LANE_ALONE);
 	lanes_run(all, "side by side", LANE_TIMED, LANE_PATIENT);
+	require_all_proved(all);
 }
 
 const Scenario scenario_all = {

@@ -317,8 +317,11 @@ require_all_answered(Storm *storm, uint64 failed, double limit_ms, double lasted
 {
 	if (storm->unanswered > 0 && attempts_under_way(storm) == 0 && failed == 0 &&
 		storm->slowest_us <= limit_ms * 1000 && !check_failed(storm->run))
+	{
+		storm->run->too_busy = true;
 		run_end(storm->run, VERDICT_INVALID, "the machine was too busy: in %.1f s " UINT64_FORMAT " attempts were answered, and %d of %d clients had made none by then; lower option clients, or raise recovery_limit_ms",
 				lasted_s, storm->ended[ACQUIRE_GRANTED] + storm->ended[ACQUIRE_REFUSED], storm->unanswered, storm->n);
+	}
 }
 
 static void

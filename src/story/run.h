@@ -109,6 +109,7 @@ typedef struct Run
 	Alarm		tick;			/* these three: see lateness.c */
 	Histogram	late;
 	Histogram	ready;			/* processes, not us */
+	bool		too_busy;		/* that alone made it invalid */
 	bool		out_of_time;	/* a wait of the story was over before what it waited for */
 	RunParty	parties[RUN_PARTIES_MAX];
 	int			nparties;

@@ -48,7 +48,10 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 	va_end(args);
 	len = strlen(run->reason);
 	if (verdict == VERDICT_INVALID && run_is_late(run))
+	{
+		run->too_busy = true;
 		snprintf(run->reason + len, sizeof(run->reason) - len, "; %s", lateness_text(run));
+	}
 	text_make_valid(run->reason, GetDatabaseEncoding());
 	run->verdict = verdict;
 	ereport(ERROR,

@@ -29,6 +29,7 @@ typedef struct SubRun
 	SubRunState state;
 	int64		run_id;			/* 0: it was never recorded */
 	Verdict		verdict;
+	bool		too_busy;		/* invalid for nothing but a machine that was too busy */
 	char		reason[RUN_REASON_LEN];
 	uint64		started_us;
 	uint64		ended_us;
@@ -49,7 +50,7 @@ typedef struct SubRunMethods
 	/* Tries to start it, with the same checks as any other run. */
 	SubRunStart (*start) (Run *run, SubRun *sub_run);
 
-	/* Brings state, run_id, verdict and reason up to date. */
+	/* Brings state, run_id, verdict, too_busy and reason up to date. */
 	void		(*update) (Run *run, SubRun *sub_run);
 
 	const TargetType *const *target_types;	/* by TargetKind */
