@@ -39,7 +39,7 @@ sub new_server
 	my $conf_from = $params{conf_from} // {};
 
 	$heals{$name} = $params{heals};
-	$node->init(allows_streaming => $params{streaming});
+	initialize($node, allows_streaming => $params{streaming});
 	$node->append_conf('postgresql.conf', $_)
 	  foreach "shared_preload_libraries = 'pool_exhaust'", $params{conf} // '',
 	  map { $conf_from->{$_} } grep { $node->pg_version >= $_ } sort keys %$conf_from;
@@ -47,6 +47,23 @@ sub new_server
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION pool_exhaust');
 	return $node;
+}
+
+# Makes its data directory, a copy of the one that test/prove has made once, if it
+# has. From PostgreSQL 16 on PostgreSQL::Test::Cluster does that by itself.
+sub initialize
+{
+	my ($node, %params) = @_;
+	my $run = \&PostgreSQL::Test::Utils::system_or_bail;
+
+	no warnings 'redefine';
+	local *PostgreSQL::Test::Utils::system_or_bail = sub {
+		my ($command, undef, $directory) = @_;
+		my $copies = $command eq 'initdb' && $ENV{INITDB_TEMPLATE} && $node->pg_version < 16;
+
+		return $copies ? $run->('cp', '-RPp', $ENV{INITDB_TEMPLATE}, $directory) : $run->(@_);
+	};
+	$node->init(%params);
 }
 
 # Replaces pg_hba.conf; what is in force changes with the next reload.
