@@ -106,6 +106,15 @@ client_rest(Client *client, uint64 pause_us)
 	client_retire(client);
 }
 
+/* One client more holds a connection, or one less. */
+static void
+load_change_holding(Load *load, int change)
+{
+	load->holding += change;
+	load->changes++;
+	load->changes_us += loop_now_us();
+}
+
 /* The operation is over: counts it, and gives the connection back. */
 static void
 client_finish(Client *client)
@@ -128,7 +137,7 @@ client_finish(Client *client)
 		load->busy--;
 		return;
 	}
-	load->holding--;
+	load_change_holding(load, -1);
 	pool_release(&client->request);
 	client_rest(client, 0);
 }
@@ -165,7 +174,7 @@ client_granted(Client *client)
 
 	client->granted_us = loop_now_us();
 	wait_us = client->granted_us - client->intended_us;
-	load->holding++;
+	load_change_holding(load, 1);
 	tally->granted++;
 	tally->wait_us += wait_us;
 	tally->queued += client->request.queued;
@@ -238,7 +247,7 @@ client_lost(Request *request)
 	{
 		client->leaked = false;
 		client->load->leaked--;
-		client->load->holding--;
+		load_change_holding(client->load, -1);
 		pool_release(request);
 		dlist_push_head(&client->load->free, &client->node);
 		return;

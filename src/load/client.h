@@ -76,6 +76,8 @@ typedef struct Load
 	int			busy;			/* clients that have not finished */
 	int			asking;			/* of those, waiting for a connection */
 	int			holding;		/* having one */
+	uint64		changes;		/* of that number ... */
+	uint64		changes_us;		/* ... and the sum of their moments */
 	int			leaked;			/* connections that will not be released */
 	int			ended;			/* operations done, and requests refused or timed out */
 	int			clients;		/* that there are */
