@@ -25,7 +25,7 @@ pool_exhaust.http_port = $port
 ));
 my $watcher = client($node);
 my @pages = ('/livez', '/readyz', '/metrics', '/pools');
-my $end = "Host: x\r\nConnection: close\r\n\r\n";
+my $end = "Host: localhost\r\nConnection: close\r\n\r\n";
 
 sub connected
 {
@@ -119,6 +119,22 @@ foreach my $accept ('*/*', 'text/html', 'text/plain;version=0.0.4', '')
 		'text/plain; version=0.0.4; charset=utf-8', 'the older format for the others');
 }
 
+# ---------- Names that lead here ----------
+
+my %hosts = (
+	(map { $_ => 200, "$_:$port" => 200 } 'localhost', 'LocalHost', 'localhost.', '127.0.0.1', '127.3.2.1', '[::1]', '[::ffff:127.0.0.1]'),
+	(map { $_ => 403, "$_:$port" => 403 } 'evil.example', 'localhost.evil.example', '127.0.0.1.evil.example', 'notlocalhost', '10.0.0.1',
+		'0.0.0.0', '[::2]', '[::ffff:10.0.0.1]', '[::1', '::1', '127.0.0.1:8x', 'localhost..', '[]', '', '.', "localhost\t.evil.example",
+		'127.0.0.1@evil.example', 'a' x 10_000));
+foreach my $host (sort keys %hosts)
+{
+	my $answer = talk("GET /pools HTTP/1.1\r\nHost: $host\r\nConnection: close\r\n\r\n");
+	my $name = substr "Host: $host", 0, 60;
+
+	like($answer, qr/\AHTTP\/1\.1 $hosts{$host} /, $name);
+	like($answer, $hosts{$host} == 200 ? qr/"name": "server"/ : qr/\r\n\r\n\{"error": "Host is neither localhost [^"]*"\}\n\z/, "$name: what it says");
+}
+
 # ---------- What is no request, or hardly one ----------
 
 my $refused = qr/\A(?:HTTP\/1\.1 (?:400|413|414|431|501|505) .*)?\z/s;
@@ -138,7 +154,7 @@ my @odd = (
 	[ 'no colon', "GET /livez HTTP/1.1\r\nXa\r\n$end", $refused ],
 	[ 'HTTP/1.0 without Host', "GET /livez HTTP/1.0\r\n\r\n", qr/\AHTTP\/1\.\d 200 .*\r\n\r\nok\n\z/s ],
 	[ 'HTTP/1.1 without Host', "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n", $anything ],
-	[ 'line feeds alone', "GET /livez HTTP/1.1\nHost: x\nConnection: close\n\n", $anything ],
+	[ 'line feeds alone', "GET /livez HTTP/1.1\nHost: localhost\nConnection: close\n\n", $anything ],
 	[ 'a body of GET', "GET /livez HTTP/1.1\r\nContent-Length: 5\r\n${end}hello", qr/\AHTTP\/1\.1 200 .*ok\n\z/s ],
 	[ 'a body of POST', "POST /livez HTTP/1.1\r\nContent-Length: 5\r\n${end}hello", qr/\AHTTP\/1\.1 405 /s ],
 	[ 'a long body', "POST /livez HTTP/1.1\r\nContent-Length: 1000000\r\n$end" . 'x' x 1_000_000, qr/\A(?:HTTP\/1\.1 405 .*)?\z/s ],
@@ -148,7 +164,7 @@ my @odd = (
 	[ 'chunks', "POST /livez HTTP/1.1\r\nTransfer-Encoding: chunked\r\n${end}5\r\nhello\r\n0\r\n\r\n", qr/\AHTTP\/1\.1 405 /s ],
 	[ 'chunks of GET', "GET /livez HTTP/1.1\r\nTransfer-Encoding: chunked\r\n${end}5\r\nhello\r\n0\r\n\r\n", qr/\AHTTP\/1\.1 200 .*ok\n\z/s ],
 	[ 'chunks that are none', "GET /livez HTTP/1.1\r\nTransfer-Encoding: chunked\r\n${end}zz\r\nhello\r\n", $refused ],
-	[ 'another protocol', "GET /livez HTTP/1.1\r\nUpgrade: h2c\r\nHost: x\r\nConnection: Upgrade, close\r\n\r\n", qr/\AHTTP\/1\.1 200 .*ok\n\z/s ],
+	[ 'another protocol', "GET /livez HTTP/1.1\r\nUpgrade: h2c\r\nHost: localhost\r\nConnection: Upgrade, close\r\n\r\n", qr/\AHTTP\/1\.1 200 .*ok\n\z/s ],
 );
 foreach (@odd)
 {
@@ -160,7 +176,7 @@ foreach (@odd)
 
 # ---------- Clients that take their time, or none ----------
 
-my $answers = talk(join('', map { "GET $pages[$_ % 4] HTTP/1.1\r\nHost: x\r\n\r\n" } 1 .. 49) . "GET /last HTTP/1.1\r\n$end");
+my $answers = talk(join('', map { "GET $pages[$_ % 4] HTTP/1.1\r\nHost: localhost\r\n\r\n" } 1 .. 49) . "GET /last HTTP/1.1\r\n$end");
 is( join(' ', $answers =~ /^HTTP\/1\.1 (\d+) /mg), join(' ', (200) x 49, 404), 'fifty requests at once are all answered');
 is( join(' ', $answers =~ /^(ok$|\{"health"|# EOF|\[\{"name"|\{"error")/mg),
 	join(' ', (map { ('ok', '{"health"', '# EOF', '[{"name"')[ $_ % 4 ] } 1 .. 49), '{"error"'), 'and in their order');
@@ -175,7 +191,7 @@ foreach (split //, "GET /livez HTTP/1.1\r\n$end")
 like(get($slow), qr/\AHTTP\/1\.1 200 .*\r\n\r\nok\n\z/s, 'byte by byte');
 
 my $half = connected();
-put($half, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n");
+put($half, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
 shutdown $half, 1;
 like(get($half, qr/\}\n\z/), qr/\AHTTP\/1\.1 200 .*"health": "healthy"/s, 'a client that says no more gets its answer');
 close $half;
@@ -183,7 +199,7 @@ close $half;
 my $faithful = connected();
 sub faithful
 {
-	put($faithful, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+	put($faithful, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
 	return get($faithful, qr/\r\n\r\nok\n\z/);
 }
 like(faithful(), qr/\AHTTP\/1\.1 200 /, "a connection is used, request $_") foreach 1 .. 3;
@@ -216,7 +232,7 @@ close $_ foreach splice @idle;
 foreach my $i (1 .. 1000)
 {
 	my $socket = connected();
-	put($socket, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") if $i % 2;
+	put($socket, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n") if $i % 2;
 	close $socket;
 	is(http($port, '/livez')->{status}, 200, "$i clients came and vanished: it answers") if $i % 100 == 0;
 }
@@ -334,6 +350,11 @@ is(join("\n", grep { $times{$_} > 1 } sort keys %times), '', '/metrics has each 
 
 is(monitor_pid($watcher), $pid, 'it is the same monitor');
 cmp_ok(memory() - $memory, '<', 8_000, 'and it has not grown, in kB');
+# An address that others reach: any name may lead there.
+change_setting($watcher, 'pool_exhaust.http_host', "'0.0.0.0'");
+ok( wait_until(sub { talk("GET /livez HTTP/1.1\r\nHost: db.example.com\r\nConnection: close\r\n\r\n") =~ /\AHTTP\/1\.1 (\d+)/ ? $1 : 'none' }, 200, 'status'),
+	'on another address it answers by any name');
+change_setting($watcher, 'pool_exhaust.http_host', 'DEFAULT');
 $_->vanish foreach @clients, $talkative, $latin;
 $watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'secret_app'");
 $watcher->close;

@@ -239,7 +239,7 @@ $watcher->close;
 
 # Clients of HTTP do not keep a server up.
 my $lingering = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $ports[0]);
-print $lingering "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+print $lingering "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 like(scalar <$lingering>, qr/^HTTP\/1\.1 200/, 'a client stays');
 $node->stop('smart');
 is(status($ports[0]), 599, 'a smart shutdown ends it');

@@ -15,6 +15,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/address.h"
 #include "observe/monitor/http/listener.h"
 #include "observe/monitor/http/openmetrics.h"
 #include "observe/monitor/http/page.h"
@@ -48,6 +49,7 @@ static void (*http_refresh) (void);
 static HttpServer server;
 static int	server_port;		/* what the server was started with */
 static char *server_host;
+static bool server_is_local;	/* it listens on loopback alone */
 static char *complaint;			/* last logged, to log it once */
 static uv_timer_t quiet_timer;
 static uv_timer_t retry_timer;
@@ -145,6 +147,19 @@ quiet_timer_fired(uv_timer_t *timer)
 /* ---------- Requests ---------- */
 
 /*
+ * Where only this machine can ask, may this client?  A page in a browser here can be
+ * given a name that leads to loopback; the browser sends that name as Host.  A
+ * client that sends none is no browser.
+ */
+static bool
+host_is_right(struct MHD_Connection *connection)
+{
+	const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+
+	return !server_is_local || host == NULL || host_is_loopback(host);
+}
+
+/*
  * Called when the headers of a request are there, and again for its body and
  * for its end.  A body is not read; a request that may have none is answered at
  * its end, so that the connection can be used again.
@@ -175,8 +190,11 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 	old = MemoryContextSwitchTo(page_context);
 	http_refresh();
 	answer.body = makeStringInfo();
-	page_request(&answer, method, url,
-				 MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+	if (host_is_right(connection))
+		page_request(&answer, method, url,
+					 MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+	else
+		page_error(&answer, 403, "Host is neither localhost nor a loopback address, and pool_exhaust.http_host is one");
 	openmetrics_count_response(answer.status);
 	result = http_server_respond(connection, &answer);
 	MemoryContextSwitchTo(old);
@@ -231,6 +249,16 @@ clients_affordable(void)
 	return (int) Min(Max(limit.rlim_cur / 4, CLIENTS_MIN), CLIENTS_MAX);
 }
 
+static bool
+listens_on_loopback(int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t	length = sizeof(address);
+
+	return getsockname(fd, (struct sockaddr *) &address, &length) == 0 &&
+		address_is_loopback((struct sockaddr *) &address);
+}
+
 static void
 http_start(void)
 {
@@ -243,6 +271,7 @@ http_start(void)
 	int			fd = http_server_listen(http_host, http_port, BACKLOG, &error);
 
 	clients_max = clients_affordable();
+	server_is_local = fd >= 0 && listens_on_loopback(fd);
 	if (fd < 0 || !http_server_start(&server, http_loop, fd, clients_max, 0, http_request, NULL,
 									 options, &error))
 	{

@@ -159,7 +159,8 @@ static const struct
 	{"/pools", page_pools},
 };
 
-static void
+/* Fills in the answer to a request that gets none of these; the message is a constant. */
+void
 page_error(HttpResponse *answer, int status, const char *message)
 {
 	answer->status = status;
