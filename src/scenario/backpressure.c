@@ -151,6 +151,21 @@ serve(Backpressure *bp)
 	};
 }
 
+/* Ends the run as invalid if the service is where the caller may not aim. */
+static void
+require_allowed(Run *run)
+{
+	const char *what;
+	const char *address = http_client_forbidden(run->http, &what);
+
+	if (address == NULL)
+		return;
+	run->error_code = ERRCODE_INSUFFICIENT_PRIVILEGE;
+	run_end(run, VERDICT_INVALID,
+			"the service is at %s, %s, where only superusers may aim; give option url of the foreign server the address of a service, or let a superuser run this",
+			address, what);
+}
+
 static void
 connect_to(Backpressure *bp)
 {
@@ -162,6 +177,7 @@ connect_to(Backpressure *bp)
 	if (!http_client_ready(run->http))
 		run_end(run, VERDICT_INVALID, "the host of the service could not be resolved: %s; check option url of the foreign server",
 				http_client_error(run->http) != NULL ? http_client_error(run->http) : "no answer in time");
+	require_allowed(run);
 }
 
 /* Ends the run as invalid if requests fail even without load. */

@@ -290,7 +290,8 @@ endpoint_read(Endpoint *endpoint, const ForeignServer *server, Oid user, TargetK
 	const char *capacity = foreign_option_value(server->options, "capacity");
 
 	endpoint->name = pstrdup(server->servername);
-	endpoint->password_required = !superuser_arg(user) && is_required(mapping);
+	endpoint->superuser = superuser_arg(user);
+	endpoint->password_required = !endpoint->superuser && is_required(mapping);
 	if (type->default_port != NULL)
 	{
 		endpoint->host = foreign_option_value(server->options, "host");

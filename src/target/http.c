@@ -49,6 +49,7 @@ http_read(Endpoint *endpoint, List *server, List *mapping)
 		.user = foreign_option_value(mapping, "user"),
 		.password = foreign_option_value(mapping, "password"),
 		.sslrootcert = foreign_option_value(server, "sslrootcert"),
+		.anywhere = endpoint->superuser,
 	};
 }
 

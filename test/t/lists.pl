@@ -157,6 +157,10 @@ like($tolerance, qr/ unless the operator is \Q${\alternatives(@tolerant)}\E$/, '
 is_deeply([ $rows{operator} =~ /`(.*?)`/g ], \@operators, 'table names the operators');
 is_deeply([ $rows{tolerance} =~ /`(.*?)`/g ], \@tolerant, 'table names those with a tolerance');
 
+# Where only superusers may aim
+my ($restricted) = slurp_file("$top/src/base/address.c") =~ /restricted_nets\[\] = \{\n(.*?)\n\};/s;
+documented('restricted address', [ map { s{/(?:32|128)$}{}r } map { s/", /\//r } $restricted =~ /^\t\{"(.*?", \d+)/mg ], any_order => 1);
+
 $client->close;
 left_nothing($node);
 done_testing();

@@ -133,6 +133,32 @@ $superuser->query('REVOKE CONNECT ON DATABASE secret FROM PUBLIC');
 $tester->query(q(SET search_path = public; SELECT pool_exhaust_run('saturation', 'role', '{"database": "secret"}')));
 is(sqlstate($tester), '42501', 'no run into a database that its caller may not connect to');
 
+# What a machine has for itself, and not for others, is no service to aim at: whatever
+# the URL says, the address that it leads to counts.
+$superuser->query('GRANT USAGE ON FOREIGN DATA WRAPPER pool_exhaust TO tester');
+my $number = 0;
+foreach my $host ('169.254.169.254', '2852039166', '0xa9fea9fe', '169.254.1.1:5432', '[::ffff:169.254.169.254]', '[64:ff9b::a9fe:a9fe]',
+	'[fe80::1]', '[febf::1]', '[fd00:ec2::254]', '100.100.100.200')
+{
+	my $server = 'machine' . ++$number;
+
+	$tester->query("CREATE SERVER $server FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'http', url 'http://$host')");
+	my $id = $tester->query("SELECT pool_exhaust_start('backpressure', '$server')") // die $tester->message;
+	is($tester->query("SELECT pool_exhaust_wait($id)"), 'invalid', "$host: verdict");
+	like($superuser->query("SELECT reason FROM pool_exhaust_runs WHERE id = $id"),
+		qr/^the service is at [\da-f.:]+, an? (?:link-local address|address of cloud metadata), where only superusers may aim/, "$host: reason");
+}
+foreach my $host ('169.254.1.1', '127.0.0.1:1')
+{
+	my $user = $host =~ /^127/ ? $tester : $superuser;
+	my $server = 'machine' . ++$number;
+
+	$user->query("CREATE SERVER $server FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'http', url 'http://$host')");
+	my $id = $user->query(qq(SELECT pool_exhaust_start('backpressure', '$server', '{"response_limit_ms": 1000}'))) // die $user->message;
+	is($superuser->query("SELECT pool_exhaust_wait($id)"), 'invalid', "$host: verdict");
+	like($superuser->query("SELECT reason FROM pool_exhaust_runs WHERE id = $id"), qr/^GET \/ /, "$host: it was asked");
+}
+
 # Settings of the database and of all roles do not reach the runner.
 $superuser->query("ALTER DATABASE postgres SET default_transaction_read_only = on");
 $superuser->query("ALTER DATABASE postgres SET statement_timeout = '1ms'");

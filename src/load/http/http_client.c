@@ -14,6 +14,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "base/address.h"
 #include "load/http/http_client.h"
 #include "load/http/http_reply.h"
 
@@ -237,6 +238,22 @@ const char *
 http_client_error(const HttpClient *client)
 {
 	return client->resolve.failed ? client->resolve.error : NULL;
+}
+
+/*
+ * Returns the first of the addresses, which are those that it connects to, that
+ * the target may not be at, and what that is; NULL if there is none.  To be called
+ * when the client is ready, before anything is asked.
+ */
+const char *
+http_client_forbidden(const HttpClient *client, const char **what)
+{
+	const Addresses *addresses = &client->resolve.addresses;
+
+	for (int i = 0; i < addresses->n && !client->target->anywhere; i++)
+		if ((*what = address_restricted(addresses->text[i])) != NULL)
+			return addresses->text[i];
+	return NULL;
 }
 
 /* libcurl resolves nothing by itself: it would do so in a thread that gets our signals. */

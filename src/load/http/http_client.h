@@ -18,6 +18,7 @@ typedef struct HttpTarget
 	const char *user;			/* basic authentication; NULL: none */
 	const char *password;
 	const char *sslrootcert;	/* a file of CA certificates; NULL: the system's */
+	bool		anywhere;		/* also at addresses that are restricted, see address.h */
 } HttpTarget;
 
 typedef struct HttpClient HttpClient;
@@ -26,6 +27,7 @@ extern const char *http_url_error(const char *url);
 extern HttpClient *http_client_open(Loop *loop, const HttpTarget *target);
 extern bool http_client_ready(HttpClient *client);
 extern const char *http_client_error(const HttpClient *client);
+extern const char *http_client_forbidden(const HttpClient *client, const char **what);
 extern void http_ask(HttpClient *client, HttpRequest *request, const char *path, int timeout_ms);
 extern HttpRequest *http_client_take(HttpClient *client);
 extern void http_client_close(HttpClient *client);

@@ -16,6 +16,7 @@ typedef struct Endpoint
 	Login		login;			/* as the clients log in ... */
 	Login		console;		/* ... and where PgBouncer reports */
 	int			capacity;		/* as the foreign server has it; 0 = to be asked */
+	bool		superuser;		/* the user is one, on this server */
 	bool		password_required;	/* a login must be granted for the user's own password */
 	HttpTarget	http;			/* of kind http, and then there is nothing of the above but the name */
 } Endpoint;
