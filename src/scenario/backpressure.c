@@ -234,12 +234,9 @@ fill(Run *run)
 	int			limit = (int) run->options.role_limit;
 
 	phase(run, "fill");
-	pool_acquire_many(run->pool, run_capacity(run));
-	pool_acquire_many(limited, limit);
-	wait_until(run, run->pool->stats.held == run_capacity(run) && limited->stats.held == limit, SETTLE_TIMEOUT_MS);
+	run_hold(run, run_capacity(run));
+	run_hold_of(run, limited, limit);
 	phase_end(run);
-	require_held(run, run->pool, run_capacity(run));
-	require_held(run, limited, limit);
 	phase_note(run, "%d of %d connections held, and %d of a role with CONNECTION LIMIT %d",
 			   run->pool->stats.held, run_capacity(run), limit, limit);
 }

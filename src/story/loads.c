@@ -191,7 +191,7 @@ failure_text(const Pool *pool)
 }
 
 /* Ends the run as invalid if less than n connections of a pool are held, and no check has failed yet. */
-void
+static void
 require_held(Run *run, const Pool *pool, int n)
 {
 	if (pool->stats.held < n && !check_failed(run))
@@ -200,20 +200,43 @@ require_held(Run *run, const Pool *pool, int n)
 }
 
 /*
- * Acquires or releases connections until n are held; returns when no request and
- * no login is under way.  Ends the run as invalid if they cannot be had.
+ * Returns whether it has come to an end that a pool is to hold n connections: no
+ * request and no login is under way.  Asks again for what timed out, as the first
+ * requests do where a login takes longer; "timed_out" has how many did before.
  */
+static bool
+hold_is_settled(Pool *pool, int n, uint64 *timed_out)
+{
+	const PoolStats *stats = &pool->stats;
+
+	if (stats->opening > 0 || stats->wanted > 0 || stats->held > n)
+		return false;
+	if (stats->held == n || stats->timed_out == *timed_out)
+		return true;
+	*timed_out = stats->timed_out;
+	pool_acquire_many(pool, n - stats->held);
+	return false;
+}
+
+/* Acquires or releases connections until n of a pool are held; ends the run as invalid if they cannot be had. */
+void
+run_hold_of(Run *run, Pool *pool, int n)
+{
+	uint64		timed_out = pool->stats.timed_out;
+
+	if (n > pool->stats.held)
+		pool_acquire_many(pool, n - pool->stats.held);
+	else
+		pool_release_many(pool, pool->stats.held - n);
+	wait_until(run, hold_is_settled(pool, n, &timed_out), SETTLE_TIMEOUT_MS);
+	require_held(run, pool, n);
+}
+
+/* The same of the first pool of the run. */
 void
 run_hold(Run *run, int n)
 {
-	const PoolStats *stats = &run->pool->stats;
-
-	if (n > stats->held)
-		pool_acquire_many(run->pool, n - stats->held);
-	else
-		pool_release_many(run->pool, stats->held - n);
-	wait_until(run, stats->held <= n && stats->opening == 0 && stats->wanted == 0, SETTLE_TIMEOUT_MS);
-	require_held(run, run->pool, n);
+	run_hold_of(run, run->pool, n);
 }
 
 /* Ends the run as invalid if no request of the load had to wait, and no check has failed yet. */

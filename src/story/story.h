@@ -91,7 +91,7 @@ extern Load *arrivals_play(Run *run, const Arrival *arrival);
 extern Load *bursts_play(Run *run, double rate, double burst_rate);
 extern Tally *load_end(Run *run, Load *load, int64 timeout_ms);
 extern void run_hold(Run *run, int n);
-extern void require_held(Run *run, const Pool *pool, int n);
+extern void run_hold_of(Run *run, Pool *pool, int n);
 extern void require_waits(Run *run, const Tally *tally);
 extern const char *failure_text(const Pool *pool);
 extern double percent_of(uint64 part, uint64 whole);

@@ -291,6 +291,16 @@ $watcher->query('DROP TABLE divisor, ' . join ', ', map { "did_$_" } @did, 'half
 	cmp_ok(figures($run_id, 'failed'), '>=', 3, 'no answer: how many attempts failed');
 }
 
+# A login takes longer than a request waits: the connections come nevertheless, so
+# a run that is to hold them asks again.
+{
+	ok(change_setting($watcher, post_auth_delay => "'1s'"), 'slow logins: a second each');
+	my $run_id = run_scenario($watcher, 'latency', 'pool', pool_timeout_ms => 400, pool_size => 2, max_overflow => 0, levels => [50], level_ms => 200);
+	is(run_outcome($watcher, $run_id), 'pass', 'slow logins: of more than pool_timeout_ms are no failure');
+	cmp_ok(figures($run_id, 'timed_out'), '>', 0, 'slow logins: though requests timed out');
+	ok(change_setting($watcher, post_auth_delay => 'DEFAULT'), 'slow logins: no longer');
+}
+
 # ---------- However it ends ----------
 
 # Each scenario in the middle of its story, for minutes.
