@@ -104,7 +104,7 @@ password_and_role_create(Run *run, int place, int n)
 		roles_sweep(place);
 	transaction_begin();
 	party->role = role_make(party->role_name, verifier_make(password), role_limit(run, n),
-							timestamptz_to_str(end), run->database);
+							timestamptz_to_str(end), run->database, !request_is_hold(&run->request));
 	transaction_commit();
 	MemoryContextSwitchTo(context);
 	return password;

@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_db_role_setting.h"
 #include "catalog/pg_type.h"
 #include "commands/comment.h"
 #include "commands/dbcommands.h"
@@ -30,6 +31,7 @@
 #include "parser/parse_node.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 #include "base/compat.h"
 #include "request/run_table.h"
@@ -73,11 +75,51 @@ role_grant_connect(Oid role, const char *name, const char *database)
 }
 
 /*
+ * Stories end statements, transactions and sessions themselves, and watch what they
+ * do.  Settings of a role come before those of database and server, and these come
+ * from a superuser, so no other setting keeps a story from what it has to show.
+ */
+static void
+role_settle(Oid role)
+{
+	static const char *const settings[][2] = {
+		{"track_activities", "on"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"idle_session_timeout", "0"},
+		{"transaction_timeout", "0"},	/* from 17 on */
+		{"client_connection_check_interval", "0"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"exit_on_error", "off"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		VariableSetStmt *stmt = makeNode(VariableSetStmt);
+		A_Const    *value = makeNode(A_Const);
+
+		if (GetConfigOption(settings[i][0], true, false) == NULL)
+			continue;
+		value->val.sval.type = T_String;
+		value->val.sval.sval = pstrdup(settings[i][1]);
+		stmt->kind = VAR_SET_VALUE;
+		stmt->name = pstrdup(settings[i][0]);
+		stmt->args = list_make1(value);
+		AlterSetting(InvalidOid, role, stmt);
+		CommandCounterIncrement();
+	}
+}
+
+/*
  * Makes the role and returns its OID; needs a transaction with SPI.  "limit" is its
- * CONNECTION LIMIT, negative: none.  ERROR if a role of that name is there.
+ * CONNECTION LIMIT, negative: none.  "settled": no setting of server or database
+ * ends its sessions.  ERROR if a role of that name is there.
  */
 Oid
-role_make(const char *name, const char *verifier, int limit, const char *valid_until, const char *database)
+role_make(const char *name, const char *verifier, int limit, const char *valid_until, const char *database, bool settled)
 {
 	CreateRoleStmt *stmt = makeNode(CreateRoleStmt);
 	Oid			role;
@@ -99,6 +141,8 @@ role_make(const char *name, const char *verifier, int limit, const char *valid_u
 	CommandCounterIncrement();
 	CreateSharedComments(role, AuthIdRelationId, psprintf("%s%u", ROLE_COMMENT, MyDatabaseId));
 	role_grant_connect(role, name, database);
+	if (settled)
+		role_settle(role);
 	return role;
 }
 

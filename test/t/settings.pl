@@ -1,0 +1,86 @@
+# Whatever is set for the server, the database or all roles: a scenario passes, and a
+# run takes no time that its story does not need.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# For the server
+my $node = new_server('settings', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf => q(
+max_connections = 60
+track_activities = off
+client_connection_check_interval = 20ms
+default_transaction_isolation = 'serializable'
+));
+
+# For all roles, and for the database
+my $admin = client($node);
+$admin->query('CREATE DATABASE hostile');
+foreach ('ALL SET lock_timeout = 10', 'ALL IN DATABASE hostile SET exit_on_error = on', 'ALL IN DATABASE hostile SET idle_session_timeout = 50')
+{
+	$admin->query("ALTER ROLE $_");
+	is(sqlstate($admin), '00000', "ALTER ROLE $_") or diag $admin->message;
+}
+my %settings = (
+	statement_timeout => 50,
+	idle_in_transaction_session_timeout => 50,
+	default_transaction_read_only => 'on',
+	default_transaction_deferrable => 'on');
+$settings{transaction_timeout} = 50 if $node->pg_version >= 17;
+
+# What a client gives itself comes before all of these.
+sub caller_of
+{
+	my ($database) = @_;
+
+	return client($node, database => $database, options => join ' ', map { "-c $_" }
+	  qw(statement_timeout=0 lock_timeout=0 idle_session_timeout=0 idle_in_transaction_session_timeout=0
+	  default_transaction_read_only=off exit_on_error=off), $node->pg_version >= 17 ? 'transaction_timeout=0' : ());
+}
+my $caller = caller_of('hostile');
+$caller->query('CREATE EXTENSION pool_exhaust');
+$admin->query("ALTER DATABASE hostile SET $_ = $settings{$_}") foreach sort keys %settings;
+is(sqlstate($admin), '00000', 'settings of the database') or diag $admin->message;
+$admin->close;
+
+# They are in force for others, but not for the sessions of runs.
+{
+	my $other = client($node, database => 'hostile');
+	$other->query('SELECT pg_sleep(10)');
+	is(sqlstate($other), '57014', 'they are in force for others');
+	$other->vanish;
+}
+foreach my $scenario (qw(leak recovery isolation backpressure))
+{
+	my $run_id = run_scenario($caller, $scenario);
+	is(run_outcome($caller, $run_id), 'pass', $scenario);
+}
+is($caller->query('SELECT count(*) FROM pg_db_role_setting s WHERE setrole <> 0'), 0, 'no setting is left of the roles of runs');
+$caller->close;
+
+# In a database of another encoding, too, errors of others' making are legible.
+{
+	my $maker = client($node);
+	$maker->query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+	$maker->close;
+	my $utf8 = "\xc3\xa9l\xc3\xa8ve";	# the bytes, as a client of UTF8 sends them
+	my $latin = client($node, database => 'latin', client_encoding => 'UTF8', application_name => $utf8, options => '-c lock_timeout=0');
+	$latin->query('CREATE EXTENSION pool_exhaust');
+	my $workload = "SELECT CAST('$utf8' AS integer)";
+	my $id = $latin->query("SELECT pool_exhaust_start('queue', options => jsonb_build_object('workload', \$\$$workload\$\$::text))");
+	is(sqlstate($latin), '00000', 'LATIN1: a run begins') or diag $latin->message;
+	is(verdict_of($latin, $id), 'invalid', 'LATIN1: a workload that fails');
+	foreach my $format (qw(text json tap))
+	{
+		like($latin->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_report($id, '$format') AS line"), qr/\Q$utf8\E/, "LATIN1: its error in $format");
+	}
+	is(run_outcome($latin, run_scenario($latin, 'saturation', 'role')), 'pass', 'LATIN1: a run passes');
+	$latin->close;
+}
+
+left_nothing($node);
+done_testing();
