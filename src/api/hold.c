@@ -230,7 +230,7 @@ pool_exhaust_leak(PG_FUNCTION_ARGS)
 static int
 release_wait(const Claim *claim, int connections)
 {
-	RunStatus	view = run_entry_wait(claim, RUN_ENDED, DT_NOEND, false);
+	RunStatus	view = run_entry_wait(claim, RUN_ENDED, NO_TIMEOUT, false);
 
 	if (view.state == RUN_ENDED && view.verdict == VERDICT_FAIL)
 		ereport(ERROR,

@@ -7,10 +7,14 @@
 
 #include "miscadmin.h"
 #include "storage/ipc.h"
-#include "utils/timestamp.h"
+#include "storage/latch.h"
 
 #include "api/launch.h"
+#include "base/compat.h"
 #include "runner/launch.h"
+
+#define SWEEPER_WAIT_MS		2000
+#define SWEEPER_TURN_MS		10
 
 /* ERROR if the n-th argument is NULL. */
 void
@@ -23,11 +27,29 @@ arg_require(FunctionCallInfo fcinfo, int n, const char *name, const char *hint)
 				 errhint("%s", hint)));
 }
 
+/* Where no worker is free but for one that cleans up, which takes a moment, waits for that. */
+static BackgroundWorkerHandle *
+runner_launch_soon(int number)
+{
+	BackgroundWorkerHandle *handle = runner_launch(number);
+
+	for (int waited_ms = 0; handle == NULL && waited_ms < SWEEPER_WAIT_MS && pg_atomic_read_u32(&shared->sweeping) != 0;
+		 waited_ms += SWEEPER_TURN_MS)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, SWEEPER_TURN_MS,
+						 compat_wait_event("PoolExhaustWait"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		handle = runner_launch(number);
+	}
+	return handle;
+}
+
 /* Launches the runner of a claim and waits until it has started; ERROR if it cannot. */
 static BackgroundWorkerHandle *
 launch_runner(const Claim *claim)
 {
-	BackgroundWorkerHandle *handle = runner_launch(claim->number);
+	BackgroundWorkerHandle *handle = runner_launch_soon(claim->number);
 	BgwHandleStatus started;
 	pid_t		pid;
 
@@ -70,7 +92,7 @@ run_launch(const RunRequest *request, RunState wanted, bool relay)
 	{
 		BackgroundWorkerHandle *runner = launch_runner(&claim);
 
-		view = run_entry_wait(&claim, wanted, DT_NOEND, relay);
+		view = run_entry_wait(&claim, wanted, NO_TIMEOUT, relay);
 		if (view.state == RUN_ENDED)
 			(void) WaitForBackgroundWorkerShutdown(runner); /* the next may need it */
 	}

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -165,8 +166,9 @@ pool_exhaust_start(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(run_begin(&request, RUN_RUNNING).run_id);
 }
 
-static TimestampTz
-end_after(const Interval *interval)
+/* Returns how many milliseconds that is, from now on; ERROR if it is negative. */
+static int64
+interval_ms(const Interval *interval)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
@@ -178,37 +180,52 @@ end_after(const Interval *interval)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timeout must not be negative"),
 				 errhint("NULL waits as long as the run takes.")));
+	return (end - now + 999) / 1000;
+}
+
+/*
+ * Returns how the run ends if its row has no verdict: before its runner publishes the
+ * end it writes the row, so a run that is not under way will not.  NULL if it may be
+ * under way, or be one of the primary of this server.
+ */
+static const ReportEnd *
+end_if_lost(int64 run_id, ReportEnd *end)
+{
+	if (RecoveryInProgress() || run_may_be_under_way(run_id))
+		return NULL;
+	*end = (ReportEnd) {verdict_names[VERDICT_ABORTED], RUN_LOST_REASON};
 	return end;
 }
 
 Datum
 pool_exhaust_wait(PG_FUNCTION_ARGS)
 {
-	TimestampTz end = DT_NOEND;
+	int64		timeout_ms = NO_TIMEOUT;
 	int64		run_id;
 	Claim		claim;
+	ReportEnd	lost;
 	char	   *verdict;
 
 	shared_require();
 	arg_require(fcinfo, 0, "run_id", "Table pool_exhaust_runs lists the runs.");
 	run_id = PG_GETARG_INT64(0);
 	if (!PG_ARGISNULL(1))
-		end = end_after(PG_GETARG_INTERVAL_P(1));
+		timeout_ms = interval_ms(PG_GETARG_INTERVAL_P(1));
 
 	if (run_entry_find_run(run_id, &claim))
 	{
-		RunStatus	view = run_entry_wait(&claim, RUN_ENDED, end, false);
+		RunStatus	view = run_entry_wait(&claim, RUN_ENDED, timeout_ms, false);
 
 		if (view.state == RUN_ENDED)
 			PG_RETURN_TEXT_P(cstring_to_text(verdict_names[view.verdict]));
 		if (view.state != RUN_FREE)
 			PG_RETURN_NULL();
 	}
-	if (!report_verdict(run_id, &verdict))
+	if (!report_verdict(run_id, end_if_lost(run_id, &lost), &verdict))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("run " INT64_FORMAT " left no verdict", run_id),
-				 errhint("The server log says why its results could not be written.")));
+				 errmsg("run " INT64_FORMAT " has no verdict here yet", run_id),
+				 errhint("The server is in recovery: wait for a run of the primary there.")));
 	PG_RETURN_TEXT_P(cstring_to_text(verdict));
 }
 
@@ -223,7 +240,7 @@ pool_exhaust_stop(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 		run_entry_stop(&claims[i], STOP_REQUESTED);
 	for (int i = 0; i < n; i++)
-		run_entry_wait(&claims[i], RUN_ENDED, DT_NOEND, false);
+		run_entry_wait(&claims[i], RUN_ENDED, NO_TIMEOUT, false);
 	PG_RETURN_INT32(n);
 }
 
@@ -232,8 +249,9 @@ pool_exhaust_report(PG_FUNCTION_ARGS)
 {
 	const ReportFormat *format = format_arg(fcinfo, 1);
 	int64		run_id = PG_ARGISNULL(0) ? report_latest() : PG_GETARG_INT64(0);
+	ReportEnd	lost;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	report_put((ReturnSetInfo *) fcinfo->resultinfo, run_id, NULL, format);
+	report_put((ReturnSetInfo *) fcinfo->resultinfo, run_id, end_if_lost(run_id, &lost), format);
 	return (Datum) 0;
 }

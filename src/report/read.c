@@ -190,16 +190,16 @@ report_latest(void)
 }
 
 /*
- * Returns whether the run has a verdict, which goes to "verdict", palloc'd in the
- * current memory context.  ERROR if there is no such run.
+ * Returns whether the run has a verdict, or "end" is not NULL; it goes to "verdict",
+ * palloc'd in the current memory context.  ERROR if there is no such run.
  */
 bool
-report_verdict(int64 run_id, char **verdict)
+report_verdict(int64 run_id, const ReportEnd *end, char **verdict)
 {
 	Reader		reader;
 
-	reader_open(&reader, NULL);
-	require_run(reader_query(&reader, "SELECT verdict FROM @.pool_exhaust_runs WHERE id = $1", run_id),
+	reader_open(&reader, end);
+	require_run(reader_query(&reader, "SELECT coalesce(verdict, $2) FROM @.pool_exhaust_runs WHERE id = $1", run_id),
 				run_id);
 	*verdict = statement_text(0, 1);
 	reader_close(&reader);

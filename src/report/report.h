@@ -14,4 +14,4 @@ extern char *report_failures(int64 run_id, const ReportEnd *end);
 
 /* Read from the tables: see read.c. */
 extern int64 report_latest(void);
-extern bool report_verdict(int64 run_id, char **verdict);
+extern bool report_verdict(int64 run_id, const ReportEnd *end, char **verdict);

@@ -17,6 +17,8 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "event/loop.h"
+#include "request/lock_wait.h"
 #include "request/run_table.h"
 #include "scenario/list.h"
 #include "shmem/run_pool.h"
@@ -25,6 +27,9 @@
 /* How often a waiting backend checks its own client connection. */
 #define CLIENT_CHECK_MS		1000
 #define ABANDON_TIMEOUT_MS	(30 * 1000)
+
+/* A clean-up that waits for no lock may take this long. */
+#define SLOW_STEP_US		(5 * 1000 * 1000)
 
 static RunEntry *
 run_entry_of(const Claim *claim)
@@ -193,6 +198,8 @@ run_entry_read(const Claim *claim, RunStatus *view, uint64 *lines_seen, char *li
 	else
 	{
 		view->state = entry->state;
+		view->runner_pid = entry->runner_pid;
+		strlcpy(view->phase, entry->phase, NAMEDATALEN);
 		view->run_id = entry->run_id;
 		view->verdict = entry->verdict;
 		view->too_busy = entry->too_busy;
@@ -246,33 +253,69 @@ require_client(void)
 				 errmsg("connection to client lost")));
 }
 
+/* What a run that was asked to stop is late for; said again only when that is something else. */
+typedef struct Delay
+{
+	uint64		since_us;		/* 0: it was not asked yet */
+	char		said[RUN_LINE_LEN];
+} Delay;
+
 /*
- * Waits until the run has reached "wanted" or ended, or until "end".  Relays
+ * Reports what keeps a run that was asked to stop: to the client and the log, and
+ * without a catalog, which may be what is locked.
+ */
+static void
+delay_report(RunEntry *entry, const RunStatus *view, Delay *delay)
+{
+	uint64		now_us = loop_now_us();
+	char	   *text;
+
+	if (pg_atomic_read_u32(&entry->stop) == STOP_NONE || view->runner_pid == 0)
+		return;
+	if (delay->since_us == 0)
+		delay->since_us = now_us;
+	text = lock_wait_text(view->runner_pid);
+	if (text == NULL && now_us - delay->since_us >= SLOW_STEP_US)
+		text = psprintf("it is in phase \"%s\"", view->phase);
+	if (text == NULL || strncmp(text, delay->said, RUN_LINE_LEN - 1) == 0)
+		return;
+	strlcpy(delay->said, text, RUN_LINE_LEN);
+	ereport(WARNING,
+			(errmsg("%s " INT64_FORMAT " was asked to end, and has not yet: %s",
+					view->hold_id != 0 ? "hold" : "run", view->hold_id != 0 ? view->hold_id : view->run_id, text),
+			 errhint("Its runner is process %d: see pg_locks and pg_stat_activity.", view->runner_pid)));
+}
+
+/*
+ * Waits until the run has reached "wanted" or ended, at most so long.  Relays
  * the progress of the run as notices if "relay" says so.
  */
 RunStatus
-run_entry_wait(const Claim *claim, RunState wanted, TimestampTz end, bool relay)
+run_entry_wait(const Claim *claim, RunState wanted, int64 timeout_ms, bool relay)
 {
 	RunStatus	view = {RUN_STARTING};
+	Delay		delay = {0};
 	char		line[RUN_LINE_LEN];
 	uint64		lines_seen = 0;
+	uint64		begun_us = loop_now_us();
 	uint32		wait_event = compat_wait_event("PoolExhaustWait");
 
 	ConditionVariablePrepareToSleep(&run_entry_of(claim)->changed);
 	for (;;)
 	{
-		long		timeout = CLIENT_CHECK_MS;
+		int64		left_ms = timeout_ms - (int64) (loop_now_us() - begun_us) / 1000;
 
 		while (run_entry_read(claim, &view, relay ? &lines_seen : NULL, line))
 			ereport(NOTICE, (errmsg_internal("%s", line)));
 		if (view.state == RUN_FREE || view.state >= wanted)
 			break;
-		if (end != DT_NOEND)
-			timeout = Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end));
-		if (timeout <= 0)
+		if (left_ms <= 0)
 			break;
-		if (ConditionVariableTimedSleep(&run_entry_of(claim)->changed, timeout, wait_event))
+		if (ConditionVariableTimedSleep(&run_entry_of(claim)->changed, Min(left_ms, CLIENT_CHECK_MS), wait_event))
+		{
 			require_client();
+			delay_report(run_entry_of(claim), &view, &delay);
+		}
 	}
 	ConditionVariableCancelSleep();
 	return view;
@@ -316,9 +359,7 @@ run_entry_abandon(int code, Datum arg)
 	}
 	run_entry_stop(claim, STOP_CALLER_CANCELED);
 	HOLD_CANCEL_INTERRUPTS();
-	(void) run_entry_wait(claim, RUN_ENDED,
-						  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABANDON_TIMEOUT_MS),
-						  false);
+	(void) run_entry_wait(claim, RUN_ENDED, ABANDON_TIMEOUT_MS, false);
 	RESUME_CANCEL_INTERRUPTS();
 }
 
@@ -340,6 +381,27 @@ run_entry_find_run(int64 run_id, Claim *claim)
 			entry->run_id == run_id && entry->database == MyDatabaseId;
 		if (found)
 			*claim = (Claim) {i, entry->ticket};
+	}
+	LWLockRelease(shared->lock);
+	return found;
+}
+
+/*
+ * Is that run of this database under way, or may it be?  One has begun and does not
+ * show its id yet.
+ */
+bool
+run_may_be_under_way(int64 run_id)
+{
+	bool		found = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < RUNS_MAX && !found; i++)
+	{
+		const RunEntry *entry = &shared->runs[i];
+
+		found = run_entry_is_busy(entry) && !request_is_hold(&entry->request) &&
+			(entry->run_id == run_id || entry->run_id == 0) && entry->database == MyDatabaseId;
 	}
 	LWLockRelease(shared->lock);
 	return found;

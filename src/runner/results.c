@@ -90,7 +90,7 @@ end_lost_runs(const Extension *extension, const RunEntry *mine)
 	statement_run(extension,
 				  "UPDATE @.pool_exhaust_runs SET verdict = 'aborted', "
 				  "reason = CASE WHEN started_at < $2 THEN 'the server stopped or crashed during the run' "
-				  "ELSE 'the run is not under way, and its results were not written' END, "
+				  "ELSE '" RUN_LOST_REASON "' END, "
 				  "finished_at = pg_catalog.clock_timestamp() "
 				  "WHERE verdict IS NULL AND id <> ALL ($1) AND ($3 OR started_at < $2)",
 				  SPI_OK_UPDATE, lengthof(types), types, values);

@@ -179,31 +179,25 @@ role_drop(Oid role)
 {
 	DropRoleStmt *stmt = makeNode(DropRoleStmt);
 
-	role_disown(role);
-	CommandCounterIncrement();
 	stmt->roles = role_spec(GetUserNameFromId(role, false));
 	DropRole(stmt);
 }
 
 /*
  * Returns the databases, but for this one, in which something depends on the
- * role: a List of Oid.  InvalidOid: those that the comments of all such roles name,
- * and those in which something depends on one.  Needs a transaction with SPI.
+ * role: a List of Oid.  Needs a transaction with SPI.
  */
-List *
-roles_databases(Oid role)
+static List *
+role_databases(Oid role)
 {
-	Oid			types[] = {OIDOID, TEXTOID};
-	Datum		values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(ROLE_COMMENT)};
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(role)};
 	List	   *databases = NIL;
 
 	statement_run(NULL,
-				  "SELECT DISTINCT d.oid FROM pg_catalog.pg_authid a, pg_catalog.pg_database d "
-				  "WHERE ($1 = 0 AND rolname ~ " ROLE_NAMES " AND pg_catalog.shobj_description(a.oid, 'pg_authid') = $2 || d.oid::text) "
-				  "OR ((a.oid = $1 OR ($1 = 0 AND rolname ~ " ROLE_NAMES " "
-				  "AND pg_catalog.starts_with(pg_catalog.shobj_description(a.oid, 'pg_authid'), $2))) AND EXISTS "
+				  "SELECT d.oid FROM pg_catalog.pg_database d WHERE EXISTS "
 				  "(SELECT FROM pg_catalog.pg_shdepend s WHERE s.refclassid = 'pg_catalog.pg_authid'::regclass "
-				  "AND s.refobjid = a.oid AND s.dbid = d.oid))",
+				  "AND s.refobjid = $1 AND s.dbid = d.oid)",
 				  SPI_OK_SELECT, lengthof(types), types, values);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -224,7 +218,7 @@ role_disown_elsewhere(Oid role)
 	ListCell   *lc;
 
 	transaction_begin();
-	databases = roles_databases(role);
+	databases = role_databases(role);
 	MemoryContextSwitchTo(context);
 	databases = list_copy(databases);
 	transaction_commit();
@@ -271,6 +265,9 @@ role_retire(Oid role)
 		{
 			role_disown_elsewhere(role);
 			transaction_begin();
+			role_disown(role);
+			transaction_commit();	/* it stays so, if something elsewhere keeps the role */
+			transaction_begin();
 			role_drop(role);
 			transaction_commit();
 		}
@@ -312,7 +309,7 @@ role_is_live(Oid role, const char *name, int place)
 
 /*
  * Retires the roles that runs left behind: of this database, of one that is no
- * more, with something in this database, and all of that place in the run table,
+ * more or is not swept, with something in this database, and all of that place in the run table,
  * which is the caller's; negative: of none.  No transaction may be under way.
  */
 void
@@ -337,7 +334,7 @@ roles_sweep(int place)
 				  "AND (rolname = ANY (ARRAY(SELECT '" ROLE_PREFIX "' || n * " CppAsString2(RUNS_MAX) " + $3 + 1 "
 				  "FROM pg_catalog.generate_series(0, " CppAsString2(RUN_PARTIES_MAX) " - 1) AS n WHERE $3 >= 0)) "
 				  "OR database = $2::text "
-				  "OR NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.oid::text = database) "
+				  "OR NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.oid::text = database AND " SWEPT_DATABASE_SQL ") "
 				  "OR EXISTS (SELECT FROM pg_catalog.pg_shdepend s WHERE s.refclassid = 'pg_catalog.pg_authid'::regclass "
 				  "AND s.refobjid = a.oid AND s.dbid = $2))",
 				  SPI_OK_SELECT, lengthof(types), types, values);

@@ -4,11 +4,8 @@
  */
 #pragma once
 
-#include "nodes/pg_list.h"
-
 extern Oid	role_make(const char *name, const char *verifier, int limit, const char *valid_until,
 					  const char *database, bool settled);
 extern char *role_retire(Oid role);
 extern void role_disown(Oid role);
 extern void roles_sweep(int place);
-extern List *roles_databases(Oid role);

@@ -1,13 +1,13 @@
 /*
  * sweep.c
- *		Cleans up what runs left behind when the server crashed.
+ *		Cleans up what runs left behind when the server crashed, or a standby was
+ *		promoted.
  *
- * A crash leaves the login role of a run and a row without a verdict.  The
- * monitor starts with the server, and again after a crash, and searches for them
- * first.  Without a database it can read little more than the names of roles; if
- * the name of one begins as those of runs do, it launches a worker in template1.
- * That worker reads which databases such roles belong to, and launches a worker
- * in each of those, which cleans up there.
+ * That is a row without a verdict, and the login roles of the run.  The monitor
+ * starts with the server, and again after a crash.  As soon as the server can write
+ * it makes a tour of the databases, because it is connected to none itself: it
+ * launches a worker in each, one after the other, so that one that is free is
+ * enough.  The worker cleans up what is in its database.
  */
 #include "postgres.h"
 
@@ -15,101 +15,162 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
+#include "utils/memutils.h"
 
 #include "runner/results.h"
 #include "runner/role.h"
 #include "runner/sweep.h"
 #include "runner/sweeper.h"
+#include "shmem/shared.h"
 #include "sql/connect.h"
 #include "sql/extension.h"
 
-/* Is there a role with the name of a run's role?  Works without a database. */
-static bool
-leftovers_exist(void)
+/* Of the monitor: the tour that is under way, as shared->sweeping says. */
+static Oid	visited;			/* the last database */
+static BackgroundWorkerHandle *visitor; /* the worker there, or NULL */
+static bool none_was_free;		/* that is logged once a tour */
+
+/*
+ * Returns the database with the next OID that is to be visited, InvalidOid if there
+ * is none.  Not in template0 and its like, see SWEPT_DATABASE.  Works without a database.
+ */
+static Oid
+database_after(Oid last)
 {
-	Relation	rel = table_open(AuthIdRelationId, AccessShareLock);
+	Relation	rel = table_open(DatabaseRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
-	bool		found = false;
+	Oid			next = InvalidOid;
 
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		found = strncmp(NameStr(((Form_pg_authid) GETSTRUCT(tuple))->rolname),
-						ROLE_PREFIX, strlen(ROLE_PREFIX)) == 0;
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (SWEPT_DATABASE(form) && form->oid > last && (next == InvalidOid || form->oid < next))
+			next = form->oid;
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return found;
+	return next;
+}
+
+/* Launches a worker in the next database, or ends the tour; tries again if that cannot be now. */
+static void
+tour_go_on(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			next = InvalidOid;
+	bool		readable;
+
+	StartTransactionCommand();
+	readable = ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock);
+	if (readable)
+		next = database_after(visited);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	if (!readable)
+		return;
+	if (!OidIsValid(next))
+	{
+		pg_atomic_write_u32(&shared->sweeping, 0);
+		return;
+	}
+	MemoryContextSwitchTo(TopMemoryContext);
+	visitor = sweeper_launch(next, InvalidOid);
+	MemoryContextSwitchTo(context);
+	if (visitor != NULL)
+		visited = next;
+	else if (!none_was_free)
+		sweeper_log_none(next, "It does as soon as one is.  If that does not come about, raise max_worker_processes.");
+	none_was_free |= visitor == NULL;
 }
 
 /*
- * Puts right what a crash left, if it left anything.  For the monitor, which
- * must not wait: false if the roles cannot be read now.
+ * For the monitor, at each turn while the server can write; does not wait.  "again"
+ * begins the tour, from the first database.
  */
-bool
-sweep(void)
+void
+sweep(bool again)
 {
-	bool		readable;
-	bool		found = false;
+	pid_t		pid;
 
-	StartTransactionCommand();
-	readable = ConditionalLockRelationOid(AuthIdRelationId, AccessShareLock);
-	if (readable)
-		found = leftovers_exist();
-	CommitTransactionCommand();
-	if (found)
-		(void) sweeper_launch(Template1DbOid, InvalidOid);
-	return readable;
+	if (again)
+	{
+		visited = InvalidOid;
+		none_was_free = false;
+		pg_atomic_write_u32(&shared->sweeping, 1);
+	}
+	if (visitor != NULL)
+	{
+		if (GetBackgroundWorkerPid(visitor, &pid) != BGWH_STOPPED)
+			return;
+		pfree(visitor);
+		visitor = NULL;
+	}
+	if (pg_atomic_read_u32(&shared->sweeping) != 0)
+		tour_go_on();
 }
 
-/* Puts right what is in this database; from template1, in the others first. */
-static void
-sweep_here(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	List	   *databases = NIL;
-	ListCell   *lc;
+/* ---------- The worker in one database ---------- */
 
+static void
+disown(Oid role)
+{
+	transaction_begin();
+	role_disown(role);
+	transaction_commit();
+}
+
+static void
+sweep_results(Oid unused)
+{
 	transaction_begin();
 	results_sweep();
-	MemoryContextSwitchTo(context);
-	if (MyDatabaseId == Template1DbOid)
-		databases = list_copy(roles_databases(InvalidOid));
 	transaction_commit();
-	MemoryContextSwitchTo(context);
-	foreach(lc, databases)
-		sweeper_run(lfirst_oid(lc), InvalidOid);
+}
+
+static void
+sweep_roles(Oid unused)
+{
 	roles_sweep(-1);
 }
 
-/* The worker in one database. */
-void
-sweep_main(Datum arg)
+/* An ERROR is logged, and ends nothing but this task. */
+static void
+attempt(void (*task) (Oid role), Oid role)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Oid			role;
 
-	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
-	BackgroundWorkerUnblockSignals();
-	worker_connect(DatumGetObjectId(arg), NULL, BGWORKER_BYPASS_ALLOWCONN);
 	PG_TRY();
 	{
-		if (OidIsValid(role))
-		{
-			transaction_begin();
-			role_disown(role);
-			transaction_commit();
-		}
-		else
-			sweep_here();
+		task(role);
 	}
 	PG_CATCH();
 	{
 		(void) error_catch(context, LOG);
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
+void
+sweep_main(Datum arg)
+{
+	Oid			role;
+
+	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
+	BackgroundWorkerUnblockSignals();
+	worker_connect(DatumGetObjectId(arg), NULL, BGWORKER_BYPASS_ALLOWCONN);
+	if (OidIsValid(role))
+		attempt(disown, role);
+	else
+	{
+		attempt(sweep_results, role);
+		attempt(sweep_roles, role);
+	}
 	proc_exit(0);
 }

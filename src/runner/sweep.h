@@ -4,6 +4,6 @@
  */
 #pragma once
 
-extern bool sweep(void);
+extern void sweep(bool again);
 
 extern PGDLLEXPORT void sweep_main(Datum arg);

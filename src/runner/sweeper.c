@@ -9,7 +9,10 @@
 #include "event/worker.h"
 #include "runner/sweeper.h"
 
-/* Launches a worker for one database: see sweeper_run().  Returns its handle; NULL, logged, if no worker is free. */
+/*
+ * Launches a worker for one database: see sweeper_run().  Returns its handle, palloc'd
+ * in the current memory context; NULL if no worker is free.
+ */
 BackgroundWorkerHandle *
 sweeper_launch(Oid database, Oid role)
 {
@@ -20,18 +23,23 @@ sweeper_launch(Oid database, Oid role)
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	worker.bgw_notify_pid = MyProcPid;
 	memcpy(worker.bgw_extra, &role, sizeof(role));
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
-		ereport(LOG,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("pool_exhaust cannot clean up in database %u: no background worker is free", database),
-				 errhint("The next run will, or raise max_worker_processes.")));
-	return handle;
+	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+}
+
+/* Logs that no worker is free. */
+void
+sweeper_log_none(Oid database, const char *hint)
+{
+	ereport(LOG,
+			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+			 errmsg("pool_exhaust cannot clean up in database %u: no background worker is free", database),
+			 errhint("%s", hint)));
 }
 
 /*
  * Cleans up in another database, by a worker there, and returns when that has
- * ended: drops what the role has there, or sweeps as after a crash if that is
- * InvalidOid.
+ * ended: drops what the role has there.  A role of InvalidOid stands for all that
+ * runs have left there.
  */
 void
 sweeper_run(Oid database, Oid role)
@@ -40,4 +48,6 @@ sweeper_run(Oid database, Oid role)
 
 	if (handle != NULL)
 		(void) WaitForBackgroundWorkerShutdown(handle);
+	else
+		sweeper_log_none(database, "The next run does.  Raise max_worker_processes.");
 }

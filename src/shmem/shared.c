@@ -89,6 +89,7 @@ shared_reset(PoolExhaustShared *s)
 	pg_atomic_init_u32(&s->monitor, 0);
 	pg_atomic_init_u32(&s->attention, 0);
 	pg_atomic_init_u32(&s->sweep_wanted, 0);
+	pg_atomic_init_u32(&s->sweeping, 0);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
 		pg_atomic_init_u32(&s->runs[i].stop, STOP_NONE);

@@ -53,6 +53,21 @@ is( $node->safe_psql('postgres', q(SET client_min_messages = warning;
 		SELECT count(*) > 1 FROM pool_exhaust_run('saturation', 'role', '{"database": "elsewhere", "on_fail": "error"}'))),
 	't', 'a run that connects to another database, closed to the public');
 
+# A dump taken during a run
+{
+	my $here = client($node);
+	my $run_id = $here->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}')));
+	like($here->query("SELECT pool_exhaust_report($run_id)"), qr/\A ?RUNNING +saturation on role/, 'a run is under way');
+	$node->command_ok([ 'pg_dump', '--format', 'custom', '--file', "$dump.during", '-d', 'postgres' ], 'pg_dump during a run');
+	$node->safe_psql('postgres', 'CREATE DATABASE during');
+	$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'during', "$dump.during" ], 'pg_restore of that');
+	like($node->safe_psql('during', "SELECT pool_exhaust_report($run_id)"),
+		qr/\A ?ABORTED +saturation on role .*\n +the run is not under way, and its results were not written$/m, 'it is not under way there: report');
+	is($node->safe_psql('during', "SELECT pool_exhaust_wait($run_id)"), 'aborted', 'it is not under way there: wait');
+	is($here->query('SELECT pool_exhaust_stop()'), 1, 'but here');
+	$here->close;
+}
+
 # Another schema, with a name that needs quotes, and not in the search path
 $node->safe_psql('postgres', 'CREATE DATABASE "an other"');
 my $client = client($node, database => 'an other');

@@ -9,10 +9,14 @@ use PoolExhaust;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# One worker is free beside those that are always there: the monitor, and the launcher of
+# logical replication.  And template1, of all databases, is closed.
 my $node = new_server('restart', conf => q(
 max_connections = 20
+max_worker_processes = 3
 restart_after_crash = on
 ));
+$node->safe_psql('postgres', 'ALTER DATABASE template1 ALLOW_CONNECTIONS false');
 my $crashed = 'aborted: the server stopped or crashed during the run';
 
 # A run that fills the server and then attempts until it is ended.
@@ -89,6 +93,19 @@ foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust 
 	recovered($run_id, $crashed, 'haste');
 }
 
+# Two roles in one place
+{
+	my $starter = client($node);
+	my $watcher = client($node);
+	my $run_id = $starter->query(q(SELECT pool_exhaust_start('isolation', options => '{"exhaust_ms": 60000, "timeout_ms": 300000}')));
+	in_progress($watcher, 'exhaust', 'two roles: the run is there');
+	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_[0-9]+\$'"), 2, 'two roles: the run has them');
+	kill 'KILL', $watcher->query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pool_exhaust runner'");
+	$_->vanish foreach $watcher, $starter;
+	ok($node->poll_query_until('postgres', 'SELECT true'), 'two roles: the server is back');
+	recovered($run_id, $crashed, 'two roles');
+}
+
 # A crash in a database that is gone afterwards
 {
 	$node->safe_psql('postgres', 'CREATE DATABASE dropped_db');
@@ -97,17 +114,28 @@ foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust 
 	my $run_id = $client->query(q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "timeout_ms": 300000}')));
 	in_progress($client, 'attempt', 'dropped database: the run is there', 'done > 0');
 	is($client->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 1, 'dropped database: the run has its role');
+
+	# Of a run that had no role yet
+	my $bare = $node->safe_psql('dropped_db', "INSERT INTO pool_exhaust_runs (scenario, target, options, seed, started_at, server_version, extension_version)
+		VALUES ('all', 'server', '{}', 1, clock_timestamp(), '1', '1') RETURNING id");
+	is($node->safe_psql('dropped_db', "SELECT pool_exhaust_wait($bare)"), 'aborted', 'a row without a run: it has a verdict for those that wait');
+	like($node->safe_psql('dropped_db', "SELECT pool_exhaust_report($bare)"),
+		qr/\A ?ABORTED +all on server .*\n +the run is not under way, and its results were not written$/m, 'a row without a run: the report says so');
+	like($node->safe_psql('dropped_db', "SELECT pool_exhaust_report($bare, 'json')"), qr/"verdict": "aborted"/, 'a row without a run: in JSON, too');
+
 	$node->stop('immediate');
 	$client->vanish;
 	$node->start;
 	ok($node->poll_query_until('postgres', "SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_[0-9]+\$'", 0),
 		'dropped database: the role is gone');
 	is($node->safe_psql('dropped_db', "SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id"), 'aborted', 'dropped database: the run is over');
+	is($node->safe_psql('dropped_db', "SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs WHERE id = $bare"),
+		$crashed, 'a row without a run: the server has given it a verdict when it started');
 	ok($node->poll_query_until('postgres', "SELECT count(*) FROM pg_stat_activity WHERE datname = 'dropped_db'", 0),
 		'dropped database: no session stays in it');
 	$node->safe_psql('postgres', 'DROP DATABASE dropped_db');
 }
 
-# What was killed above, a session and a runner
-left_nothing($node, killed => 2);
+# What was killed above: a session and two runners
+left_nothing($node, killed => 3);
 done_testing();

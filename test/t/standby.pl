@@ -59,10 +59,22 @@ fails_with($watcher, "SELECT pool_exhaust_$_(1)", '25006',
 is($watcher->query('SELECT (SELECT count(*) FROM pool_exhaust_holds), pool_exhaust_release()'), '0|0', 'nothing is held, nothing to release');
 $watcher->close;
 
+# A run of the primary, which has no verdict when the standby is promoted
+my $run_id = $primary->safe_psql('postgres', q(SELECT pool_exhaust_start('saturation', 'role', '{"attempts": 10000, "role_limit": 1, "timeout_ms": 300000}')));
+$primary->wait_for_catchup($standby);
+like($standby->safe_psql('postgres', "SELECT pool_exhaust_report($run_id)"), qr/\A ?RUNNING +saturation on role/, 'a run of the primary is under way');
+my $waiter = client($standby);
+fails_with($waiter, "SELECT pool_exhaust_wait($run_id)", '55000', [ qr/run $run_id has no verdict here yet/, qr/on the primary|of the primary/ ],
+	'to wait for a run of the primary');
+$waiter->close;
+
 # Once it is promoted it runs.
 ok($standby->poll_query_until('postgres', 'SELECT in_use FROM pool_exhaust_slots', 1), 'the sessions are gone');
 $standby->promote;
 ok($standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()'), 'it is promoted');
+ok($standby->poll_query_until('postgres', "SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id", 'aborted'),
+	'the run of the old primary has a verdict, without another run');
+is($primary->safe_psql('postgres', 'SELECT pool_exhaust_stop()'), 1, 'and is under way on the old primary');
 like($standby->safe_psql('postgres', "SET client_min_messages = warning; SELECT pool_exhaust_run('saturation', 'server')"),
 	qr/\A ?PASS +saturation on server/, 'a run on the new primary');
 

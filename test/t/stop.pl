@@ -242,7 +242,7 @@ foreach my $target ('server', 'role')
 	my $comment = $watcher->query("SELECT shobj_description(role, 'pg_authid') FROM pool_exhaust_run_roles()");
 	like($comment, qr/pool_exhaust/, 'the role of a run is marked');
 	$watcher->query('SELECT pool_exhaust_stop()');
-	$watcher->query("DO \$\$ BEGIN FOR i IN 1..8 LOOP
+	$watcher->query("DO \$\$ BEGIN FOR i IN 1..16 LOOP
 			EXECUTE format('CREATE ROLE pool_exhaust_%s LOGIN', i);
 			EXECUTE format('COMMENT ON ROLE pool_exhaust_%s IS %L', i, '$comment');
 		END LOOP; END \$\$");
@@ -374,6 +374,27 @@ foreach my $format (qw(text json tap))
 	$granter->close;
 	is($watcher->query(q(SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role')))), 'pass', 'a role that cannot be dropped: and so does the one after the transaction');
 	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, 'a role that cannot be dropped: and drops it');
+}
+
+# A catalogue that is locked keeps the roles: a canceled call says what it waits for.
+{
+	my $caller = client($node);
+	my $locker = client($node);
+	my $pid = $caller->query('SELECT pg_backend_pid()');
+	my $locker_pid = $locker->query('SELECT pg_backend_pid()');
+	my $log_start = -s $node->logfile;
+	my $blocked = qr/run \d+ was asked to end, and has not yet: it waits for \w+ on relation 1260 of database 0, which is held by process $locker_pid/;
+
+	$caller->send("SET pool_exhaust.progress = off; SELECT pool_exhaust_run('saturation', 'role', '$long_role')");
+	my $run_id = in_progress($watcher, 'attempt', 'a locked catalogue: the run is there', 'done > 0');
+	$locker->query('BEGIN; LOCK TABLE pg_authid IN SHARE MODE');
+	$watcher->query("SELECT pg_cancel_backend($pid)");
+	ok($node->wait_for_log($blocked, $log_start), 'a locked catalogue: the log says what the run waits for');
+	$locker->query('ROLLBACK');
+	$caller->result;
+	is(sqlstate($caller), '57014', 'a locked catalogue: the call ends');
+	run_ends($watcher, $run_id, 'aborted: canceled by the caller', 'a locked catalogue');
+	$_->close foreach $caller, $locker;
 }
 
 # The caller holds what the runner needs; only lock_timeout can end that.

@@ -48,7 +48,7 @@
 
 #define RESTART_S			1
 
-static bool (*monitor_sweep) (void);
+static void (*monitor_sweep) (bool again);
 
 static MemoryContext turn_context;
 static Loop loop;
@@ -60,11 +60,11 @@ static uint64 refusals_seen;
 
 /*
  * To be called from _PG_init while shared_preload_libraries is processed.
- * "sweep" is called in the monitor when it starts, and when a run may have left
- * something behind, as soon as the server can write, until it says that it is done.
+ * "sweep" is called at each turn of the monitor while the server can write; "again"
+ * is true for the first, and when a run may have left something behind.
  */
 void
-monitor_init(bool (*sweep) (void))
+monitor_init(void (*sweep) (bool again))
 {
 	BackgroundWorker worker;
 
@@ -181,12 +181,8 @@ monitor_turn(void)
 		ProcessConfigFile(PGC_SIGHUP);
 		monitor_configure();
 	}
-	if (pg_atomic_read_u32(&shared->sweep_wanted) != 0 && !RecoveryInProgress())
-	{
-		pg_atomic_write_u32(&shared->sweep_wanted, 0);
-		if (!monitor_sweep())
-			pg_atomic_write_u32(&shared->sweep_wanted, 1);
-	}
+	if (!RecoveryInProgress())
+		monitor_sweep(pg_atomic_exchange_u32(&shared->sweep_wanted, 0) != 0);
 	if (monitor_on && sample_due)
 		monitor_observe(true);
 	sample_due = false;

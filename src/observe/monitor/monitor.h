@@ -4,6 +4,6 @@
  */
 #pragma once
 
-extern void monitor_init(bool (*sweep) (void));
+extern void monitor_init(void (*sweep) (bool again));
 
 extern PGDLLEXPORT void monitor_main(Datum arg);
