@@ -187,11 +187,11 @@ sessions_settle(Run *run)
 	for (int i = 0; i < run->nparties; i++)
 		if (run->parties[i].pool != NULL)
 			pool_close(run->parties[i].pool);
-	left = sessions_wait(run, busy ? BUSY_TIMEOUT_MS : CLOSE_TIMEOUT_MS);
+	left = sessions_wait(run, busy ? BUSY_TIMEOUT_MS : run_patience(run, CLOSE_TIMEOUT_MS));
 	for (int i = 0; i < KILLS && left > 0; i++)
 	{
 		terminate_sessions(run);
-		left = sessions_wait(run, KILL_TIMEOUT_MS);
+		left = sessions_wait(run, run_patience(run, KILL_TIMEOUT_MS));
 	}
 }
 

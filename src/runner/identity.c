@@ -137,12 +137,13 @@ identity_find_endpoint(Run *run, const RunParty *party, const char *password)
 	foreach(lc, local_endpoints_list(party->role_name, password, run->database, RUN_APPLICATION_NAME))
 	{
 		LocalEndpoint *local = lfirst(lc);
-		ConnectResult result = local_endpoint_try(&run->loop, local, party->role, ENDPOINT_TIMEOUT_MS,
+		ConnectResult result = local_endpoint_try(&run->loop, local, party->role, run_patience(run, ENDPOINT_TIMEOUT_MS),
 												  run_must_end, run);
 
 		run_end_if_must(run);
 		if (result.end == CONNECT_GRANTED)
 		{
+			run->login_us = result.took_us;
 			run->login_endpoint = local->name;
 			*party->login = local->login;
 			return;

@@ -260,7 +260,7 @@ runner_open_party(Run *run, int number, int n)
 	LWLockRelease(shared->lock);
 
 	/* The login that found the way in gives its slot back first. */
-	poll_until(run, census_role_sessions(party->role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
+	poll_until(run, census_role_sessions(party->role, NULL, 0) == 0, login_ms(run));
 }
 
 static void

@@ -222,7 +222,7 @@ const SubRunMethods sub_run_methods = {
 void
 sub_runs_end(Run *run)
 {
-	uint64		end_us = loop_now_us() + (uint64) END_TIMEOUT_MS * 1000;
+	uint64		end_us = loop_now_us() + (uint64) run_patience(run, END_TIMEOUT_MS) * 1000;
 
 	for (int i = 0; i < run->nsub_runs; i++)
 	{

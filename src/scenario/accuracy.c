@@ -53,7 +53,7 @@ level(Run *run, int percent)
 	run_publish(run);
 	pool_read_state(run->pool, &truth);
 	open = n + truth.idle;
-	poll_until(run, census_role_sessions(role, NULL, 0) == open, SETTLE_TIMEOUT_MS);
+	poll_until(run, census_role_sessions(role, NULL, 0) == open, settle_ms(run));
 	phase_note(run, "%d held: %s", n, reported_gauges(run));
 
 	check_text(run, psprintf("pool at %d %%", percent),
@@ -182,7 +182,7 @@ churn(Run *run)
 	motion.load = churn_start(run);
 	run_publish(run);			/* the first clients may have theirs */
 	wait_until(run, in_motion(run, &motion),
-			   run->options.churn_ms + run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+			   run->options.churn_ms + run->options.pool_timeout_ms + settle_ms(run));
 	phase_end(run);
 	tally = load_tally(motion.load);
 	in_use = (party->in_use_s - in_use) * 1e6 / p->elapsed_us;

@@ -102,7 +102,7 @@ stop(Backpressure *bp)
 	for (int i = 0; i < lengthof(loads); i++)
 		if (loads[i] != NULL)
 			loads[i]->stopped = true;
-	wait_until(bp->run, step(bp), deadline_ms(bp) + (int) bp->run->options.latency_limit_ms + SETTLE_TIMEOUT_MS);
+	wait_until(bp->run, step(bp), deadline_ms(bp) + (int) bp->run->options.latency_limit_ms + settle_ms(bp->run));
 }
 
 /* ---------- The service ---------- */
@@ -173,7 +173,7 @@ connect_to(Backpressure *bp)
 
 	raise_descriptors(run);
 	run->http = http_client_open(&run->loop, &bp->target);
-	wait_until(run, http_client_ready(run->http) || http_client_error(run->http) != NULL, RESOLVE_TIMEOUT_MS);
+	wait_until(run, http_client_ready(run->http) || http_client_error(run->http) != NULL, run_patience(run, RESOLVE_TIMEOUT_MS));
 	if (!http_client_ready(run->http))
 		run_end(run, VERDICT_INVALID, "the host of the service could not be resolved: %s; check option url of the foreign server",
 				http_client_error(run->http) != NULL ? http_client_error(run->http) : "no answer in time");
@@ -287,7 +287,7 @@ release(Run *run)
 	phase(run, "release");
 	for (int i = 0; i < run->nparties; i++)
 		pool_release_many(run->parties[i].pool, run->parties[i].pool->stats.held);
-	wait_until(run, run->parties[0].pool->stats.held == 0 && run->parties[1].pool->stats.held == 0, SETTLE_TIMEOUT_MS);
+	wait_until(run, run->parties[0].pool->stats.held == 0 && run->parties[1].pool->stats.held == 0, settle_ms(run));
 	phase_note(run, "all connections are released");
 	check_all_released(run, NULL, run->parties[0].pool->stats.held + run->parties[1].pool->stats.held);
 }
@@ -459,7 +459,7 @@ retry(Backpressure *bp, HttpRefusalKind kind)
 	phase(run, "retry");
 	wait_until(run, loop_now_us() >= at_us, refusal->retry_after_s * 1000);
 	http_ask(run->http, request, refusal->path, deadline_ms(bp));
-	wait_until(run, http_client_take(run->http) != NULL, deadline_ms(bp) + SETTLE_TIMEOUT_MS);
+	wait_until(run, http_client_take(run->http) != NULL, deadline_ms(bp) + settle_ms(run));
 	answer = request->reply.end == HTTP_ANSWERED ? psprintf("%d", request->reply.status) : http_end_names[request->reply.end];
 	phase_note(run, "%d s after a %d %s answers %s", refusal->retry_after_s, http_refusal_status[kind], refusal->path, answer);
 	check_text(run, psprintf("status of the retry after %d", http_refusal_status[kind]), "200", answer,

@@ -53,7 +53,7 @@ calm(Story *story, const char *name, const char *claim)
 
 	phase(run, name);
 	load = clients_start(run, 0, CLIENTS, operations, run->options.work_ms);
-	wait_until(run, load_is_over(load), SETTLE_TIMEOUT_MS + CLIENTS * operations * run->options.work_ms);
+	wait_until(run, load_is_over(load), settle_ms(run) + CLIENTS * operations * run->options.work_ms);
 	tally = load_tally(load);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
 	check_count(run, claim, CLIENTS * operations, tally->succeeded, failure_text(run->pool));
@@ -123,7 +123,7 @@ server_empty(Story *story)
 	Pool	   *server = run->parties[1].pool;
 
 	pool_release_many(server, server->stats.held - run_fault(run, FAULT_LEAVE_SESSION));
-	poll_until(run, server_read_state(story).ours <= server->stats.held, SETTLE_TIMEOUT_MS);
+	poll_until(run, server_read_state(story).ours <= server->stats.held, settle_ms(run));
 	check_sessions_left(run, "saturated: sessions left", server_read_state(story).ours);
 }
 
@@ -140,14 +140,14 @@ saturate_server(Story *story)
 	PoolState	truth;
 	Load	   *load;
 
-	poll_until(run, server_full(story), SETTLE_TIMEOUT_MS);
+	poll_until(run, server_full(story), settle_ms(run));
 	truth = server_read_state(story);
 	load = clients_start(run, 0, more, 1, 0);
-	wait_until(run, (server_full(story), load_is_over(load)), run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+	wait_until(run, (server_full(story), load_is_over(load)), run->options.pool_timeout_ms + settle_ms(run));
 	tally = load_end(run, load, 0);
 	if (run_fault(run, FAULT_MISCOUNT))
 		refused--;
-	poll_until(run, run->parties[1].judge.health == HEALTH_EXHAUSTED, SETTLE_TIMEOUT_MS);
+	poll_until(run, run->parties[1].judge.health == HEALTH_EXHAUSTED, settle_ms(run));
 	phase_note(run, "%d of %d slots in use, %s; %d in use by the pool, " UINT64_FORMAT " more refused: %s",
 			   truth.in_use, truth.capacity, health_names[run->parties[1].judge.health],
 			   run->pool->stats.held, tally->refused, causes_text(run->pool->stats.refused_by));
@@ -172,7 +172,7 @@ saturate(Story *story)
 	int			keeps = (int) run->options.pool_size;
 
 	phase(run, "saturated");
-	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* a session that was opened too late is closed */
+	wait_until(run, run->pool->stats.opening == 0, settle_ms(run));	/* a session that was opened too late is closed */
 	run_hold(run, keeps);
 	if (run->parties[1].pool->driver->exclusive)
 		saturate_server(story);
@@ -213,7 +213,7 @@ queue_time_out(Story *story)
 	check_timed_out(run, "queue", run_capacity(run), tally);
 	check_timeout_times(run, "queue", tally);
 	pool_release_many(run->pool, run->pool->stats.held);
-	wait_until(run, load_is_over(load) && run->pool->stats.held == 0, SETTLE_TIMEOUT_MS);
+	wait_until(run, load_is_over(load) && run->pool->stats.held == 0, settle_ms(run));
 	return tally;
 }
 
@@ -289,7 +289,7 @@ leak(Story *story)
 	scripted_sessions_require(run, story->leaks, story->nleaks);
 	begun_us = loop_now_us();
 	run_progress(run, &found, story->nleaks);
-	poll_until(run, (found = suspected(story)) >= story->nleaks, run->options.leak_threshold_ms + SETTLE_TIMEOUT_MS);
+	poll_until(run, (found = suspected(story)) >= story->nleaks, run->options.leak_threshold_ms + settle_ms(run));
 	phase_end(run);
 	phase_note(run, "%d transactions left open, %d found after %.2f s; %s", story->nleaks, found,
 			   (loop_now_us() - begun_us) / 1e6, health_names[run->parties[0].judge.health]);

@@ -299,7 +299,7 @@ hold_require_all(Hold *hold)
 	if (!hold->refused && hold->error_code == 0)
 		return;
 	pool_cancel(run->pool);
-	wait_until(run, stats->opening == 0, LOGIN_TIMEOUT_MS);
+	wait_until(run, stats->opening == 0, login_ms(run));
 	for (int cause = 0; cause < CAUSES; cause++)
 		if (stats->refused_by[cause] > 0)
 			hold_refused(run, cause, run->pool->last_refusal.sqlstate, (int) stats->granted);

@@ -41,7 +41,7 @@ baseline(Run *run)
 	Tally	   *tally;
 
 	linger_until(run, false, run->options.baseline_ms);
-	tally = load_end(run, load, SETTLE_TIMEOUT_MS);
+	tally = load_end(run, load, settle_ms(run));
 	phase_end(run);
 	phase_note(run, "the second service alone: %.0f operations/s, %s %% succeed   %s",
 			   tally->succeeded * 1e6 / p->elapsed_us, number_text(success_percent(run, tally)),
@@ -112,16 +112,16 @@ exhaust(Run *run)
 	first = clients_start(run, 0, run_capacity(run) * OVERLOAD, 0, options->long_ms);
 	second = second_load(run);
 	wait_until(run, exhausted_for(run, &e->limits, p),
-			   options->exhaust_ms + options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
+			   options->exhaust_ms + options->pool_timeout_ms + settle_ms(run));
 	if (run->target->own_roles)
 	{
 		e->reach = run_headroom(run, run->parties[1].role) + sessions_in_activity(run, run->parties[1].role);
 		e->others += others_in_use(run);
 	}
-	e->second = load_end(run, second, SETTLE_TIMEOUT_MS);
+	e->second = load_end(run, second, settle_ms(run));
 	e->beside_us = loop_now_us() - p->started_us;
-	e->first = load_end(run, first, options->long_ms + SETTLE_TIMEOUT_MS);
-	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);	/* these may be refused */
+	e->first = load_end(run, first, options->long_ms + settle_ms(run));
+	wait_until(run, run->pool->stats.opening == 0, settle_ms(run));	/* these may be refused */
 	e->ledger += run->target->ledger ? run_refusals_in_ledger(run) : 0;
 	phase_note(run, "the first: " UINT64_FORMAT " not granted, %s",
 			   run_not_granted(&run->pool->stats), e->limits.len > 0 ? e->limits.data : "no limit was reached");

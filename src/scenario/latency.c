@@ -98,18 +98,18 @@ level(Run *run, int percent)
 	Phase	   *p = phase(run, psprintf("%d %%", percent));
 
 	busy = clients_start(run, 0, clients, 0, options->work_ms); /* they keep the pool at that level */
-	wait_until(run, run->pool->stats.held >= clients, SETTLE_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.held >= clients, settle_ms(run));
 	run_publish(run);
 	utilization = party->in_use_s;
 	p->started_us = loop_now_us();
 	probing = probes(run);
-	wait_until(run, !probing->coming, options->level_ms + SETTLE_TIMEOUT_MS);
+	wait_until(run, !probing->coming, options->level_ms + settle_ms(run));
 	run_publish(run);
 	utilization = (party->in_use_s - utilization) /
 		((loop_now_us() - p->started_us) / 1e6 * run_capacity(run));
 	load_stop(busy);
-	tally = load_end(run, probing, options->pool_timeout_ms + SETTLE_TIMEOUT_MS);
-	load_end(run, busy, options->work_ms + SETTLE_TIMEOUT_MS);
+	tally = load_end(run, probing, options->pool_timeout_ms + settle_ms(run));
+	load_end(run, busy, options->work_ms + settle_ms(run));
 	phase_end(run);
 	level_figures(run, tally, utilization);
 	phase_note(run, "p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms   %s   %.0f %% in use",

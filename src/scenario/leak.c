@@ -66,7 +66,7 @@ operate_once(Run *run, int64 seed)
 	config.clients = (int) Min(options->operations, POOL_PARTS);	/* opens a connection for each leak */
 	config.operations = (int) ((options->operations + config.clients - 1) / config.clients);
 	load = load_start(run, &config);
-	wait_until(run, load_is_over(load), options->pool_timeout_ms * config.operations + SETTLE_TIMEOUT_MS);
+	wait_until(run, load_is_over(load), options->pool_timeout_ms * config.operations + settle_ms(run));
 	return load_tally(load);
 }
 
@@ -88,7 +88,7 @@ operate(Run *run)
 		tally = operate_once(run, options->seed + i);
 	run_disturb(run, CHAOS_DELAYS); /* a session that chaos ends or stalls is no leak */
 	pool_read_state(run->pool, &truth);
-	poll_until(run, sessions_in_activity(run, role) <= truth.idle + truth.in_use, SETTLE_TIMEOUT_MS);
+	poll_until(run, sessions_in_activity(run, role) <= truth.idle + truth.in_use, settle_ms(run));
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed", tally->asked, tally->failed);
 
 	if (tally->failing == 0)
@@ -222,7 +222,7 @@ leak(Story *story)
 {
 	Run		   *run = story->run;
 	const Options *options = &run->options;
-	int64		find_ms = 5 * options->leak_threshold_ms + 10 * sample_interval + SETTLE_TIMEOUT_MS;
+	int64		find_ms = 5 * options->leak_threshold_ms + 10 * sample_interval + settle_ms(run);
 
 	phase(run, "leak");
 	story->lost = connections_lost(run);
@@ -232,7 +232,7 @@ leak(Story *story)
 		scripted_session_open(run, &run->parties[0], &story->parts[i]);
 	scripted_sessions_require(run, story->parts, PARTS);
 	/* An answer that has come to the client: the server has said that it sleeps, or will in a moment. */
-	poll_until(run, sessions_in_activity(run, run->parties[0].role) >= PARTS, SETTLE_TIMEOUT_MS);
+	poll_until(run, sessions_in_activity(run, run->parties[0].role) >= PARTS, settle_ms(run));
 	if (!run_fault(run, FAULT_MISS_LEAK))
 		scripted_session_vanish(&story->parts[DEAD]);
 	begin_work(story);
@@ -250,7 +250,7 @@ rest(Story *story)
 	int64		rest_ms = run->options.leak_threshold_ms + 3 * sample_interval;
 
 	phase(run, "rest");
-	load_end(run, story->workers[OF_SECOND + 1], SETTLE_TIMEOUT_MS);
+	load_end(run, story->workers[OF_SECOND + 1], settle_ms(run));
 	wait_until(run, read_suspects(story) > story->leaks, rest_ms);
 	phase_note(run, "a client has stopped, and its connection is idle");
 }
@@ -323,7 +323,7 @@ heal(Story *story)
 	phase(run, "heal");
 	run_heal(run, ALL_STRATEGIES);
 	wait_until(run, leaks_ended(story) >= story->healable, run->options.recovery_limit_ms);
-	poll_until(run, run_suspects(run, &left, 1) <= story->leaks - story->healable, SETTLE_TIMEOUT_MS);
+	poll_until(run, run_suspects(run, &left, 1) <= story->leaks - story->healable, settle_ms(run));
 	acts = run_healed(run, &strategies);
 	phase_note(run, "%d sessions ended: %s", acts, strategies);
 
@@ -355,9 +355,9 @@ acquire_all(Story *story)
 
 	phase(run, "acquire");
 	for (int i = 0; i < WORKERS; i++)
-		load_end(run, story->workers[i], SETTLE_TIMEOUT_MS);
+		load_end(run, story->workers[i], settle_ms(run));
 	pool_acquire_many(run->pool, capacity);
-	wait_until(run, stats->held == capacity, SETTLE_TIMEOUT_MS);
+	wait_until(run, stats->held == capacity, settle_ms(run));
 	pool_read_state(run->pool, &truth);
 	pool_release_many(run->pool, stats->held);
 	phase_note(run, "%d of %d connections granted", truth.in_use, capacity);

@@ -195,14 +195,14 @@ release(Run *run)
 	run_hold(run, 0);
 	granted = stats->granted;
 	pool_acquire_many(run->pool, 1);
-	wait_until(run, stats->granted > granted, SETTLE_TIMEOUT_MS);
+	wait_until(run, stats->granted > granted, settle_ms(run));
 	granted = stats->granted - granted;
 	pool_release_many(run->pool, 1);
 	pool_read_state(run->pool, &truth);
 	if (run->target->counts_itself)
-		poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
+		poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, settle_ms(run));
 	else
-		poll_until(run, sessions_in_activity(run, role) <= truth.idle, SETTLE_TIMEOUT_MS);
+		poll_until(run, sessions_in_activity(run, role) <= truth.idle, settle_ms(run));
 	phase_note(run, "%d released, " UINT64_FORMAT " granted again, %d idle", run_capacity(run), granted, truth.idle);
 
 	check_all_released(run, NULL, truth.in_use);

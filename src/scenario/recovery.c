@@ -70,7 +70,7 @@ baseline(Recovery *recovery)
 	phase(run, "baseline");
 	recovery->load = clients_start(run, 0, CLIENTS, 0, run->options.work_ms);
 	tally = &recovery->load->calm;
-	wait_until(run, operations_succeeded(recovery) >= operations, SETTLE_TIMEOUT_MS);
+	wait_until(run, operations_succeeded(recovery) >= operations, settle_ms(run));
 	phase_end(run);
 	if (operations_succeeded(recovery) < operations || (!run->target->terminates && operations_failed(recovery) > 0))
 		run_end(run, VERDICT_INVALID, "only " UINT64_FORMAT " of " INT64_FORMAT " operations succeeded to begin with: %s",
@@ -132,7 +132,7 @@ exhaust(Recovery *recovery)
 		leak_take(recovery, &recovery->leaks[i]);
 	timed_out = stats->timed_out;
 	wait_until(run, run->parties[0].judge.health == HEALTH_EXHAUSTED && stats->timed_out >= timed_out + CLIENTS,
-			   2 * run->options.pool_timeout_ms + SETTLE_TIMEOUT_MS);
+			   2 * run->options.pool_timeout_ms + settle_ms(run));
 	phase_end(run);
 	if (scripted_session_failed(recovery->leaks, recovery->nleaks) || stats->timed_out < timed_out + CLIENTS)
 		run_end(run, VERDICT_INVALID, "the pool could not be exhausted: %d of %d connections in use, " UINT64_FORMAT " requests timed out; a full pool must let requests time out: check pool_timeout_ms, max_overflow and, of a pooler, its pool size",
@@ -266,10 +266,10 @@ kill_all(Recovery *recovery)
 
 	run_disturb(run, CHAOS_ALL);
 	phase(run, "kill");
-	wait_until(run, run->pool->stats.held == CLIENTS, SETTLE_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.held == CLIENTS, settle_ms(run));
 	begun_us = loop_now_us();
 	pids = sessions_terminate(role, &n);
-	poll_until(run, !any_is_there(role, pids, n) && run->pool->stats.lost > lost, SETTLE_TIMEOUT_MS);
+	poll_until(run, !any_is_there(role, pids, n) && run->pool->stats.lost > lost, settle_ms(run));
 	lost = run->pool->stats.lost - lost;
 	recovery_begin(recovery);
 	recovery->begun_us = begun_us;
@@ -309,7 +309,7 @@ vanish(Recovery *recovery)
 	}
 	if (!scripted_sessions_wait(run, vanishing, VANISHING))
 		run_end(run, VERDICT_INVALID, "the sessions of the clients that vanish could not be opened: %s", failure_text(run->pool));
-	wait_until(run, run->pool->stats.opening == 0, SETTLE_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.opening == 0, settle_ms(run));
 	for (int i = 0; i < VANISHING; i++)
 		scripted_session_vanish(&vanishing[i]);
 	begun_us = loop_now_us();
@@ -372,7 +372,7 @@ check_pooler_in_use(Run *run)
 {
 	PoolState	truth;
 
-	poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, SETTLE_TIMEOUT_MS);
+	poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, settle_ms(run));
 	check_count(run, "in use by the pooler's own count", 0, truth.said_in_use,
 				"connections were lost in the outage: see sv_active in SHOW POOLS");
 }
@@ -388,8 +388,8 @@ finish(Recovery *recovery)
 	uint64		succeeded = operations_succeeded(recovery);
 
 	phase(run, "after");
-	wait_until(run, operations_succeeded(recovery) >= succeeded + operations, SETTLE_TIMEOUT_MS);
-	load_end(run, recovery->load, SETTLE_TIMEOUT_MS);
+	wait_until(run, operations_succeeded(recovery) >= succeeded + operations, settle_ms(run));
+	load_end(run, recovery->load, settle_ms(run));
 	succeeded = operations_succeeded(recovery) - succeeded;
 	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
 	check_chaos(run, "operations that failed afterwards", 0, chaos_acts_done(&run->parties[0].chaos_counts) - acts,

@@ -87,7 +87,7 @@ wait_for_held(Run *run, int held)
 	uint64		refused = stats->refused;
 
 	wait_until(run, stats->held >= held || stats->refused > refused || stats->failed > 0 ||
-			   (stats->wanted == 0 && stats->opening == 0), FILL_TIMEOUT_MS);
+			   (stats->wanted == 0 && stats->opening == 0), run_patience(run, FILL_TIMEOUT_MS));
 	require_logins_work(run);
 }
 
@@ -160,7 +160,7 @@ top_up(Run *run, int full)
 	ask_for(run, full - (truth.in_use - truth.ours));
 	wait_for_held(run, full - (truth.in_use - truth.ours));
 	pool_cancel(run->pool);
-	wait_until(run, run->pool->stats.opening == 0, ATTEMPT_TIMEOUT_MS);
+	wait_until(run, run->pool->stats.opening == 0, run_patience(run, ATTEMPT_TIMEOUT_MS));
 }
 
 /* Fills the pool and returns the level it was filled to. */
@@ -183,7 +183,7 @@ fill(Run *run)
 		top_up(run, full);
 	/* A target that cannot be asked does not report when the login of the preflight has gone. */
 	if (run->parties[0].endpoint != NULL && run->parties[0].probe == NULL)
-		wait_until(run, (top_up(run, full), run_pool_state(run).in_use >= full), LEAVE_TIMEOUT_MS);
+		wait_until(run, (top_up(run, full), run_pool_state(run).in_use >= full), run_patience(run, LEAVE_TIMEOUT_MS));
 	run_sample(run);
 	phase_end(run);
 	phase_note(run, UINT64_FORMAT " granted in %.2f s, %.0f/s   %s",
@@ -212,7 +212,7 @@ attempt_one(Run *run)
 	uint64		before = ended(run);
 
 	pool_acquire_many(run->pool, 1);
-	wait_until(run, ended(run) > before, ATTEMPT_TIMEOUT_MS);
+	wait_until(run, ended(run) > before, run_patience(run, ATTEMPT_TIMEOUT_MS));
 	require_logins_work(run);
 }
 
@@ -327,7 +327,7 @@ reserve(Run *run)
 	foreach(lc, local_endpoints_list(run->superuser, NULL, run->database, RUN_APPLICATION_NAME))
 	{
 		local = lfirst(lc);
-		result = local_endpoint_try(&run->loop, local, InvalidOid, ATTEMPT_TIMEOUT_MS, run_must_end, run);
+		result = local_endpoint_try(&run->loop, local, InvalidOid, run_patience(run, ATTEMPT_TIMEOUT_MS), run_must_end, run);
 		run_end_if_must(run);
 		run->own_refused += result.end == CONNECT_REFUSED;
 		if (result.end == CONNECT_GRANTED || result.end == CONNECT_REFUSED)
@@ -367,7 +367,7 @@ release(Run *run, Health before)
 				"the server ended sessions of the run: its log has timeouts or terminations");
 
 	watch_reached(run, back);
-	poll_until(run, run->parties[0].judge.health <= back, SETTLE_TIMEOUT_MS);
+	poll_until(run, run->parties[0].judge.health <= back, settle_ms(run));
 	check_text(run, "health after the release", health_names[back],
 			   health_names[Max(back, run->parties[0].judge.health)],
 			   "the pool did not recover: see pool_exhaust_pools");

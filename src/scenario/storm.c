@@ -206,7 +206,7 @@ calm(Storm *storm)
 	run_disturb(run, CHAOS_GENTLE);
 	truth = run_pool_state(run);
 	application_begin(storm);
-	wait_until(run, run->parties[1].pool->stats.peak_held >= sessions, SETTLE_TIMEOUT_MS);
+	wait_until(run, run->parties[1].pool->stats.peak_held >= sessions, settle_ms(run));
 	application_end(storm, &storm->calm_rate);
 	application_begin(storm);
 	linger_until(run, false, run->options.baseline_ms);
@@ -292,7 +292,7 @@ wave_stop(Storm *storm)
 	for (int i = 0; i < storm->n; i++)
 		alarm_unset(&run->clock, &storm->clients[i].alarm);
 	pool_cancel(run->pool);
-	wait_until(run, attempts_under_way(storm) == 0, LOGIN_TIMEOUT_MS + SETTLE_TIMEOUT_MS);
+	wait_until(run, attempts_under_way(storm) == 0, login_ms(run) + settle_ms(run));
 	if (run_fault(run, FAULT_KEEP_SLOT))
 		clients_disconnect(storm, 1);
 	run_settle(run);
@@ -483,7 +483,7 @@ cut_all(Storm *storm)
 	for (int i = 0; i < storm->n; i++)
 		if (storm->clients[i].state == CLIENT_RESTING)
 			client_ask(&storm->clients[i]);
-	wait_until(run, storm->cut_off >= connected, SETTLE_TIMEOUT_MS);
+	wait_until(run, storm->cut_off >= connected, settle_ms(run));
 	if (storm->cut_off < connected)
 		run_end(run, VERDICT_INVALID, "only %d of %d sessions could be cut off: the others had ended before, see the server log", storm->cut_off, connected);
 }

@@ -82,7 +82,7 @@ canary_connected(Session *session, const ConnectResult *result)
 	if (result->end != CONNECT_GRANTED)
 		canary->lost++;
 	else if (session == &canary->listener)
-		session_query(session, sql, LOGIN_TIMEOUT_MS, canary_listens, canary);
+		session_query(session, sql, login_ms(canary->run), canary_listens, canary);
 	else
 		canary->ready++;
 }
@@ -118,7 +118,7 @@ canary_open(Run *run)
 	canary->alarm.owner = canary;
 	run_open_session(run, &run->parties[0], &canary->listener, &canary_events, canary);
 	run_open_session(run, &run->parties[0], &canary->notifier, &canary_events, canary);
-	wait_until(run, canary->ready == CANARY_SESSIONS || canary->lost > 0, LOGIN_TIMEOUT_MS);
+	wait_until(run, canary->ready == CANARY_SESSIONS || canary->lost > 0, login_ms(run));
 	if (canary->ready < CANARY_SESSIONS)
 		run_end(run, VERDICT_INVALID, "the sessions that listen and notify could not be opened: %s", failure_text(run->pool));
 	alarm_set(&run->clock, &canary->alarm, loop_now_us());

@@ -30,7 +30,7 @@ void
 run_disturb(Run *run, int kinds)
 {
 	chaos_allow(&run->chaos, kinds);
-	wait_until(run, !chaos_unnoticed(&run->chaos), NOTICE_TIMEOUT_MS);
+	wait_until(run, !chaos_unnoticed(&run->chaos), run_patience(run, NOTICE_TIMEOUT_MS));
 }
 
 /* Returns how much longer than usual, in ms, the story must wait under chaos. */

@@ -7,6 +7,8 @@
  * the server: Linux runs a process that has slept before others, but one that has
  * work to do, as each new backend has, takes turns with all that are ready to run.
  * So that number is read, too, from /proc/loadavg; elsewhere it is 0.
+ *
+ * What no option limits gets more time on a machine that is slow: see run_patience().
  */
 #include "postgres.h"
 
@@ -28,6 +30,13 @@
 /* From here on the report has a line on it. */
 #define WORTH_SAYING_MS	50.0
 
+/* A deadline is stretched by so much at the most; a login that takes as long as that stretches it so far. */
+#define PATIENCE_MAX	4.0
+#define SLOW_LOGIN_MS	200.0
+
+/* Slowness is averaged over about so many ticks. */
+#define SLOWNESS_TICKS	100
+
 /* Returns how many processes run or are ready to: "0.20 0.18 0.12 1/80 11206" has it before the slash. */
 static int
 ready_now(void)
@@ -43,14 +52,24 @@ ready_now(void)
 	return ready;
 }
 
+/* Adds what was found now to the average; a single moment counts as 1.0 at the most. */
+static void
+slowness_add(Run *run, double now)
+{
+	run->slowness += (Min(now, 1) - run->slowness) / SLOWNESS_TICKS;
+}
+
 static void
 lateness_tick(Alarm *alarm)
 {
 	Run		   *run = alarm->owner;
 	uint64		now_us = loop_now_us();
+	uint64		late_us = now_us - alarm->at_us;
+	int			ready = ready_now();
 
-	histogram_add(&run->late, now_us - alarm->at_us);
-	histogram_add(&run->ready, ready_now());
+	histogram_add(&run->late, late_us);
+	histogram_add(&run->ready, ready);
+	slowness_add(run, Max(late_us / 1000.0 / BUSY_P50_MS, ready / BUSY_READY / uv_available_parallelism()));
 	alarm_set(&run->clock, alarm, now_us + TICK_US);
 }
 
@@ -61,6 +80,26 @@ run_begin_lateness(Run *run)
 	run->tick.ring = lateness_tick;
 	run->tick.owner = run;
 	alarm_set(&run->clock, &run->tick, loop_now_us() + TICK_US);
+}
+
+/* Returns how long the first login of the run took. */
+static double
+login_ms_taken(const Run *run)
+{
+	return run->login_us / 1000.0;
+}
+
+/*
+ * Returns "ms", the time for something that no option of the run limits, stretched as
+ * this machine is slow: not up to a quarter of what is too busy, four times from there
+ * on.  A slow first login counts as much.
+ */
+int
+run_patience(const Run *run, int ms)
+{
+	double		slowest = Max(run->slowness, login_ms_taken(run) / SLOW_LOGIN_MS);
+
+	return (int) (ms * Min(Max(slowest * PATIENCE_MAX, 1), PATIENCE_MAX));
 }
 
 /* The story is over: what follows is not measured. */
@@ -86,18 +125,25 @@ run_is_late(const Run *run)
 }
 
 /*
- * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, and 16.5 processes
- * took turns on each processor", palloc'd; the latter only if they were many.
+ * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, 16.5 processes took
+ * turns on each processor, and the first login took 310 ms", palloc'd; the last two
+ * only if they were many, and if it was slow.
  */
 char *
 lateness_text(const Run *run)
 {
-	char	   *late = psprintf("the loop woke up %.1f ms late (p50), %.0f ms at the most",
-								histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
+	StringInfoData text;
+	bool		slow = login_ms_taken(run) >= SLOW_LOGIN_MS;
 
-	if (ready_each(run) < BUSY_READY)
-		return late;
-	return psprintf("%s, and %s processes took turns on each processor", late, number_text(ready_each(run)));
+	initStringInfo(&text);
+	appendStringInfo(&text, "the loop woke up %.1f ms late (p50), %.0f ms at the most",
+					 histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
+	if (ready_each(run) >= BUSY_READY)
+		appendStringInfo(&text, ",%s %s processes took turns on each processor", slow ? "" : " and",
+						 number_text(ready_each(run)));
+	if (slow)
+		appendStringInfo(&text, ", and the first login took %.0f ms", login_ms_taken(run));
+	return text.data;
 }
 
 /* Adds it, if it was measured, to the summary of the run as a phase of its own, and to the report if it is worth a line there. */
@@ -113,6 +159,7 @@ run_report_lateness(Run *run)
 	phase_figure(run, "late_p50_ms", histogram_ms(&run->late, 0.50));
 	phase_figure(run, "late_max_ms", histogram_max_ms(&run->late));
 	phase_figure(run, "ready_per_processor", ready_each(run));
-	if (run_is_late(run) || histogram_max_ms(&run->late) > WORTH_SAYING_MS)
+	phase_figure(run, "login_ms", login_ms_taken(run));
+	if (run_is_late(run) || histogram_max_ms(&run->late) > WORTH_SAYING_MS || login_ms_taken(run) >= SLOW_LOGIN_MS)
 		p->note = MemoryContextStrdup(run->context, lateness_text(run));
 }

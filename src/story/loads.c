@@ -145,7 +145,7 @@ arrivals_play(Run *run, const Arrival *arrival)
 	load_work(run, &config, options->work_ms);
 	config.arrival = arrival;
 	load = load_start(run, &config);
-	wait_until(run, !load->coming, (int64) (arrival->duration_us / 1000) + SETTLE_TIMEOUT_MS);
+	wait_until(run, !load->coming, (int64) (arrival->duration_us / 1000) + settle_ms(run));
 	load_end(run, load, options->pool_timeout_ms + options->response_limit_ms);
 	return load;
 }
@@ -228,7 +228,7 @@ run_hold_of(Run *run, Pool *pool, int n)
 		pool_acquire_many(pool, n - pool->stats.held);
 	else
 		pool_release_many(pool, pool->stats.held - n);
-	wait_until(run, hold_is_settled(pool, n, &timed_out), SETTLE_TIMEOUT_MS);
+	wait_until(run, hold_is_settled(pool, n, &timed_out), settle_ms(run));
 	require_held(run, pool, n);
 }
 

@@ -64,7 +64,7 @@ run_pool_state(Run *run)
 	PoolState	truth;
 
 	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
-			   (party->probe->state == PROBE_LOST && !party->probe->returns), REFRESH_TIMEOUT_MS);
+			   (party->probe->state == PROBE_LOST && !party->probe->returns), run_patience(run, REFRESH_TIMEOUT_MS));
 	if (!fresh)
 		run_end(run, VERDICT_INVALID, "%s does not report its state any more, see its log: %s", run->request.target_name,
 				connect_failure_text(&party->probe->failure));
@@ -76,7 +76,7 @@ run_pool_state(Run *run)
 void
 run_settle(Run *run)
 {
-	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, RELEASE_TIMEOUT_MS);
+	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, release_ms(run));
 }
 
 /*

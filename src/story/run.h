@@ -106,9 +106,11 @@ typedef struct Run
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;
-	Alarm		tick;			/* these three: see lateness.c */
+	Alarm		tick;			/* these five: see lateness.c */
 	Histogram	late;
 	Histogram	ready;			/* processes, not us */
+	double		slowness;		/* of the last second or so; 1.0 = too busy */
+	uint64		login_us;		/* its first login took that; 0 = not known */
 	bool		too_busy;		/* that alone made it invalid */
 	bool		out_of_time;	/* a wait of the story was over before what it waited for */
 	RunParty	parties[RUN_PARTIES_MAX];

@@ -125,7 +125,7 @@ scripted_session_failed(const ScriptedSession *scripted, int n)
 bool
 scripted_sessions_wait(Run *run, const ScriptedSession *scripted, int n)
 {
-	wait_until(run, scripted_sessions_at_work(scripted, n) || scripted_session_failed(scripted, n), SETTLE_TIMEOUT_MS);
+	wait_until(run, scripted_sessions_at_work(scripted, n) || scripted_session_failed(scripted, n), settle_ms(run));
 	return scripted_sessions_at_work(scripted, n) && !scripted_session_failed(scripted, n);
 }
 

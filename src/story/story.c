@@ -78,7 +78,7 @@ run_open_session(Run *run, const RunParty *party, Session *session,
 		elog(ERROR, "a scenario opens more than %d sessions of its own", LOOSE_MAX);
 	run->loose[run->nloose++] = session;
 	session->spared = true;
-	session_open(session, &run->loop, party->login, LOGIN_TIMEOUT_MS, events, owner);
+	session_open(session, &run->loop, party->login, login_ms(run), events, owner);
 }
 
 /* Ends a text that was cut to "size" bytes, for it has len, in a sign of that. */

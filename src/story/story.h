@@ -61,6 +61,7 @@ extern void run_report_chaos(Run *run);
 
 /* How late its loop wakes up: see lateness.c. */
 extern void run_begin_lateness(Run *run);
+extern int	run_patience(const Run *run, int ms);
 extern void run_end_lateness(Run *run);
 extern bool run_is_late(const Run *run);
 extern char *lateness_text(const Run *run);
@@ -104,7 +105,7 @@ extern uint64 logins_refused(const Pool *pool);
  * that follows says which it was.  wait_until() is for what an event of the
  * loop brings about, poll_until() for what happens elsewhere: a slot that comes
  * free sends no event.  linger_until() is for what need not happen: that its time
- * is over means nothing for the checks that follow.
+ * is over means nothing for the checks that follow.  timeout_ms is read at each turn.
  */
 #define wait_until(run, condition, timeout_ms) \
 	turn_until(run, condition, timeout_ms, EVENT_TURN_MS, true)
@@ -113,15 +114,16 @@ extern uint64 logins_refused(const Pool *pool);
 #define linger_until(run, condition, timeout_ms) \
 	turn_until(run, condition, timeout_ms, EVENT_TURN_MS, false)
 
-#define LOGIN_TIMEOUT_MS (15 * 1000)	/* for one login of a run */
-#define SETTLE_TIMEOUT_MS (10 * 1000)	/* for what has no option: logins, releases, the monitor */
-#define RELEASE_TIMEOUT_MS (30 * 1000)	/* for all sessions of a server to end */
+/* For what has no option; each is longer while the machine is slow. */
+#define login_ms(run)	run_patience(run, 15 * 1000)	/* one login of a run */
+#define settle_ms(run)	run_patience(run, 10 * 1000)	/* logins, releases, the monitor */
+#define release_ms(run)	run_patience(run, 30 * 1000)	/* all sessions of a server end */
 
 #define EVENT_TURN_MS	20
 #define POLL_TURN_MS	2
 #define turn_until(run, condition, timeout_ms, turn_ms, must) \
-	for (uint64 wait_end_ = loop_now_us() + (uint64) (timeout_ms) * 1000; \
-		 !(condition) && wait_turn(run, wait_end_, turn_ms, must);)
+	for (uint64 wait_begun_ = loop_now_us(); \
+		 !(condition) && wait_turn(run, wait_begun_ + (uint64) (timeout_ms) * 1000, turn_ms, must);)
 
 extern bool wait_turn(Run *run, uint64 end_us, int turn_ms, bool must);
 

@@ -55,7 +55,7 @@ watch_begin(Run *run)
 		return;
 	}
 	wait_until(run, (watched = pool_watched(watch->kind, watch->oid, &watch->health, &watch->seen)),
-			   NOTICE_TIMEOUT_MS);
+			   run_patience(run, NOTICE_TIMEOUT_MS));
 	if (!watched)
 	{
 		watch->absent = "the monitor does not watch this pool: see pool_exhaust.monitor";
@@ -63,7 +63,7 @@ watch_begin(Run *run)
 	}
 
 	/* Its health may still be that of an earlier run. */
-	wait_until(run, watch_read(run, HEALTH_HEALTHY, run->parties[0].judge.health), NOTICE_TIMEOUT_MS);
+	wait_until(run, watch_read(run, HEALTH_HEALTHY, run->parties[0].judge.health), run_patience(run, NOTICE_TIMEOUT_MS));
 	memset(watch->noticed_us, 0, sizeof(watch->noticed_us));
 	resetStringInfo(&watch->path);
 	health_path_add(&watch->path, watch->health);
@@ -97,7 +97,7 @@ watch_wait(Run *run, Health at_least, Health at_most)
 
 	if (run->watch.absent != NULL)
 		return 0;
-	wait_until(run, watch_read_or_rests(run, at_least, at_most, &rested_us), NOTICE_TIMEOUT_MS);
+	wait_until(run, watch_read_or_rests(run, at_least, at_most, &rested_us), run_patience(run, NOTICE_TIMEOUT_MS));
 	return rested_us != 0 ? loop_now_us() - rested_us : 0;
 }
 

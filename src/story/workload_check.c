@@ -75,9 +75,9 @@ static void
 workload_check_end(Run *run, WorkloadCheck *check, const char *reason)
 {
 	session_close(&check->session);
-	wait_until(run, check->session.state == SESSION_UNUSED, LOGIN_TIMEOUT_MS);
+	wait_until(run, check->session.state == SESSION_UNUSED, login_ms(run));
 	if (run->target->own_roles)
-		poll_until(run, census_role_sessions(run->parties[0].role, NULL, 0) == 0, LOGIN_TIMEOUT_MS);
+		poll_until(run, census_role_sessions(run->parties[0].role, NULL, 0) == 0, login_ms(run));
 	if (reason != NULL)
 		run_end(run, VERDICT_INVALID, "%s", reason);
 }
@@ -86,12 +86,14 @@ workload_check_end(Run *run, WorkloadCheck *check, const char *reason)
 static void
 workload_check_query(Run *run, WorkloadCheck *check, const char *sql)
 {
+	int			timeout_ms = run_patience(run, CHECK_TIMEOUT_MS);
+
 	check->answered = false;
-	session_query(&check->session, sql, CHECK_TIMEOUT_MS, workload_check_answered, check);
-	wait_until(run, check->answered || check->session.state != SESSION_OPEN, CHECK_TIMEOUT_MS + 1000);
+	session_query(&check->session, sql, timeout_ms, workload_check_answered, check);
+	wait_until(run, check->answered || check->session.state != SESSION_OPEN, timeout_ms + 1000);
 	if (!check->answered)
 		workload_check_end(run, check, psprintf("the workload ended its session, or did not come to an end within %d s",
-												CHECK_TIMEOUT_MS / 1000));
+												timeout_ms / 1000));
 	if (!check->ok)
 		workload_check_end(run, check, psprintf("the workload failed: %s %s", check->sqlstate, check->text));
 }
@@ -111,7 +113,7 @@ workload_try(Run *run)
 		return;
 	phase(run, "trial");
 	run_open_session(run, &run->parties[0], &check->session, &workload_check_events, NULL);
-	wait_until(run, check->session.state != SESSION_CONNECTING, LOGIN_TIMEOUT_MS);
+	wait_until(run, check->session.state != SESSION_CONNECTING, login_ms(run));
 	if (check->session.state != SESSION_OPEN)
 		workload_check_end(run, check, psprintf("no connection to try the workload: %s", check->text));
 	if (!run->target->one_backend)

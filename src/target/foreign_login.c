@@ -104,7 +104,7 @@ foreign_login_resolve(Run *run, const char *host, Resolve *resolve)
 	if (host[0] == '/' || host[0] == '@')
 		return 0;
 	resolve_begin(resolve, &run->loop, host);
-	wait_until(run, resolve->done || resolve->failed, LOGIN_WAIT_MS);
+	wait_until(run, resolve->done || resolve->failed, run_patience(run, LOGIN_WAIT_MS));
 	if (resolve->done && !resolve->failed && resolve->addresses.n > 0)
 		return resolve->addresses.n;
 	snprintf(failure.message, MESSAGE_LEN, "host name \"%s\": %s", host,
@@ -129,7 +129,7 @@ foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 		if (n > 0)
 			login_add(&login, "hostaddr", resolve->addresses.text[i]);
 		local.login = login;
-		result = local_endpoint_try(&run->loop, &local, InvalidOid, LOGIN_WAIT_MS, run_must_end, run);
+		result = local_endpoint_try(&run->loop, &local, InvalidOid, run_patience(run, LOGIN_WAIT_MS), run_must_end, run);
 		run_end_if_must(run);
 		if (result.end == CONNECT_BROKEN || result.end == CONNECT_TIMED_OUT)
 			continue;
@@ -161,6 +161,7 @@ foreign_login_try_login(Run *run, RunParty *party)
 	foreign_login_require_password(run, &result, "");
 	if (result.end != CONNECT_GRANTED)
 		foreign_login_missed(run, "could not log in to", &result);
+	run->login_us = result.took_us;
 	run->login_endpoint = run->request.target_name;
 }
 
@@ -196,10 +197,10 @@ foreign_login_ask(Run *run, RunParty *party, const Question *questions, const ch
 	if (probe->database == NULL)
 		probe->database = probe->user;
 	party->probe = probe;
-	probe_open(probe, &run->loop, &endpoint->console, LOGIN_WAIT_MS);
-	wait_until(run, probe->state != PROBE_CONNECTING, LOGIN_WAIT_MS);
+	probe_open(probe, &run->loop, &endpoint->console, run_patience(run, LOGIN_WAIT_MS));
+	wait_until(run, probe->state != PROBE_CONNECTING, run_patience(run, LOGIN_WAIT_MS));
 	foreign_login_require_password(run, &probe->failure, where);
-	wait_until(run, probe_refresh(probe, 1) || probe->state == PROBE_LOST, 2 * LOGIN_WAIT_MS);
+	wait_until(run, probe_refresh(probe, 1) || probe->state == PROBE_LOST, run_patience(run, 2 * LOGIN_WAIT_MS));
 	if (request_is_hold(&run->request))
 		return false;
 	if (probe->heard_us == 0)
@@ -221,7 +222,7 @@ foreign_login_require_alone(Run *run, RunParty *party)
 	if (probe == NULL || run->options.bystanders != BYSTANDERS_REFUSE)
 		return;
 	poll_until(run, probe_refresh(probe, loop_now_us()) || probe->state == PROBE_LOST ||
-			   (others = probe->figures.in_use - probe->figures.ours - probe->figures.probes) <= 0, OTHERS_WAIT_MS);
+			   (others = probe->figures.in_use - probe->figures.ours - probe->figures.probes) <= 0, run_patience(run, OTHERS_WAIT_MS));
 	if (others > 0)
 		run_end(run, VERDICT_INVALID,
 				"%d connections of others are open on %s, and this would refuse their next logins (option bystanders = refuse)",

@@ -22,7 +22,7 @@ probe_returns(Run *run, RunParty *party, uint64 end_us)
 		loop_turn(&run->loop, TURN_MS);
 	if (probe->session.state != SESSION_UNUSED)
 		return false;
-	probe_open(probe, &run->loop, &party->endpoint->console, LOGIN_WAIT_MS);
+	probe_open(probe, &run->loop, &party->endpoint->console, run_patience(run, LOGIN_WAIT_MS));
 	while (probe->state == PROBE_CONNECTING && loop_now_us() < end_us)
 		loop_turn(&run->loop, TURN_MS);
 	return probe->state == PROBE_READY;
@@ -33,7 +33,7 @@ static int
 party_left(Run *run, RunParty *party)
 {
 	Probe	   *probe = party->probe;
-	uint64		end_us = loop_now_us() + (uint64) PROOF_WAIT_MS * 1000;
+	uint64		end_us = loop_now_us() + (uint64) run_patience(run, PROOF_WAIT_MS) * 1000;
 	uint64		since_us = loop_now_us();
 	int			left = -1;
 

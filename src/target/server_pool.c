@@ -32,7 +32,7 @@ server_pool_foreign_sessions(const Run *run, const RunParty *party)
 int
 server_pool_login_ms(const Run *run)
 {
-	return (int) Min(LOGIN_TIMEOUT_MS, run->options.timeout_ms);
+	return (int) Min(login_ms(run), run->options.timeout_ms);
 }
 
 /* How many sessions the party may have, held and under way. */
