@@ -281,6 +281,8 @@ static void
 record_settle(Run *run)
 {
 	if (run->pool != NULL)
+		check_attempts(run);
+	if (run->pool != NULL)
 		check_count(run, "sessions left at the end", 0, sessions_found,
 					"end them with pg_terminate_backend: the reason above has their pids");
 	phase_end(run);

@@ -151,7 +151,7 @@ identity_find_endpoint(Run *run, const RunParty *party, const char *password)
 		if (result.end == CONNECT_REFUSED && request_is_hold(&run->request))
 			hold_refused(run, result.cause, result.sqlstate, 0);
 		if (result.end == CONNECT_REFUSED)
-			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s",
+			run_end(run, VERDICT_INVALID, "no connection is left to begin with: %s %s, %s; end some sessions, pool_exhaust_backends has their pids",
 					result.sqlstate, cause_kinds[result.cause].name, result.message);
 		denied |= strncmp(result.sqlstate, "28", 2) == 0;
 		appendStringInfo(&tried, "%s%s: %s", tried.len > 0 ? "; " : "", local->name,

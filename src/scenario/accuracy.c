@@ -64,7 +64,7 @@ level(Run *run, int percent)
 	check_text(run, psprintf("sessions in the server at %d %%", percent),
 			   psprintf("%d, %d", open, open),
 			   psprintf("%d, %d", census_role_sessions(role, NULL, 0), sessions_in_activity(run, role)),
-			   "the server's own count or pg_stat_activity disagrees with the pool: see pool_exhaust_backends");
+			   "by the server's own count, and pg_stat_activity: see pool_exhaust_backends for sessions of the run that have ended or are still there");
 }
 
 /* How long the view and the clients disagreed, at the longest. */
@@ -158,7 +158,7 @@ churn_checks(Run *run, const Phase *p, const Motion *motion, const PoolStats *be
 	check_chaos(run, "operations that failed", tally->failing, chaos_sessions_ended(&run->parties[0].chaos_counts), tally->failed,
 				"other operations failed than were meant to: the server log says why");
 	check_chaos(run, "requests that failed", 0, run->parties[0].chaos_counts.done[CHAOS_DELAY], tally->unserved,
-				failure_text(run->pool));
+				failure_text(run, run->pool));
 	check_all_ended(run, NULL, tally);
 	check_near(run, "connections in use on average", little,
 			   Max(little * run->options.tolerance_percent / 100, LEAST_TOLERANCE) +
@@ -190,7 +190,7 @@ churn(Run *run)
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed, " UINT64_FORMAT " timed out   %.2f in use on average",
 			   tally->asked, tally->failed, tally->timed_out, in_use);
 	if (tally->granted == 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "no operation of the churn was granted a connection: raise rate, churn_ms or pool_timeout_ms; %s", failure_text(run->pool));
+		run_end(run, VERDICT_INVALID, "no operation of the churn was granted a connection: raise rate, churn_ms or pool_timeout_ms; %s", failure_text(run, run->pool));
 	check_at_most(run, "longest disagreement in motion", sample_interval,
 				  motion.longest_us / 1000.0, "ms",
 				  "the view shows another number of connections in use than there are");

@@ -260,6 +260,7 @@ ask_over_sql(Run *run)
 	Load	   *load;
 	Load	   *beyond;
 	const Tally *tally;
+	LoginCounts before = run_logins(run);
 	int64		queued = options->max_waiting > 0 ? Min(options->max_waiting, SQL_CLIENTS) : SQL_CLIENTS;
 
 	phase(run, "SQL");
@@ -274,11 +275,14 @@ ask_over_sql(Run *run)
 
 	check_timed_out(run, "SQL", queued, tally);
 	check_count(run, "SQL: refused by a full queue", SQL_CLIENTS - queued, tally->refused,
-				"see option max_waiting");
+				tally->refused < SQL_CLIENTS - queued
+				? "requests beyond max_waiting wait: the pool does not keep to that limit"
+				: "requests that may wait were refused: see pool_exhaust_refused_services for logins that the server refused");
 	check_timeout_times(run, "SQL", tally);
 	check_text(run, "SQL: beyond the role's limit", "53300 role_limit",
 			   refusal_text(run->parties[1].pool, &beyond->calm),
 			   "the refusal does not say which limit it was: see pool_exhaust_refusals");
+	check_logins_since(run, "SQL", &before);
 }
 
 static void
@@ -329,6 +333,7 @@ press(Backpressure *bp)
 	stop(bp);
 	phase_end(run);
 	tally = &bp->load->tally;
+	bp->load->tally.refused += run_fault(run, FAULT_MISCOUNT);
 	phase_figure(run, "clients", clients);
 	phase_figure(run, "served_per_s", tally->served * 1e6 / run->phases[run->nphases - 1].elapsed_us);
 	phase_note(run, "%d clients at once: %s   %s", clients, http_tally_text(tally), latency_text(&tally->response));
@@ -340,6 +345,19 @@ static const char *
 or_none(const char *text)
 {
 	return text != NULL ? text : "none";
+}
+
+/* Each request has come to one end: what check_attempts() is for requests to a pool. */
+static void
+check_requests(Run *run, const HttpTally *tally)
+{
+	int64		left = (int64) (tally->asked - tally->served - tally->refused - tally->server_errors -
+								tally->strange - tally->unanswered - tally->broken);
+
+	check_count(run, "requests not accounted for", 0, left,
+				psprintf(UINT64_FORMAT " requests, but %s: %s; this is a bug of pool_exhaust",
+						 tally->asked, http_tally_text(tally),
+						 left > 0 ? "some came to no end" : "some ends were counted twice"));
 }
 
 /* What was served, and what was neither served nor refused. */
@@ -359,6 +377,7 @@ check_answers(const Backpressure *bp)
 	else
 		check_at_least(run, "requests served under load", 1, tally->served, "",
 					   "the service serves no request while there are too many: a full pool must still be used");
+	check_requests(run, tally);
 	check_count(run, "server errors (5xx but 503)", 0, tally->server_errors,
 				psprintf("an error that was not caught, or a proxy that gave up: catch the pool's timeout and answer 503 with Retry-After; the first: %s",
 						 or_none(tally->first_error)));

@@ -51,12 +51,12 @@ closed_loop(Run *run, const char *name, int clients)
 			   latency_text(&tally->response));
 	if (tally->failed > 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "operations fail even in the baseline: " UINT64_FORMAT " of " UINT64_FORMAT "; %s",
-				tally->failed, tally->granted, failure_text(run->pool));
+				tally->failed, tally->granted, failure_text(run, run->pool));
 	if (result.goodput == 0 && tally_not_granted(tally) == 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "no operation ended within the " INT64_FORMAT " ms of baseline_ms: raise that, or lower work_ms",
 				options->baseline_ms);
 	check_count(run, psprintf("%s: not granted", name), 0, tally_not_granted(tally),
-				"requests were refused or timed out though there are as many connections as clients");
+				psprintf("there are as many connections as clients; %s", failure_text(run, run->pool)));
 	check_was_of_time(run);
 	check_all_ended(run, name, tally);
 	return result;

@@ -56,7 +56,7 @@ calm(Story *story, const char *name, const char *claim)
 	wait_until(run, load_is_over(load), settle_ms(run) + CLIENTS * operations * run->options.work_ms);
 	tally = load_tally(load);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
-	check_count(run, claim, CLIENTS * operations, tally->succeeded, failure_text(run->pool));
+	check_count(run, claim, CLIENTS * operations, tally->succeeded, failure_text(run, run->pool));
 	return histogram_ms(&tally->response, 0.50);
 }
 
@@ -133,9 +133,7 @@ saturate_server(Story *story)
 {
 	Run		   *run = story->run;
 	int			more = (int) run->options.max_overflow;
-	int64		ledger = run_refusals_in_ledger(run);
-	uint64		refused = logins_refused(run->pool) + logins_refused(run->parties[1].pool);
-	uint64		given_up = run->pool->stats.given_up + run->parties[1].pool->stats.given_up;
+	LoginCounts before = run_logins(run);
 	Tally	   *tally;
 	PoolState	truth;
 	Load	   *load;
@@ -146,21 +144,20 @@ saturate_server(Story *story)
 	wait_until(run, (server_full(story), load_is_over(load)), run->options.pool_timeout_ms + settle_ms(run));
 	tally = load_end(run, load, 0);
 	if (run_fault(run, FAULT_MISCOUNT))
-		refused--;
+		before.refused--;
 	poll_until(run, run->parties[1].judge.health == HEALTH_EXHAUSTED, settle_ms(run));
 	phase_note(run, "%d of %d slots in use, %s; %d in use by the pool, " UINT64_FORMAT " more refused: %s",
 			   truth.in_use, truth.capacity, health_names[run->parties[1].judge.health],
-			   run->pool->stats.held, tally->refused, causes_text(run->pool->stats.refused_by));
+			   run->pool->stats.held, tally->refused, phase_causes_text(run));
 	check_count(run, "saturated: slots in use", truth.capacity, Min(truth.in_use, truth.capacity),
-				"the server is not full: see pool_exhaust_slots");
+				psprintf("the server is not full, %d slots are left: see pool_exhaust_slots", truth.capacity - truth.in_use));
 	if (tally->refused < more && run->options.bystanders != BYSTANDERS_REFUSE)
 		check_skip(run, "saturated: refused", "sessions of others ended, and left slots to the pool");
 	else
 		check_count(run, "saturated: refused", more, tally->refused,
-					"a pool that cannot grow must refuse requests, or let them time out after pool_timeout_ms");
-	check_ledger(run, "saturated", logins_refused(run->pool) + logins_refused(run->parties[1].pool) - refused,
-				 run->pool->stats.given_up + run->parties[1].pool->stats.given_up - given_up,
-				 run_refusals_in_ledger(run) - ledger);
+					psprintf(UINT64_FORMAT " were granted and " UINT64_FORMAT " timed out: a pool that cannot grow refuses requests; see pool_exhaust_slots for room that was left, and raise pool_timeout_ms if logins are slow",
+							 tally->granted, tally->timed_out));
+	check_logins_since(run, "saturated", &before);
 	server_empty(story);
 }
 
@@ -294,7 +291,9 @@ leak(Story *story)
 	phase_note(run, "%d transactions left open, %d found after %.2f s; %s", story->nleaks, found,
 			   (loop_now_us() - begun_us) / 1e6, health_names[run->parties[0].judge.health]);
 	check_count(run, "leak: found idle in transaction", story->nleaks, found,
-				"a leak of the run was not found, or another session is suspected: pool_exhaust_leak_rules says when each rule can fire");
+				found < story->nleaks
+				? psprintf("%d leaks of the run were not found: pool_exhaust_leak_rules says when each rule can fire", story->nleaks - found)
+				: psprintf("%d sessions are suspected that are no leaks: see pool_exhaust_leaks", found - story->nleaks));
 	check_text(run, "leak: health of the pool", health_names[HEALTH_EXHAUSTED], health_names[run->parties[0].judge.health],
 			   "a pool without a free connection is not reported as exhausted: see pool_exhaust_pools");
 }
@@ -321,8 +320,7 @@ heal(Story *story)
 	phase_end(run);
 	phase_note(run, "%d ended: %s; %s after %.2f s", acts, acts > 0 ? strategies : "none",
 			   health_names[run->parties[0].judge.health], p->elapsed_us / 1e6);
-	check_count(run, "heal: sessions ended", story->nleaks, acts,
-				"the healer ended more or fewer than the leaks: see pool_exhaust_heals");
+	check_healed(run, "heal: sessions ended", story->nleaks, acts);
 	check_count(run, "heal: leaks that are left", 0, story->nleaks - leaks_ended(story),
 				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
 	check_text(run, "heal: health of the pool", health_names[HEALTH_HEALTHY], health_names[run->parties[0].judge.health],

@@ -47,7 +47,7 @@ baseline(Run *run)
 			   tally->succeeded * 1e6 / p->elapsed_us, number_text(success_percent(run, tally)),
 			   latency_text(&tally->response));
 	if (tally->succeeded == 0)
-		run_end(run, VERDICT_INVALID, "the second service does not work even alone: %s", failure_text(run->parties[1].pool));
+		run_end(run, VERDICT_INVALID, "the second service does not work even alone: %s", failure_text(run, run->parties[1].pool));
 	return tally;
 }
 
@@ -111,6 +111,7 @@ exhaust(Run *run)
 		e->others = -others_in_use(run);
 	first = clients_start(run, 0, run_capacity(run) * OVERLOAD, 0, options->long_ms);
 	second = second_load(run);
+	phase_lasts(run, options->exhaust_ms);
 	wait_until(run, exhausted_for(run, &e->limits, p),
 			   options->exhaust_ms + options->pool_timeout_ms + settle_ms(run));
 	if (run->target->own_roles)
@@ -156,19 +157,20 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 			   after->succeeded * 1e6 / e->beside_us, number_text(success_percent(run, after)),
 			   latency_text(&after->response));
 	if (run->target->ledger)
-		check_ledger(run, NULL, stats->refused_by[CAUSE_ROLE_LIMIT], stats->given_up, e->ledger);
+		check_ledger(run, NULL, stats->refused_by[CAUSE_ROLE_LIMIT], logins_unanswered(run->pool), e->ledger);
 	check_all_ended(run, "the first", e->first);
 	check_all_ended(run, "the second", after);
 	check_at_least(run, "success of the second service", success_percent(run, before) - SUCCESS_SLACK,
 				   success_percent(run, after), "%",
 				   "the second service succeeds less while the first is exhausted: do they share a pool or a limit?");
 	check_chaos(run, "errors in the second service", 0, chaos_acts_done(counts), tally_not_granted(after) + after->failed,
-				"an error of the first service shows up in the second");
+				psprintf(UINT64_FORMAT " were refused, " UINT64_FORMAT " timed out, " UINT64_FORMAT " got no connection otherwise, " UINT64_FORMAT " operations failed: do the services share a pool, a limit or a lock?",
+						 after->refused, after->timed_out, after->unserved, after->failed));
 	check_was_of_time(run);
 	check_at_most(run, "p99 of the second service",
 				  histogram_ms(&before->response, 0.99) + run->options.tolerance_ms + chaos_wait_ms(counts),
 				  histogram_ms(&after->response, 0.99), "ms",
-				  "the second service gets slower while the first is exhausted");
+				  "the second service gets slower while the first is exhausted: do they share a pool, a lock, or processors that are busy?");
 	if (run->target->own_roles)
 		check_reach(run, e);
 }

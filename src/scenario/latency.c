@@ -82,8 +82,8 @@ level_share(int64 capacity, int64 percent)
 	return Max(rint(capacity * percent / 100.0), 1) / capacity;
 }
 
-/* Returns whether the pool was as busy as it was meant to be. */
-static bool
+/* Returns in percent how busy the pool was. */
+static double
 level(Run *run, int percent)
 {
 	const Options *options = &run->options;
@@ -126,10 +126,10 @@ level(Run *run, int percent)
 		check_was_of_time(run);
 		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + chaos_wait_ms(&party->chaos_counts),
 					  histogram_ms(&tally->wait, 0.99), "ms",
-					  "it takes too long to get a connection from a pool that is not full");
+					  "it takes too long to get a connection from a pool that is not full: the line of the level says what of it is queue, connect and first query");
 	}
 	check_all_ended(run, psprintf("%d %%", percent), tally);
-	return fabs(utilization - share) * 100 <= options->tolerance_percent;
+	return 100 * utilization;
 }
 
 static void
@@ -137,17 +137,25 @@ latency_play(Run *run)
 {
 	const Levels *levels = &run->options.levels;
 	int			off = -1;
+	double		seen = 0;
 
 	run_disturb(run, CHAOS_GENTLE); /* it must find its connections open */
 	if (run->target->in_process)
 		cost(run);				/* that of another server is reached over the network */
 	run_disturb(run, CHAOS_ALL);
 	for (int i = 0; i < levels->n; i++)
-		if (!level(run, (int) levels->percent[i]))
-			off = i;
+	{
+		double		share = level_share(run_capacity(run), levels->percent[i]);
+		double		percent = level(run, (int) levels->percent[i]);
+
+		if (fabs(percent - 100 * share) <= run->options.tolerance_percent)
+			continue;
+		off = i;
+		seen = percent;
+	}
 	if (off >= 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "the pool could not be kept at " INT64_FORMAT " %% utilization: raise tolerance_percent or level_ms, or leave that level out of option levels",
-				levels->percent[off]);
+		run_end(run, VERDICT_INVALID, "the pool could not be kept at " INT64_FORMAT " %% utilization, it was at %.0f %%: raise tolerance_percent or level_ms, or leave that level out of option levels",
+				levels->percent[off], seen);
 }
 
 static void

@@ -93,7 +93,7 @@ operate(Run *run)
 
 	if (tally->failing == 0)
 		run_end(run, VERDICT_INVALID, "no operation was to fail: raise failing_percent or operations");
-	check_chaos(run, "operations that failed", tally->failing, chaos_sessions_ended(&run->parties[0].chaos_counts), tally->failed, failure_text(run->pool));
+	check_chaos(run, "operations that failed", tally->failing, chaos_sessions_ended(&run->parties[0].chaos_counts), tally->failed, failure_text(run, run->pool));
 	check_all_released(run, NULL, truth.in_use);
 	check_count(run, "sessions beside those of the pool", 0,
 				sessions_in_activity(run, role) - truth.idle - truth.in_use,
@@ -329,8 +329,7 @@ heal(Story *story)
 
 	check_count(run, "leaks ended by the healer", story->healable, leaks_ended(story),
 				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
-	check_count(run, "sessions that the healer ended", story->healable, acts,
-				"it ended more or fewer than the leaks: see pool_exhaust_heals");
+	check_healed(run, "sessions that the healer ended", story->healable, acts);
 	check_count(run, "sessions ended that are no leaks", 0,
 				scripted_sessions_lost(story->parts, PARTS, false) - scripted_sessions_lost(story->parts, POOL_PARTS, true) +
 				(int64) (connections_lost(run) - story->lost),

@@ -97,12 +97,32 @@ queue_settle(Run *run, Queue *queue)
 	linger_until(run, false, SAME_TIME_US / 1000);
 }
 
+/*
+ * No client waits while the pooler has connections left.  Ends the run as invalid
+ * if it has none by its own count, and the run has not got them all: others have.
+ */
+static void
+check_used_up(Run *run)
+{
+	int			size = (int) run->options.pool_size;
+	int			held = run->pool->stats.peak_held;
+	int			said = run_peak(run);
+
+	if (held < size && said >= size && !check_failed(run))
+		run_end(run, VERDICT_INVALID, "clients of others use this pool: %d of its %d connections were in use by the pooler's own count, but no more than %d by this run; run it while they are gone, or with a user or database of its own",
+				said, run_capacity(run), held);
+	check_at_least(run, "in use while requests wait", size, held, "",
+				   psprintf("clients wait, but no more than %d of %d connections were in use, %d by the pooler's own count: its log says why it opens no more",
+							held, size, said));
+}
+
 /* Long operations take all connections, quick ones wait behind them. */
 static Tally *
 queue_up(Run *run)
 {
 	const Options *options = &run->options;
 	int64		n = options->long_operations + options->quick_operations;
+	int64		refused = expected_refusals(run, n, run_capacity(run));
 	const ChaosCounts *counts = &run->parties[0].chaos_counts;
 	Queue	   *queue = palloc0(sizeof(Queue));
 	Tally	   *tally;
@@ -123,23 +143,23 @@ queue_up(Run *run)
 
 	check_peak(run, NULL, run_peak(run));
 	if (run->target->counts_itself && queue->longest > 0)
-		check_at_least(run, "in use while requests wait", options->pool_size, run->pool->stats.peak_held, "",
-					   "clients wait although the pool is not used up: the server refuses the pooler (see the pooler's log, and CONNECTION LIMIT there)");
+		check_used_up(run);
 	else if (run->pool->stats.peak_held < run_capacity(run))
-		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once; raise long_ms or long_operations",
-				run->pool->stats.peak_held, run_capacity(run));
+		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once, and logins took up to %.0f ms; raise long_ms beyond that, or long_operations",
+				run->pool->stats.peak_held, run_capacity(run), histogram_max_ms(&tally->connect));
 	check_fifo(run, NULL, &queue->order);
 	if (queue->order.slack_us > 0)
 		check_was_of_time(run); /* a request may reach the pooler that much later */
 	check_count(run, "wrong queue lengths", 0, queue->wrong,
 				"the pool and its clients disagree on how many requests wait: do not trust its metrics");
 	check_all_ended(run, NULL, tally);
-	check_count(run, "refused at once", expected_refusals(run, n, run_capacity(run)), tally->refused,
-				run->target->ledger
-				? "see option max_waiting, and pool_exhaust_refused_services for logins that the server refused"
-				: failure_text(run->pool));
+	check_count(run, "refused at once", refused, tally->refused,
+				tally->refused < refused ? "requests beyond max_waiting wait: the pool does not keep to that limit"
+				: run->target->ledger
+				? "requests that may wait were refused: pool_exhaust_refused_services has the logins that the server refused"
+				: failure_text(run, run->pool));
 	check_chaos(run, "operations that failed", 0, chaos_sessions_ended(counts) + counts->done[CHAOS_DELAY], tally->failed + tally->unserved,
-				failure_text(run->pool));
+				failure_text(run, run->pool));
 	return tally;
 }
 

@@ -74,7 +74,7 @@ baseline(Recovery *recovery)
 	phase_end(run);
 	if (operations_succeeded(recovery) < operations || (!run->target->terminates && operations_failed(recovery) > 0))
 		run_end(run, VERDICT_INVALID, "only " UINT64_FORMAT " of " INT64_FORMAT " operations succeeded to begin with: %s",
-				operations_succeeded(recovery), operations, failure_text(run->pool));
+				operations_succeeded(recovery), operations, failure_text(run, run->pool));
 	recovery->normal_ms = histogram_ms(&tally->response, 0.50) * BASELINE_FACTOR +
 		(run->target->terminates ? BASELINE_MS : BASELINE_FOREIGN_MS);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
@@ -236,8 +236,7 @@ heal(Recovery *recovery)
 	check_recovered(recovery, "leaks");
 	check_at_most(run, "healthy after the leaks", run->options.recovery_limit_ms,
 				  since_ms(recovery, recovery->healthy_us), "ms", "the pool is not healthy again: see pool_exhaust_pools");
-	check_count(run, "sessions that the healer ended", leaks, acts,
-				"it ended more or fewer than the leaks: see pool_exhaust_heals");
+	check_healed(run, "sessions that the healer ended", leaks, acts);
 	check_text(run, "strategies in their order", strategies_text(STRATEGIES_OF_TRANSACTIONS), strategies,
 			   "see pool_exhaust.heal_strategies and pool_exhaust.heal_exclude_roles");
 	check_count(run, "lock waits that did not end", 0, lock_waits_left(recovery),
@@ -308,7 +307,8 @@ vanish(Recovery *recovery)
 		scripted_session_open(run, &run->parties[0], &vanishing[i]);
 	}
 	if (!scripted_sessions_wait(run, vanishing, VANISHING))
-		run_end(run, VERDICT_INVALID, "the sessions of the clients that vanish could not be opened: %s", failure_text(run->pool));
+		run_end(run, VERDICT_INVALID, "the sessions of the clients that vanish could not be opened: %s",
+				scripted_sessions_failure(run, vanishing, VANISHING));
 	wait_until(run, run->pool->stats.opening == 0, settle_ms(run));
 	for (int i = 0; i < VANISHING; i++)
 		scripted_session_vanish(&vanishing[i]);
@@ -333,7 +333,7 @@ static const char *
 outage_reason(const Run *run)
 {
 	const Pool *pool = run->pool;
-	const ConnectResult *failure = pool->stats.lost > 0 ? &pool->last_loss : &pool->last_failure;
+	const ConnectResult *failure = pool->lost_us >= run->phase_us ? &pool->last_loss : &pool->last_failure;
 
 	return failure->message[0] == '\0' ? "a statement failed"
 		: connect_failure_text(failure);
@@ -348,6 +348,7 @@ outage(Recovery *recovery)
 	Phase	   *p = phase(run, "outage");
 
 	run_say(run, "%-8s waiting for %s, or the server behind it, to be restarted", p->name, run->request.target_name);
+	phase_lasts(run, run->options.outage_ms);
 	wait_until(run, operations_failed(recovery) > failed, run->options.outage_ms);
 	recovery_begin(recovery);
 	phase_end(run);
@@ -393,9 +394,9 @@ finish(Recovery *recovery)
 	succeeded = operations_succeeded(recovery) - succeeded;
 	phase_note(run, UINT64_FORMAT " operations succeeded", succeeded);
 	check_chaos(run, "operations that failed afterwards", 0, chaos_acts_done(&run->parties[0].chaos_counts) - acts,
-				operations_failed(recovery) - failed, failure_text(run->pool));
+				operations_failed(recovery) - failed, failure_text(run, run->pool));
 	check_at_least(run, "operations that succeeded afterwards", operations, succeeded, "",
-				   failure_text(run->pool));
+				   failure_text(run, run->pool));
 	if (!run->target->terminates)
 		check_pooler_in_use(run);
 }

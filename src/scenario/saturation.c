@@ -163,11 +163,33 @@ top_up(Run *run, int full)
 	wait_until(run, run->pool->stats.opening == 0, run_patience(run, ATTEMPT_TIMEOUT_MS));
 }
 
+/* The pool is full, by the count of the run, of the server and of pg_stat_activity. */
+static void
+check_full(Run *run)
+{
+	int			held = run->pool->stats.held;
+	PoolState	truth = run_pool_state(run);
+
+	/* Privileged sessions of others may have gone beyond capacity. */
+	int			room = truth.ours + Max(truth.capacity - truth.in_use, 0);
+	int			seen = sessions_seen(run, &run->parties[0]);
+
+	check_count(run, "held connections", room, held,
+				held < room
+				? psprintf("%d connections fewer than there was room for: see pool_exhaust_slots, and the server log for logins that failed", room - held)
+				: psprintf("%d connections more than the server has of the run: the server log says why their sessions have ended", held - room));
+	check_count(run, "in use by the server's count", truth.capacity, Min(truth.in_use, truth.capacity),
+				psprintf("the pool is not full, %d are left: see pool_exhaust_slots", truth.capacity - truth.in_use));
+	check_count(run, run->target->activity ? "sessions in pg_stat_activity" : "sessions that the target shows", held, seen,
+				seen < held
+				? psprintf("%d sessions that are held are not there: the server log says why they have ended", held - seen)
+				: psprintf("%d sessions are there that are not held any more: pool_exhaust_backends shows them", seen - held));
+}
+
 /* Fills the pool and returns the level it was filled to. */
 static int
 fill(Run *run)
 {
-	PoolStats  *stats = &run->pool->stats;
 	PoolState	truth = run_pool_state(run);
 	char	   *expected_path = path_up(run->parties[0].judge.health, truth.in_use, truth.capacity);
 	int			full = truth.capacity;
@@ -189,17 +211,7 @@ fill(Run *run)
 	phase_note(run, UINT64_FORMAT " granted in %.2f s, %.0f/s   %s",
 			   p->granted, p->elapsed_us / 1e6, p->granted * 1e6 / p->elapsed_us, latency_text(&p->latency));
 
-	/* Privileged sessions of others may have gone beyond capacity. */
-	truth = run_pool_state(run);
-	check_count(run, "held connections", truth.ours + Max(truth.capacity - truth.in_use, 0),
-				stats->held,
-				"the run holds another number than there was room for: pool_exhaust_backends shows the sessions that hold slots");
-	check_count(run, "in use by the server's count", truth.capacity,
-				Min(truth.in_use, truth.capacity),
-				"the pool is not full: see pool_exhaust_slots");
-	check_count(run, run->target->activity ? "sessions in pg_stat_activity" : "sessions that the target shows",
-				stats->held, sessions_seen(run, &run->parties[0]),
-				"pg_stat_activity and the clients disagree: the server log has sessions that ended by themselves");
+	check_full(run);
 	check_text(run, "health on the way up", expected_path, run->health_path.data,
 			   "health did not follow utilization: see pool_exhaust.warning_threshold and critical_threshold");
 	return full;
@@ -250,8 +262,9 @@ attempt(Run *run, int full)
 	int			done = 0;
 	bool		known = true;	/* how the target refuses */
 	int64		ledger = run_refusals_in_ledger(run);
+	uint64		unanswered = logins_unanswered(run->pool);
 	uint64		expected_by[CAUSES] = {0};
-	uint64		observed_by[CAUSES];
+	char	   *causes;
 	Phase	   *p = phase(run, "attempt");
 
 	run_progress(run, &done, attempts);
@@ -270,10 +283,9 @@ attempt(Run *run, int full)
 	}
 	run_progress(run, NULL, attempts);
 	run_sample(run);
-	for (int i = 0; i < CAUSES; i++)
-		observed_by[i] = stats->refused_by[i] - p->before.refused_by[i];
+	causes = phase_causes_text(run);
 	phase_end(run);
-	phase_note(run, UINT64_FORMAT " refused   %s%s", p->refused, causes_text(observed_by),
+	phase_note(run, UINT64_FORMAT " refused   %s%s", p->refused, causes,
 			   run->target->ledger || p->refused == 0 ? ""
 			   : psprintf("   %s %s", run->pool->last_refusal.sqlstate, run->pool->last_refusal.message));
 	if (p->refused == 0)
@@ -290,13 +302,13 @@ attempt(Run *run, int full)
 				: psprintf(UINT64_FORMAT " refusals of %d attempts: a refusal is counted twice; see pool_exhaust_refused_services for those that the server counted",
 						   p->refused, attempts));
 	if (known)
-		check_text(run, "refusals by cause", causes_text(expected_by), causes_text(observed_by),
+		check_text(run, "refusals by cause", causes_text(expected_by), causes,
 				   "the refusals differ in cause or number from those that a full pool makes: see pool_exhaust_refused_services");
 	else
 		check_skip(run, "refusals by cause", "a server with option capacity does not report how it refuses");
 	check_at_most(run, "slowest refusal", REFUSAL_LIMIT_MS + chaos_wait_ms(&run->parties[0].chaos_counts), stats->slowest_refusal_us / 1000.0, "ms",
-				  "a client waits too long for its refusal: the server is overloaded or the login is slow");
-	check_ledger(run, NULL, p->refused, stats->given_up - p->before.given_up, run_refusals_in_ledger(run) - ledger);
+				  "a client waits that long for its refusal: see late_p50_ms in the summary for how busy the machine was, and log_connections for how long logins take");
+	check_ledger(run, NULL, p->refused, logins_unanswered(run->pool) - unanswered, run_refusals_in_ledger(run) - ledger);
 }
 
 /*

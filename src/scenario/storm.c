@@ -216,7 +216,7 @@ calm(Storm *storm)
 	phase_figure(run, "operations_per_s", storm->calm_rate);
 	if (storm->calm_rate == 0 && tally_not_granted(tally) == 0)
 		run_end(run, VERDICT_INVALID, "no operation of the application succeeded even before the storm: %s",
-				failure_text(run->parties[1].pool));
+				failure_text(run, run->parties[1].pool));
 }
 
 /* ---------- One wave ---------- */
@@ -328,23 +328,28 @@ static void
 wave_check_clients(Storm *storm, const char *wave, const Phase *p, double in_ms, int64 ledger)
 {
 	Run		   *run = storm->run;
+	const PoolStats *stats = &run->pool->stats;
+	int			fit = storm_fit(storm);
 	const Options *options = &run->options;
-	uint64		failed = run->pool->stats.failed - p->before.failed;
+	uint64		failed = stats->failed - p->before.failed;
 	double		limit_ms = options->response_limit_ms + run_chaos_ms(run);
 
-	check_count(run, claim(wave, "granted"), storm_fit(storm), storm->connected,
-				"connections stayed free, or sessions of others took them: see pool_exhaust_slots");
+	check_count(run, claim(wave, "granted"), fit, storm->connected,
+				storm->connected < fit
+				? psprintf("%d connections stayed free: see pool_exhaust_slots, or raise recovery_limit_ms", fit - storm->connected)
+				: psprintf("%d clients more than there is room for were granted: see pool_exhaust_slots for the limit", storm->connected - fit));
 	check_at_most(run, claim(wave, "time until all granted"), options->recovery_limit_ms, in_ms, "ms",
 				  "clients use up the handshakes of each other: let them retry later each time, or hold them in a pooler");
 	require_all_answered(storm, failed, limit_ms, p->elapsed_us / 1e6);
 	check_count(run, claim(wave, "refused"), storm->n - storm->connected, refused_clients(storm),
 				"a client is neither granted nor refused: see failed for another reason, and the server log");
-	check_count(run, claim(wave, "failed for another reason"), 0, failed, failure_text(run->pool));
+	check_count(run, claim(wave, "failed for another reason"), 0, failed, failure_text(run, run->pool));
 	check_count(run, claim(wave, "attempts without an end"), 0, attempts_under_way(storm),
 				"logins have neither been granted nor refused: see the server log, and authenticating in pool_exhaust_slots");
 	check_at_most(run, claim(wave, "slowest attempt"), limit_ms, storm->slowest_us / 1000.0, "ms",
 				  "logins take too long while there are many at once: a pooler in front of the server avoids them");
-	check_ledger(run, wave, p->refused, run->pool->stats.given_up - p->before.given_up, ledger);
+	check_ledger(run, wave, p->refused,
+				 stats->given_up - p->before.given_up + stats->broken - p->before.broken, ledger);
 }
 
 /* What the wave cost the sessions that were connected already. */
@@ -400,7 +405,6 @@ wave_play(Storm *storm, const char *wave, void (*begin) (Storm *storm))
 {
 	Run		   *run = storm->run;
 	int64		ledger = clients_in_ledger(run);
-	uint64		refused_by[CAUSES];
 	double		in_ms;
 	double		rate;
 	double		lasted_s;
@@ -425,11 +429,9 @@ wave_play(Storm *storm, const char *wave, void (*begin) (Storm *storm))
 		run->pool->stats.refused_by[CAUSE_TOO_MANY_CLIENTS]++;
 	}
 	phase_end(run);
-	for (int i = 0; i < CAUSES; i++)
-		refused_by[i] = run->pool->stats.refused_by[i] - p->before.refused_by[i];
 	phase_note(run, "%d at once, %d granted after %.2f s, at the peak %.0f/s; " UINT64_FORMAT " refused: %s",
 			   storm->n, storm->connected, in_ms / 1000, storm->peak_granted * 1e6 / WINDOW_US,
-			   p->refused, causes_text(refused_by));
+			   p->refused, phase_causes_text(run));
 	phase_figure(run, "in_ms", in_ms);
 	phase_figure(run, "peak_per_s", storm->peak_granted * 1e6 / WINDOW_US);
 	phase_figure(run, "stalled", run->pool->stats.stalled - p->before.stalled);

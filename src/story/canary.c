@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "load/failure.h"
 #include "story/canary.h"
 
 #define PACE_US				(50 * 1000) /* between two notifications */
@@ -23,6 +24,7 @@ struct Canary
 	Alarm		alarm;			/* the next notification is due */
 	int			ready;			/* sessions that are open, and listen */
 	int			lost;
+	ConnectResult failure;		/* why a session was not granted */
 	bool		stopped;
 	uint64		sent;
 	uint64		failed;
@@ -80,7 +82,10 @@ canary_connected(Session *session, const ConnectResult *result)
 
 	snprintf(sql, sizeof(sql), "LISTEN " CHANNEL, canary->run->entry->run_id);
 	if (result->end != CONNECT_GRANTED)
+	{
+		canary->failure = *result;
 		canary->lost++;
+	}
 	else if (session == &canary->listener)
 		session_query(session, sql, login_ms(canary->run), canary_listens, canary);
 	else
@@ -120,7 +125,8 @@ canary_open(Run *run)
 	run_open_session(run, &run->parties[0], &canary->notifier, &canary_events, canary);
 	wait_until(run, canary->ready == CANARY_SESSIONS || canary->lost > 0, login_ms(run));
 	if (canary->ready < CANARY_SESSIONS)
-		run_end(run, VERDICT_INVALID, "the sessions that listen and notify could not be opened: %s", failure_text(run->pool));
+		run_end(run, VERDICT_INVALID, "the sessions that listen and notify could not be opened: %s",
+				canary->failure.message[0] != '\0' ? connect_failure_text(&canary->failure) : "no answer in time, see the server log");
 	alarm_set(&run->clock, &canary->alarm, loop_now_us());
 	return canary;
 }

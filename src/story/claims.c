@@ -21,7 +21,7 @@ void
 check_peak(Run *run, const char *part, int peak)
 {
 	check_at_most(run, claim(part, "peak in use"), run_capacity(run), peak, "",
-				  "the pool handed out more than its capacity");
+				  "the pool handed out more than its capacity: of a pooler see pool_size and its reserve");
 }
 
 /* No request was granted after one that was made later. */
@@ -68,6 +68,36 @@ check_timeout_times(Run *run, const char *part, const Tally *tally)
 }
 
 /*
+ * Each request to the pools of the run has come to one end, and no end was counted
+ * that no request had.  To be called when they are closed.
+ */
+void
+check_attempts(Run *run)
+{
+	uint64		asked = 0;
+	PoolStats	sum = {0};
+	int64		left;
+
+	for (int i = 0; i < run->nparties; i++)
+	{
+		const PoolStats *stats = &run->parties[i].pool->stats;
+
+		asked += run->parties[i].pool->asked;
+		sum.granted += stats->granted;
+		sum.refused += stats->refused;
+		sum.timed_out += stats->timed_out;
+		sum.failed += stats->failed;
+		sum.canceled += stats->canceled;
+	}
+	left = (int64) (asked - sum.granted - sum.refused - sum.timed_out - sum.failed - sum.canceled);
+	check_count(run, "attempts not accounted for", 0, left,
+				psprintf(UINT64_FORMAT " attempts, but " UINT64_FORMAT " granted + " UINT64_FORMAT " refused + "
+						 UINT64_FORMAT " timed out + " UINT64_FORMAT " failed + " UINT64_FORMAT " canceled: %s; this is a bug of pool_exhaust",
+						 asked, sum.granted, sum.refused, sum.timed_out, sum.failed, sum.canceled,
+						 left > 0 ? "some came to no end" : "some ends were counted twice"));
+}
+
+/*
  * The ledger rose by the refusals that the clients saw; an attempt that was given up
  * without an answer may have been refused, too.  Skipped where another server refuses.
  */
@@ -78,9 +108,33 @@ check_ledger(Run *run, const char *part, int64 refused, int64 unanswered, int64 
 
 	if (run->target->ledger)
 		check_rise(run, name, refused, unanswered, rise,
-				   "the ledger and the clients counted different refusals: see pool_exhaust_refused_services; with log_min_messages = panic it counts none");
+				   rise < refused
+				   ? psprintf(INT64_FORMAT " refusals that clients saw are not in the ledger: it counts those that are logged, see log_min_messages",
+							  refused - rise)
+				   : psprintf(INT64_FORMAT " refusals in the ledger were seen by no client of the run: see pool_exhaust_refused_services",
+							  rise - refused - unanswered));
 	else
 		check_skip(run, name, "the ledger counts what this server refuses");
+}
+
+/* The same, of all pools of the run since those were its counts. */
+void
+check_logins_since(Run *run, const char *part, const LoginCounts *before)
+{
+	LoginCounts now = run_logins(run);
+
+	check_ledger(run, part, now.refused - before->refused, now.unanswered - before->unanswered,
+				 now.ledger - before->ledger);
+}
+
+/* The healer has ended the leaks of the run, and no other session of it. */
+void
+check_healed(Run *run, const char *name, int leaks, int ended)
+{
+	check_count(run, name, leaks, ended,
+				ended < leaks
+				? psprintf("%d leaks were left: see pool_exhaust_heal(), and the server log for what the healer did", leaks - ended)
+				: psprintf("%d sessions were ended that are no leaks: see pool_exhaust_heals", ended - leaks));
 }
 
 /* No session of the run is left, by the target's own count. */
@@ -123,7 +177,8 @@ check_load(Run *run, const char *part, const Tally *tally, uint64 never_asked)
 	check_all_ended(run, part, tally);
 	check_at_least(run, claim(part, "success"), options->success_percent,
 				   percent_of(tally->succeeded, tally->asked + never_asked - operations_excused(party, tally->failed)), "%",
-				   "requests timed out, were refused or failed: see timed_out and refused in pool_exhaust_samples");
+				   psprintf("of " UINT64_FORMAT " requests " UINT64_FORMAT " timed out, " UINT64_FORMAT " were refused, " UINT64_FORMAT " got no connection otherwise, and " UINT64_FORMAT " operations failed: see pool_exhaust_samples for when",
+							tally->asked, tally->timed_out, tally->refused, tally->unserved, tally->failed));
 	check_at_most(run, claim(part, "slowest response"), options->response_limit_ms + chaos_wait_ms(&party->chaos_counts),
 				  histogram_max_ms(&tally->response), "ms",
 				  "the queue grows longer than clients will wait: a shorter pool_timeout_ms or max_waiting sheds load");

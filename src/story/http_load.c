@@ -227,6 +227,7 @@ static void
 caller_ask(HttpLoad *load, HttpCaller *caller)
 {
 	load->busy++;
+	load->tally.asked++;
 	http_ask(load->config.client, &caller->request, caller->path, load->config.timeout_ms);
 }
 

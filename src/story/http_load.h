@@ -31,6 +31,7 @@ extern const int http_refusal_status[HTTP_REFUSALS];
 /* What became of some requests. */
 typedef struct HttpTally
 {
+	uint64		asked;
 	uint64		ended;
 	uint64		served;			/* 2xx */
 	uint64		refused;		/* 503 and 429 */

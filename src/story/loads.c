@@ -115,6 +115,8 @@ load_start(Run *run, const LoadConfig *config)
 
 	if (total > 0)
 		run_progress(run, &load->ended, total);
+	if (config->arrival != NULL)
+		phase_lasts(run, config->arrival->duration_us / 1000);
 	load_begin(load);
 	return load;
 }
@@ -175,17 +177,18 @@ load_end(Run *run, Load *load, int64 timeout_ms)
 	return load_tally(load);
 }
 
-/* Returns why requests of this pool were not granted, or operations of it failed, for a check; may be palloc'd. */
+/*
+ * Returns why requests of this pool were not granted in this phase, or operations of it
+ * failed, for a check; may be palloc'd.
+ */
 const char *
-failure_text(const Pool *pool)
+failure_text(const Run *run, const Pool *pool)
 {
-	const ConnectResult *failure = &pool->last_failure;
-
-	if (failure->message[0] != '\0')
-		return psprintf("the last login that failed: %s", connect_failure_text(failure));
-	if (pool->stats.timed_out > 0)
+	if (pool->failed_us >= run->phase_us)
+		return psprintf("the last login that failed: %s", connect_failure_text(&pool->last_failure));
+	if (pool->timed_out_us >= run->phase_us)
 		return "requests timed out: see pool_timeout_ms";
-	if (pool->stats.lost > 0)
+	if (pool->lost_us >= run->phase_us)
 		return psprintf("the last connection that was lost: %s", connect_failure_text(&pool->last_loss));
 	return "the server log says why";
 }
@@ -196,7 +199,7 @@ require_held(Run *run, const Pool *pool, int n)
 {
 	if (pool->stats.held < n && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "only %d of %d connections could be held: %s", pool->stats.held, n,
-				failure_text(pool));
+				failure_text(run, pool));
 }
 
 /*
@@ -277,6 +280,39 @@ causes_text(const uint64 *refused_by)
 							 i < LEDGER_CAUSES ? psprintf("%s ", cause_kinds[i].sqlstate) : "",
 							 cause_kinds[i].name, refused_by[i]);
 	return text.len > 0 ? text.data : "none";
+}
+
+/* The same, of the refusals of the run's pool in this phase. */
+char *
+phase_causes_text(const Run *run)
+{
+	const Phase *p = &run->phases[run->nphases - 1];
+	uint64		refused_by[CAUSES];
+
+	for (int i = 0; i < CAUSES; i++)
+		refused_by[i] = run->pool->stats.refused_by[i] - p->before.refused_by[i];
+	return causes_text(refused_by);
+}
+
+/* Returns how many logins of this pool have got no answer: the server may have refused them. */
+uint64
+logins_unanswered(const Pool *pool)
+{
+	return pool->stats.given_up + pool->stats.broken;
+}
+
+/* Returns what the clients of all pools of the run have seen of refusals so far, and the ledger. */
+LoginCounts
+run_logins(const Run *run)
+{
+	LoginCounts counts = {.ledger = run_refusals_in_ledger(run)};
+
+	for (int i = 0; i < run->nparties; i++)
+	{
+		counts.refused += logins_refused(run->parties[i].pool);
+		counts.unanswered += logins_unanswered(run->parties[i].pool);
+	}
+	return counts;
 }
 
 /* Returns how many logins of this pool the server has refused, for whatever limit. */

@@ -132,6 +132,9 @@ typedef struct Run
 	uint64		own_refused;	/* attempts of its own beside the pool that were refused */
 
 	const int  *done;			/* of the phase, for pool_exhaust_progress */
+	uint64		phase_us;		/* when the phase began */
+	uint64		over_us;		/* when the time of the phase is over; 0 = it is not known */
+	uint64		say_us;			/* when the next line on its progress is due */
 
 	/* Runs that this one has started; see sub_runs.h. */
 	const struct SubRunMethods *sub_run_methods;

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "load/failure.h"
 #include "story/scripted_session.h"
 
 const ScriptedSession leak_open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
@@ -61,7 +62,10 @@ own_connected(Session *session, const ConnectResult *result)
 	if (result->end == CONNECT_GRANTED)
 		scripted_session_act(scripted);
 	else
+	{
 		scripted->failed = true;
+		scripted->failure = *result;
+	}
 }
 
 static void
@@ -129,12 +133,22 @@ scripted_sessions_wait(Run *run, const ScriptedSession *scripted, int n)
 	return scripted_sessions_at_work(scripted, n) && !scripted_session_failed(scripted, n);
 }
 
-/* The same; ends the run as invalid if they are not. */
+/* Returns why one of them is not, for the reason of a run; may be palloc'd. */
+const char *
+scripted_sessions_failure(const Run *run, const ScriptedSession *scripted, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (scripted[i].failure.message[0] != '\0')
+			return connect_failure_text(&scripted[i].failure);
+	return failure_text(run, run->pool);
+}
+
+/* Waits likewise; ends the run as invalid if they are not. */
 void
 scripted_sessions_require(Run *run, const ScriptedSession *scripted, int n)
 {
 	if (!scripted_sessions_wait(run, scripted, n))
-		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", failure_text(run->pool));
+		run_end(run, VERDICT_INVALID, "the leaks could not be made: %s", scripted_sessions_failure(run, scripted, n));
 }
 
 /* Returns how many of them are leaks, or are none, as that is asked for. */

@@ -22,7 +22,8 @@ typedef struct ScriptedSession
 	bool		done;			/* its statement has ended */
 	bool		vanished;
 	bool		lost;			/* the server has ended it */
-	bool		failed;			/* it got no connection */
+	bool		failed;			/* it got no connection ... */
+	ConnectResult failure;		/* ... of its own, for that */
 } ScriptedSession;
 
 extern void scripted_session_take(ScriptedSession *scripted, Pool *pool);
@@ -31,6 +32,7 @@ extern void scripted_session_vanish(ScriptedSession *scripted);
 extern bool scripted_sessions_at_work(const ScriptedSession *scripted, int n);
 extern bool scripted_session_failed(const ScriptedSession *scripted, int n);
 extern bool scripted_sessions_wait(Run *run, const ScriptedSession *scripted, int n);
+extern const char *scripted_sessions_failure(const Run *run, const ScriptedSession *scripted, int n);
 extern void scripted_sessions_require(Run *run, const ScriptedSession *scripted, int n);
 extern int	scripted_sessions_count(const ScriptedSession *scripted, int n, bool leaks);
 extern int	scripted_sessions_lost(const ScriptedSession *scripted, int n, bool leaks);

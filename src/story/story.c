@@ -27,10 +27,24 @@
 
 #define POLL_END_US		(100 * 1000)
 
+/* A phase that takes longer has a line on its progress that often. */
+#define SAY_US			(10 * INT64CONST(1000000))
+
 /* Of a path of health that goes up and down for hours only the beginning is kept. */
 #define HEALTH_PATH_MAX	1024
 
 const char *const outcome_names[] = {OUTCOME_LIST(LIST_WORD)};
+
+/* Ends a text that was cut to "size" bytes, for it has len, in a sign of that. */
+static void
+mark_cut(char *text, int size, int len)
+{
+	const char *mark = GetDatabaseEncoding() == PG_UTF8 ? "…" : "...";
+	int			room = size - 1 - strlen(mark);
+
+	if (len >= size)
+		strcpy(text + pg_mbcliplen(text, size - 1, room), mark);
+}
 
 /*
  * Ends the story here with a verdict that no check gave: invalid, because the
@@ -41,18 +55,19 @@ void
 run_end(Run *run, Verdict verdict, const char *fmt,...)
 {
 	va_list		args;
-	size_t		len;
+	int			len;
 
 	va_start(args, fmt);
-	vsnprintf(run->reason, sizeof(run->reason), fmt, args);
+	len = vsnprintf(run->reason, sizeof(run->reason), fmt, args);
 	va_end(args);
-	len = strlen(run->reason);
 	if (verdict == VERDICT_INVALID && run_is_late(run))
 	{
 		run->too_busy = true;
-		snprintf(run->reason + len, sizeof(run->reason) - len, "; %s", lateness_text(run));
+		len = Min(len, sizeof(run->reason) - 1);
+		len += snprintf(run->reason + len, sizeof(run->reason) - len, "; %s", lateness_text(run));
 	}
 	text_make_valid(run->reason, GetDatabaseEncoding());
+	mark_cut(run->reason, sizeof(run->reason), len);
 	run->verdict = verdict;
 	ereport(ERROR,
 			(errcode(ERRCODE_OPERATOR_INTERVENTION),
@@ -79,17 +94,6 @@ run_open_session(Run *run, const RunParty *party, Session *session,
 	run->loose[run->nloose++] = session;
 	session->spared = true;
 	session_open(session, &run->loop, party->login, login_ms(run), events, owner);
-}
-
-/* Ends a text that was cut to "size" bytes, for it has len, in a sign of that. */
-static void
-mark_cut(char *text, int size, int len)
-{
-	const char *mark = GetDatabaseEncoding() == PG_UTF8 ? "…" : "...";
-	int			room = size - 1 - strlen(mark);
-
-	if (len >= size)
-		strcpy(text + pg_mbcliplen(text, size - 1, room), mark);
 }
 
 /* Adds a line for the caller that waits for the run; what does not fit ends in "…". */
@@ -123,6 +127,29 @@ run_progress(Run *run, const int *done, int total)
 	pg_atomic_write_u32(&run->entry->total, total);
 }
 
+/* From now on the phase goes on for that long, for its lines on progress. */
+void
+phase_lasts(Run *run, int64 ms)
+{
+	run->over_us = loop_now_us() + ms * 1000;
+}
+
+/* Says how far the phase is: "churn    200 of 3300, 10 s so far, 20 s left", as far as that is known. */
+static void
+say_progress(Run *run, uint64 now_us)
+{
+	const Phase *p = &run->phases[run->nphases - 1];
+	char		part[32] = "";
+	char		left[32] = "";
+
+	run->say_us = now_us + SAY_US;
+	if (run->done != NULL)
+		snprintf(part, sizeof(part), "%d of %u, ", *run->done, pg_atomic_read_u32(&run->entry->total));
+	if (run->over_us > now_us)
+		snprintf(left, sizeof(left), ", %.0f s left", (run->over_us - now_us) / 1e6);
+	run_say(run, "%-8s %s%.0f s so far%s", p->name, part, (now_us - p->started_us) / 1e6, left);
+}
+
 static uint64
 cpu_now_us(void)
 {
@@ -145,7 +172,7 @@ phase(Run *run, const char *name)
 
 	p = &run->phases[run->nphases++];
 	p->name = name;
-	p->started_us = loop_now_us();
+	p->started_us = run->phase_us = loop_now_us();
 	p->cpu_us = cpu_now_us();
 	if (run->pool != NULL)
 	{
@@ -153,6 +180,8 @@ phase(Run *run, const char *name)
 		run->pool->latency = &p->latency;
 	}
 	run_progress(run, NULL, 0);
+	run->over_us = 0;
+	run->say_us = p->started_us + SAY_US;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	strlcpy(run->entry->phase, name, NAMEDATALEN);
@@ -171,7 +200,7 @@ phase_note(Run *run, const char *fmt,...)
 
 	phase_end(run);
 	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
+	mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), fmt, args));
 	va_end(args);
 	p->note = MemoryContextStrdup(run->context, text);
 	run_say(run, "%-8s %s", p->name, p->note);
@@ -384,6 +413,8 @@ wait_turn(Run *run, uint64 end_us, int turn_ms, bool must)
 	protect_bystanders(run);
 	if (run->done != NULL)
 		pg_atomic_write_u32(&run->entry->done, *run->done);
+	if (run->nphases > 0 && run->hold == NULL && now_us >= run->say_us)
+		say_progress(run, now_us);
 	if (run->pool != NULL && run->hold == NULL)
 	{
 		pg_atomic_write_u32(&run->entry->connections, connections_held(run));

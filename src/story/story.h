@@ -14,6 +14,14 @@
 #include "story/scenario.h"
 #include "story/target_type.h"
 
+/* Logins that did not succeed, and the refusals of the run's roles in the ledger. */
+typedef struct LoginCounts
+{
+	int64		refused;
+	int64		unanswered;
+	int64		ledger;
+} LoginCounts;
+
 /* The words of a story. */
 extern Phase *phase(Run *run, const char *name);
 extern void phase_note(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
@@ -22,6 +30,7 @@ extern void phase_paused(Run *run, uint64 us);
 extern void phase_end(Run *run);
 extern void run_say(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void run_progress(Run *run, const int *done, int total);
+extern void phase_lasts(Run *run, int64 ms);
 extern Health run_sample(Run *run);
 extern void health_path_add(StringInfo path, Health health);
 extern bool run_fault(const Run *run, Fault fault);
@@ -94,11 +103,14 @@ extern Tally *load_end(Run *run, Load *load, int64 timeout_ms);
 extern void run_hold(Run *run, int n);
 extern void run_hold_of(Run *run, Pool *pool, int n);
 extern void require_waits(Run *run, const Tally *tally);
-extern const char *failure_text(const Pool *pool);
+extern const char *failure_text(const Run *run, const Pool *pool);
 extern double percent_of(uint64 part, uint64 whole);
 extern char *latency_text(const Histogram *h);
 extern char *causes_text(const uint64 *refused_by);
+extern char *phase_causes_text(const Run *run);
 extern uint64 logins_refused(const Pool *pool);
+extern uint64 logins_unanswered(const Pool *pool);
+extern LoginCounts run_logins(const Run *run);
 
 /*
  * Turn the loop until the condition holds or timeout_ms have passed; the check
@@ -112,7 +124,11 @@ extern uint64 logins_refused(const Pool *pool);
 #define poll_until(run, condition, timeout_ms) \
 	turn_until(run, condition, timeout_ms, POLL_TURN_MS, true)
 #define linger_until(run, condition, timeout_ms) \
-	turn_until(run, condition, timeout_ms, EVENT_TURN_MS, false)
+	do \
+	{ \
+		phase_lasts(run, timeout_ms); \
+		turn_until(run, condition, timeout_ms, EVENT_TURN_MS, false); \
+	} while (0)
 
 /* For what has no option; each is longer while the machine is slow. */
 #define login_ms(run)	run_patience(run, 15 * 1000)	/* one login of a run */
@@ -158,6 +174,9 @@ extern void check_all_ended(Run *run, const char *part, const Tally *tally);
 extern void check_timed_out(Run *run, const char *part, int64 expected, const Tally *tally);
 extern void check_timeout_times(Run *run, const char *part, const Tally *tally);
 extern void check_ledger(Run *run, const char *part, int64 refused, int64 unanswered, int64 rise);
+extern void check_logins_since(Run *run, const char *part, const LoginCounts *before);
+extern void check_attempts(Run *run);
+extern void check_healed(Run *run, const char *name, int leaks, int ended);
 extern void check_sessions_left(Run *run, const char *name, int left);
 extern void check_closed(Run *run, const char *name, int closed);
 extern void check_all_released(Run *run, const char *part, int in_use);

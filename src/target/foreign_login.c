@@ -149,7 +149,7 @@ foreign_login_require_password(Run *run, const ConnectResult *result, const char
 		return;
 	run->error_code = ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED;
 	run_end(run, VERDICT_INVALID,
-			"%s%s does not ask for a password, and non-superusers may only aim where theirs is asked for",
+			"%s%s does not ask for a password, and non-superusers may only aim where theirs is asked for: let its pg_hba.conf or auth_type ask for one",
 			where, run->request.target_name);
 }
 
@@ -225,7 +225,7 @@ foreign_login_require_alone(Run *run, RunParty *party)
 			   (others = probe->figures.in_use - probe->figures.ours - probe->figures.probes) <= 0, run_patience(run, OTHERS_WAIT_MS));
 	if (others > 0)
 		run_end(run, VERDICT_INVALID,
-				"%d connections of others are open on %s, and this would refuse their next logins (option bystanders = refuse)",
+				"%d connections of others are open on %s, and this would refuse their next logins (option bystanders = refuse): wait until they are gone, or set bystanders to ignore",
 				others, run->request.target_name);
 }
 

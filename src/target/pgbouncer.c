@@ -105,7 +105,7 @@ static void
 pgbouncer_fit(Run *run, const Figures *figures)
 {
 	if (figures->pool_size + figures->reserve > FOREIGN_CLIENTS_MAX / 2)
-		run_end(run, VERDICT_INVALID, "PgBouncer's pool has %d connections, and this run can use up to %d",
+		run_end(run, VERDICT_INVALID, "PgBouncer's pool has %d connections, and this run can use up to %d: aim at a user or database with a smaller pool_size",
 				figures->pool_size + figures->reserve, FOREIGN_CLIENTS_MAX / 2);
 	pgbouncer_check_options(run, figures);
 	pgbouncer_fit_options(run, figures);
@@ -126,7 +126,7 @@ pgbouncer_require_figures(Run *run, const Figures *figures)
 	if (figures->capacity > 0 && figures->pool_size > 0 && pgbouncer_mode_is_known(figures->mode))
 		return;
 	run_end(run, VERDICT_INVALID,
-			"the console of %s does not say what PgBouncer says: max_client_conn %d, pool_size %d, pool_mode \"%s\"",
+			"the console of %s does not say what PgBouncer says: max_client_conn %d, pool_size %d, pool_mode \"%s\"; check kind, host, port and console of the foreign server",
 			run->request.target_name, figures->capacity, figures->pool_size, figures->mode);
 }
 

@@ -570,6 +570,14 @@ sub notifications
 	return splice @{ $self->{notified} }, 0, $n;
 }
 
+# Takes the notices that have come: their messages.
+sub notices
+{
+	my ($self) = @_;
+
+	return @{ delete $self->{notices} // [] };
+}
+
 # Message, detail and hint of the last error.
 sub message
 {
@@ -631,7 +639,7 @@ sub _read
 }
 
 # The type of the next message and the rest of it, nothing at the end.
-# Notifications come at any time, and are collected.
+# Notifications and notices come at any time, and are collected.
 sub _read_message
 {
 	my ($self) = @_;
@@ -639,6 +647,7 @@ sub _read_message
 	my $body = $self->_read($length - 4) // return;
 
 	push @{ $self->{notified} }, (split /\0/, substr($body, 4))[1] if $type eq 'A';
+	push @{ $self->{notices} }, map { /^M(.*)/s } split /\0/, $body if $type eq 'N';
 	return ($type, $body);
 }
 

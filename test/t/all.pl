@@ -90,12 +90,16 @@ $run_id = all_of('role', fault => 'miscount');
 is(run_outcome($watcher, $run_id), 'fail: failed: saturation on role, storm on role', 'a fault in each of them');
 my ($child) = $watcher->query("SELECT max(id) FROM pool_exhaust_runs WHERE scenario = 'storm'");
 is(detail($run_id, 'storm on role') =~ s/, [\d.]+ s:/:/r,
-	"run $child: failed: storm: refusals in the ledger; SELECT pool_exhaust_report($child)", 'with the run to read, and why');
+	"run $child: failed: storm: refusals in the ledger, attempts not accounted for; SELECT pool_exhaust_report($child)", 'with the run to read, and why');
 $run_id = all_of('role', fault => 'keep_slot');
 like(detail($run_id, 'saturation on role'), qr/^run \d+, [\d.]+ s: failed: held connections/, 'another fault');
+$watcher->query('SET pool_exhaust.progress = on');
+$watcher->notices;
 fails_with($watcher, q(SELECT pool_exhaust_run('all', 'role', '{"fault": "no_limit", "on_fail": "error"}')), 'P0004',
 	[qr/scenario "all" on role: fail/], 'as an error');
 like($watcher->{error}{D}, qr/saturation on role: expected pass, observed invalid; storm on role: expected pass, observed invalid/, 'that names them');
+like((grep { /^saturation on role/ } $watcher->notices)[0], qr/^saturation on role +invalid +run \d+, .*: nothing was refused: .*[^ ]…$/,
+	'a notice that is cut says so');
 
 # ---------- One that cannot begin ----------
 

@@ -71,6 +71,7 @@ my %faults = (
 	http_html_error => 'errors as HTML pages',
 	liveness_down => 'liveness: not 200',
 	http_retry_too_soon => 'status of the retry after 503',
+	miscount => 'requests not accounted for',
 	no_limit => 'served by a full pool',
 	ignore_timeout => 'SQL: timed out',
 	early_timeout => 'SQL: earliest timeout');

@@ -68,6 +68,18 @@ foreach (sort keys %broken)
 	like(run_outcome($watcher, $run_id), $broken{$_}, "$fault on $target") or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 }
 
+# A failure has the reason of its own phase: before, in the queue, requests timed out.
+{
+	my $run_id = $watcher->query(q(SELECT pool_exhaust_start('endtoend', 'pool', '{"operations": 100}'))) // die $watcher->message;
+
+	in_progress($watcher, 'calm again', 'an operation that breaks: the run is there');
+	ok(wait_for($watcher, "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE usename LIKE 'pool\\_exhaust%' AND state = 'active' AND query LIKE '%pg_sleep%' LIMIT 1) AS t", 1), 'an operation that breaks: its session is terminated');
+	is(verdict_of($watcher, $run_id), 'fail', 'an operation that breaks: verdict');
+	like($watcher->query("SELECT detail FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'calm again: operations'"),
+		qr/^the (?:last connection that was lost: 57P01|server log says why)/, 'an operation that breaks: why');
+}
+
 # ---------- What cannot be, and what cannot be proved ----------
 
 fails_with($watcher, qq(SELECT pool_exhaust_run('endtoend', options => '{"max_overflow": 0}')), '22023',

@@ -58,7 +58,8 @@ foreach ([ 'server', 26, 27, 'reserved_slots' ], [ 'role', 20, 20, 'role_limit' 
 	broken($target, 'miscount', 'fail', undef,
 		'refused attempts: 5, not 6',
 		"refusals by cause: 53300 $cause 5, not 53300 $cause 6",
-		'refusals in the ledger: +6, not +5');
+		'refusals in the ledger: +6, not +5',
+		'attempts not accounted for: 0, not -1');
 	broken($target, 'leave_session', 'fail', undef, 'sessions left after the release: 0, not 1');
 	broken($target, 'miss_health', 'fail', undef,
 		"monitored health on the way up: $path, not healthy > critical > exhausted");
@@ -73,6 +74,17 @@ broken('server', 'no_limit', 'invalid',
 	"health on the way up: $path, not healthy > warning");
 broken('role', 'no_limit', 'invalid',
 	'nothing was refused: 5 attempts beyond 20 connections in use were granted; check the limit of the target, or its option capacity');
+
+# What a failure means depends on its direction.
+foreach (
+	[ keep_slot => 'held connections', qr/^1 connections fewer than there was room for/ ],
+	[ miscount => 'attempts not accounted for', qr/ 6 refused .*: some ends were counted twice/ ])
+{
+	my ($fault, $name, $detail) = @$_;
+
+	like($caller->query("SELECT detail FROM pool_exhaust_checks AS c JOIN pool_exhaust_runs AS r ON r.id = c.run_id
+			WHERE r.target = 'role' AND options->>'fault' = '$fault' AND name = '$name'"), $detail, "$fault on role: what it means for '$name'");
+}
 
 # No fault, no error.
 is( $caller->query(q(SELECT count(*) > 10 FROM pool_exhaust_run('saturation', 'role', '{"fault": "none", "on_fail": "error"}'))),

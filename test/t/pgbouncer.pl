@@ -147,6 +147,20 @@ $behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT 3');
 run_is('the server gives less than pool_size', 'fail', qr/^failed: in use while requests wait/, 'queue');
 $behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT -1');
 
+# Two connections of the pool are used by others, who are to be ignored.
+bouncer_with(pool_mode => 'transaction');
+{
+	my @others = map { client($bouncer, tcp => 1, user => 'app', password => 'secret', database => 'postgres') } 1, 2;
+
+	$_->query('BEGIN') foreach @others;
+	my $run_id = Target::run_is($watcher, 'others in the pool', 'invalid',
+		qr/^clients of others use this pool: 5 of its 5 connections .* no more than 3 by this run/, 'queue', 'bouncer', bystanders => 'ignore');
+	is($watcher->query("SELECT count(*) FROM pool_exhaust_checks WHERE run_id = $run_id AND (outcome = 'fail' OR detail LIKE '%refuse%')"), 0,
+		'others in the pool: nothing is said of a refusal');
+	$_->close foreach @others;
+}
+bouncer_with();
+
 # Two services of the same user share a pool.
 bouncer_with();
 $watcher->query(q(ALTER USER MAPPING FOR CURRENT_USER SERVER beside OPTIONS (SET user 'app')));

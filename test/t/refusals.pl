@@ -261,6 +261,7 @@ health after the release|pass|healthy|healthy
 monitored health on the way up|pass|$path|$path
 monitored health after release|pass|healthy|healthy
 granted after the release|pass|1|1
+attempts not accounted for|pass|0|0
 sessions left at the end|pass|0|0
 CHECKS
 
@@ -279,6 +280,7 @@ health after the release|pass|healthy|healthy
 monitored health on the way up|pass|healthy > exhausted|healthy > exhausted
 monitored health after release|pass|healthy|healthy
 granted after the release|pass|1|1
+attempts not accounted for|pass|0|0
 sessions left at the end|pass|0|0
 CHECKS
 is($node->safe_psql('postgres', "SELECT string_agg(verdict, ' ' ORDER BY id) FROM pool_exhaust_runs"),

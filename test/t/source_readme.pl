@@ -61,4 +61,13 @@ foreach my $room (map { s{^\Q$top\E/}{}r } grep { my $room = $_; -d && grep { in
 	ok($rooms{$room} || grep({ index($_, "$room/") == 0 } keys %rooms), "$room is in the table of rooms");
 }
 
+# Messages name no document: those are not installed with the extension.
+foreach my $file (sort keys %sources)
+{
+	my @named = $sources{$file} =~ /("[^"\n]*(?:\bdocs\/|\.md\b)[^"\n]*")/g;
+
+	is("@named", '', $file =~ s{^\Q$top\E/}{}r . ' names no document in its messages') if @named;
+}
+pass('messages name no document');
+
 done_testing();

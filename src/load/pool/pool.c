@@ -23,6 +23,7 @@ pool_acquire(Pool *pool, Request *request)
 	request->queued = false;
 	if (pool->draining)
 	{
+		pool->stats.canceled++;
 		request->events->ended(request, ACQUIRE_CANCELED);
 		return;
 	}
@@ -90,6 +91,7 @@ pool_close(Pool *pool)
 	for (int i = 0; i < pool->nsessions; i++)
 		pool_session_close(&pool->sessions[i]);
 	dlist_init(&pool->served);
+	pool->stats.canceled += pool->stats.wanted;
 	pool->stats.held = pool->stats.wanted = 0;
 }
 

@@ -79,6 +79,9 @@ request_end(Request *request, AcquireEnd end)
 	stats->refused += end == ACQUIRE_REFUSED;
 	stats->timed_out += end == ACQUIRE_TIMED_OUT;
 	stats->failed += end == ACQUIRE_FAILED;
+	stats->canceled += end == ACQUIRE_CANCELED;
+	if (end == ACQUIRE_TIMED_OUT)
+		request->pool->timed_out_us = loop_now_us();
 	request->events->ended(request, end);
 }
 
@@ -169,7 +172,10 @@ pool_session_fail(PoolSession *ps, const ConnectResult *failure)
 		stats->slowest_refusal_us = Max(stats->slowest_refusal_us, failure->took_us);
 	}
 	if (!refused || pool->driver->queues)
+	{
 		pool->last_failure = *failure;
+		pool->failed_us = loop_now_us();
+	}
 	if (request == NULL && pool->driver->shares_logins && stats->wanted > 0)
 		request = request_oldest(pool);
 	if (request == NULL)
@@ -244,6 +250,7 @@ pool_session_connected(Session *session, const ConnectResult *result)
 	else
 	{
 		pool->stats.given_up += result->end == CONNECT_TIMED_OUT;
+		pool->stats.broken += result->end == CONNECT_BROKEN;
 		if (pool->driver->shares_logins)
 			pool_pause(pool, OPEN_RETRY_MS);
 		pool_session_fail(ps, result);
@@ -270,6 +277,7 @@ pool_session_lost(Session *session)
 	{
 		pool->stats.lost++;
 		pool->last_loss = failure;
+		pool->lost_us = loop_now_us();
 		request->session = NULL;
 		request->events->lost(request);
 	}

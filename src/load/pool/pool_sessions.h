@@ -142,11 +142,13 @@ typedef struct PoolStats
 	uint64		refused_by[CAUSES]; /* logins that the server refused */
 	uint64		timed_out;
 	uint64		failed;			/* ended otherwise; last_failure says how */
+	uint64		canceled;
 	uint64		released;
 	uint64		lost;			/* ended by the server while held */
 	uint64		replaced;		/* not fit to be used again: closed on return */
 	uint64		expired;		/* closed at the end of their lifetime */
-	uint64		given_up;		/* logins that got no answer in time */
+	uint64		given_up;		/* logins that got no answer in time ... */
+	uint64		broken;			/* ... or none at all */
 	uint64		stalled;		/* the kernel's queue was full; tried again */
 	uint64		slowest_refusal_us;
 } PoolStats;
@@ -168,6 +170,9 @@ struct Pool
 	Histogram	waits;			/* of all grants */
 	ConnectResult last_failure; /* why a request was not granted ... */
 	ConnectResult last_loss;	/* ... and why one that was lost its connection */
+	uint64		failed_us;		/* when that was, each; 0 = never */
+	uint64		lost_us;
+	uint64		timed_out_us;
 	ConnectResult last_refusal;
 	uint64		asked;			/* requests so far */
 	bool		draining;		/* no request is granted any more */
