@@ -13,8 +13,8 @@
 #include "base/compat.h"
 #include "runner/launch.h"
 
-#define SWEEPER_WAIT_MS		2000
 #define SWEEPER_TURN_MS		10
+#define SWEEPER_TURNS		200
 
 /* ERROR if the n-th argument is NULL. */
 void
@@ -27,22 +27,25 @@ arg_require(FunctionCallInfo fcinfo, int n, const char *name, const char *hint)
 				 errhint("%s", hint)));
 }
 
-/* Where no worker is free but for one that cleans up, which takes a moment, waits for that. */
+/*
+ * Where no worker is free, but one is at work that cleans up, which takes a moment, waits
+ * for that.  NULL if none is free nevertheless.
+ */
 static BackgroundWorkerHandle *
 runner_launch_soon(int number)
 {
-	BackgroundWorkerHandle *handle = runner_launch(number);
-
-	for (int waited_ms = 0; handle == NULL && waited_ms < SWEEPER_WAIT_MS && pg_atomic_read_u32(&shared->sweeping) != 0;
-		 waited_ms += SWEEPER_TURN_MS)
+	for (int turns = SWEEPER_TURNS;; turns--)
 	{
+		bool		sweeping = pg_atomic_read_u32(&shared->sweeping) != 0;
+		BackgroundWorkerHandle *handle = runner_launch(number);
+
+		if (handle != NULL || !sweeping || turns == 0)
+			return handle;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, SWEEPER_TURN_MS,
 						 compat_wait_event("PoolExhaustWait"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
-		handle = runner_launch(number);
 	}
-	return handle;
 }
 
 /* Launches the runner of a claim and waits until it has started; ERROR if it cannot. */

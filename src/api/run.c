@@ -191,7 +191,7 @@ interval_ms(const Interval *interval)
 static const ReportEnd *
 end_if_lost(int64 run_id, ReportEnd *end)
 {
-	if (RecoveryInProgress() || run_may_be_under_way(run_id))
+	if (RecoveryInProgress() || (shared != NULL && run_may_be_under_way(run_id)))
 		return NULL;
 	*end = (ReportEnd) {verdict_names[VERDICT_ABORTED], RUN_LOST_REASON};
 	return end;

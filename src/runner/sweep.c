@@ -29,7 +29,8 @@
 #include "sql/connect.h"
 #include "sql/extension.h"
 
-/* Of the monitor: the tour that is under way, as shared->sweeping says. */
+/* Of the monitor: the tour. */
+static bool touring;			/* it is under way */
 static Oid	visited;			/* the last database */
 static BackgroundWorkerHandle *visitor; /* the worker there, or NULL */
 static bool none_was_free;		/* that is logged once a tour */
@@ -74,11 +75,9 @@ tour_go_on(void)
 	MemoryContextSwitchTo(context);
 	if (!readable)
 		return;
-	if (!OidIsValid(next))
-	{
-		pg_atomic_write_u32(&shared->sweeping, 0);
+	touring = OidIsValid(next);
+	if (!touring)
 		return;
-	}
 	MemoryContextSwitchTo(TopMemoryContext);
 	visitor = sweeper_launch(next, InvalidOid);
 	MemoryContextSwitchTo(context);
@@ -102,7 +101,7 @@ sweep(bool again)
 	{
 		visited = InvalidOid;
 		none_was_free = false;
-		pg_atomic_write_u32(&shared->sweeping, 1);
+		touring = true;
 	}
 	if (visitor != NULL)
 	{
@@ -111,8 +110,9 @@ sweep(bool again)
 		pfree(visitor);
 		visitor = NULL;
 	}
-	if (pg_atomic_read_u32(&shared->sweeping) != 0)
+	if (touring)
 		tour_go_on();
+	pg_atomic_write_u32(&shared->sweeping, visitor != NULL);
 }
 
 /* ---------- The worker in one database ---------- */

@@ -14,8 +14,8 @@
  *		Atomics only.
  *
  * monitor, attention, sweep_wanted, sweeping
- *		How those processes and runners wake the monitor, and whether its sweepers
- *		are under way.  Atomics.
+ *		How those processes and runners wake the monitor, and whether a sweeper of
+ *		its is at work.  Atomics.
  *
  * observed
  *		What the monitor has seen.  It alone writes there, but for
@@ -329,7 +329,7 @@ typedef struct PoolExhaustShared
 	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
 	pg_atomic_uint32 attention; /* the monitor wants to know of the next refusal */
 	pg_atomic_uint32 sweep_wanted;	/* a run may have left something behind */
-	pg_atomic_uint32 sweeping;	/* 1: the monitor has workers clean up, one at a time */
+	pg_atomic_uint32 sweeping;	/* 1: the monitor has a worker clean up */
 	RunEntry	runs[RUNS_MAX];
 	LWLock	   *observe_lock;
 	Observed	observed;

@@ -129,6 +129,9 @@ fails_with($caller, "SELECT * FROM $_", '55000',
 is($caller->query('SELECT in_use, capacity FROM pool_exhaust_slots'), '1|17', 'not preloaded: slots are counted all the same');
 is($caller->query('SELECT count(*) > 0 FROM pool_exhaust_scenarios'), 't', 'not preloaded: scenarios are described');
 fails_with($caller, 'SELECT pool_exhaust_report()', '42704', [qr/no run in this database yet/], 'not preloaded: no report yet');
+$caller->query("INSERT INTO pool_exhaust_runs (scenario, target, options, seed, started_at, server_version, extension_version)
+	VALUES ('queue', 'pool', '{}', 1, clock_timestamp(), '1', '1')");
+like($caller->query('SELECT pool_exhaust_report()') // $caller->message, qr/\A ?ABORTED +queue on pool/, 'not preloaded: no run is under way');
 $caller->close;
 
 left_nothing($node, not_preloaded => 1);
