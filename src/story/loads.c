@@ -247,7 +247,8 @@ void
 require_waits(Run *run, const Tally *tally)
 {
 	if (tally->queued == 0 && tally_not_granted(tally) == 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "no request of the bursts had to wait: raise burst_percent or burst_ms");
+		run_end(run, VERDICT_INVALID, "no request of the bursts had to wait, with %d of %d connections in use at the most: raise burst_percent or burst_ms",
+				run->pool->stats.peak_held, run_capacity(run));
 }
 
 /* Returns the share in percent; 0 of nothing. */

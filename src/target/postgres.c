@@ -22,7 +22,7 @@ postgres_require_figures(Run *run, const Figures *figures)
 {
 	if (figures->superuser)
 		run_end(run, VERDICT_INVALID,
-				"the user of the mapping is a superuser on %s, and would take the slots that are reserved for those",
+				"the user of the mapping is a superuser on %s, and would take the slots that are reserved for those: name a role without SUPERUSER in the mapping",
 				run->request.target_name);
 	if (figures->blind)
 		run_end(run, VERDICT_INVALID,
