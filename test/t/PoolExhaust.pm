@@ -19,7 +19,7 @@ use Time::HiRes qw(time);
 our @EXPORT = qw(backend_pid begin_load calm_machine change_setting client end_load failed_transaction fails_with forked_client
   http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid new_server open_transaction
   refusals report_of rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are verdict_of wait_for wait_until
-  wrong_outcomes);
+  was_too_busy wrong_outcomes);
 
 # Seconds between two questions while waiting: the cores are for what is waited for.
 my $pause = 0.01;
@@ -358,8 +358,17 @@ sub report_of
 		  // die $client->message);
 }
 
-# The same, and again as long as the machine was too busy for it to prove
-# anything; the id of the last run.
+# Was the machine too busy for the run of this report to prove anything?
+sub was_too_busy
+{
+	my ($report) = @_;
+
+	return 0 if $report->{verdict} ne 'invalid' || $report->{reason} !~ /the machine was too busy|the loop woke up/;
+	diag "run $report->{run_id}, $report->{scenario}: $report->{reason}";
+	return 1;
+}
+
+# Runs it, and again as long as it was; the id of the last run.
 sub run_scenario
 {
 	my @run = @_;
@@ -368,8 +377,7 @@ sub run_scenario
 	foreach (1 .. $measurements)
 	{
 		$report = report_of(@run);
-		last if $report->{verdict} ne 'invalid' || ($report->{reason} // '') !~ /the machine was too busy|the loop woke up/;
-		diag "run $report->{run_id}, $report->{scenario}: $report->{reason}";
+		last if !was_too_busy($report);
 	}
 	return $report->{run_id};
 }
