@@ -15,6 +15,46 @@ CREATE OR REPLACE VIEW pool_exhaust_slots AS
 	SELECT *, greatest(free - superuser_reserved - reserved, 0) AS free_unreserved
 	FROM pool_exhaust_census();
 
+-- A function cannot get another column; a view can, and what depends on it stays.
+ALTER FUNCTION pool_exhaust_refused_services_rows() RENAME TO pool_exhaust_refused_services_rows_1_0;
+ALTER FUNCTION pool_exhaust_heals_rows() RENAME TO pool_exhaust_heals_rows_1_0;
+CREATE FUNCTION pool_exhaust_refused_services_rows(
+	OUT cause text,
+	OUT usename text,
+	OUT datname text,
+	OUT application_name text,
+	OUT refusals bigint,
+	OUT last_at timestamptz,
+	OUT client_addr inet)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_refused_services_rows() IS
+	'the rows of view pool_exhaust_refused_services, which adds up equal names';
+CREATE OR REPLACE VIEW pool_exhaust_refused_services AS
+	SELECT cause, usename, datname, application_name,
+		   sum(refusals)::bigint AS refusals, max(last_at) AS last_at, client_addr
+	FROM pool_exhaust_refused_services_rows()
+	GROUP BY cause, usename, datname, application_name, client_addr;
+CREATE FUNCTION pool_exhaust_heals_rows(
+	OUT at timestamptz,
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT strategy text,
+	OUT evidence text,
+	OUT run_id bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_heals_rows() IS
+	'the rows of view pool_exhaust_heals';
+CREATE OR REPLACE VIEW pool_exhaust_heals AS
+	SELECT * FROM pool_exhaust_heals_rows();
+DROP FUNCTION pool_exhaust_refused_services_rows_1_0(), pool_exhaust_heals_rows_1_0();
+REVOKE ALL ON FUNCTION pool_exhaust_refused_services_rows(), pool_exhaust_heals_rows() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_refused_services_rows(), pool_exhaust_heals_rows() TO pg_monitor;
+
 -- Without a transaction it has not lasted for any time.
 CREATE OR REPLACE VIEW pool_exhaust_backends AS
 	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
@@ -61,7 +101,9 @@ COMMENT ON COLUMN pool_exhaust_slots.authenticating IS
 COMMENT ON COLUMN pool_exhaust_slots.free_unreserved IS
 	'slots that a role without a right to the reserved ones can still take';
 COMMENT ON VIEW pool_exhaust_refused_services IS
-	'the services that were refused: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
+	'the services that were refused, by address: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
+COMMENT ON COLUMN pool_exhaust_refused_services.client_addr IS
+	'where the clients came from, of which a pooler is the last host; the network (/24, IPv6: /64) or only the family (/0) of those for whose addresses there was no place; NULL for unix sockets and (others)';
 COMMENT ON VIEW pool_exhaust_leaks IS
 	'the sessions that are suspected of a leak; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS
@@ -94,6 +136,8 @@ COMMENT ON COLUMN pool_exhaust_timeline.opened IS
 	'logins granted since the row before';
 COMMENT ON VIEW pool_exhaust_heals IS
 	'the last sessions that were ended, by the monitor or by pool_exhaust_heal(), oldest first';
+COMMENT ON COLUMN pool_exhaust_heals.run_id IS
+	'the run whose session it was, of the database that the run was started in; NULL for sessions of holds and of others';
 
 -- The options of the scenarios, one a row
 CREATE VIEW pool_exhaust_scenario_options AS

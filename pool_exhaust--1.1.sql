@@ -323,7 +323,8 @@ CREATE FUNCTION pool_exhaust_refused_services_rows(
 	OUT datname text,
 	OUT application_name text,
 	OUT refusals bigint,
-	OUT last_at timestamptz)
+	OUT last_at timestamptz,
+	OUT client_addr inet)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -332,11 +333,13 @@ COMMENT ON FUNCTION pool_exhaust_refused_services_rows() IS
 
 CREATE VIEW pool_exhaust_refused_services AS
 	SELECT cause, usename, datname, application_name,
-		   sum(refusals)::bigint AS refusals, max(last_at) AS last_at
+		   sum(refusals)::bigint AS refusals, max(last_at) AS last_at, client_addr
 	FROM pool_exhaust_refused_services_rows()
-	GROUP BY cause, usename, datname, application_name;
+	GROUP BY cause, usename, datname, application_name, client_addr;
 COMMENT ON VIEW pool_exhaust_refused_services IS
-	'the services that were refused: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
+	'the services that were refused, by address: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
+COMMENT ON COLUMN pool_exhaust_refused_services.client_addr IS
+	'where the clients came from, of which a pooler is the last host; the network (/24, IPv6: /64) or only the family (/0) of those for whose addresses there was no place; NULL for unix sockets and (others)';
 
 CREATE FUNCTION pool_exhaust_run_roles(OUT run_id bigint, OUT hold_id bigint, OUT role oid)
 RETURNS SETOF record
@@ -594,7 +597,8 @@ CREATE FUNCTION pool_exhaust_heals_rows(
 	OUT service text,
 	OUT rule text,
 	OUT strategy text,
-	OUT evidence text)
+	OUT evidence text,
+	OUT run_id bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -605,6 +609,8 @@ CREATE VIEW pool_exhaust_heals AS
 	SELECT * FROM pool_exhaust_heals_rows();
 COMMENT ON VIEW pool_exhaust_heals IS
 	'the last sessions that were ended, by the monitor or by pool_exhaust_heal(), oldest first';
+COMMENT ON COLUMN pool_exhaust_heals.run_id IS
+	'the run whose session it was, of the database that the run was started in; NULL for sessions of holds and of others';
 
 /* ---------- Rights ---------- */
 

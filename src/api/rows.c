@@ -90,17 +90,25 @@ row_time(RowBuilder *row, uint64 at)
 }
 
 void
+row_address(RowBuilder *row, const char *address)
+{
+	bool		known = address[0] != '\0';
+
+	row_put(row, known ? DirectFunctionCall1(inet_in, CStringGetDatum(address)) : (Datum) 0, !known);
+}
+
+void
 row_end(RowBuilder *row)
 {
 	TupleDesc	desc = row->rsinfo->setDesc;
 
-	if (row->n != desc->natts)
+	if (row->n < desc->natts)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the SQL objects of pool_exhaust are of another version than its library"),
+				 errmsg("the SQL objects of pool_exhaust are of a newer version than its library"),
 				 errdetail("A row has %d columns, and its function is declared with %d.",
 						   row->n, desc->natts),
-				 errhint("Run ALTER EXTENSION pool_exhaust UPDATE.")));
+				 errhint("Install the library of that version and restart the server.")));
 	tuplestore_putvalues(row->rsinfo->setResult, desc, row->values, row->nulls);
 	row->n = 0;
 }

@@ -33,6 +33,7 @@ extern void row_bigint(RowBuilder *row, int64 value);
 extern void row_value(RowBuilder *row, Datum value);
 extern void row_utilization(RowBuilder *row, int in_use, int capacity);	/* 4 decimals; no capacity: null */
 extern void row_time(RowBuilder *row, uint64 at);	/* a TimestampTz; 0: null */
+extern void row_address(RowBuilder *row, const char *address);	/* as inet; empty: null */
 
 /* The value, or null if it is not known. */
 extern void row_int_if(RowBuilder *row, bool known, int32 value);
@@ -40,7 +41,7 @@ extern void row_bigint_if(RowBuilder *row, bool known, int64 value);
 extern void row_float_if(RowBuilder *row, bool known, double value);
 
 /*
- * Stores the row and begins the next.  An error if it has not as many columns as
- * the result: the SQL objects are of another version than the library.
+ * Stores the row and begins the next.  Columns are only ever added at the end, so the
+ * SQL objects of an older version have fewer; an error if they have more than the row.
  */
 extern void row_end(RowBuilder *row);

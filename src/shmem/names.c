@@ -31,11 +31,12 @@ name_sanitise(char *dst, const char *src)
 	memset(dst + i, 0, NAMEDATALEN - i);
 }
 
-/* Any of the names may be NULL. */
+/* Any of the names may be NULL; there is no address. */
 void
 names_fill(Names *names, Cause cause, const char *usename, const char *datname,
 		   const char *application_name)
 {
+	memset(names, 0, sizeof(*names));
 	names->cause = cause;
 	name_sanitise(names->usename, usename);
 	name_sanitise(names->datname, datname);
@@ -123,14 +124,25 @@ names_add_up(NameTable *table, const Names *names, int64 *count, int *peak)
 	}
 }
 
-/* Counts these names, or one of the others if the table has no place. */
-void
+/* Counts these names; false if the table has no place for them. */
+bool
 names_count(NameTable *table, const Names *names, TimestampTz now)
 {
 	NameEntry  *entry = names_find(table, names, true);
 
-	pg_atomic_fetch_add_u64(entry != NULL ? &entry->count : &table->others, 1);
-	pg_atomic_write_u64(entry != NULL ? &entry->last_at : &table->others_at, (uint64) now);
+	if (entry == NULL)
+		return false;
+	pg_atomic_fetch_add_u64(&entry->count, 1);
+	pg_atomic_write_u64(&entry->last_at, (uint64) now);
+	return true;
+}
+
+/* Counts names that found no place. */
+void
+names_count_others(NameTable *table, TimestampTz now)
+{
+	pg_atomic_fetch_add_u64(&table->others, 1);
+	pg_atomic_write_u64(&table->others_at, (uint64) now);
 }
 
 /* All that was counted for a cause and a role or database; NULL means any. */

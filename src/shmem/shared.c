@@ -82,7 +82,8 @@ shared_reset(PoolExhaustShared *s)
 		pg_atomic_init_u64(&s->refusals[i].first_at, 0);
 		pg_atomic_init_u64(&s->refusals[i].last_at, 0);
 	}
-	names_init(&s->refused);
+	for (int i = 0; i < ADDRESS_SCOPES; i++)
+		names_init(&s->refused[i]);
 	pg_atomic_init_u64(&s->opened, 0);
 	pg_atomic_init_u64(&s->opened_reset, 0);
 	names_init(&s->services);

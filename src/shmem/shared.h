@@ -49,11 +49,12 @@
 #include "shmem/request.h"
 
 #define RUNS_MAX			8	/* runs under way at once, holds included */
-#define NAMES_MAX			256 /* services in each of the two tables of names */
+#define NAMES_MAX			256 /* services in each table of names */
 #define POOLS_MAX			64	/* pools that the monitor remembers */
 #define HEALTH_CHANGES_MAX		64	/* changes of health that it remembers */
 #define HEALS_MAX			256 /* acts of the healer that are remembered */
 #define SERVICE_LEN			(2 * NAMEDATALEN)	/* role/application_name */
+#define CLIENT_ADDR_LEN			48	/* an IPv6 address, or a network, as text */
 #define RUN_LINES			32	/* progress lines kept for the caller */
 #define RUN_LINE_LEN		160
 #define RUN_REASON_LEN		1024
@@ -87,9 +88,10 @@ typedef struct Names
 	char		usename[NAMEDATALEN];
 	char		datname[NAMEDATALEN];	/* empty in the table of services */
 	char		application_name[NAMEDATALEN];
+	char		client_addr[CLIENT_ADDR_LEN];	/* likewise; and of clients over unix sockets */
 } Names;
 
-StaticAssertDecl(sizeof(Names) == sizeof(Cause) + 3 * NAMEDATALEN, "names must have no padding: they are compared byte by byte");
+StaticAssertDecl(sizeof(Names) == sizeof(Cause) + 3 * NAMEDATALEN + CLIENT_ADDR_LEN, "names must have no padding: they are compared byte by byte");
 
 typedef struct NameEntry
 {
@@ -106,6 +108,19 @@ typedef struct NameTable
 	pg_atomic_uint64 others;	/* counted for names that found no place */
 	pg_atomic_uint64 others_at;
 } NameTable;
+
+/*
+ * How much of the client's address stands beside the names of a refused service.
+ * Each has a table of its own, so that many addresses leave no names without a place:
+ * what finds none in the first table goes to the next.
+ */
+typedef enum AddressScope
+{
+	ADDRESS_HOST,
+	ADDRESS_NETWORK,			/* the /24 of an IPv4 address, the /64 of an IPv6 one */
+	ADDRESS_ANY,				/* its family, and unix sockets */
+	ADDRESS_SCOPES
+} AddressScope;
 
 /* The pools that this server itself is. */
 #define POOL_KIND_LIST(ROW) \
@@ -175,6 +190,7 @@ typedef struct HealLogEntry
 	Oid			role;
 	LeakRule	rule;
 	int			strategy;		/* see strategy.h */
+	int64		run_id;			/* the run whose session it was; 0: of none */
 	char		service[SERVICE_LEN];
 	char		evidence[LEAK_EVIDENCE_LEN];
 } HealLogEntry;
@@ -322,7 +338,7 @@ typedef struct PoolExhaustShared
 	uint64		tickets;		/* protected by lock */
 	int64		holds;			/* ids given to holds so far, protected by lock */
 	RefusalCounter refusals[LEDGER_CAUSES];
-	NameTable	refused;
+	NameTable	refused[ADDRESS_SCOPES];
 	pg_atomic_uint64 opened;	/* logins that succeeded */
 	pg_atomic_uint64 opened_reset;	/* what it was at the last reset */
 	NameTable	services;

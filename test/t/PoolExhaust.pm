@@ -492,23 +492,25 @@ package PoolExhaust::Client;
 
 use Digest::MD5 qw(md5_hex);
 use IO::Select;
-use IO::Socket::INET;
+use IO::Socket::IP;
 use IO::Socket::UNIX;
 use List::Util qw(max);
 use Time::HiRes qw(time);
 
 # Parameters: user, database, application_name, replication, as in a startup
-# packet; silent => 1 sends none, tcp => 1 comes over TCP.  A login that is asked
+# packet; silent => 1 sends none, tcp => 1 comes over TCP, from => '127.0.0.2' too,
+# from that address.  A login that is asked
 # for a password stalls there: "stalled" is true; with password => '...' it gives
 # that, if it is asked for by md5 or in clear text.
 sub new
 {
 	my ($class, $node, %params) = @_;
-	my $path = $params{tcp} ? '127.0.0.1:' . $node->port : $node->host . '/.s.PGSQL.' . $node->port;
-	my $socket = delete $params{tcp}
-	  ? IO::Socket::INET->new(Proto => 'tcp', PeerAddr => $path)
-	  : IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $path);
-	die "could not connect to $path: $!" if !$socket;
+	my ($tcp, $from) = delete @params{qw(tcp from)};
+	my $host = !$tcp && !$from ? $node->host : ($from // '') =~ /:/ ? '::1' : '127.0.0.1';
+	my $socket = $tcp || $from
+	  ? IO::Socket::IP->new(Proto => 'tcp', PeerHost => $host, PeerPort => $node->port, $from ? (LocalHost => $from) : ())
+	  : IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$host/.s.PGSQL." . $node->port);
+	die "could not connect to port " . $node->port . " of $host: $!" if !$socket;
 	my $self = bless { socket => $socket, input => '', notified => [] }, $class;
 
 	return $self if delete $params{silent};

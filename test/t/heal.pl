@@ -191,6 +191,15 @@ foreach my $round (1 .. 4)
 }
 note "racing: $lost ended, $kept not";
 
+# ---------- Of which run ----------
+
+is($watcher->query('SELECT count(*) FROM pool_exhaust_heals WHERE run_id IS NOT NULL'), 0, 'run: sessions of holds and of others are of none');
+my $since = $watcher->query('SELECT clock_timestamp()');
+my $run_id = $watcher->query("SELECT pool_exhaust_start('leak')") // diag $watcher->message;
+is($watcher->query("SELECT pool_exhaust_wait($run_id)"), 'pass', 'run: one with leaks passes');
+is( $watcher->query("SELECT count(*) > 0, bool_and(run_id = $run_id), bool_and(service ~ '^pool_exhaust_') FROM pool_exhaust_heals WHERE at > '$since'"),
+	't|t|t', 'run: the sessions that were ended are its own');
+
 # ---------- Many at once ----------
 
 suspects_are($watcher, 0, 'many: no suspect');

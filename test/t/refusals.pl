@@ -23,6 +23,7 @@ autovacuum = off
 autovacuum_max_workers = 1
 max_worker_processes = 8
 authentication_timeout = 10min
+listen_addresses = '127.0.0.1,::1'
 ));
 my $has_reserved = $node->pg_version >= 16;
 my $capacity = $has_reserved ? 3 : 5;
@@ -231,6 +232,53 @@ $node->stop('smart', fail_ok => 1);
 $node->start;
 is($node->safe_psql('postgres', 'SELECT sum(refusals) FROM pool_exhaust_refusals'),
 	0, 'the ledger begins with the server');
+
+# Which host is refused: of a full server, which knows nothing else of it
+$watcher = client($node);
+@held = map { client($node) } 2 .. 6;
+in_use_becomes($watcher, 6, 'every slot is taken again');
+
+sub refused_from
+{
+	my ($name, @addresses) = @_;
+
+	foreach my $address (@addresses)
+	{
+		my $client = login($node, user => 'app', application_name => $name, from => $address);
+		die "not refused: $address" if sqlstate($client) ne '53300';
+		$client->vanish;
+	}
+}
+
+sub hosts_of
+{
+	my ($name, $columns) = @_;
+
+	return $watcher->query("SELECT $columns FROM pool_exhaust_refused_services WHERE application_name = '$name'");
+}
+
+refused(6, '53300', qr/too many clients/, 'a client over a unix socket', user => 'app', application_name => 'unix');
+is(hosts_of('unix', 'client_addr IS NULL, refusals'), 't|1', 'a unix socket has no address');
+my $v6 = -e '/proc/net/if_inet6' && slurp_file('/proc/net/if_inet6') =~ /^0{31}1 /m;
+refused_from('few', ('127.1.2.3') x 3, '127.0.0.1', $v6 ? '::1' : ());
+is(hosts_of('few', "string_agg(client_addr || ' ' || refusals, ', ' ORDER BY client_addr)"),
+	'127.0.0.1/32 1, 127.1.2.3/32 3' . ($v6 ? ', ::1/128 1' : ''), 'each host is counted');
+
+# More hosts than there is room for, in as many networks; then one in each table
+refused_from('many', map { ("127.$_.1.1", "127.$_.2.2", "127.$_.3.3") } 1 .. 200);
+is(hosts_of('many', 'sum(refusals)'), 600, 'many hosts: each refusal is counted');
+is(hosts_of('many', "string_agg(DISTINCT masklen(client_addr)::text, ' ')"), '0 24 32', 'many hosts: by address, by network, or as any');
+is(hosts_of('many', "count(*) FILTER (WHERE masklen(client_addr) = 0)"), 1, 'many hosts: any is one row');
+is(hosts_of('many', "count(*) FILTER (WHERE host(network(client_addr)) <> host(client_addr))"), 0, 'many hosts: networks are such');
+refused_from('many', ('127.200.3.250', '127.200.3.251') x 2, ('127.1.1.1') x 2, $v6 ? ('::1') x 2 : ());
+is(hosts_of('many', "sum(refusals) FILTER (WHERE client_addr = '127.1.1.1')"), 3, 'many hosts: one that has a place keeps it');
+cmp_ok(hosts_of('many', "count(*)"), '<=', 513, 'many hosts: the table is bounded');
+is(hosts_of('many', 'sum(refusals)'), $v6 ? 608 : 606, 'many hosts: no refusal is lost');
+is( $watcher->query("SELECT (SELECT sum(refusals) FROM pool_exhaust_refused_services)
+		- (SELECT sum(refusals) FROM pool_exhaust_refusals)"),
+	0, 'many hosts: services and causes add up to the same');
+let_go(@held, $watcher);
+ok($node->poll_query_until('postgres', 'SELECT in_use FROM pool_exhaust_slots', 1), 'all let go once more');
 
 # The scenario on the same server, with the numbers above.
 sub checks_of

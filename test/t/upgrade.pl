@@ -96,9 +96,14 @@ for my $version (@older)
 			"$version: $call");
 	}
 	is($node->safe_psql($name, "SELECT kind FROM pool_exhaust_pools WHERE name = 'server'"), 'server', "$version: views work meanwhile");
+	my @views = split /\n/, $node->safe_psql($name, "SELECT relname FROM pg_class WHERE relname LIKE 'pool\\_exhaust\\_%' AND relkind = 'v' ORDER BY 1");
+	cmp_ok(scalar(@views), '>=', 10, "$version: there are views");
+	is($node->psql($name, "SELECT * FROM $_"), 0, "$version: $_ works meanwhile") foreach @views;
+	$node->safe_psql($name, 'CREATE VIEW mine AS SELECT usename, sum(refusals) FROM pool_exhaust_refused_services GROUP BY 1');
 
 	$node->safe_psql($name, 'ALTER EXTENSION pool_exhaust UPDATE');
 	is($node->safe_psql($name, $catalogue), $fresh, "$version: updated it is as if made today");
+	is($node->safe_psql($name, 'SELECT count(*) FROM mine'), 0, "$version: a view on one of these stays");
 	is( $node->safe_psql("restored_$name", 'SELECT pool_exhaust_report(1)'), $node->safe_psql($name, 'SELECT pool_exhaust_report(1)'),
 		"$version: and has the same results");
 	$node->safe_psql($name, q(COMMENT ON VIEW pool_exhaust_slots IS 'another one'));

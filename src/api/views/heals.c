@@ -31,6 +31,7 @@ pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
 		row_text(&row, leak_rules[record.rule]->name);
 		row_text(&row, strategies[record.strategy].name);
 		row_text(&row, record.evidence);
+		row_bigint_if(&row, record.run_id != 0, record.run_id);
 		row_end(&row);
 	}
 	return (Datum) 0;

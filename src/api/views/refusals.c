@@ -35,15 +35,35 @@ pool_exhaust_refusals_rows(PG_FUNCTION_ARGS)
 }
 
 static void
-refused_put(RowBuilder *row, const char *cause, const char *names[3],
-			uint64 refusals, uint64 last_at)
+refused_put(RowBuilder *row, const char *cause, const Names *names, uint64 refusals, uint64 last_at)
 {
 	row_text(row, cause);
-	for (int i = 0; i < 3; i++)
-		row_text(row, names[i]);
+	row_text(row, names->usename);
+	row_text(row, names->datname);
+	row_text(row, names->application_name);
 	row_bigint(row, (int64) refusals);
 	row_time(row, last_at);
+	row_address(row, names->client_addr);
 	row_end(row);
+}
+
+static void
+refused_put_table(RowBuilder *row, NameTable *table)
+{
+	uint64		others = pg_atomic_read_u64(&table->others);
+	Names		names;
+
+	for (int i = 0; i < NAMES_MAX; i++)
+	{
+		NameEntry  *entry = names_entry(table, i);
+
+		if (entry != NULL)
+			refused_put(row, cause_kinds[entry->names.cause].name, &entry->names,
+						pg_atomic_read_u64(&entry->count), pg_atomic_read_u64(&entry->last_at));
+	}
+	names_fill(&names, CAUSE_NONE, NAMES_OTHERS, NAMES_OTHERS, NAMES_OTHERS);
+	if (others > 0)
+		refused_put(row, NAMES_OTHERS, &names, others, pg_atomic_read_u64(&table->others_at));
 }
 
 /* The rows of view pool_exhaust_refused_services, which adds up equal names. */
@@ -51,25 +71,8 @@ Datum
 pool_exhaust_refused_services_rows(PG_FUNCTION_ARGS)
 {
 	RowBuilder	row = view_begin(fcinfo);
-	uint64		others;
 
-	for (int i = 0; i < NAMES_MAX; i++)
-	{
-		NameEntry  *entry = names_entry(&shared->refused, i);
-		const Names *names;
-
-		if (entry == NULL)
-			continue;
-		names = &entry->names;
-		refused_put(&row, cause_kinds[names->cause].name,
-					(const char *[]) {names->usename, names->datname, names->application_name},
-					pg_atomic_read_u64(&entry->count),
-					pg_atomic_read_u64(&entry->last_at));
-	}
-	others = pg_atomic_read_u64(&shared->refused.others);
-	if (others > 0)
-		refused_put(&row, NAMES_OTHERS,
-					(const char *[]) {NAMES_OTHERS, NAMES_OTHERS, NAMES_OTHERS}, others,
-					pg_atomic_read_u64(&shared->refused.others_at));
+	for (int i = 0; i < ADDRESS_SCOPES; i++)
+		refused_put_table(&row, &shared->refused[i]);
 	return (Datum) 0;
 }

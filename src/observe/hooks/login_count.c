@@ -29,6 +29,7 @@ static bool logging_in = false;
 static void
 login_count_commit(XactEvent event, void *arg)
 {
+	TimestampTz now;
 	Names		names;
 
 	if (!logging_in || event != XACT_EVENT_COMMIT)
@@ -36,7 +37,9 @@ login_count_commit(XactEvent event, void *arg)
 	logging_in = false;
 	names_fill(&names, CAUSE_NONE, MyProcPort->user_name, NULL, MyProcPort->application_name);
 	pg_atomic_fetch_add_u64(&shared->opened, 1);
-	names_count(&shared->services, &names, GetCurrentTimestamp());
+	now = GetCurrentTimestamp();
+	if (!names_count(&shared->services, &names, now))
+		names_count_others(&shared->services, now);
 }
 
 /* Replication has slots of its own. */

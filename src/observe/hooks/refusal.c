@@ -11,8 +11,11 @@
  */
 #include "postgres.h"
 
+#include <netinet/in.h>
+
 #include "miscadmin.h"
 #include "replication/walsender.h"
+#include "utils/inet.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -35,22 +38,63 @@ run_refused_count(Cause cause, const char *usename)
 		pg_atomic_fetch_add_u64(&shared->runs[ROLE_ENTRY(number)].refused[cause], 1);
 }
 
+/*
+ * Writes the client's address as type inet has it, with as much of it as the scope
+ * says: 192.0.2.7, 192.0.2.0/24, 0.0.0.0/0.  Unix sockets have none.
+ */
+static void
+client_addr_fill(char *text, AddressScope scope)
+{
+	static const int bytes_v4[ADDRESS_SCOPES] = {4, 3, 0};
+	static const int bytes_v6[ADDRESS_SCOPES] = {16, 8, 0};
+	const struct sockaddr_storage *addr = &MyProcPort->raddr.addr;
+	uint8		network[16] = {0};
+
+	memset(text, 0, CLIENT_ADDR_LEN);
+	if (addr->ss_family == AF_INET)
+	{
+		memcpy(network, &((const struct sockaddr_in *) addr)->sin_addr, bytes_v4[scope]);
+		pg_inet_net_ntop(PGSQL_AF_INET, network, bytes_v4[scope] * BITS_PER_BYTE, text, CLIENT_ADDR_LEN);
+	}
+	else if (addr->ss_family == AF_INET6)
+	{
+		memcpy(network, &((const struct sockaddr_in6 *) addr)->sin6_addr, bytes_v6[scope]);
+		pg_inet_net_ntop(PGSQL_AF_INET6, network, bytes_v6[scope] * BITS_PER_BYTE, text, CLIENT_ADDR_LEN);
+	}
+}
+
+/* Counts the service, with as much of its client's address as there is a place for. */
+static void
+service_refused_count(Cause cause, TimestampTz now)
+{
+	Names		names;
+
+	names_fill(&names, cause, MyProcPort->user_name, MyProcPort->database_name,
+			   MyProcPort->application_name);
+	for (AddressScope scope = ADDRESS_HOST; scope < ADDRESS_SCOPES; scope++)
+	{
+		client_addr_fill(names.client_addr, scope);
+		/* Without an address there is one table for it. */
+		if ((names.client_addr[0] != '\0' || scope == ADDRESS_ANY) &&
+			names_count(&shared->refused[scope], &names, now))
+			return;
+	}
+	names_count_others(&shared->refused[ADDRESS_ANY], now);
+}
+
 static void
 refusal_count_one(Cause cause)
 {
 	RefusalCounter *counter = &shared->refusals[cause];
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		never = 0;
-	Names		names;
 
 	/* First, so that a run never takes its own refusal for that of another session. */
 	run_refused_count(cause, MyProcPort->user_name);
 	pg_atomic_fetch_add_u64(&counter->refusals, 1);
 	pg_atomic_compare_exchange_u64(&counter->first_at, &never, (uint64) now);
 	pg_atomic_write_u64(&counter->last_at, (uint64) now);
-	names_fill(&names, cause, MyProcPort->user_name, MyProcPort->database_name,
-			   MyProcPort->application_name);
-	names_count(&shared->refused, &names, now);
+	service_refused_count(cause, now);
 	monitor_wake();
 }
 

@@ -70,6 +70,18 @@ was_terminated(const LeakSession *session, uint64 now_us)
 	return session->healed_us != 0 && now_us <= session->healed_us + AGAIN_US;
 }
 
+/*
+ * The run whose session it is; 0: of none, or of a hold.  Takes no lock: a run's id
+ * stands from before its roles are made until after its sessions are gone.
+ */
+static int64
+slot_run_id(const Slot *slot)
+{
+	const RunEntry *run = slot_run(slot);
+
+	return run != NULL && !request_is_hold(&run->request) ? run->run_id : 0;
+}
+
 /* The lock also keeps two healers apart. */
 bool
 heal_act(int number, const char *service, int strategy, uint64 now_us)
@@ -90,7 +102,7 @@ heal_act(int number, const char *service, int strategy, uint64 now_us)
 
 		observed->leaks[session->counted].healed += session->healed_us == 0;
 		session->healed_us = now_us;
-		*record = (HealLogEntry) {GetCurrentTimestamp(), slot.pid, slot.role, session->rule, strategy};
+		*record = (HealLogEntry) {GetCurrentTimestamp(), slot.pid, slot.role, session->rule, strategy, slot_run_id(&slot)};
 		strlcpy(record->service, service, SERVICE_LEN);
 		leak_evidence(session, now_us, record->evidence);
 	}

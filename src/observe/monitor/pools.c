@@ -19,6 +19,17 @@
 #include "shmem/monitor_status.h"
 #include "shmem/names.h"
 
+/* What the services of that role or database were refused; NULL means any. */
+static uint64
+services_refused(Cause cause, const char *usename, const char *datname)
+{
+	uint64		sum = 0;
+
+	for (int i = 0; i < ADDRESS_SCOPES; i++)
+		sum += names_sum(&shared->refused[i], cause, usename, datname);
+	return sum;
+}
+
 /* What was refused because this pool was full, since the last reset. */
 static uint64
 pool_refused(const PoolLimit *limit)
@@ -26,9 +37,9 @@ pool_refused(const PoolLimit *limit)
 	switch (limit->kind)
 	{
 		case POOL_ROLE:
-			return names_sum(&shared->refused, CAUSE_ROLE_LIMIT, limit->name, NULL);
+			return services_refused(CAUSE_ROLE_LIMIT, limit->name, NULL);
 		case POOL_DATABASE:
-			return names_sum(&shared->refused, CAUSE_DATABASE_LIMIT, NULL, limit->name);
+			return services_refused(CAUSE_DATABASE_LIMIT, NULL, limit->name);
 		default:
 			return ledger_slot_refusals();
 	}

@@ -101,6 +101,7 @@ ledger_reset(void)
 		pg_atomic_write_u64(&counter->last_at, 0);
 	}
 	pg_atomic_write_u64(&shared->opened_reset, ledger_logins_ever());
-	names_empty(&shared->refused);
+	for (int i = 0; i < ADDRESS_SCOPES; i++)
+		names_empty(&shared->refused[i]);
 	names_empty(&shared->services);
 }
