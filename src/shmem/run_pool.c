@@ -12,6 +12,8 @@
 
 #include "shmem/run_pool.h"
 
+#define READS_MAX	1000
+
 /* Called by the runner: publishes its pools as they are now; n may be 0.  Does not throw. */
 void
 run_pools_write(RunEntry *entry, const RunPool *pools, int n)
@@ -27,6 +29,19 @@ run_pools_write(RunEntry *entry, const RunPool *pools, int n)
 	pg_atomic_write_u32(&entry->pools_version, version + 2);
 }
 
+/* Copies the pools of a run, unless they are being written. */
+static bool
+run_pools_copy(RunEntry *entry, RunPool *pools, int *n)
+{
+	uint32		before = pg_atomic_read_u32(&entry->pools_version);
+
+	pg_read_barrier();
+	*n = Min(entry->npools, RUN_PARTIES_MAX);
+	memcpy(pools, entry->pools, sizeof(entry->pools));
+	pg_read_barrier();
+	return before % 2 == 0 && pg_atomic_read_u32(&entry->pools_version) == before;
+}
+
 /*
  * Copies the pools of a run to an array of RUN_PARTIES_MAX and returns how
  * many there are; 0 if the run has none, or none yet.
@@ -34,17 +49,24 @@ run_pools_write(RunEntry *entry, const RunPool *pools, int n)
 int
 run_pools_read(RunEntry *entry, RunPool *pools)
 {
-	for (;;)
-	{
-		uint32		before = pg_atomic_read_u32(&entry->pools_version);
-		int			n;
+	int			n;
 
-		pg_read_barrier();
-		n = entry->npools;
-		memcpy(pools, entry->pools, sizeof(entry->pools));
-		pg_read_barrier();
-		if (before % 2 == 0 && pg_atomic_read_u32(&entry->pools_version) == before)
-			return Min(n, RUN_PARTIES_MAX);
+	while (!run_pools_copy(entry, pools, &n))
 		CHECK_FOR_INTERRUPTS();
-	}
+	return n;
+}
+
+/*
+ * The same for the monitor, which does not wait for a runner that was stopped while it
+ * wrote: 0 then, too.
+ */
+int
+run_pools_try(RunEntry *entry, RunPool *pools)
+{
+	int			n;
+
+	for (int i = 0; i < READS_MAX; i++)
+		if (run_pools_copy(entry, pools, &n))
+			return n;
+	return 0;
 }

@@ -8,3 +8,4 @@
 
 extern void run_pools_write(RunEntry *entry, const RunPool *pools, int n);
 extern int	run_pools_read(RunEntry *entry, RunPool *pools);
+extern int	run_pools_try(RunEntry *entry, RunPool *pools);

@@ -157,6 +157,20 @@ my $latin = client($node, database => 'latin', client_encoding => 'LATIN1');
 $latin->query(qq(CREATE ROLE "caf\xe9" LOGIN CONNECTION LIMIT 2));
 value_becomes('count(pool_exhaust_pool_capacity_connections{kind="role"})', 2, 'a role with a name in another encoding');
 
+# The pool of a run under way; its name is not the run's number, which grows
+foreach my $round (1, 2)
+{
+	my $run_id = $watcher->query(q(SELECT pool_exhaust_start('queue', 'pool', '{"pool_size": 1, "max_overflow": 0,
+		"long_ms": 100000, "pool_timeout_ms": 100000, "timeout_ms": 300000}'))) // diag $watcher->message;
+	my %expected = (in_use_connections => 1, capacity_connections => 1, peak_in_use_connections => 1, utilization_ratio => 1, health => 3);
+
+	value_becomes(qq(pool_exhaust_pool_$_\{kind="pool",pool="run/1/1"}), $expected{$_}, "run $run_id: $_") foreach sort keys %expected;
+	is(value('pool_exhaust_pool_health{kind="server"}'), 0, "run $run_id: the server is healthy");
+	page_is_good("run $run_id");
+	$watcher->query('SELECT pool_exhaust_stop()');
+	value_becomes('count(pool_exhaust_pool_capacity_connections{kind="pool"}) or vector(0)', 0, "run $run_id: its pool is gone");
+}
+
 # Leaks: a gauge of those that are, counters of what became of them
 $watcher->query("ALTER SYSTEM SET pool_exhaust.leak_threshold = '100ms'");
 $watcher->query('SELECT pg_reload_conf()');

@@ -25,6 +25,7 @@
 #include "observe/slots/ledger.h"
 #include "shmem/monitor_status.h"
 #include "shmem/names.h"
+#include "shmem/run_pool.h"
 
 /* Roles with sessions that get a series of their own; the rest are (others). */
 #define ROLES_MAX 32
@@ -166,21 +167,56 @@ pool_figure(const PoolRow *row, int n, Figure *figure)
 	return n < lengthof(figures);
 }
 
+/* A pool of this server or of a run, by its labels. */
+typedef struct LabeledPool
+{
+	const char *kind;
+	const char *name;
+	PoolRow		row;
+} LabeledPool;
+
+/*
+ * Adds the pools of runs under way; returns how many there are then.  The labels are
+ * places of the run table, as a run's own number would make ever new series.
+ */
+static int
+add_run_pools(LabeledPool *pools, int n)
+{
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		RunPool		of_run[RUN_PARTIES_MAX];
+		int			m = run_pools_try(&shared->runs[i], of_run);
+
+		for (int j = 0; j < m; j++)
+			pools[n++] = (LabeledPool) {
+				pstrdup(of_run[j].kind), psprintf("run/%d/%d", i + 1, j + 1),
+				{.limit.capacity = of_run[j].capacity, .in_use = of_run[j].in_use, .health = of_run[j].health,
+				.remembered = true, .peak_in_use = of_run[j].peak_in_use, .retry_after_s = of_run[j].retry_after_s}
+			};
+	}
+	return n;
+}
+
 static void
 write_pools(const Writer *w)
 {
 	const List *limits = snapshot_last()->limits;
 	PoolRow    *rows = pools_read(limits);
+	LabeledPool *pools = palloc(sizeof(LabeledPool) * (list_length(limits) + RUNS_MAX * RUN_PARTIES_MAX));
+	int			n = 0;
 	Figure		figure;
 
+	for (; n < list_length(limits); n++)
+		pools[n] = (LabeledPool) {pool_kind_names[rows[n].limit.kind], rows[n].limit.name, rows[n]};
+	n = add_run_pools(pools, n);
+
 	/* There is one pool at least: the server. */
-	for (int n = 0; pool_figure(rows, n, &figure); n++)
+	for (int f = 0; pool_figure(rows, f, &figure); f++)
 	{
 		family(w, figure.name, "gauge", figure.unit, figure.help);
-		for (int i = 0; i < list_length(limits); i++)
-			if (pool_figure(&rows[i], n, &figure) && !isnan(figure.value))
-				sample(w, figure.name, "kind", pool_kind_names[rows[i].limit.kind],
-					   "pool", rows[i].limit.name, figure.value);
+		for (int i = 0; i < n; i++)
+			if (pool_figure(&pools[i].row, f, &figure) && !isnan(figure.value))
+				sample(w, figure.name, "kind", pools[i].kind, "pool", pools[i].name, figure.value);
 	}
 }
 
