@@ -17,6 +17,7 @@ CREATE OR REPLACE VIEW pool_exhaust_slots AS
 
 -- A function cannot get another column; a view can, and what depends on it stays.
 ALTER FUNCTION pool_exhaust_refused_services_rows() RENAME TO pool_exhaust_refused_services_rows_1_0;
+ALTER FUNCTION pool_exhaust_services_rows() RENAME TO pool_exhaust_services_rows_1_0;
 ALTER FUNCTION pool_exhaust_heals_rows() RENAME TO pool_exhaust_heals_rows_1_0;
 CREATE FUNCTION pool_exhaust_refused_services_rows(
 	OUT cause text,
@@ -36,6 +37,26 @@ CREATE OR REPLACE VIEW pool_exhaust_refused_services AS
 		   sum(refusals)::bigint AS refusals, max(last_at) AS last_at, client_addr
 	FROM pool_exhaust_refused_services_rows()
 	GROUP BY cause, usename, datname, application_name, client_addr;
+CREATE FUNCTION pool_exhaust_services_rows(
+	OUT service text,
+	OUT usename text,
+	OUT application_name text,
+	OUT in_use integer,
+	OUT active integer,
+	OUT idle integer,
+	OUT idle_in_transaction integer,
+	OUT share float8,
+	OUT peak_in_use integer,
+	OUT opened bigint,
+	OUT suspects integer,
+	OUT walsenders integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_services_rows() IS
+	'the rows of view pool_exhaust_services';
+CREATE OR REPLACE VIEW pool_exhaust_services AS
+	SELECT * FROM pool_exhaust_services_rows();
 CREATE FUNCTION pool_exhaust_heals_rows(
 	OUT at timestamptz,
 	OUT pid integer,
@@ -51,9 +72,9 @@ COMMENT ON FUNCTION pool_exhaust_heals_rows() IS
 	'the rows of view pool_exhaust_heals';
 CREATE OR REPLACE VIEW pool_exhaust_heals AS
 	SELECT * FROM pool_exhaust_heals_rows();
-DROP FUNCTION pool_exhaust_refused_services_rows_1_0(), pool_exhaust_heals_rows_1_0();
-REVOKE ALL ON FUNCTION pool_exhaust_refused_services_rows(), pool_exhaust_heals_rows() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pool_exhaust_refused_services_rows(), pool_exhaust_heals_rows() TO pg_monitor;
+DROP FUNCTION pool_exhaust_refused_services_rows_1_0(), pool_exhaust_services_rows_1_0(), pool_exhaust_heals_rows_1_0();
+REVOKE ALL ON FUNCTION pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows() TO pg_monitor;
 
 -- Without a transaction it has not lasted for any time.
 CREATE OR REPLACE VIEW pool_exhaust_backends AS
@@ -117,13 +138,21 @@ COMMENT ON VIEW pool_exhaust_backends IS
 COMMENT ON COLUMN pool_exhaust_backends.xact_ms IS
 	'for how long its transaction has been open; NULL without one';
 COMMENT ON VIEW pool_exhaust_services IS
-	'the services that hold the slots, by role and application_name; rows of other roles need pg_read_all_stats';
+	'the services that hold the slots, and those of walsenders, by role and application_name; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_services.walsenders IS
+	'replication connections; these have slots of their own and are not in use here';
 COMMENT ON COLUMN pool_exhaust_services.opened IS
 	'logins granted since the server started, under the application_name of the login; what does not fit is counted in one row (others)';
+COMMENT ON VIEW pool_exhaust_pools IS
+	'the pools that this server is, its slots, those of walsenders, and each role and database with a CONNECTION LIMIT; those of runs under way; and the foreign servers of this database that runs can aim at, with figures only while one does';
+COMMENT ON COLUMN pool_exhaust_pools.kind IS
+	'server, walsenders, role or database; pool: an application-style pool of a run; postgres, pgbouncer or http: a foreign server';
+COMMENT ON COLUMN pool_exhaust_pools.retry_after_s IS
+	'seconds until a connection should be free, by the releases of the last minute; NULL when there were none, and for walsenders';
 COMMENT ON COLUMN pool_exhaust_pools.health IS
 	'healthy, warning, critical or exhausted; worsens at once, improves after two samples of the monitor; NULL for a pool of capacity 0, which is closed';
 COMMENT ON COLUMN pool_exhaust_pools.granted IS
-	'connections granted; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
+	'connections granted; NULL where that is not known: for walsenders and databases, and for roles once pool_exhaust_services has (others)';
 COMMENT ON COLUMN pool_exhaust_pools.timed_out IS
 	'requests that waited for pool_timeout_ms and were not granted';
 COMMENT ON COLUMN pool_exhaust_pools.wait_p50_ms IS

@@ -439,7 +439,8 @@ CREATE FUNCTION pool_exhaust_services_rows(
 	OUT share float8,
 	OUT peak_in_use integer,
 	OUT opened bigint,
-	OUT suspects integer)
+	OUT suspects integer,
+	OUT walsenders integer)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -449,7 +450,7 @@ COMMENT ON FUNCTION pool_exhaust_services_rows() IS
 CREATE VIEW pool_exhaust_services AS
 	SELECT * FROM pool_exhaust_services_rows();
 COMMENT ON VIEW pool_exhaust_services IS
-	'the services that hold the slots, by role and application_name; rows of other roles need pg_read_all_stats';
+	'the services that hold the slots, and those of walsenders, by role and application_name; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_services.share IS
 	'in_use / capacity of the server, 1.0 = all of it';
 COMMENT ON COLUMN pool_exhaust_services.peak_in_use IS
@@ -458,6 +459,8 @@ COMMENT ON COLUMN pool_exhaust_services.opened IS
 	'logins granted since the server started, under the application_name of the login; what does not fit is counted in one row (others)';
 COMMENT ON COLUMN pool_exhaust_services.suspects IS
 	'sessions suspected of a leak; NULL while the monitor does not watch';
+COMMENT ON COLUMN pool_exhaust_services.walsenders IS
+	'replication connections; these have slots of their own and are not in use here';
 
 CREATE FUNCTION pool_exhaust_pools_rows(
 	OUT name text,
@@ -497,9 +500,9 @@ CREATE VIEW pool_exhaust_pools AS
 	JOIN LATERAL pg_catalog.pg_options_to_table(s.srvoptions) AS o ON o.option_name = 'kind'
 	WHERE NOT EXISTS (SELECT FROM pools p WHERE p.name = s.srvname AND p.kind = o.option_value);
 COMMENT ON VIEW pool_exhaust_pools IS
-	'the pools that this server is, its slots and each role and database with a CONNECTION LIMIT; those of runs under way; and the foreign servers of this database that runs can aim at, with figures only while one does';
+	'the pools that this server is, its slots, those of walsenders, and each role and database with a CONNECTION LIMIT; those of runs under way; and the foreign servers of this database that runs can aim at, with figures only while one does';
 COMMENT ON COLUMN pool_exhaust_pools.kind IS
-	'server, role or database; pool: an application-style pool of a run; postgres, pgbouncer or http: a foreign server';
+	'server, walsenders, role or database; pool: an application-style pool of a run; postgres, pgbouncer or http: a foreign server';
 COMMENT ON COLUMN pool_exhaust_pools.idle IS
 	'connections open and not handed out; only kind pool keeps such';
 COMMENT ON COLUMN pool_exhaust_pools.overflow IS
@@ -511,7 +514,7 @@ COMMENT ON COLUMN pool_exhaust_pools.utilization IS
 COMMENT ON COLUMN pool_exhaust_pools.health IS
 	'healthy, warning, critical or exhausted; worsens at once, improves after two samples of the monitor; NULL for a pool of capacity 0, which is closed';
 COMMENT ON COLUMN pool_exhaust_pools.granted IS
-	'connections granted; NULL where that is not known: for databases, and for roles once pool_exhaust_services has (others)';
+	'connections granted; NULL where that is not known: for walsenders and databases, and for roles once pool_exhaust_services has (others)';
 COMMENT ON COLUMN pool_exhaust_pools.refused IS
 	'connections refused because this pool was full; those of roles and databases may be counted among the (others) of pool_exhaust_refused_services instead';
 COMMENT ON COLUMN pool_exhaust_pools.timed_out IS
@@ -523,7 +526,7 @@ COMMENT ON COLUMN pool_exhaust_pools.oldest_wait_ms IS
 COMMENT ON COLUMN pool_exhaust_pools.peak_in_use IS
 	'most connections in use at a sample of the monitor, or now; NULL without the monitor';
 COMMENT ON COLUMN pool_exhaust_pools.retry_after_s IS
-	'seconds until a connection should be free, by the releases of the last minute; NULL when there were none';
+	'seconds until a connection should be free, by the releases of the last minute; NULL when there were none, and for walsenders';
 
 CREATE FUNCTION pool_exhaust_timeline_rows(
 	OUT at timestamptz,

@@ -50,7 +50,7 @@
 
 #define RUNS_MAX			8	/* runs under way at once, holds included */
 #define NAMES_MAX			256 /* services in each table of names */
-#define POOLS_MAX			64	/* pools that the monitor remembers */
+#define POOLS_MAX			65	/* pools that the monitor remembers: the server, its walsenders, 63 limits */
 #define HEALTH_CHANGES_MAX		64	/* changes of health that it remembers */
 #define HEALS_MAX			256 /* acts of the healer that are remembered */
 #define SERVICE_LEN			(2 * NAMEDATALEN)	/* role/application_name */
@@ -126,7 +126,8 @@ typedef enum AddressScope
 #define POOL_KIND_LIST(ROW) \
 	ROW(POOL_SERVER, "server")			/* its slots */ \
 	ROW(POOL_ROLE, "role")				/* a role with a CONNECTION LIMIT */ \
-	ROW(POOL_DATABASE, "database")	/* a database with one */
+	ROW(POOL_DATABASE, "database")	/* a database with one */ \
+	ROW(POOL_WALSENDERS, "walsenders")	/* max_wal_senders: replication has slots of its own */
 
 typedef enum PoolKind
 {
@@ -138,7 +139,7 @@ extern const char *const pool_kind_names[];
 /* One of them, and how many connections it can hand out. */
 typedef struct PoolLimit
 {
-	Oid			oid;			/* of the role or database; InvalidOid: the server. First, for oid_cmp() */
+	Oid			oid;			/* of the role or database; InvalidOid: the server or its walsenders */
 	PoolKind	kind;
 	char		name[NAMEDATALEN];
 	int			capacity;

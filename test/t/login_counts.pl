@@ -105,13 +105,16 @@ foreach (@refused)
 my $stalled = login($node, user => 'stalled');
 ok($stalled->{stalled}, 'one does not get further than the password');
 $stalled->vanish;
-my $walker = client($node, user => 'walker', replication => 'true');
-is($watcher->query('SELECT walsenders FROM pool_exhaust_slots'), 1, 'one takes no slot');
-$walker->close;
+my @walkers = map { client($node, user => 'walker', replication => 'true') } 1 .. 2;
+is($watcher->query('SELECT walsenders FROM pool_exhaust_slots'), 2, 'walsenders take no slot');
+sub walsenders { my $now = http_metrics($port); return join ' ', map { $now->{qq(pool_${_}{kind="walsenders",pool="walsenders"})} } qw(capacity_connections in_use_connections utilization_ratio health) }
+ok(wait_until(\&walsenders, '2 2 1 3', 'the walsenders'), 'walsenders are full');
+is(http($port, '/readyz')->{status} . ' ' . http_json($port, '/readyz')->{health}, '200 healthy', 'the server is ready all the same');
+$_->close foreach @walkers;
 opened_is(0, 'none of these was granted');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_services WHERE application_name = 'never'"), 0, 'nor is a service');
 is( $watcher->query("SELECT string_agg(name || ' ' || coalesce(granted::text, '-') || ' ' || refused, ', ' ORDER BY name)
-		FROM pool_exhaust_pools WHERE kind <> 'server' AND name !~ 'Quoted|pool_exhaust'"),
+		FROM pool_exhaust_pools WHERE kind IN ('role', 'database') AND name !~ 'Quoted|pool_exhaust'"),
 	'small - 1, three 3 1, zero 0 1', 'the pools of roles and databases');
 is($watcher->query("SELECT capacity, utilization, health FROM pool_exhaust_pools WHERE name = 'zero'"), '0||', 'a role with limit 0 is closed: it has no health');
 my $closed = http_metrics($port);

@@ -84,7 +84,7 @@ refused(2, '53300', qr/too many connections for database "small"/,
   foreach 1 .. 2;
 is(refusals($watcher), 'role_limit 3, database_limit 2', 'role and database limits are counted');
 is($watcher->query("SELECT name, kind, refused FROM pool_exhaust_pools ORDER BY name"),
-	"one|role|3\nserver|server|0\nsmall|database|2", 'each pool has its own refusals');
+	"one|role|3\nserver|server|0\nsmall|database|2\nwalsenders|walsenders|0", 'each pool has its own refusals');
 let_go($holder);
 in_use_becomes($watcher, 1, 'the database let go');
 
@@ -96,8 +96,16 @@ refused(1, '53300', qr/exceeds "?max_wal_senders"? \(currently 1\)/,
 	'walsenders', user => 'copy', replication => 'true')
   foreach 1 .. 2;
 is(refusals($watcher), 'role_limit 3, database_limit 2, walsender_limit 2', 'walsenders are counted');
+my $walsenders = "SELECT capacity, in_use, utilization, health, granted, refused, peak_in_use FROM pool_exhaust_pools WHERE kind = 'walsenders'";
+ok(wait_for($watcher, $walsenders, '1|1|1|exhausted||2|1'), 'walsenders are a pool, and exhausted');
+is($watcher->query('SELECT pool_exhaust_health()'), 'healthy', 'the server is not');
+ok(wait_for($watcher, "SELECT string_agg(concat_ws(' ', service, in_use, walsenders), ', ') FROM pool_exhaust_services WHERE walsenders > 0", 'copy/ 0 1'),
+	'the service that holds it');
 let_go($holder);
 ok(wait_for($watcher, 'SELECT walsenders FROM pool_exhaust_slots', 0), 'the walsender let go');
+ok(wait_for($watcher, $walsenders, '1|0|0|healthy||2|1'), 'walsenders are healthy again');
+ok(wait_until(sub { join ' ', slurp_file($node->logfile, $log_start) =~ /health of pool "walsenders" is (\w+)/g }, 'exhausted healthy', 'the log'),
+	'the log has both changes');
 
 # Up to the reserve: the watcher is one of those in use.
 my @held = map { client($node, user => 'app') } 2 .. $capacity;

@@ -31,6 +31,7 @@ service_put(RowBuilder *row, const Service *service, int64 opened, int peak)
 	row_int(row, Max(peak, service->in_use));
 	row_bigint(row, opened);
 	row_int_if(row, monitor_is_fresh(), service->suspects);
+	row_int(row, service->walsenders);
 	row_end(row);
 }
 
@@ -42,10 +43,13 @@ services_put_live(RowBuilder *row, bool *seen)
 	HASH_SEQ_STATUS seq;
 	Service    *service;
 	Slot		slot;
+	int			number = 0;
 
 	for (int i = 0; i < MaxConnections; i++)
 		if (slot_read(i, &slot) && (service = services_add(services, &slot)) != NULL)
 			service->suspects += suspect_rule(i, &slot) != LEAK_NONE;
+	while (walsender_read(&number, &slot))
+		services_add_walsender(services, &slot);
 
 	hash_seq_init(&seq, services);
 	while ((service = hash_seq_search(&seq)) != NULL)

@@ -1,7 +1,7 @@
 /*
  * pools.c
- *		The pools that this server is: its slots, and each role and database
- *		with a CONNECTION LIMIT.
+ *		The pools that this server is: its slots, those of walsenders, and each
+ *		role and database with a CONNECTION LIMIT.
  *
  * Connections in use are counted at each read; health with its memory, peaks and
  * the rate of releases are the monitor's.  A read may find a pool worse than the
@@ -40,6 +40,8 @@ pool_refused(const PoolLimit *limit)
 			return services_refused(CAUSE_ROLE_LIMIT, limit->name, NULL);
 		case POOL_DATABASE:
 			return services_refused(CAUSE_DATABASE_LIMIT, NULL, limit->name);
+		case POOL_WALSENDERS:
+			return ledger_refusals(CAUSE_WALSENDER_LIMIT);
 		default:
 			return ledger_slot_refusals();
 	}
@@ -56,6 +58,7 @@ pool_granted(const PoolLimit *limit)
 				return -1;
 			return names_sum(&shared->services, CAUSE_NONE, limit->name, NULL);
 		case POOL_DATABASE:
+		case POOL_WALSENDERS:
 			return -1;
 		default:
 			return ledger_logins();

@@ -37,6 +37,27 @@ role_name(Oid role, char *name)
 		snprintf(name, NAMEDATALEN, "%u", role);
 }
 
+/* Returns the service of the session, a new one if need be. */
+static Service *
+service_of(HTAB *services, const Slot *slot)
+{
+	ServiceKey	key;
+	Service    *service;
+	bool		found;
+
+	memset(&key, 0, sizeof(key));
+	key.role = slot->role;
+	strlcpy(key.application_name, slot->application_name, NAMEDATALEN);
+	service = hash_search(services, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		service->in_use = service->suspects = service->walsenders = 0;
+		memset(service->by_state, 0, sizeof(service->by_state));
+		role_name(key.role, service->usename);
+	}
+	return service;
+}
+
 /*
  * Counts a slot, if it holds a session, and returns the service that this is of;
  * otherwise NULL.  Needs a transaction.
@@ -44,25 +65,22 @@ role_name(Oid role, char *name)
 Service *
 services_add(HTAB *services, const Slot *slot)
 {
-	ServiceKey	key;
 	Service    *service;
-	bool		found;
 
 	if (slot->state == SLOT_AUTHENTICATING)
 		return NULL;
-	memset(&key, 0, sizeof(key));
-	key.role = slot->role;
-	strlcpy(key.application_name, slot->application_name, NAMEDATALEN);
-	service = hash_search(services, &key, HASH_ENTER, &found);
-	if (!found)
-	{
-		service->in_use = service->suspects = 0;
-		memset(service->by_state, 0, sizeof(service->by_state));
-		role_name(key.role, service->usename);
-	}
+	service = service_of(services, slot);
 	service->in_use++;
 	service->by_state[slot->state]++;
 	return service;
+}
+
+/* The same of a walsender. */
+void
+services_add_walsender(HTAB *services, const Slot *slot)
+{
+	if (slot->state != SLOT_AUTHENTICATING)
+		service_of(services, slot)->walsenders++;
 }
 
 /* The monitor's part: keeps the peaks. */

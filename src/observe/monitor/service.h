@@ -22,11 +22,13 @@ typedef struct Service
 	int			in_use;
 	int			by_state[SLOT_STATES];
 	int			suspects;
+	int			walsenders;		/* not in use: these have slots of their own */
 } Service;
 
 /* A table of services, keyed by ServiceKey, in the current memory context. */
 extern HTAB *services_create(void);
 extern Service *services_add(HTAB *services, const Slot *slot);
+extern void services_add_walsender(HTAB *services, const Slot *slot);
 extern void services_remember(HTAB *services);
 
 /* Roles that may not read all statistics see the services of their own roles. */

@@ -68,11 +68,15 @@ catalogs_readable(void)
 	return true;
 }
 
-/* The server first, then the oldest: so it stays the same ones that are watched. */
+/* The server first, its walsenders, then the oldest: so it stays the same ones that are watched. */
 static int
 limits_compare(const ListCell *a, const ListCell *b)
 {
-	return oid_cmp(lfirst(a), lfirst(b));
+	const PoolLimit *x = lfirst(a);
+	const PoolLimit *y = lfirst(b);
+	int			by_oid = oid_cmp(&x->oid, &y->oid);
+
+	return by_oid != 0 ? by_oid : (int) x->kind - (int) y->kind;
 }
 
 /* The catalogs are read again only when a role or a database has changed. */

@@ -19,6 +19,7 @@
 
 #include "base/compat.h"
 #include "observe/slots/census.h"
+#include "observe/slots/slot.h"
 
 #define PROC_IN_USE(proc)	((proc)->procLatch.owner_pid != 0)
 
@@ -26,9 +27,6 @@
 #define foreach_slot_taken(proc) \
 	for (volatile PGPROC *proc = ProcGlobal->allProcs; proc < ProcGlobal->allProcs + MaxConnections; proc++) \
 		if (PROC_IN_USE(proc))
-
-#define PROC_OF_LIST(proc, list) \
-	((void *) (proc)->procgloballist == (void *) &ProcGlobal->list)
 
 int
 census_capacity(void)

@@ -1,7 +1,7 @@
 /*
  * limit.c
- *		What limits connections: the slots, CONNECTION LIMITs of roles and of
- *		databases; and what they leave to a role.
+ *		What limits connections: the slots, max_wal_senders, CONNECTION LIMITs of
+ *		roles and of databases; and what they leave to a role.
  */
 #include "postgres.h"
 
@@ -11,6 +11,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
+#include "replication/walsender.h"
 #include "storage/procarray.h"
 #include "utils/acl.h"
 #include "utils/syscache.h"
@@ -65,7 +66,7 @@ limits_scan(List *limits, Oid catalog, List *(*add) (List *limits, HeapTuple tup
 	return limits;
 }
 
-/* Returns the one pool that can be known without a catalog, as a list. */
+/* Returns the pool of all slots, as a list. */
 List *
 limits_of_server(void)
 {
@@ -79,8 +80,11 @@ limits_of_server(void)
 List *
 limits_read(void)
 {
-	List	   *limits = limits_scan(limits_of_server(), AuthIdRelationId, limits_add_role);
+	List	   *limits = limits_of_server();
 
+	if (max_wal_senders > 0)
+		limits = limits_add(limits, POOL_WALSENDERS, InvalidOid, "walsenders", max_wal_senders);
+	limits = limits_scan(limits, AuthIdRelationId, limits_add_role);
 	return limits_scan(limits, DatabaseRelationId, limits_add_database);
 }
 
@@ -88,10 +92,14 @@ limits_read(void)
 int
 limit_in_use(const PoolLimit *limit)
 {
+	Census		census;
 	int			ours;
 
 	switch (limit->kind)
 	{
+		case POOL_WALSENDERS:
+			census_take(&census);
+			return census.walsenders;
 		case POOL_ROLE:
 			return CountUserBackends(limit->oid);
 		case POOL_DATABASE:

@@ -115,6 +115,19 @@ slot_read(int number, Slot *slot)
 	return true;
 }
 
+bool
+walsender_read(int *number, Slot *slot)
+{
+	while (*number < ProcGlobal->allProcCount)
+	{
+		int			i = (*number)++;
+
+		if (PROC_OF_LIST(&ProcGlobal->allProcs[i], walsenderFreeProcs) && slot_read(i, slot))
+			return true;
+	}
+	return false;
+}
+
 /*
  * A session outside of a transaction holds no lock but those that last as long as
  * it does.  Whether it has any is seen without the lock manager's own locks: the

@@ -23,6 +23,13 @@ typedef struct Slot
 	char		application_name[NAMEDATALEN];
 } Slot;
 
+/* Is that PGPROC one of those? */
+#define PROC_OF_LIST(proc, list) \
+	((void *) (proc)->procgloballist == (void *) &ProcGlobal->list)
+
 /* Slots are numbered from 0 to MaxConnections - 1; false if this one is free. */
 extern bool slot_read(int number, Slot *slot);
+
+/* The next walsender from "number" on, which is moved behind it; false if there is none. */
+extern bool walsender_read(int *number, Slot *slot);
 extern bool slot_has_idle_reason(int number, const Slot *slot);
