@@ -25,7 +25,8 @@ services_refused(Cause cause, const char *usename, const char *datname)
 {
 	uint64		sum = 0;
 
-	for (int i = 0; i < ADDRESS_SCOPES; i++)
+	/* The monitor asks at each sample, for each limit: mostly there is nothing to add up. */
+	for (int i = 0; i < ADDRESS_SCOPES && ledger_refusals(cause) > 0; i++)
 		sum += names_sum(&shared->refused[i], cause, usename, datname);
 	return sum;
 }
