@@ -75,15 +75,14 @@ role_grant_connect(Oid role, const char *name, const char *database)
 }
 
 /*
- * Stories end statements, transactions and sessions themselves, and watch what they
- * do.  Settings of a role come before those of database and server, and these come
- * from a superuser, so no other setting keeps a story from what it has to show.
+ * Stories end statements, transactions and sessions themselves.  Settings of a role
+ * come before those of database and server, and these come from a superuser, so no
+ * other setting keeps a story from what it has to show.
  */
 static void
 role_settle(Oid role)
 {
 	static const char *const settings[][2] = {
-		{"track_activities", "on"},
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},

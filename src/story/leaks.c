@@ -8,20 +8,52 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
 #include "shmem/monitor_status.h"
 #include "story/story.h"
 
 /*
+ * Returns where track_activities is off for the sessions of the run, palloc'd, or "":
+ * a setting of the database comes before one of all roles, and that before the server's.
+ */
+static const char *
+where_not_tracked(Run *run)
+{
+	const char *own = query_text(run, psprintf(
+		"SELECT CASE WHEN c OPERATOR(pg_catalog.=) 'track_activities=off' THEN "
+		"CASE WHEN setdatabase OPERATOR(pg_catalog.=) 0 THEN 'all roles' ELSE 'the database' END ELSE 'on' END "
+		"FROM pg_catalog.pg_db_role_setting, LATERAL pg_catalog.unnest(setconfig) AS c "
+		"WHERE setrole OPERATOR(pg_catalog.=) 0 AND pg_catalog.starts_with(c, 'track_activities=') "
+		"AND (setdatabase OPERATOR(pg_catalog.=) 0 OR setdatabase OPERATOR(pg_catalog.=) "
+		"(SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) %s)) "
+		"ORDER BY setdatabase DESC LIMIT 1", quote_literal_cstr(run->database)));
+	bool		blind;
+
+	if (own[0] != '\0')
+		return strcmp(own, "on") == 0 ? "" : own;
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	blind = shared->observed.leak_limits.blind;
+	LWLockRelease(shared->observe_lock);
+	return blind ? "the server" : "";
+}
+
+/*
  * From now on the monitor judges the run's sessions by option leak_threshold_ms.
- * Ends the run as invalid if there is no monitor to do so.
+ * Ends the run as invalid if there is no monitor to do so, or it cannot know what
+ * these sessions do.
  */
 void
 run_watch_leaks(Run *run)
 {
+	const char *where = where_not_tracked(run);
+
 	if (!monitor_is_fresh())
 		run_end(run, VERDICT_INVALID, "the monitor does not run, so no leak can be found: see pool_exhaust.monitor");
+	if (where[0] != '\0')
+		run_end(run, VERDICT_INVALID, "track_activities is off for %s, so no leak can be found: set it to on", where);
 	pg_atomic_write_u32(&run->entry->leak_threshold_ms, (uint32) run->options.leak_threshold_ms);
 }
 
