@@ -29,6 +29,76 @@ text_make_valid(char *text, int encoding)
 }
 
 /*
+ * Does a character of UTF-8 change how others are shown: a control character beyond
+ * ASCII, a separator of lines, or one that turns the direction of what follows?
+ */
+static bool
+utf8_is_control(const char *character)
+{
+	static const struct
+	{
+		pg_wchar	first;
+		pg_wchar	last;
+	}			controls[] = {{0x80, 0x9f}, {0x61c, 0x61c}, {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}};
+	pg_wchar	code = utf8_to_unicode((const unsigned char *) character);
+
+	for (int i = 0; i < lengthof(controls); i++)
+		if (code >= controls[i].first && code <= controls[i].last)
+			return true;
+	return false;
+}
+
+/* The encodings of ISO 8859 have control characters beyond ASCII, too. */
+static bool
+byte_is_control(unsigned char byte, int encoding)
+{
+	bool		iso = (encoding >= PG_LATIN1 && encoding <= PG_LATIN10) ||
+		(encoding >= PG_ISO_8859_5 && encoding <= PG_ISO_8859_8);
+
+	return byte < ' ' || byte == 0x7f || (iso && byte >= 0x80 && byte < 0xa0);
+}
+
+/*
+ * Makes a text from elsewhere fit to be shown, in place: in one line, valid in the
+ * encoding of the database, and without what a terminal obeys.  White space becomes
+ * a blank, any other character that is not to be shown '?'.  Where there is no
+ * encoding, what is UTF-8 stays.
+ */
+void
+text_make_printable(char *text)
+{
+	int			encoding = GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
+	char	   *to = text;
+	int			len;
+
+	text_make_valid(text, encoding);
+	for (const char *from = text; *from != '\0'; from += len)
+	{
+		len = pg_encoding_mblen(encoding, from);
+		if (strchr("\t\n\v\f\r", *from) != NULL)
+			*to++ = ' ';
+		else if (len == 1 ? byte_is_control(*from, encoding) : encoding == PG_UTF8 && utf8_is_control(from))
+			*to++ = '?';
+		else
+		{
+			memmove(to, from, len);
+			to += len;
+		}
+	}
+	*to = '\0';
+}
+
+/* Returns a copy of the text, palloc'd, that text_make_printable() has made so. */
+char *
+text_printable(const char *text)
+{
+	char	   *copy = pstrdup(text);
+
+	text_make_printable(copy);
+	return copy;
+}
+
+/*
  * Returns a copy that is UTF-8, in the current memory context: if the text is
  * not, every byte beyond ASCII becomes \xNN.  A backslash before an x becomes
  * \x5c, so that different texts stay different.

@@ -6,8 +6,6 @@
 
 #include <errno.h>
 
-#include "mb/pg_wchar.h"
-
 #include "base/text.h"
 #include "load/failure.h"
 
@@ -70,13 +68,13 @@ failure_from_connect(ConnectResult *result, const PGconn *conn)
 		strlcpy(result->sqlstate, sqlstate, 6);
 		find_routine(text, result->routine);
 		strlcpy(result->message, message, Min(strcspn(message, "\n") + 1, MESSAGE_LEN));
-		text_make_valid(result->message, GetDatabaseEncoding());
+		text_make_printable(result->message);
 		failure_classify(result);
 		return;
 	}
 	strlcpy(result->message, text, MESSAGE_LEN);
 	result->message[strcspn(result->message, "\n")] = '\0';
-	text_make_valid(result->message, GetDatabaseEncoding());
+	text_make_printable(result->message);
 	result->end = strstr(text, strerror(EAGAIN)) != NULL ? CONNECT_BACKLOG : CONNECT_BROKEN;
 }
 
@@ -91,7 +89,7 @@ failure_message(const PGresult *result, char *text)
 
 	strlcpy(text, message != NULL ? message : PQresultErrorMessage(result), MESSAGE_LEN);
 	text[strcspn(text, "\n")] = '\0';
-	text_make_valid(text, GetDatabaseEncoding());
+	text_make_printable(text);
 }
 
 /*

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "base/text.h"
 #include "report/report.h"
 #include "sql/statement.h"
 
@@ -58,6 +59,13 @@ reader_query(Reader *reader, const char *query, int64 run_id)
 	return (int) SPI_processed;
 }
 
+/* A field of the last result as text; "" for NULL.  What wrote the row may not have made it fit to be shown. */
+static char *
+reader_text(int row, int column)
+{
+	return text_printable(statement_text(row, column));
+}
+
 /* A field of the last result of type float8, which no setting of the caller's rounds; 0 for NULL. */
 static double
 reader_number(int row, int column)
@@ -93,13 +101,13 @@ read_run(Reader *reader, ReportData *data)
 							 "pg_catalog.jsonb_build_object('observed_num', nullif(observed_num, 'Infinity')) ORDER BY seq) "
 							 "FROM @.pool_exhaust_checks c WHERE run_id = $1), '[]')) "
 							 "FROM @.pool_exhaust_runs r WHERE id = $1", data->run_id), data->run_id);
-	data->scenario = statement_text(0, 1);
-	data->target = statement_text(0, 2);
-	data->verdict = statement_text(0, 3);
-	data->reason = statement_text(0, 4);
+	data->scenario = reader_text(0, 1);
+	data->target = reader_text(0, 2);
+	data->verdict = reader_text(0, 3);
+	data->reason = reader_text(0, 4);
 	data->elapsed_s = reader_number(0, 5);
 	data->capacity = (int) reader_number(0, 6);
-	data->json = statement_text(0, 7);
+	data->json = reader_text(0, 7);
 }
 
 static void
@@ -111,7 +119,7 @@ read_phases(Reader *reader, ReportData *data)
 								 "WHERE id = $1 ORDER BY n", data->run_id);
 	data->phases = palloc0(sizeof(ReportPhase) * data->nphases);
 	for (int i = 0; i < data->nphases; i++)
-		data->phases[i] = (ReportPhase) {statement_text(i, 1), statement_text(i, 2)};
+		data->phases[i] = (ReportPhase) {reader_text(i, 1), reader_text(i, 2)};
 }
 
 static void
@@ -125,12 +133,12 @@ read_checks(Reader *reader, ReportData *data)
 	for (int i = 0; i < data->nchecks; i++)
 		data->checks[i] = (ReportCheck)
 		{
-			.name = statement_text(i, 1),
-			.outcome = statement_text(i, 2),
-			.expected = statement_text(i, 3),
-			.observed = statement_text(i, 4),
-			.unit = statement_text(i, 5),
-			.detail = statement_text(i, 6),
+			.name = reader_text(i, 1),
+			.outcome = reader_text(i, 2),
+			.expected = reader_text(i, 3),
+			.observed = reader_text(i, 4),
+			.unit = reader_text(i, 5),
+			.detail = reader_text(i, 6),
 			.comparison = {
 				.operator = operator_find(statement_text(i, 7)),
 				.expected = reader_number(i, 8),
@@ -201,7 +209,7 @@ report_verdict(int64 run_id, const ReportEnd *end, char **verdict)
 	reader_open(&reader, end);
 	require_run(reader_query(&reader, "SELECT coalesce(verdict, $2) FROM @.pool_exhaust_runs WHERE id = $1", run_id),
 				run_id);
-	*verdict = statement_text(0, 1);
+	*verdict = reader_text(0, 1);
 	reader_close(&reader);
 	return (*verdict)[0] != '\0';
 }

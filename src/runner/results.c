@@ -13,6 +13,7 @@
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
+#include "base/text.h"
 #include "load/failure.h"
 #include "request/options.h"
 #include "request/run_table.h"
@@ -202,7 +203,7 @@ summary_json(const Run *run)
 	appendStringInfo(&json, "{\"capacity\": %d, \"peak_in_use\": %d, \"elapsed_ms\": %.3f, "
 					 "\"way_in\": ",
 					 run->series.capacity, peak, (loop_now_us() - run->started_us) / 1000.0);
-	escape_json(&json, run->login_endpoint != NULL ? run->login_endpoint : "");
+	escape_json(&json, text_printable(run->login_endpoint != NULL ? run->login_endpoint : ""));
 	appendStringInfoString(&json, ", \"phases\": [");
 	for (int i = 0; i < run->nphases; i++)
 	{

@@ -31,6 +31,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/text.h"
 #include "event/descriptors.h"
 #include "load/target/endpoint.h"
 #include "observe/slots/census.h"
@@ -68,6 +69,7 @@ runner_publish(RunEntry *entry, Verdict verdict, int error_code, const char *rea
 	entry->too_busy = verdict == VERDICT_INVALID && the_run != NULL && the_run->too_busy;
 	entry->error_code = error_code;
 	strlcpy(entry->reason, reason, RUN_REASON_LEN);
+	text_make_printable(entry->reason);
 	memset(entry->roles, 0, sizeof(entry->roles));
 	entry->state = RUN_ENDED;
 	run_pools_write(entry, NULL, 0);
@@ -411,6 +413,7 @@ runner_end(Run *run)
 	clean_up(run);
 	run_report_lateness(run);
 	runner_judge(run);
+	text_make_printable(run->reason);
 	runner_write_results(run);
 	runner_publish(run->entry, run->verdict, 0, run->reason);
 }
@@ -437,6 +440,7 @@ runner_end_hold(Run *run)
 	run->entry->closed = (int) pg_atomic_read_u32(&run->entry->connections);
 	LWLockRelease(shared->lock);
 	clean_up(run);
+	text_make_printable(run->reason);
 	hold_log_end(run);
 	runner_publish(run->entry, run->verdict, run->error_code, run->reason);
 }

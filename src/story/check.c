@@ -6,6 +6,7 @@
 
 #include "utils/memutils.h"
 
+#include "base/text.h"
 #include "story/story.h"
 
 /* Returns what was expected in words; palloc'd, or the run's. */
@@ -46,6 +47,16 @@ check_depends_on_time(const Run *run, const Check *check)
 		strcmp(check->unit, "ms") == 0 || strcmp(check->unit, "%") == 0;
 }
 
+/* Returns a copy of the text that is fit to be shown, of the run. */
+static const char *
+text_for_run(Run *run, const char *text)
+{
+	char	   *copy = MemoryContextStrdup(run->context, text);
+
+	text_make_printable(copy);
+	return copy;
+}
+
 /* Adds a check to the run's; one that has failed is reported at once. */
 static void
 check_add(Run *run, Check check)
@@ -53,7 +64,7 @@ check_add(Run *run, Check check)
 	if (run->nchecks >= CHECKS_MAX)
 		elog(ERROR, "a scenario makes more than %d checks", CHECKS_MAX);
 	check.phase = run->nphases > 0 ? run->phases[run->nphases - 1].name : "";
-	check.detail = check.outcome == OUTCOME_PASS ? "" : MemoryContextStrdup(run->context, check.detail);
+	check.detail = check.outcome == OUTCOME_PASS ? "" : text_for_run(run, check.detail);
 	check.of_time = check_depends_on_time(run, &check);
 	run->checks[run->nchecks++] = check;
 	if (check.outcome == OUTCOME_FAIL)
@@ -128,7 +139,7 @@ check_near(Run *run, const char *name, double expected, double tolerance,
 static const char *
 text_or_none(Run *run, const char *text)
 {
-	return text[0] != '\0' ? MemoryContextStrdup(run->context, text) : "none";
+	return text[0] != '\0' ? text_for_run(run, text) : "none";
 }
 
 /* The two texts are the same; an empty one reads "none". */
@@ -151,7 +162,7 @@ void
 check_verdict(Run *run, const char *name, Verdict expected, Verdict observed, const char *detail)
 {
 	check_text(run, name, verdict_names[expected], verdict_names[observed], detail);
-	run->checks[run->nchecks - 1].detail = MemoryContextStrdup(run->context, detail);
+	run->checks[run->nchecks - 1].detail = text_for_run(run, detail);
 }
 
 /* The claim could not be tried, and that is no failure; "why" is the reason. */

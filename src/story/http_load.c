@@ -108,10 +108,7 @@ error_excerpt(const HttpReply *reply)
 	char		text[EXCERPT_LEN];
 
 	strlcpy(text, reply->body, sizeof(text));
-	for (char *p = text; *p != '\0'; p++)
-		if ((unsigned char) *p < ' ' || *p == 0x7f)
-			*p = ' ';
-	text_make_valid(text, GetDatabaseEncoding());
+	text_make_printable(text);
 	return psprintf("%d %s: %s", reply->status, reply->content_type, text);
 }
 

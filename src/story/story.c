@@ -66,8 +66,8 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 		len = Min(len, sizeof(run->reason) - 1);
 		len += snprintf(run->reason + len, sizeof(run->reason) - len, "; %s", lateness_text(run));
 	}
-	text_make_valid(run->reason, GetDatabaseEncoding());
 	mark_cut(run->reason, sizeof(run->reason), len);
+	text_make_printable(run->reason);
 	run->verdict = verdict;
 	ereport(ERROR,
 			(errcode(ERRCODE_OPERATOR_INTERVENTION),
@@ -107,6 +107,7 @@ run_say(Run *run, const char *fmt,...)
 	va_start(args, fmt);
 	mark_cut(line, sizeof(line), vsnprintf(line, sizeof(line), fmt, args));
 	va_end(args);
+	text_make_printable(line);
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	strlcpy(entry->lines[entry->lines_written % RUN_LINES], line, RUN_LINE_LEN);
@@ -202,6 +203,7 @@ phase_note(Run *run, const char *fmt,...)
 	va_start(args, fmt);
 	mark_cut(text, sizeof(text), vsnprintf(text, sizeof(text), fmt, args));
 	va_end(args);
+	text_make_printable(text);
 	p->note = MemoryContextStrdup(run->context, text);
 	run_say(run, "%-8s %s", p->name, p->note);
 }

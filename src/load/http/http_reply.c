@@ -7,8 +7,6 @@
 
 #include <time.h>
 
-#include "mb/pg_wchar.h"
-
 #include "base/text.h"
 #include "event/loop.h"
 #include "load/http/http_reply.h"
@@ -182,16 +180,6 @@ retry_after_seconds(const char *value)
 	return (int) Min(Max(at - time(NULL), 0), PG_INT32_MAX);
 }
 
-/* Printable, and in an encoding that can be kept. */
-static void
-make_printable(char *text)
-{
-	for (char *p = text; *p != '\0'; p++)
-		if ((unsigned char) *p < ' ' || *p == 0x7f)
-			*p = ' ';
-	text_make_valid(text, GetDatabaseEncoding());
-}
-
 /* Fills in what is to be known of a request that has ended, before it is let go of. */
 void
 http_reply_finish(HttpRequest *request, CURLcode code, bool tls)
@@ -205,11 +193,11 @@ http_reply_finish(HttpRequest *request, CURLcode code, bool tls)
 	reply->ended_us = loop_now_us();
 	reply->took_us = reply->ended_us - request->asked_us;
 	reply->body[Min(reply->body_bytes, HTTP_BODY_KEPT)] = '\0';
-	make_printable(reply->retry_after);
-	make_printable(reply->content_type);
+	text_make_printable(reply->retry_after);
+	text_make_printable(reply->content_type);
 	reply->retry_after_s = reply->retry_after[0] != '\0' ? retry_after_seconds(reply->retry_after) : -1;
 	if (reply->end != HTTP_ANSWERED)
 		strlcpy(reply->detail, request->error[0] != '\0' ? request->error : curl_easy_strerror(code),
 				sizeof(reply->detail));
-	make_printable(reply->detail);
+	text_make_printable(reply->detail);
 }

@@ -6,6 +6,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "base/text.h"
 #include "observe/monitor/healer.h"
 #include "observe/monitor/strategy.h"
 #include "observe/slots/census.h"
@@ -38,7 +39,7 @@ heal_log_write(void)
 	while (heal_log_read(&logged, &record))
 		ereport(LOG,
 				(errmsg("pool_exhaust: terminated session %d of \"%s\", by strategy %s",
-						record.pid, record.service, strategies[record.strategy].name),
+						record.pid, text_printable(record.service), strategies[record.strategy].name),
 				 errdetail("Rule \"%s\": %s.", leak_rules[record.rule]->name, record.evidence)));
 }
 

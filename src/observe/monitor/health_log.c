@@ -165,7 +165,7 @@ health_log_write(void)
 		}
 		ereport(LOG,
 				(errmsg("pool_exhaust: health of %s \"%s\" is %s, was %s",
-						OidIsValid(t.limit.oid) ? pool_kind_names[t.limit.kind] : "pool", t.limit.name,
+						OidIsValid(t.limit.oid) ? pool_kind_names[t.limit.kind] : "pool", text_printable(t.limit.name),
 						health_names[t.health], health_names[t.was]),
 				 errdetail("%d of %d connections are in use, " UINT64_FORMAT " were refused since the last sample.",
 						   t.in_use, t.limit.capacity, t.refused)));
