@@ -10,6 +10,12 @@ ALTER TABLE pool_exhaust_checks
 	ADD COLUMN tolerance	float8,
 	ADD COLUMN observed_num	float8;
 
+-- A run keeps the role that started it.
+ALTER TABLE pool_exhaust_runs
+	ADD COLUMN role			text;
+COMMENT ON COLUMN pool_exhaust_runs.role IS
+	'the role that started it, as which its session had logged in; NULL in rows of version 1.0';
+
 -- What is free, the reserves apart
 CREATE OR REPLACE VIEW pool_exhaust_slots AS
 	SELECT *, greatest(free - superuser_reserved - reserved, 0) AS free_unreserved

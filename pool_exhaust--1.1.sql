@@ -17,10 +17,13 @@ CREATE TABLE pool_exhaust_runs (
 	seed				bigint NOT NULL,
 	server_version		text NOT NULL,
 	extension_version	text NOT NULL,
-	summary				jsonb
+	summary				jsonb,
+	role				text
 );
 COMMENT ON TABLE pool_exhaust_runs IS
 	'one row a run; no verdict while it is under way';
+COMMENT ON COLUMN pool_exhaust_runs.role IS
+	'the role that started it, as which its session had logged in; NULL in rows of version 1.0';
 
 CREATE TABLE pool_exhaust_checks (
 	run_id		bigint NOT NULL REFERENCES pool_exhaust_runs ON DELETE CASCADE,

@@ -151,7 +151,7 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 	format = format_arg(fcinfo, 3);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	view = run_begin(&request, RUN_ENDED);
-	end = (ReportEnd) {verdict_names[view.verdict], view.reason};
+	end = (ReportEnd) {verdict_names[view.verdict], view.reason, .waited = true};
 	require_pass(&request, &view, &end);
 	report_put((ReturnSetInfo *) fcinfo->resultinfo, view.run_id, &end, format);
 	return (Datum) 0;

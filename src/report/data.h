@@ -57,6 +57,7 @@ typedef struct ReportEnd
 {
 	const char *verdict;
 	const char *reason;
+	bool		waited;			/* the caller has waited for it: the run is the caller's */
 } ReportEnd;
 
 extern ReportData *report_read(int64 run_id, const ReportEnd *end);

@@ -2,13 +2,15 @@
  * read.c
  *		Reads the results of a run from the tables.
  *
- * A role that may call the functions may read the report, so the tables are read
- * as the owner of the extension; and with a snapshot of this moment, because the
- * run has ended after the caller's statement began.
+ * A role that may call the functions may read the reports of its own runs without
+ * a right to the tables, so those are read as the owner of the extension; and with a
+ * snapshot of this moment, because the run has ended after the caller's statement
+ * began.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -42,16 +44,26 @@ reader_close(Reader *reader)
 	extension_leave(&reader->extension);
 }
 
-/* $1 in the query is the run, $2 and $3 are its end if that is known.  Returns how many rows there are; their texts go to the caller's memory. */
+/* In a query with table pool_exhaust_runs as r: may the caller read this run? */
+#define MAY_READ "(pg_catalog.has_table_privilege($4, r.tableoid, 'SELECT') OR coalesce(r.role = $5, false))"
+
+/*
+ * $1 in the query is the run, $2 and $3 are its end if that is known, $4 is the caller
+ * and $5 the role as which it has logged in.  Returns how many rows there are; their
+ * texts go to the caller's memory.
+ */
 static int
 reader_query(Reader *reader, const char *query, int64 run_id)
 {
 	const ReportEnd *end = reader->end;
-	Oid			types[] = {INT8OID, TEXTOID, TEXTOID};
+	const char *role = GetUserNameFromId(GetSessionUserId(), true);
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, OIDOID, TEXTOID};
 	Datum		values[] = {
 		Int64GetDatum(run_id),
 		CStringGetTextDatum(end != NULL ? end->verdict : ""),
 		CStringGetTextDatum(end != NULL ? end->reason : ""),
+		ObjectIdGetDatum(reader->extension.user),
+		CStringGetTextDatum(role != NULL ? role : ""),
 	};
 
 	statement_run(&reader->extension, query, SPI_OK_SELECT, lengthof(types), types, values);
@@ -86,6 +98,20 @@ require_run(int rows, int64 run_id)
 				 errhint("Table pool_exhaust_runs lists the runs.")));
 }
 
+/*
+ * ERROR unless the caller may read the run, which there is: has waited for its end,
+ * started it before, or may read the table.
+ */
+static void
+require_right(const Reader *reader, bool may_read, int64 run_id)
+{
+	if ((reader->end == NULL || !reader->end->waited) && !may_read)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for the report of run " INT64_FORMAT, run_id),
+				 errhint("A role reads the reports of the runs that it has started; those of others need SELECT on table pool_exhaust_runs, which pg_monitor has.")));
+}
+
 /* JSON has no number for the infinite time of what never happened. */
 static void
 read_run(Reader *reader, ReportData *data)
@@ -99,8 +125,9 @@ read_run(Reader *reader, ReportData *data)
 							 "pg_catalog.jsonb_build_object('run_id', id, 'checks', "
 							 "coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c) - 'run_id' || "
 							 "pg_catalog.jsonb_build_object('observed_num', nullif(observed_num, 'Infinity')) ORDER BY seq) "
-							 "FROM @.pool_exhaust_checks c WHERE run_id = $1), '[]')) "
+							 "FROM @.pool_exhaust_checks c WHERE run_id = $1), '[]')), " MAY_READ " "
 							 "FROM @.pool_exhaust_runs r WHERE id = $1", data->run_id), data->run_id);
+	require_right(reader, statement_text(0, 8)[0] == 't', data->run_id);
 	data->scenario = reader_text(0, 1);
 	data->target = reader_text(0, 2);
 	data->verdict = reader_text(0, 3);
@@ -179,7 +206,7 @@ report_read(int64 run_id, const ReportEnd *end)
 	return data;
 }
 
-/* Returns the id of the latest run of this database; ERROR if there was none. */
+/* Returns the id of the latest run of this database that the caller may read; ERROR if there was none. */
 int64
 report_latest(void)
 {
@@ -187,10 +214,10 @@ report_latest(void)
 	int64		id;
 
 	reader_open(&reader, NULL);
-	if (reader_query(&reader, "SELECT id FROM @.pool_exhaust_runs WHERE $1 = 0 ORDER BY id DESC LIMIT 1", 0) == 0)
+	if (reader_query(&reader, "SELECT id FROM @.pool_exhaust_runs r WHERE $1 = 0 AND " MAY_READ " ORDER BY id DESC LIMIT 1", 0) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there was no run in this database yet"),
+				 errmsg("there is no run in this database that you may read"),
 				 errhint("Start one: SELECT pool_exhaust_run('saturation').")));
 	id = pg_strtoint64(statement_text(0, 1));
 	reader_close(&reader);

@@ -101,13 +101,14 @@ end_lost_runs(const Extension *extension, const RunEntry *mine)
 int64
 results_begin(Run *run)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID};
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, OIDOID};
 	Datum		values[] = {
 		CStringGetTextDatum(run->request.scenario),
 		CStringGetTextDatum(run->request.target_name),
 		CStringGetTextDatum(options_json(&run->request, run->scenario, &run->options)),
 		Int64GetDatum(run->options.seed),
 		CStringGetTextDatum(EXTVERSION),
+		ObjectIdGetDatum(run->entry->owner),
 	};
 	Extension	extension;
 	int64		id;
@@ -116,9 +117,10 @@ results_begin(Run *run)
 	end_lost_runs(&extension, run->entry);
 	statement_run(&extension,
 				  "INSERT INTO @.pool_exhaust_runs "
-				  "(scenario, target, options, seed, started_at, server_version, extension_version) "
+				  "(scenario, target, options, seed, started_at, server_version, extension_version, role) "
 				  "VALUES ($1, $2, $3::jsonb, $4, pg_catalog.clock_timestamp(), "
-				  "pg_catalog.current_setting('server_version'), $5) RETURNING id",
+				  "pg_catalog.current_setting('server_version'), $5, "
+				  "(SELECT rolname FROM pg_catalog.pg_roles WHERE oid = $6)) RETURNING id",
 				  SPI_OK_INSERT_RETURNING, lengthof(types), types, values);
 	id = pg_strtoint64(statement_text(0, 1));
 	results_close(&extension);

@@ -15,6 +15,7 @@ CREATE ROLE plain LOGIN;
 CREATE ROLE watcher LOGIN IN ROLE pg_monitor;
 CREATE ROLE tester LOGIN;
 CREATE ROLE tester2 LOGIN;
+CREATE ROLE owner LOGIN;
 CREATE ROLE signaller LOGIN IN ROLE pg_signal_backend;
 GRANT EXECUTE ON FUNCTION pool_exhaust_run(text, text, jsonb, text), pool_exhaust_start(text, text, jsonb),
 	pool_exhaust_wait(bigint, interval), pool_exhaust_stop(bigint), pool_exhaust_report(bigint, text)
@@ -28,6 +29,82 @@ my @functions = split /\n/, $superuser->query(q(
 	SELECT proname FROM pg_proc WHERE proname LIKE 'pool\_exhaust\_%' ORDER BY proname));
 cmp_ok(scalar(@views), '>=', 10, 'there are views and tables');
 cmp_ok(scalar(@functions), '>=', 14, 'there are functions');
+
+# Each object of the extension, and what roles may do with it: a role of PUBLIC's
+# rights, pg_monitor, one that may run, the owner of the database, superusers. X is
+# EXECUTE, U is USAGE, the others are the letters of access privileges in psql.
+my %rights = map { my ($object, $letters) = /^(.*?\S) {2,}(.*)$/; $object => $letters =~ s/ +/ /gr } split /\n/, <<'RIGHTS';
+function pool_exhaust_run(text, text, jsonb, text)                   -  -  X  -  X
+function pool_exhaust_start(text, text, jsonb)                       -  -  X  -  X
+function pool_exhaust_wait(bigint, interval)                         -  -  X  -  X
+function pool_exhaust_stop(bigint)                                   -  -  X  -  X
+function pool_exhaust_report(bigint, text)                           -  X  X  -  X
+function pool_exhaust_hold(integer, text, text, jsonb)               -  -  -  -  X
+function pool_exhaust_leak(integer, text, text, jsonb)               -  -  -  -  X
+function pool_exhaust_release(bigint)                                -  -  -  -  X
+function pool_exhaust_scenarios_rows()                               -  X  -  -  X
+function pool_exhaust_progress_rows()                                -  X  -  -  X
+function pool_exhaust_holds_rows()                                   -  X  -  -  X
+function pool_exhaust_census()                                       -  X  -  -  X
+function pool_exhaust_refusals_rows()                                -  X  -  -  X
+function pool_exhaust_refused_services_rows()                        -  X  -  -  X
+function pool_exhaust_run_roles()                                    -  X  -  -  X
+function pool_exhaust_services_rows()                                -  X  -  -  X
+function pool_exhaust_pools_rows()                                   -  X  -  -  X
+function pool_exhaust_timeline_rows()                                -  X  -  -  X
+function pool_exhaust_leaks_rows()                                   -  X  -  -  X
+function pool_exhaust_leak_rules_rows()                              -  X  -  -  X
+function pool_exhaust_heals_rows()                                   -  X  -  -  X
+function pool_exhaust_heal(boolean)                                  -  -  -  -  X
+function pool_exhaust_health()                                       -  X  -  -  X
+function pool_exhaust_headroom(regrole, text)                        -  X  -  -  X
+function pool_exhaust_reset_stats()                                  -  -  -  -  X
+function pool_exhaust_fdw_validator(text[], oid)                     -  -  -  -  X
+table pool_exhaust_runs                                              -  r  -  -  arwdDxt
+table pool_exhaust_checks                                            -  r  -  -  arwdDxt
+table pool_exhaust_samples                                           -  r  -  -  arwdDxt
+view pool_exhaust_scenarios                                          -  r  -  -  arwdDxt
+view pool_exhaust_scenario_options                                   -  r  -  -  arwdDxt
+view pool_exhaust_progress                                           -  r  -  -  arwdDxt
+view pool_exhaust_holds                                              -  r  -  -  arwdDxt
+view pool_exhaust_slots                                              -  r  -  -  arwdDxt
+view pool_exhaust_refusals                                           -  r  -  -  arwdDxt
+view pool_exhaust_refused_services                                   -  r  -  -  arwdDxt
+view pool_exhaust_backends                                           -  r  -  -  arwdDxt
+view pool_exhaust_services                                           -  r  -  -  arwdDxt
+view pool_exhaust_pools                                              -  r  -  -  arwdDxt
+view pool_exhaust_timeline                                           -  r  -  -  arwdDxt
+view pool_exhaust_leaks                                              -  r  -  -  arwdDxt
+view pool_exhaust_leak_rules                                         -  r  -  -  arwdDxt
+view pool_exhaust_heals                                              -  r  -  -  arwdDxt
+sequence pool_exhaust_runs_id_seq                                    -  -  -  -  rwU
+foreign-data wrapper pool_exhaust                                    -  -  -  -  U
+RIGHTS
+
+$superuser->query('ALTER DATABASE postgres OWNER TO owner');
+my %found = map { split /=/, $_, 2 } split /\n/, $superuser->query(q(
+	WITH members AS (SELECT classid, objid FROM pg_depend
+		WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+		AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pool_exhaust')),
+	roles (role, n) AS (VALUES ('plain', 1), ('watcher', 2), ('tester', 3), ('owner', 4), (current_user, 5)),
+	letters (classid, kind, letter, word) AS (VALUES ('pg_proc'::regclass, '', 'X', 'EXECUTE'), ('pg_foreign_data_wrapper', '', 'U', 'USAGE'),
+		('pg_class', 'rv', 'r', 'SELECT'), ('pg_class', 'rv', 'a', 'INSERT'), ('pg_class', 'rv', 'w', 'UPDATE'), ('pg_class', 'rv', 'd', 'DELETE'),
+		('pg_class', 'rv', 'D', 'TRUNCATE'), ('pg_class', 'rv', 'x', 'REFERENCES'), ('pg_class', 'rv', 't', 'TRIGGER'),
+		('pg_class', 'S', 'r', 'SELECT'), ('pg_class', 'S', 'w', 'UPDATE'), ('pg_class', 'S', 'U', 'USAGE')),
+	granted AS (SELECT m.classid, m.objid, n, coalesce(string_agg(letter, '' ORDER BY strpos('arwdDxtUX', letter)) FILTER (WHERE
+			CASE WHEN m.classid = 'pg_proc'::regclass THEN has_function_privilege(role::text, m.objid, word)
+				 WHEN m.classid = 'pg_foreign_data_wrapper'::regclass THEN has_foreign_data_wrapper_privilege(role::text, m.objid, word)
+				 WHEN kind = 'S' THEN has_sequence_privilege(role::text, m.objid, word)
+				 ELSE has_table_privilege(role::text, m.objid, word) END), '-') AS what
+		FROM members m CROSS JOIN roles LEFT JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+			 LEFT JOIN letters l ON l.classid = m.classid AND (kind = '' OR strpos(kind, c.relkind::text) > 0)
+		GROUP BY 1, 2, 3)
+	SELECT type || ' ' || regexp_replace(regexp_replace(identity, '(?<![a-z_])(public|pg_catalog)\.', '', 'g'), ',', ', ', 'g')
+		|| '=' || string_agg(what, ' ' ORDER BY n)
+	FROM granted, pg_identify_object(classid, objid, 0) GROUP BY type, identity));
+$superuser->query('ALTER DATABASE postgres OWNER TO CURRENT_USER');
+cmp_ok(scalar(keys %found), '>', 40, 'there are objects');
+is($found{$_} // 'no such object', $rights{$_} // 'no row in this table', "rights: $_") foreach sort keys %{ { %found, %rights } };
 
 # PUBLIC
 is($superuser->query(q(SELECT string_agg(relname, ', ') FROM pg_class
@@ -64,6 +141,29 @@ my $tester = client($node, user => 'tester');
 my $report = $tester->query("SELECT pool_exhaust_run('saturation', 'role')") // $tester->message;
 like($report, qr/\A ?PASS +saturation on role/, 'a role that was granted it runs, and gets the report');
 like($tester->query("SELECT pool_exhaust_report(NULL, 'json')::jsonb->>'verdict'"), qr/^pass$/, 'and reads it again');
+is($superuser->query('SELECT string_agg(role, $$,$$) FROM pool_exhaust_runs'), 'tester', 'the run has the role that started it');
+my $superuser_run = $superuser->query("SELECT pool_exhaust_start('saturation', 'role')");
+is($superuser->query("SELECT pool_exhaust_wait($superuser_run)"), 'pass', 'a run of the superuser');
+my $tester_run = $tester->query(q(SELECT pool_exhaust_report()::text)) =~ /run (\d+)$/m ? $1 : 0;
+cmp_ok($tester_run, '<', $superuser_run, 'the latest run is that of the role itself');
+fails_with($tester, "SELECT pool_exhaust_report($superuser_run)", '42501', [ qr/permission denied for the report of run $superuser_run/, qr/pg_monitor/ ],
+	'the report of a run of another role');
+{
+	my $other = client($node, user => 'tester2');
+	my $monitor = client($node, user => 'watcher');
+
+	fails_with($other, "SELECT pool_exhaust_report($tester_run, '$_')", '42501', [qr/permission denied/], "a run of another role: $_") foreach 'text', 'json', 'tap';
+	fails_with($other, 'SELECT pool_exhaust_report()', '42704', [qr/there is no run in this database that you may read/], 'a role without a run');
+	fails_with($other, 'SELECT pool_exhaust_report(987654321)', '42704', [qr/run 987654321 does not exist/], 'a run that is not there');
+	like($monitor->query("SELECT pool_exhaust_report($_)"), qr/\A ?PASS/, "pg_monitor reads the report of run $_") foreach $tester_run, $superuser_run;
+	$superuser->query("UPDATE pool_exhaust_runs SET role = NULL WHERE id = $tester_run");
+	fails_with($tester, "SELECT pool_exhaust_report($tester_run)", '42501', [qr/permission denied/], 'a run of version 1.0, without a role');
+	$superuser->query("UPDATE pool_exhaust_runs SET role = 'tester' WHERE id = $tester_run");
+	$superuser->query('GRANT SELECT ON pool_exhaust_runs TO tester2');
+	like($other->query("SELECT pool_exhaust_report($tester_run)"), qr/\A ?PASS/, 'SELECT on the table is the right to all reports');
+	$superuser->query('REVOKE SELECT ON pool_exhaust_runs FROM tester2');
+	$_->close foreach $other, $monitor;
+}
 fails_with($tester, 'SELECT * FROM pool_exhaust_runs', '42501', [qr/permission denied/], 'but not the tables');
 is($tester->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_'"), 0, 'the run had a role of its own, and dropped it');
 
