@@ -70,11 +70,12 @@ session_close(Session *session)
 	session_unwatch(session);
 	uv_close((uv_handle_t *) &session->timer, session_handle_closed);
 	session->closing++;
-	PQclear(session->result);
-	session->result = NULL;
+	PQclear(session->answer.result);
+	session->answer.result = NULL;
 	session->done = NULL;
 	PQfinish(session->conn);
 	session->conn = NULL;
+	memory_forget(&session->memory);
 }
 
 /*
@@ -122,6 +123,16 @@ session_watch(Session *session, int events)
 		uv_poll_start(&session->poll, events, session_ready);
 }
 
+/* Why a session is closed of which libpq keeps too much. */
+static void
+session_say_too_much(ConnectResult *failure)
+{
+	*failure = (ConnectResult) {CONNECT_BROKEN, CAUSE_NONE};
+	snprintf(failure->message, MESSAGE_LEN,
+			 "it sent more than is kept: at most %d MB for a session, and %d MB for all sessions of a run",
+			 MEMORY_SESSION_MAX, MEMORY_ALL_MAX);
+}
+
 /*
  * Says why a session was lost, as far as the other side has said; for
  * events->lost, before it closes the session.
@@ -129,10 +140,15 @@ session_watch(Session *session, int events)
 void
 session_failure(const Session *session, ConnectResult *failure)
 {
-	const PGresult *result = session->result;
+	const PGresult *result = session->answer.result;
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *routine = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
 
+	if (session->too_much)
+	{
+		session_say_too_much(failure);
+		return;
+	}
 	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
 	if (sqlstate == NULL)
 	{
@@ -178,19 +194,6 @@ session_given_up(Session *session)
 	uv_timer_start(&session->timer, session_lost_in_time, 0, 0);
 }
 
-/* The first error stands for the query, or else its last result. */
-static void
-session_keep_result(Session *session, PGresult *result)
-{
-	if (session->result != NULL && PQresultStatus(session->result) == PGRES_FATAL_ERROR)
-	{
-		PQclear(result);
-		return;
-	}
-	PQclear(session->result);
-	session->result = result;
-}
-
 /* Reports that the query has begun; not from within libpq, which reads that first. */
 static void
 session_report_begin(Session *session)
@@ -206,12 +209,13 @@ static void
 session_answer(Session *session)
 {
 	char		text[MESSAGE_LEN];
-	PGresult   *result = session->result;
+	PGresult   *result = session->answer.result;
 	QueryDone	done;
 	ExecStatusType status = PQresultStatus(result);
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	QueryResult answer = {
-		.ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY,
+		.ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE ||
+			status == PGRES_EMPTY_QUERY,
 		.sqlstate = sqlstate != NULL ? sqlstate : "",
 		.message = text,
 		.value = PQntuples(result) > 0 && PQnfields(result) > 0 ? PQgetvalue(result, 0, 0) : NULL,
@@ -224,63 +228,62 @@ session_answer(Session *session)
 	if (PQstatus(session->conn) != CONNECTION_OK)
 		session_given_up(session);
 	done = session->done;
-	session->result = NULL;
+	session->answer.result = NULL;
 	session->done = NULL;
 	done(session->done_arg, &answer);
 	PQclear(result);
 }
 
-/*
- * Takes what has come of an open session: answers, notifications, or the
- * server's end.  COPY would wait for data that there is not; a session in
- * the middle of one is as good as lost.
- */
-static void
-session_read(Session *session)
+/* Takes what has come of an open session: answers, notifications, or the server's end. */
+static Taken
+session_take(Session *session)
 {
-	PGconn	   *conn = session->conn;
 	PGnotify   *notify;
 
-	if (session->stalls)
-	{
-		if (stall_is_over(conn))
-			session_lost(session);
-		return;
-	}
-	if (PQconsumeInput(conn) == 0 || PQstatus(conn) != CONNECTION_OK)
-	{
-		session_lost(session);
-		return;
-	}
+	if (PQconsumeInput(session->conn) == 0 || PQstatus(session->conn) != CONNECTION_OK)
+		return TAKEN_END;
 	/* What has no reader is taken too from libpq, which would keep all of it. */
-	while ((notify = PQnotifies(conn)) != NULL)
+	while ((notify = PQnotifies(session->conn)) != NULL)
 	{
 		if (session->events->notified != NULL)
 			session->events->notified(session, notify->extra);
 		PQfreemem(notify);
 	}
-	while (session->done != NULL && !PQisBusy(conn))
-	{
-		PGresult   *result = PQgetResult(conn);
+	return session->done != NULL ? take_results(session->conn, &session->answer) : TAKEN_ALL;
+}
 
-		if (result == NULL)
-		{
-			session_answer(session);
-			return;
-		}
-		switch (PQresultStatus(result))
-		{
-			case PGRES_COPY_IN:
-			case PGRES_COPY_OUT:
-			case PGRES_COPY_BOTH:
-				PQclear(result);
-				session_lost(session);
-				return;
-			default:
-				session_keep_result(session, result);
-		}
+/* This server may send what it likes: workloads have rows of any size. */
+static bool
+session_is_bounded(const Session *session)
+{
+	return session->login->auth != AUTH_OURS;
+}
+
+static void
+session_read(Session *session)
+{
+	Taken		taken;
+
+	if (session->stalls)
+	{
+		if (stall_is_over(session->conn))
+			session_lost(session);
+		return;
 	}
-	session_report_begin(session);
+	if (session_is_bounded(session))
+		memory_begin(&session->memory);
+	taken = session_take(session);
+	if (session_is_bounded(session) && !memory_end(&session->memory))
+	{
+		session->too_much = true;
+		taken = TAKEN_END;
+	}
+	if (taken == TAKEN_END)
+		session_lost(session);
+	else if (taken == TAKEN_ANSWER)
+		session_answer(session);
+	else
+		session_report_begin(session);
 }
 
 /* Sends what libpq could not send at once. */
@@ -312,6 +315,9 @@ session_query(Session *session, const char *sql, int timeout_ms, QueryDone done,
 		session_given_up(session);
 		return;
 	}
+	session->answer.in_rows = false;
+	if (!session->keeps_rows)
+		PQsetSingleRowMode(session->conn);
 	if (timeout_ms > 0)
 	{
 		uv_update_time(session->timer.loop);
@@ -360,6 +366,20 @@ session_check_asked(Session *session, ConnectResult *result)
 	strlcpy(result->message, "granted without being asked for a password", MESSAGE_LEN);
 }
 
+/* Lets libpq go on with the login; one that may not keep what it was sent has failed. */
+static PostgresPollingStatusType
+session_poll(Session *session)
+{
+	PostgresPollingStatusType polling;
+
+	if (!session_is_bounded(session))
+		return PQconnectPoll(session->conn);
+	memory_begin(&session->memory);
+	polling = PQconnectPoll(session->conn);
+	session->too_much = !memory_end(&session->memory);
+	return session->too_much ? PGRES_POLLING_FAILED : polling;
+}
+
 static void
 session_ready(uv_poll_t *handle, int status, int events)
 {
@@ -392,7 +412,7 @@ session_ready(uv_poll_t *handle, int status, int events)
 		session_finish(session, &result);
 		return;
 	}
-	switch (stall == STALL_ASKED ? PGRES_POLLING_OK : PQconnectPoll(session->conn))
+	switch (stall == STALL_ASKED ? PGRES_POLLING_OK : session_poll(session))
 	{
 		case PGRES_POLLING_READING:
 			session_watch(session, UV_READABLE);
@@ -405,7 +425,10 @@ session_ready(uv_poll_t *handle, int status, int events)
 				session_check_asked(session, &result);
 			break;
 		default:
-			failure_from_connect(&result, session->conn);
+			if (session->too_much)
+				session_say_too_much(&result);
+			else
+				failure_from_connect(&result, session->conn);
 			if (auth_failed(session->login, session->conn))
 				auth_deny(session->login, &result);
 			break;
@@ -536,7 +559,7 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->watched = 0;
 	session->stalls = login->stalls;
 	session->begins = false;
-	session->late = false;
+	session->late = session->too_much = false;
 	session->login = login;
 	session->hooks = session->spared ? NULL : login->hooks;
 	session_change(session, SESSION_CONNECTING);

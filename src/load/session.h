@@ -11,6 +11,8 @@
 #include "event/alarm.h"
 #include "event/loop.h"
 #include "load/login.h"
+#include "load/memory.h"
+#include "load/take.h"
 
 /* What a query came to; the texts stand until the callback returns. */
 typedef struct QueryResult
@@ -19,7 +21,7 @@ typedef struct QueryResult
 	const char *sqlstate;		/* these two of the first error */
 	const char *message;
 	const char *value;			/* first column of the first row, NULL if there is none */
-	const PGresult *rows;		/* all there is */
+	const PGresult *rows;		/* all there is, of a session that keeps rows */
 } QueryResult;
 
 typedef void (*QueryDone) (void *arg, const QueryResult *result);
@@ -72,8 +74,11 @@ struct Session
 	bool		stalls;			/* its login is to */
 	bool		begins;			/* its query has said so, and that is not reported yet */
 	bool		late;			/* it was lost because it did not answer in time */
+	bool		too_much;		/* it was lost because the other side sent more than may be kept */
+	Memory		memory;			/* that libpq has for it */
 	const Login *login;
 	bool		spared;			/* set by the owner before it is opened: no hooks */
+	bool		keeps_rows;		/* likewise: all rows of an answer, not just the first */
 	const LoginHooks *hooks;	/* NULL: none */
 
 	/* Of the hooks: while the alarm is set, it does not read. */
@@ -84,7 +89,7 @@ struct Session
 	uint64		started_us;
 	QueryDone	done;			/* of the query that runs; NULL if none does */
 	void	   *done_arg;
-	PGresult   *result;			/* of that query, as far as it came */
+	Answer		answer;			/* to that query, as far as it came */
 	const SessionEvents *events;
 	void	   *owner;
 	dlist_node	node;			/* in one of the owner's lists */

@@ -6,7 +6,9 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 
+use Encode ();
 use IO::Socket::INET;
+use JSON::PP ();
 use PoolExhaust;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -41,7 +43,32 @@ sub settings
 		map { [ $_, $number ] } qw(max_client_conn default_pool_size reserve_pool_size query_wait_timeout));
 }
 
+# Writes this, and then that again and again, to a client that takes it.
+sub endless
+{
+	my ($first, $again) = @_;
+
+	return sub {
+		my ($socket) = @_;
+		my ($bytes, $n) = ($first, 0);
+
+		while (length $bytes)
+		{
+			my $written = syswrite $socket, $bytes or return;
+			substr $bytes, 0, $written, '';
+			$bytes = ref $again ? $again->($n++) : $again if !length $bytes;
+		}
+	};
+}
+
+my $long = 0x5fff_ffff;
+my $stuff = 'x' x 100_000;
+my ($columns) = rows([ 'key', 'value' ]) =~ /^(.*?)C\0\0\0/s;
+
 # By the name of the database: its answer to a login, and to a query.
+# What a terminal would obey, or a reader of lines take for lines of ours
+my $hostile = "no\e[31m\e]0;title\a\x9b1m\rPASS\n 1..0 # SKIP\tok\x7f\b\"quoted\\\" caf\xc3\xa9 \xe2\x80\xaeevil\xe2\x80\xa8line\xc2\x9b2J";
+my $printable = $hostile =~ s/\x9b1m//r;
 my $flood = message('N', "SNOTICE\0C00000\0M" . 'x' x 1000 . "\0\0") x 1000;
 my %answers = (
 	good       => [ $welcome, rows(['x'], [1]) ],
@@ -53,10 +80,28 @@ my %answers = (
 	noisy      => [ $welcome . $flood, $flood . rows(['x'], [1]) ],
 	mute       => [ $welcome, '' ],
 	angry      => [ $welcome, trouble(S => 'ERROR', C => '42501', M => 'not for you') . $ready ],
+	hostile    => [ $welcome, trouble(S => 'ERROR', C => '42501', M => $hostile) . $ready ],
+	printable  => [ $welcome, trouble(S => 'ERROR', C => '42501', M => $printable) . $ready ],
+	long       => [ $welcome, trouble(S => 'ERROR', C => '42501', M => "\e" x 10_000) . $ready ],
+	denied     => [ trouble(S => 'FATAL', C => '42501', M => $printable) ],
+	rows       => [ $welcome, endless($columns, message('D', pack('nN', 2, 20_000) . 'x' x 20_000 . pack('N', 1) . 'y')) ],
+	long_row   => [ $welcome, endless($columns . 'D' . pack('NnN', $long, 2, $long - 20), $stuff) ],
+	columns    => [ $welcome, endless('T' . pack('Nn', $long, 30_000), $stuff) ],
+	long_error => [ $welcome, endless('E' . pack('N', $long) . 'M', $stuff) ],
+	notice     => [ endless(message('R', pack('N', 0)) . 'N' . pack('N', $long) . 'M', $stuff), undef ],
+	parameters => [ endless(message('R', pack('N', 0)), sub { message('S', "p$_[0]\0" . 'x' x 20_000 . "\0") }), undef ],
 	no_columns => [ $welcome, rows(['y'], [1]) ],
 	negative   => [ $welcome, settings('-7', 'session') ],
 	huge       => [ $welcome, settings('99999999999999999999', 'session') ],
+	evil_mode  => [ $welcome, settings('10', $printable) ],
 	odd_mode   => [ $welcome, settings('10', 'marathon') ]);
+
+sub say_to
+{
+	my ($socket, $what) = @_;
+
+	return ref $what ? $what->($socket) : syswrite($socket, $what);
+}
 
 # One client of it, in a process of its own.
 sub serve
@@ -65,14 +110,19 @@ sub serve
 
 	local $SIG{PIPE} = 'IGNORE';
 	sysread($socket, my $packet, 65536) or return;
+	if ($packet =~ /^GET/)
+	{
+		syswrite $socket, "HTTP/1.1 500 \e[31m\r\nContent-Type: text/\e[1m\xff\r\nRetry-After: \x1b\x9b\r\n\r\n$hostile";
+		return;
+	}
 	my ($database) = $packet =~ /\0database\0([^\0]*)\0/ or return;
 	my ($login, $query) = @{ $answers{$database} // return };
 	return if !defined $login;
-	syswrite $socket, $login;
+	say_to($socket, $login);
 	while (sysread($socket, $packet, 65536))
 	{
 		return if $packet =~ /^X/;
-		syswrite $socket, $query if defined $query && $packet =~ /^Q/;
+		say_to($socket, $query) if defined $query && $packet =~ /^Q/;
 		return if $database eq 'dies';
 	}
 }
@@ -150,6 +200,75 @@ foreach my $console (sort keys %consoles)
 {
 	target("kind 'pgbouncer', dbname 'good', console '$console'");
 	ends("$console console", 'queue', 'invalid', $consoles{$console});
+}
+
+# ---------- They send without end, and no more than so much is kept ----------
+
+foreach my $database ('rows', 'long_row', 'columns', 'long_error', 'notice', 'parameters')
+{
+	target("kind 'pgbouncer', dbname 'good', console '$database'");
+	my $id = $watcher->query(q(SELECT pool_exhaust_start('queue', 'bad', '{"timeout_ms": 30000}'))) // die $watcher->message;
+	my $runner = $watcher->query(q(SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pool_exhaust%run%'));
+	my $peak = 0;
+
+	ok($runner, "$database without end: the runner is known") or diag $watcher->query('SELECT string_agg(backend_type, $$, $$) FROM pg_stat_activity');
+	while (!length $watcher->query("SELECT pool_exhaust_wait($id, '10 ms')"))
+	{
+		my ($hwm) = (eval { slurp_file("/proc/$runner/status") } // '') =~ /^VmHWM:\s+(\d+) kB/m;
+		$peak = $hwm if ($hwm // 0) > $peak;
+	}
+	like($watcher->query("SELECT verdict, reason FROM pool_exhaust_runs WHERE id = $id"),
+		qr/^invalid\|could not ask the console of bad: it sent more than is kept: at most 64 MB for a session/, "$database without end: verdict and reason");
+	cmp_ok($peak, '<', 400_000, "$database without end: memory of the runner, in kB");
+}
+
+# ---------- What they say is shown, and obeyed by no terminal ----------
+
+# No control character but line feeds between lines, nothing that is not UTF-8, and
+# none of its own that turn directions, separate lines, or are controls.
+sub is_printable
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($text, $name) = @_;
+	my $characters = eval { Encode::decode('UTF-8', my $copy = $text, Encode::FB_CROAK) };
+
+	ok(defined $characters, "$name: is UTF-8");
+	is(join(' ', map { sprintf '%02x', ord } ($characters // '') =~ /[^\P{Cc}\n]|[\x{61c}\x{200e}\x{200f}\x{2028}-\x{202e}\x{2066}-\x{2069}]/g), '', "$name: is printable");
+}
+
+my %options = (
+	(map { $_ => "kind 'postgres', host '127.0.0.1', port 'PORT', dbname '$_'" } 'hostile', 'printable', 'long', 'denied'),
+	evil_mode => "kind 'pgbouncer', host '127.0.0.1', port 'PORT', dbname 'good', console 'evil_mode'",
+	web       => "kind 'http', url 'http://127.0.0.1:PORT'");
+my %scenarios = (evil_mode => 'queue', web => 'backpressure');
+foreach my $name (sort keys %options)
+{
+	my $server = "bad \e[7m\n$name\xe2\x80\xae";
+	my $options = $options{$name} =~ s/PORT/$listener->sockport/er;
+
+	foreach ("CREATE SERVER \"$server\" FOREIGN DATA WRAPPER pool_exhaust OPTIONS ($options)",
+		"CREATE USER MAPPING FOR CURRENT_USER SERVER \"$server\" OPTIONS (user 'app', password 'secret')")
+	{
+		$watcher->query($_);
+		die $watcher->message if $watcher->{error};
+	}
+	my $text = $watcher->query("SELECT pool_exhaust_run('" . ($scenarios{$name} // 'saturation') . "', '$server')") // die $watcher->message;
+	is_printable($text, "$name: report");
+	unlike($text, qr/^ ?(?:PASS|1\.\.0|evil|line)/m, "$name: report: what it says begins no line");
+	like($text, qr/42501 no\?\[31m\?\]0;title\?\?1m PASS\s*$/m, "$name: what it says, as far as it can be shown") if $name eq 'hostile';
+	like($text, qr/42501 no\?\[31m\?\]0;title\? PASS/, "$name: what it says, as far as it can be shown") if $name =~ /^(?:printable|denied)$/;
+	my $id = $watcher->query('SELECT max(id) FROM pool_exhaust_runs');
+	foreach my $format ('json', 'tap')
+	{
+		my $report = $watcher->query("SELECT pool_exhaust_report($id, '$format')");
+
+		is_printable($report, "$name: $format");
+		ok(eval { JSON::PP::decode_json($report) }, "$name: is JSON") if $format eq 'json';
+		is(join("\n", grep { !/^(?:(?:not )?ok \d+ - |#   ?|1\.\.1$)/ } split /\n/, $report), "# " . ($scenarios{$name} // 'saturation') . " on bad ?[7m $name?, run $id", "$name: all lines are TAP")
+		  if $format eq 'tap';
+	}
+	is_printable($watcher->query("SELECT reason, summary FROM pool_exhaust_runs WHERE id = $id"), "$name: table of runs");
+	$watcher->query("DROP SERVER \"$server\" CASCADE");
 }
 
 # ---------- What the caller was shown is not what is there ----------

@@ -334,7 +334,7 @@ probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms)
 	probe->login = login;
 	probe->timeout_ms = timeout_ms;
 	probe->state = PROBE_CONNECTING;
-	probe->session.spared = true;
+	probe->session.spared = probe->session.keeps_rows = true;
 	session_open(&probe->session, loop, login, timeout_ms, &probe_events, probe);
 }
 
