@@ -10,7 +10,6 @@
 #include "utils/timestamp.h"
 
 #include "api/rows.h"
-#include "base/text.h"
 #include "shmem/shared.h"
 
 RowBuilder
@@ -36,11 +35,10 @@ row_put(RowBuilder *row, Datum value, bool isnull)
 	row->nulls[row->n++] = isnull;
 }
 
-/* Also names of roles, databases and clients, which can be anything. */
 void
 row_text(RowBuilder *row, const char *value)
 {
-	row_put(row, value != NULL ? CStringGetTextDatum(text_printable(value)) : (Datum) 0, value == NULL);
+	row_put(row, value != NULL ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
 }
 
 void

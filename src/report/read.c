@@ -217,7 +217,7 @@ report_latest(void)
 	if (reader_query(&reader, "SELECT id FROM @.pool_exhaust_runs r WHERE $1 = 0 AND " MAY_READ " ORDER BY id DESC LIMIT 1", 0) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no run in this database that you may read"),
+				 errmsg("there was no run in this database yet that you may read"),
 				 errhint("Start one: SELECT pool_exhaust_run('saturation').")));
 	id = pg_strtoint64(statement_text(0, 1));
 	reader_close(&reader);

@@ -41,36 +41,17 @@ $stranger->query('BEGIN');
 ok(wait_for($superuser, $times, 't|t'), 'xact_ms of a transaction');
 $stranger->query('COMMIT');
 
-# Names can be anything; what a terminal would obey is not shown.
-my %shown = ("ev\e[31mil\x7f" => 'ev?[31mil?', "two\r\nlines\t" => 'two  lines ', "back\xe2\x80\xaewards\xc2\x9b2J" => 'back?wards?2J', "caf\xc3\xa9" => "caf\xc3\xa9");
-my @hostile;
-foreach my $name (sort keys %shown)
-{
-	$superuser->query("CREATE ROLE \"$name\" LOGIN CONNECTION LIMIT 9");
-	push @hostile, client($node, user => $name, application_name => $name x 200);
-}
-my $latin = client($node);
-$latin->query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
-$latin->close;
-$latin = client($node, database => 'latin', client_encoding => 'LATIN1');
-$latin->query('CREATE EXTENSION pool_exhaust');
-$latin->query(qq(CREATE ROLE "l\xe4tin\x9b" LOGIN CONNECTION LIMIT 9));
-push @hostile, client($node, database => 'latin', user => "l\xe4tin\x9b");
-$shown{latin} = 'l?tin?';
+# Names can be anything, and are those of the catalogs.
+my @odd = ("ev\e[31mil\x7f", "two\r\nlines\t", "back\xe2\x80\xaewards\xc2\x9b2J", "caf\xc3\xa9");
+$superuser->query("CREATE ROLE \"$_\" LOGIN CONNECTION LIMIT 9") foreach @odd;
+my @clients = map { client($node, user => $_, application_name => $_ x 200) } @odd;
 ok(samples($superuser, 2), 'names that are odd: they are seen');
-foreach my $name (sort keys %shown)
+foreach my $name (@odd)
 {
-	is($superuser->query("SELECT count(DISTINCT usename) FROM pool_exhaust_services WHERE usename = '$shown{$name}'"), 1, "services: $shown{$name}");
-	is($superuser->query("SELECT count(*) FROM pool_exhaust_pools WHERE name = '$shown{$name}'"), 1, "pools: $shown{$name}");
+	is($superuser->query("SELECT count(DISTINCT usename) FROM pool_exhaust_services WHERE usename = '$name'"), 1, 'services: an odd name');
+	is($superuser->query("SELECT count(*) FROM pool_exhaust_pools WHERE name = '$name'"), 1, 'pools: an odd name');
 }
-foreach my $view ('services', 'pools', 'leaks', 'heals', 'refused_services', 'progress', 'holds')
-{
-	unlike($superuser->query("SELECT v::text FROM pool_exhaust_$view v"), qr/[^\n -~\xa9\xc3]/, "$view: all is printable");
-}
-unlike($latin->query('SELECT v::text FROM pool_exhaust_services v'), qr/[^\n -~\xa9\xc2\xc3\xe4\xe2\xae]/, 'services in LATIN1: all is printable');
-like($latin->query('SELECT v::text FROM pool_exhaust_services v'), qr/l\xe4tin\?/, 'services in LATIN1: a letter stays');
-$_->close foreach @hostile, $latin;
-$superuser->query('DROP DATABASE latin');
+$_->close foreach @clients;
 
 my $client = client($node, user => 'plain');
 fails_with($client, "SELECT * FROM $_", '42501', [qr/permission denied for view/], "PUBLIC: $_") foreach @new;

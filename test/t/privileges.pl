@@ -153,7 +153,7 @@ fails_with($tester, "SELECT pool_exhaust_report($superuser_run)", '42501', [ qr/
 	my $monitor = client($node, user => 'watcher');
 
 	fails_with($other, "SELECT pool_exhaust_report($tester_run, '$_')", '42501', [qr/permission denied/], "a run of another role: $_") foreach 'text', 'json', 'tap';
-	fails_with($other, 'SELECT pool_exhaust_report()', '42704', [qr/there is no run in this database that you may read/], 'a role without a run');
+	fails_with($other, 'SELECT pool_exhaust_report()', '42704', [qr/there was no run in this database yet that you may read/], 'a role without a run');
 	fails_with($other, 'SELECT pool_exhaust_report(987654321)', '42704', [qr/run 987654321 does not exist/], 'a run that is not there');
 	like($monitor->query("SELECT pool_exhaust_report($_)"), qr/\A ?PASS/, "pg_monitor reads the report of run $_") foreach $tester_run, $superuser_run;
 	$superuser->query("UPDATE pool_exhaust_runs SET role = NULL WHERE id = $tester_run");

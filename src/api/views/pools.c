@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "api/rows.h"
+#include "base/text.h"
 #include "event/loop.h"
 #include "observe/monitor/pools.h"
 #include "shmem/run_pool.h"
@@ -76,11 +77,14 @@ static char *
 run_pool_name(const RunPool *pool, Oid database)
 {
 	char	   *name;
+	char	   *text;
 
 	if (database == MyDatabaseId)
 		return pstrdup(pool->name);
 	name = get_database_name(database);
-	return psprintf("%s of %s", pool->name, name != NULL ? name : "a database that is gone");
+	text = psprintf("%s of %s", pool->name, name != NULL ? name : "a database that is gone");
+	text_make_valid(text, GetDatabaseEncoding());
+	return text;
 }
 
 /* The rows of view pool_exhaust_pools: this server's, and those of runs. */
