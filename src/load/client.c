@@ -194,12 +194,12 @@ client_granted(Client *client)
 static void
 client_note_order(GrantOrder *order, const Request *request)
 {
-	if (request->number < order->last && request->asked_us + order->slack_us <= order->last_us)
+	if (request->number < order->last && request->reached_us + order->slack_us <= order->last_us)
 		order->overtaken++;
 	if (request->number > order->last)
 	{
 		order->last = request->number;
-		order->last_us = request->asked_us;
+		order->last_us = request->reached_us;
 	}
 }
 

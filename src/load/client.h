@@ -39,7 +39,7 @@ typedef struct Tally
 typedef struct GrantOrder
 {
 	uint64		last;			/* number of the latest that was granted ... */
-	uint64		last_us;		/* ... and when it asked */
+	uint64		last_us;		/* ... and when it reached the pool */
 	uint64		slack_us;		/* requests within that of each other count as simultaneous */
 	uint64		overtaken;		/* granted after a request that came later */
 } GrantOrder;

@@ -85,7 +85,10 @@ $superuser->query('ALTER DATABASE postgres OWNER TO owner');
 my %found = map { split /=/, $_, 2 } split /\n/, $superuser->query(q(
 	WITH members AS (SELECT classid, objid FROM pg_depend
 		WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-		AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pool_exhaust')),
+		AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pool_exhaust')
+		-- those of rows, and arrays of them, are members of their own since PostgreSQL 18
+		AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem
+			WHERE classid = 'pg_type'::regclass AND t.oid = objid AND (t.typrelid <> 0 OR e.typrelid <> 0))),
 	roles (role, n) AS (VALUES ('plain', 1), ('watcher', 2), ('tester', 3), ('owner', 4), (current_user, 5)),
 	letters (classid, kind, letter, word) AS (VALUES ('pg_proc'::regclass, '', 'X', 'EXECUTE'), ('pg_foreign_data_wrapper', '', 'U', 'USAGE'),
 		('pg_class', 'rv', 'r', 'SELECT'), ('pg_class', 'rv', 'a', 'INSERT'), ('pg_class', 'rv', 'w', 'UPDATE'), ('pg_class', 'rv', 'd', 'DELETE'),

@@ -98,7 +98,8 @@ refused(1, '53300', qr/exceeds "?max_wal_senders"? \(currently 1\)/,
 is(refusals($watcher), 'role_limit 3, database_limit 2, walsender_limit 2', 'walsenders are counted');
 my $walsenders = "SELECT capacity, in_use, utilization, health, granted, refused, peak_in_use FROM pool_exhaust_pools WHERE kind = 'walsenders'";
 ok(wait_for($watcher, $walsenders, '1|1|1|exhausted||2|1'), 'walsenders are a pool, and exhausted');
-is($watcher->query('SELECT pool_exhaust_health()'), 'healthy', 'the server is not');
+ok(wait_for($watcher, 'SELECT pool_exhaust_health()', 'healthy'), 'the server is not');
+is($watcher->query($walsenders), '1|1|1|exhausted||2|1', 'for longer than that');
 ok(wait_for($watcher, "SELECT string_agg(concat_ws(' ', service, in_use, walsenders), ', ') FROM pool_exhaust_services WHERE walsenders > 0", 'copy/ 0 1'),
 	'the service that holds it');
 let_go($holder);

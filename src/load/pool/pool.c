@@ -18,7 +18,7 @@ pool_acquire(Pool *pool, Request *request)
 	request->pool = pool;
 	request->session = NULL;
 	request->number = ++pool->asked;
-	request->asked_us = loop_now_us();
+	request->asked_us = request->reached_us = loop_now_us();
 	request->connect_us = 0;
 	request->queued = false;
 	if (pool->draining)

@@ -242,7 +242,10 @@ pool_session_connected(Session *session, const ConnectResult *result)
 	ps->opened_us = loop_now_us();
 	ps->connect_us = result->took_us;
 	if (ps->request != NULL)
+	{
 		ps->request->connect_us = result->took_us;
+		ps->request->reached_us = ps->opened_us;
+	}
 	if (result->end == CONNECT_GRANTED)
 		pool->driver->opened(ps);
 	else if (result->end == CONNECT_BACKLOG)

@@ -46,6 +46,7 @@ struct Request
 	Session    *session;		/* while granted: to use, not to close; NULL if lost */
 	uint64		number;			/* in the order of asking */
 	uint64		asked_us;
+	uint64		reached_us;		/* when what serves it can have learned of it: its login was through, if it had one */
 	uint64		connect_us;		/* of the wait, spent on opening a connection */
 	bool		queued;			/* it found the pool full and had to wait for a release */
 	const char *sql;			/* what it will run first, NULL: nothing; it may be under way when granted */
