@@ -215,7 +215,7 @@ session_answer(Session *session)
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	QueryResult answer = {
 		.ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE ||
-			status == PGRES_EMPTY_QUERY,
+		status == PGRES_EMPTY_QUERY,
 		.sqlstate = sqlstate != NULL ? sqlstate : "",
 		.message = text,
 		.value = PQntuples(result) > 0 && PQnfields(result) > 0 ? PQgetvalue(result, 0, 0) : NULL,
