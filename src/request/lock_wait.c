@@ -35,13 +35,13 @@ holders_text(int pid)
 char *
 lock_wait_text(int pid)
 {
-	const		LockData *data = GetLockStatusData();
+	const LockData *data = GetLockStatusData();
 	StringInfoData text;
 	char	   *holders;
 
 	for (int i = 0; i < data->nelements; i++)
 	{
-		const		LockInstanceData *lock = &data->locks[i];
+		const LockInstanceData *lock = &data->locks[i];
 
 		if (lock->pid != pid || lock->waitLockMode == NoLock)
 			continue;
