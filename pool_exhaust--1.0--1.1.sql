@@ -130,7 +130,7 @@ COMMENT ON COLUMN pool_exhaust_slots.free_unreserved IS
 COMMENT ON VIEW pool_exhaust_refused_services IS
 	'the services that were refused, by address: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
 COMMENT ON COLUMN pool_exhaust_refused_services.client_addr IS
-	'where the clients came from, of which a pooler is the last host; the network (/24, IPv6: /64) or only the family (/0) of those for whose addresses there was no place; NULL for unix sockets and (others)';
+	'the address of the client, or of the pooler in between; the network (/24, IPv6: /64) or only the family (/0) where there was no place for the address; NULL for unix sockets and (others)';
 COMMENT ON VIEW pool_exhaust_leaks IS
 	'the sessions that are suspected of a leak; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS

@@ -342,7 +342,7 @@ CREATE VIEW pool_exhaust_refused_services AS
 COMMENT ON VIEW pool_exhaust_refused_services IS
 	'the services that were refused, by address: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
 COMMENT ON COLUMN pool_exhaust_refused_services.client_addr IS
-	'where the clients came from, of which a pooler is the last host; the network (/24, IPv6: /64) or only the family (/0) of those for whose addresses there was no place; NULL for unix sockets and (others)';
+	'the address of the client, or of the pooler in between; the network (/24, IPv6: /64) or only the family (/0) where there was no place for the address; NULL for unix sockets and (others)';
 
 CREATE FUNCTION pool_exhaust_run_roles(OUT run_id bigint, OUT hold_id bigint, OUT role oid)
 RETURNS SETOF record

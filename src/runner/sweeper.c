@@ -10,8 +10,9 @@
 #include "runner/sweeper.h"
 
 /*
- * Launches a worker for one database: see sweeper_run().  Returns its handle, palloc'd
- * in the current memory context; NULL if no worker is free.
+ * Launches a worker for one database, which drops what the role has there; InvalidOid:
+ * all that runs have left there.  Returns its handle, palloc'd in the current memory
+ * context; NULL if no worker is free.
  */
 BackgroundWorkerHandle *
 sweeper_launch(Oid database, Oid role)
@@ -36,11 +37,7 @@ sweeper_log_none(Oid database, const char *hint)
 			 errhint("%s", hint)));
 }
 
-/*
- * Cleans up in another database, by a worker there, and returns when that has
- * ended: drops what the role has there.  A role of InvalidOid stands for all that
- * runs have left there.
- */
+/* Drops what the role has in another database, by a worker there, and returns when that has ended. */
 void
 sweeper_run(Oid database, Oid role)
 {

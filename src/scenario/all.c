@@ -197,8 +197,8 @@ lanes_run(All *all, const char *name, Lane first, Lane last)
 }
 
 /*
- * Ends the run as invalid if nothing is wrong but that the machine was too busy for
- * some of them: those prove nothing, and so does this.
+ * Ends the run as invalid if nothing is wrong but that some are invalid, and the
+ * machine was too busy for them: those prove nothing, and so does this.
  */
 static void
 require_all_proved(All *all)

@@ -22,14 +22,12 @@
 static const char *
 where_not_tracked(Run *run)
 {
-	const char *own = query_text(run, psprintf(
-		"SELECT CASE WHEN c OPERATOR(pg_catalog.=) 'track_activities=off' THEN "
-		"CASE WHEN setdatabase OPERATOR(pg_catalog.=) 0 THEN 'all roles' ELSE 'the database' END ELSE 'on' END "
-		"FROM pg_catalog.pg_db_role_setting, LATERAL pg_catalog.unnest(setconfig) AS c "
-		"WHERE setrole OPERATOR(pg_catalog.=) 0 AND pg_catalog.starts_with(c, 'track_activities=') "
-		"AND (setdatabase OPERATOR(pg_catalog.=) 0 OR setdatabase OPERATOR(pg_catalog.=) "
-		"(SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) %s)) "
-		"ORDER BY setdatabase DESC LIMIT 1", quote_literal_cstr(run->database)));
+	const char *own = query_text(run, psprintf("SELECT CASE WHEN c <> 'track_activities=off' THEN 'on' "
+											   "WHEN setdatabase = 0 THEN 'all roles' ELSE 'the database' END "
+											   "FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS c "
+											   "WHERE setrole = 0 AND pg_catalog.starts_with(c, 'track_activities=') "
+											   "AND setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = %s)) "
+											   "ORDER BY setdatabase DESC LIMIT 1", quote_literal_cstr(run->database)));
 	bool		blind;
 
 	if (own[0] != '\0')

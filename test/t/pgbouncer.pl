@@ -147,7 +147,7 @@ $behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT 3');
 run_is('the server gives less than pool_size', 'fail', qr/^failed: in use while requests wait/, 'queue');
 $behind->safe_psql('postgres', 'ALTER ROLE app CONNECTION LIMIT -1');
 
-# Two connections of the pool are used by others, who are to be ignored.
+# Two connections of the pool are used by others, and these are to be ignored.
 bouncer_with(pool_mode => 'transaction');
 {
 	my @others = map { client($bouncer, tcp => 1, user => 'app', password => 'secret', database => 'postgres') } 1, 2;
