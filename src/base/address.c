@@ -8,114 +8,99 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "base/address.h"
+#include "libpq/ifaddr.h"
 
-/* IPv6 addresses that stand for an IPv4 address, their last four bytes: mapped, and NAT64. */
-#define EMBEDDING_BITS	96
-static const char *const embeddings[] = {"::ffff:0:0", "64:ff9b::"};
+#include "base/address.h"
 
 typedef struct Net
 {
 	const char *address;
-	int			bits;
+	const char *bits;
 	const char *what;
 } Net;
 
+/* IPv6 addresses that stand for an IPv4 address, their last four bytes. */
+static const Net embedding_nets[] = {
+	{"::ffff:0:0", "96", "mapped"},
+	{"64:ff9b::", "96", "NAT64"},
+};
+
 static const Net loopback_nets[] = {
-	{"127.0.0.0", 8, "loopback"},
-	{"::1", 128, "loopback"},
+	{"127.0.0.0", "8", "loopback"},
+	{"::1", "128", "loopback"},
 };
 
 /* The table in docs/http.md has them, too. */
 static const Net restricted_nets[] = {
-	{"169.254.169.254", 32, "an address of cloud metadata"},
-	{"169.254.0.0", 16, "a link-local address"},
-	{"100.100.100.200", 32, "an address of cloud metadata"},
-	{"168.63.129.16", 32, "an address of cloud metadata"},
-	{"fd00:ec2::254", 128, "an address of cloud metadata"},
-	{"fd20:ce::254", 128, "an address of cloud metadata"},
-	{"fe80::", 10, "a link-local address"},
+	{"169.254.169.254", "32", "an address of cloud metadata"},
+	{"169.254.0.0", "16", "a link-local address"},
+	{"100.100.100.200", "32", "an address of cloud metadata"},
+	{"168.63.129.16", "32", "an address of cloud metadata"},
+	{"fd00:ec2::254", "128", "an address of cloud metadata"},
+	{"fd20:ce::254", "128", "an address of cloud metadata"},
+	{"fe80::", "10", "a link-local address"},
 };
 
-/* Bytes of an address, 4 or 16. */
-typedef struct AddressBytes
-{
-	int			n;				/* 0: it is none */
-	unsigned char byte[16];
-} AddressBytes;
-
+/* Reads a numeric address; any scope behind it is left away.  False if it is none. */
 static bool
-is_within(const AddressBytes *bytes, const unsigned char *net, int bits)
+address_parse(const char *text, struct sockaddr_storage *address)
 {
-	int			whole = bits / 8;
-	int			mask = 0xff00 >> bits % 8;
+	char		number[INET6_ADDRSTRLEN];
 
-	return memcmp(bytes->byte, net, whole) == 0 &&
-		(bits % 8 == 0 || ((bytes->byte[whole] ^ net[whole]) & mask & 0xff) == 0);
-}
-
-/* Reads the bytes of a numeric address; any scope behind it is left away. */
-static AddressBytes
-bytes_parse(const char *text)
-{
-	AddressBytes bytes = {0};
-	char		address[INET6_ADDRSTRLEN];
-
-	strlcpy(address, text, Min(strcspn(text, "%") + 1, sizeof(address)));
-	if (inet_pton(AF_INET, address, bytes.byte) == 1)
-		bytes.n = 4;
-	else if (inet_pton(AF_INET6, address, bytes.byte) == 1)
-		bytes.n = 16;
-	return bytes;
-}
-
-/* An IPv6 address that stands for an IPv4 address becomes that. */
-static void
-bytes_unwrap(AddressBytes *bytes)
-{
-	for (int i = 0; i < lengthof(embeddings) && bytes->n == 16; i++)
-	{
-		AddressBytes net = bytes_parse(embeddings[i]);
-
-		if (!is_within(bytes, net.byte, EMBEDDING_BITS))
-			continue;
-		memmove(bytes->byte, bytes->byte + 12, 4);
-		bytes->n = 4;
-	}
+	memset(address, 0, sizeof(*address));
+	strlcpy(number, text, Min(strcspn(text, "%") + 1, sizeof(number)));
+	if (inet_pton(AF_INET, number, &((struct sockaddr_in *) address)->sin_addr) == 1)
+		address->ss_family = AF_INET;
+	else if (inet_pton(AF_INET6, number, &((struct sockaddr_in6 *) address)->sin6_addr) == 1)
+		address->ss_family = AF_INET6;
+	return address->ss_family != AF_UNSPEC;
 }
 
 /* Returns the first of these nets that the address is in, NULL if there is none. */
 static const Net *
-net_of(AddressBytes bytes, const Net *nets, int n)
+net_of(const struct sockaddr_storage *address, const Net *nets, int n)
 {
-	bytes_unwrap(&bytes);
 	for (int i = 0; i < n; i++)
 	{
-		AddressBytes net = bytes_parse(nets[i].address);
+		struct sockaddr_storage net;
+		struct sockaddr_storage mask;
 
-		if (bytes.n == net.n && is_within(&bytes, net.byte, nets[i].bits))
+		if (address_parse(nets[i].address, &net) && net.ss_family == address->ss_family &&
+			pg_sockaddr_cidr_mask(&mask, unconstify(char *, nets[i].bits), net.ss_family) == 0 &&
+			pg_range_sockaddr(address, &net, &mask))
 			return &nets[i];
 	}
 	return NULL;
 }
 
-static bool
-bytes_are_loopback(AddressBytes bytes)
+/* An IPv6 address that stands for an IPv4 address becomes that. */
+static void
+address_unwrap(struct sockaddr_storage *address)
 {
-	return net_of(bytes, loopback_nets, lengthof(loopback_nets)) != NULL;
+	struct sockaddr_in wrapped = {.sin_family = AF_INET};
+
+	if (net_of(address, embedding_nets, lengthof(embedding_nets)) == NULL)
+		return;
+	memcpy(&wrapped.sin_addr, &((struct sockaddr_in6 *) address)->sin6_addr.s6_addr[12], sizeof(wrapped.sin_addr));
+	memcpy(address, &wrapped, sizeof(wrapped));
 }
 
 /* Is it an address that only this machine reaches? */
 bool
-address_is_loopback(const struct sockaddr *address)
+address_is_loopback(const struct sockaddr_storage *address)
 {
-	AddressBytes bytes = {0};
+	struct sockaddr_storage unwrapped = *address;
 
-	if (address->sa_family == AF_INET)
-		memcpy(bytes.byte, &((const struct sockaddr_in *) address)->sin_addr, bytes.n = 4);
-	else if (address->sa_family == AF_INET6)
-		memcpy(bytes.byte, &((const struct sockaddr_in6 *) address)->sin6_addr, bytes.n = 16);
-	return bytes_are_loopback(bytes);
+	address_unwrap(&unwrapped);
+	return net_of(&unwrapped, loopback_nets, lengthof(loopback_nets)) != NULL;
+}
+
+static bool
+is_numeric_loopback(const char *text)
+{
+	struct sockaddr_storage address;
+
+	return address_parse(text, &address) && address_is_loopback(&address);
 }
 
 /*
@@ -134,10 +119,10 @@ host_is_loopback(const char *host)
 		return false;
 	strlcpy(name, host + bracket, n + 1 - bracket);
 	if (bracket)
-		return host[n] == ']' && bytes_are_loopback(bytes_parse(name));
+		return host[n] == ']' && is_numeric_loopback(name);
 	if (n > 1 && name[n - 1] == '.')
 		name[n - 1] = '\0';
-	return pg_strcasecmp(name, "localhost") == 0 || bytes_are_loopback(bytes_parse(name));
+	return pg_strcasecmp(name, "localhost") == 0 || is_numeric_loopback(name);
 }
 
 /*
@@ -147,7 +132,12 @@ host_is_loopback(const char *host)
 const char *
 address_restricted(const char *address)
 {
-	const Net  *net = net_of(bytes_parse(address), restricted_nets, lengthof(restricted_nets));
+	struct sockaddr_storage parsed;
+	const Net  *net;
 
+	if (!address_parse(address, &parsed))
+		return NULL;
+	address_unwrap(&parsed);
+	net = net_of(&parsed, restricted_nets, lengthof(restricted_nets));
 	return net != NULL ? net->what : NULL;
 }

@@ -6,6 +6,6 @@
 
 #include <sys/socket.h>
 
-extern bool address_is_loopback(const struct sockaddr *address);
+extern bool address_is_loopback(const struct sockaddr_storage *address);
 extern bool host_is_loopback(const char *host);
 extern const char *address_restricted(const char *address);

@@ -159,7 +159,7 @@ is_deeply([ $rows{tolerance} =~ /`(.*?)`/g ], \@tolerant, 'table names those wit
 
 # Where only superusers may aim
 my ($restricted) = slurp_file("$top/src/base/address.c") =~ /restricted_nets\[\] = \{\n(.*?)\n\};/s;
-documented('restricted address', [ map { s{/(?:32|128)$}{}r } map { s/", /\//r } $restricted =~ /^\t\{"(.*?", \d+)/mg ], any_order => 1);
+documented('restricted address', [ map { s{/(?:32|128)$}{}r } map { s/", "/\//r } $restricted =~ /^\t\{"(.*?", "\d+)/mg ], any_order => 1);
 
 $client->close;
 left_nothing($node);

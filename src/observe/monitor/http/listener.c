@@ -256,7 +256,7 @@ listens_on_loopback(int fd)
 	socklen_t	length = sizeof(address);
 
 	return getsockname(fd, (struct sockaddr *) &address, &length) == 0 &&
-		address_is_loopback((struct sockaddr *) &address);
+		address_is_loopback(&address);
 }
 
 static void
