@@ -117,10 +117,16 @@ server_starve(HttpServer *server)
 	uv_timer_start(&server->starved_timer, server_starved_timer_fired, STARVED_MS, 0);
 }
 
+/*
+ * Newer libmicrohttpd (1.0) puts connections into a queue until it runs, and does not
+ * count those: what there is room for is known before the first.
+ */
 static void
 server_accept(HttpServer *server)
 {
-	for (int i = 0; i < ACCEPT_MAX && server_clients(server) < server->clients_max; i++)
+	int			room = Min(ACCEPT_MAX, server->clients_max - server_clients(server));
+
+	for (int i = 0; i < room; i++)
 	{
 		struct sockaddr_storage address;
 		socklen_t	length = sizeof(address);

@@ -370,8 +370,15 @@ my $errors = accept_errors();
 $watcher = client($node);
 ok(wait_until(sub { http($port, '/livez')->{status} }, 200, '/livez'), '64 open files: it answers');
 $pid = monitor_pid($watcher);
-@idle = map { connected() } 1 .. 124;
-is(http($port, '/readyz')->{status}, 200, '64 open files: it answers beside 124 idle clients');
+# As many counts as it accepts in one go: the request is the first of those, or the last.
+my %statuses;
+foreach my $count (112 .. 127)
+{
+	close $_ foreach splice @idle;
+	@idle = map { connected() } 1 .. $count;
+	$statuses{ http($port, '/readyz')->{status} }++;
+}
+is(join(' ', %statuses), '200 16', '64 open files: it answers beside 112 to 127 idle clients');
 cmp_ok(descriptors(), '<=', 60, '64 open files: the monitor has some left');
 close $_ foreach splice @idle;
 is(http($port, '/livez')->{content}, "ok\n", '64 open files: it answers when they are gone');
