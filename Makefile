@@ -5,11 +5,12 @@
 #   make check-versions                     make check on PostgreSQL 17 and 18
 #   make check-sanitized, check-style       memory errors, undefined behaviour; how the sources look
 #   make check-faults                       runs and holds interrupted at random, hundreds of times
+#   make check-busy                         every scenario, many times, on a machine that is much too busy
 #   make check-members                      a new member of each set, as src/README.md says
 #
 # make WERROR=1 turns the warnings that "make check" insists on into errors.
 
-SANDBOXED = demo check check-versions check-sanitized check-style check-members check-faults
+SANDBOXED = demo check check-versions check-sanitized check-style check-members check-faults check-busy
 
 # These install what they need first, so nothing here may ask for PostgreSQL
 # yet; other goals beside them get a make of their own.
@@ -23,6 +24,7 @@ check-sanitized: ; @.ci/sanitized $(TESTS)
 check-style:    ; @.ci/style
 check-members:  ; @test/members
 check-faults:   ; @test/sandbox run perl test/interruptions
+check-busy:     ; @test/sandbox run perl test/busy
 $(filter-out $(SANDBOXED),$(MAKECMDGOALS)): ; @$(MAKE) $@
 else
 

@@ -57,7 +57,9 @@
 static Run *the_run;			/* of this process */
 static bool published;			/* the entry may be another runner's by now */
 static LOCKTAG extension_lock;
+static Oid	extension_oid;
 static Oid	extension_owner;
+static bool extension_is_locked;
 
 /* Publishes that the run is over and holds nothing, and wakes every waiter. */
 static void
@@ -127,20 +129,15 @@ hold_owner_is_there(const HoldRequest *request)
 		((volatile PgBackendStatus *) status)->st_proc_start_timestamp == request->owner_started;
 }
 
-/*
- * Does a session wait for the lock on the extension that may alter or drop it?
- * DROP EXTENSION takes the lock before it asks for that right.
- */
+/* Does a session wait for the lock on the extension that may alter or drop it? */
 static bool
-extension_is_wanted(void)
+extension_waiter_may(void)
 {
 	LWLock	   *partition = LockHashPartitionLock(LockTagHashCode(&extension_lock));
 	Oid			roles[WAITERS_MAX];
 	int			n = 0;
-	bool		wanted = false;
+	bool		may = false;
 
-	if (!LockHasWaiters(&extension_lock, AccessShareLock, true))
-		return false;
 	LWLockAcquire(partition, LW_SHARED);
 	for (uint32 i = 0; i < ProcGlobal->allProcCount && n < WAITERS_MAX; i++)
 	{
@@ -152,10 +149,54 @@ extension_is_wanted(void)
 	}
 	LWLockRelease(partition);
 	StartTransactionCommand();
-	for (int i = 0; i < n && !wanted; i++)
-		wanted = is_member_of_role(roles[i], extension_owner);
+	for (int i = 0; i < n && !may; i++)
+		may = is_member_of_role(roles[i], extension_owner);
 	CommitTransactionCommand();
-	return wanted;
+	return may;
+}
+
+/* Is it the one that is locked?  Needs a transaction. */
+static bool
+extension_is_there(void)
+{
+	Extension	extension;
+
+	return extension_find(&extension) && extension.oid == extension_oid;
+}
+
+/* Takes the lock again, if that is possible now; returns false if the extension is gone. */
+static bool
+extension_lock_again(void)
+{
+	bool		there;
+
+	if (LockAcquire(&extension_lock, AccessShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	extension_is_locked = true;
+	StartTransactionCommand();
+	there = extension_is_there();
+	CommitTransactionCommand();
+	return there;
+}
+
+/*
+ * Returns whether the extension is being altered or dropped by a role that may do
+ * so.  DROP EXTENSION takes the lock before it asks for that right: to one without it
+ * the lock is left for a moment, so that it gets its error.  Runs that begin would
+ * else wait behind it for the end of this one.
+ */
+static bool
+extension_is_wanted(void)
+{
+	if (!extension_is_locked && !extension_lock_again())
+		return true;
+	if (!extension_is_locked || !LockHasWaiters(&extension_lock, AccessShareLock, true))
+		return false;
+	if (extension_waiter_may())
+		return true;
+	LockRelease(&extension_lock, AccessShareLock, true);
+	extension_is_locked = false;
+	return false;
 }
 
 /* Run.poll_end: what must end the run and sends no event. */
@@ -176,6 +217,25 @@ runner_poll_end(Run *run)
 	return NULL;
 }
 
+/* Takes the lock within lock_timeout: a role without the right may have it for a moment.  False if that is not possible. */
+static bool
+extension_lock_first(void)
+{
+	PG_TRY();
+	{
+		LockAcquire(&extension_lock, AccessShareLock, true, false);
+		extension_is_locked = true;
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return extension_is_locked && extension_is_there();
+}
+
 static void
 runner_lock_extension(void)
 {
@@ -183,13 +243,14 @@ runner_lock_extension(void)
 
 	StartTransactionCommand();
 	extension_require(&extension);
+	extension_oid = extension.oid;
 	extension_owner = extension.owner;
-	SET_LOCKTAG_OBJECT(extension_lock, MyDatabaseId, ExtensionRelationId, extension.oid, 0);
-	CommitTransactionCommand();
-	if (LockAcquire(&extension_lock, AccessShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+	SET_LOCKTAG_OBJECT(extension_lock, MyDatabaseId, ExtensionRelationId, extension_oid, 0);
+	if (!extension_lock_first())
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("extension pool_exhaust is being altered or dropped")));
+	CommitTransactionCommand();
 }
 
 static void

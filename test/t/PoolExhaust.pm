@@ -16,10 +16,13 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(backend_pid begin_load calm_machine change_setting client end_load failed_transaction fails_with forked_client
+our @EXPORT = qw($busy_per_core backend_pid begin_load busy_machine calm_machine change_setting client end_load failed_transaction fails_with forked_client
   http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid new_server open_transaction
   refusals report_of rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are verdict_of wait_for wait_until
   was_too_busy wrong_outcomes);
+
+# On a busy machine so many processes for each processor are always ready to run.
+our $busy_per_core = 16;
 
 # Seconds between two questions while waiting: the cores are for what is waited for.
 my $pause = 0.01;
@@ -343,6 +346,30 @@ sub refusals
 
 	return $client->query("SELECT coalesce(string_agg(cause || ' ' || refusals, ', '), 'none')
 		FROM pool_exhaust_refusals WHERE refusals > 0");
+}
+
+# Makes the machine much too busy, for so many seconds at most; the processes that do
+# so, which are to be killed.
+sub busy_machine
+{
+	my ($at_most_s) = @_;
+	my $cores = () = slurp_file('/proc/cpuinfo') =~ /^processor\b/mg;
+	my @pids;
+
+	foreach (1 .. $busy_per_core * $cores)
+	{
+		my $pid = fork // die "could not fork: $!";
+		if (!$pid)
+		{
+			my $end = time + $at_most_s;
+			my $parent = getppid;
+			POSIX::setsid();    # or Linux gives all of them together the share of one session
+			while (time < $end && getppid == $parent) { my $n = 0; $n++ foreach 1 .. 1e6; }
+			POSIX::_exit(0);
+		}
+		push @pids, $pid;
+	}
+	return @pids;
 }
 
 # Runs a scenario to its end, on its default target if that is undef; its

@@ -6,14 +6,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use PoolExhaust;
-use POSIX ();
 use Test::More;
-
-# So many processes for each processor are always ready to run.
-my $per_core = 16;
-
-# They end by themselves, if this process does not end them.
-my $burn_s = 300;
 
 # With a fault only those that do not wait for a deadline then.
 my @runs = (
@@ -21,30 +14,9 @@ my @runs = (
 	[ latency => 'pool' ], [ accuracy => 'pool', 'miscount' ], [ leak => 'pool' ],
 	[ recovery => 'pool' ], [ storm => 'role', 'miscount' ], [ saturation => 'role', 'keep_slot' ], [ all => 'role', 'miscount' ]);
 
-sub burners
-{
-	my $cores = () = do { open my $cpuinfo, '<', '/proc/cpuinfo' or die "could not read /proc/cpuinfo: $!"; local $/; <$cpuinfo> } =~ /^processor\b/mg;
-	my @pids;
-
-	foreach (1 .. $per_core * $cores)
-	{
-		my $pid = fork // die "could not fork: $!";
-		if (!$pid)
-		{
-			my $end = time + $burn_s;
-			my $parent = getppid;
-			POSIX::setsid();    # or Linux gives all of them together the share of one session
-			while (time < $end && getppid == $parent) { my $n = 0; $n++ foreach 1 .. 1e6; }
-			POSIX::_exit(0);
-		}
-		push @pids, $pid;
-	}
-	return @pids;
-}
-
 my $node = new_server('busy', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf => 'max_connections = 100');
 my $watcher = client($node);
-my @burners = burners();
+my @burners = busy_machine(300);
 my %count;
 
 foreach (@runs)
