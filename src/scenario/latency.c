@@ -13,6 +13,9 @@
 /* To find what the pool itself costs. */
 #define COST_OPERATIONS		10000
 
+/* On a machine that is not too busy, a query that does next to nothing takes less, on average. */
+#define SLOW_REQUEST_MS		5.0
+
 /* Acquires and releases an idle connection without using it. */
 static void
 cost(Run *run)
@@ -82,8 +85,14 @@ level_share(int64 capacity, int64 percent)
 	return Max(rint(capacity * percent / 100.0), 1) / capacity;
 }
 
-/* Returns in percent how busy the pool was. */
-static double
+/* What was found at a level. */
+typedef struct Level
+{
+	double		percent;		/* how busy the pool was */
+	double		request_ms;		/* of the clients that arrive, until their query was answered; on average */
+} Level;
+
+static Level
 level(Run *run, int percent)
 {
 	const Options *options = &run->options;
@@ -129,7 +138,25 @@ level(Run *run, int percent)
 					  "it takes too long to get a connection from a pool that is not full: the line of the level says what of it is queue, connect and first query");
 	}
 	check_all_ended(run, psprintf("%d %%", percent), tally);
-	return 100 * utilization;
+	return (Level) {100 * utilization, (tally->wait_us + tally->hold_us) / Max(tally->granted, 1) / 1000};
+}
+
+/*
+ * Ends the run as invalid: the pool was not at the level.  Requests that take long,
+ * though they do next to nothing and the pool is not full, keep it busier than planned.
+ */
+static void
+level_missed(Run *run, int64 wanted, Level found)
+{
+	const char *advice = "raise tolerance_percent or level_ms, or leave that level out of option levels";
+
+	run->too_busy = found.percent > wanted && found.request_ms > SLOW_REQUEST_MS && run->target->in_process &&
+		run->options.workload[0] == '\0';
+	if (run->too_busy)
+		run_end(run, VERDICT_INVALID, "the machine was too busy: a request with its query took %.0f ms on average, and the pool was at %.0f %% utilization instead of " INT64_FORMAT " %%: %s",
+				found.request_ms, found.percent, wanted, advice);
+	run_end(run, VERDICT_INVALID, "the pool could not be kept at " INT64_FORMAT " %% utilization, it was at %.0f %%: %s",
+			wanted, found.percent, advice);
 }
 
 static void
@@ -137,7 +164,7 @@ latency_play(Run *run)
 {
 	const Levels *levels = &run->options.levels;
 	int			off = -1;
-	double		seen = 0;
+	Level		missed = {0};
 
 	run_disturb(run, CHAOS_GENTLE); /* it must find its connections open */
 	if (run->target->in_process)
@@ -146,16 +173,15 @@ latency_play(Run *run)
 	for (int i = 0; i < levels->n; i++)
 	{
 		double		share = level_share(run_capacity(run), levels->percent[i]);
-		double		percent = level(run, (int) levels->percent[i]);
+		Level		found = level(run, (int) levels->percent[i]);
 
-		if (fabs(percent - 100 * share) <= run->options.tolerance_percent)
+		if (fabs(found.percent - 100 * share) <= run->options.tolerance_percent)
 			continue;
 		off = i;
-		seen = percent;
+		missed = found;
 	}
 	if (off >= 0 && !check_failed(run))
-		run_end(run, VERDICT_INVALID, "the pool could not be kept at " INT64_FORMAT " %% utilization, it was at %.0f %%: raise tolerance_percent or level_ms, or leave that level out of option levels",
-				levels->percent[off], seen);
+		level_missed(run, levels->percent[off], missed);
 }
 
 static void

@@ -301,6 +301,14 @@ $watcher->query('DROP TABLE divisor, ' . join ', ', map { "did_$_" } @did, 'half
 	ok(change_setting($watcher, post_auth_delay => 'DEFAULT'), 'slow logins: no longer');
 }
 
+# Requests that take long keep a pool busier than planned.
+{
+	my $report = report_of($watcher, 'latency', 'pool', levels => [20], level_ms => 100, rate => 50_000, latency_limit_ms => 60_000, pool_timeout_ms => 30_000);
+	like("$report->{verdict}: $report->{reason}",
+		qr/^invalid: the machine was too busy: a request with its query took \d+ ms on average, and the pool was at \d+ % utilization instead of 20 %: raise tolerance_percent/,
+		'slow requests: the verdict says what they took');
+}
+
 # ---------- However it ends ----------
 
 # Each scenario in the middle of its story, for minutes.
