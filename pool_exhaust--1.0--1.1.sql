@@ -12,9 +12,15 @@ ALTER TABLE pool_exhaust_checks
 
 -- A run keeps the role that started it.
 ALTER TABLE pool_exhaust_runs
-	ADD COLUMN role			text;
+	ADD COLUMN role			text,
+	ADD COLUMN environment	jsonb,
+	ADD COLUMN calibration	jsonb;
 COMMENT ON COLUMN pool_exhaust_runs.role IS
 	'the role that started it, as which its session had logged in; NULL in rows of version 1.0';
+COMMENT ON COLUMN pool_exhaust_runs.environment IS
+	'what runs must have in common to be compared: versions, processors, max_connections, options that differ from their defaults, target and its kind; NULL in rows of version 1.0';
+COMMENT ON COLUMN pool_exhaust_runs.calibration IS
+	'how fast the machine was when the run began: logins_per_s to this server, loops_per_s of a fixed loop; NULL in rows of version 1.0';
 
 -- What is free, the reserves apart
 CREATE OR REPLACE VIEW pool_exhaust_slots AS
@@ -203,3 +209,57 @@ COMMENT ON COLUMN pool_exhaust_scenario_options.bounds IS
 	'the least and the greatest number, or the words; a long list is cut, and complete in pool_exhaust_scenarios.options';
 REVOKE ALL ON pool_exhaust_scenario_options FROM PUBLIC;
 GRANT SELECT ON pool_exhaust_scenario_options TO pg_monitor;
+
+-- Latencies stay
+CREATE TABLE pool_exhaust_histograms (
+	run_id		bigint NOT NULL REFERENCES pool_exhaust_runs ON DELETE CASCADE,
+	phase		text NOT NULL,
+	metric		text NOT NULL,
+	unit		text NOT NULL,
+	buckets		bigint[] NOT NULL
+);
+CREATE INDEX pool_exhaust_histograms_run_id_idx ON pool_exhaust_histograms (run_id);
+COMMENT ON TABLE pool_exhaust_histograms IS
+	'how long things took in each phase of a run, as a histogram';
+COMMENT ON COLUMN pool_exhaust_histograms.metric IS
+	'what took that long: grant (of a connection by the pool), wait (for a connection), connect, query, response (of a whole operation)';
+COMMENT ON COLUMN pool_exhaust_histograms.unit IS
+	'of the values: us is microseconds';
+COMMENT ON COLUMN pool_exhaust_histograms.buckets IS
+	'a row a bucket that is not empty, ascending: {its largest value, how many fell into it}; the last of those values is the maximum; values from 32 on are up to 3.2 % too large';
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_histograms', '');
+
+CREATE FUNCTION pool_exhaust_percentile(buckets bigint[], fraction float8)
+RETURNS float8
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_percentile(bigint[], float8) IS
+	'the value that this fraction of a histogram does not exceed, in the unit of the histogram; 0.99 is for p99';
+
+CREATE FUNCTION pool_exhaust_merge_buckets(a bigint[], b bigint[])
+RETURNS bigint[]
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_merge_buckets(bigint[], bigint[]) IS
+	'the histogram of the values of both; see aggregate pool_exhaust_merge';
+
+CREATE AGGREGATE pool_exhaust_merge(bigint[]) (
+	SFUNC = pool_exhaust_merge_buckets,
+	STYPE = bigint[],
+	COMBINEFUNC = pool_exhaust_merge_buckets,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE pool_exhaust_merge(bigint[]) IS
+	'the histogram of the values of all of them';
+REVOKE ALL ON pool_exhaust_histograms FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+	pool_exhaust_percentile(bigint[], float8),
+	pool_exhaust_merge_buckets(bigint[], bigint[]),
+	pool_exhaust_merge(bigint[])
+FROM PUBLIC;
+GRANT SELECT ON pool_exhaust_histograms TO pg_monitor;
+GRANT EXECUTE ON FUNCTION
+	pool_exhaust_percentile(bigint[], float8),
+	pool_exhaust_merge_buckets(bigint[], bigint[]),
+	pool_exhaust_merge(bigint[])
+TO pg_monitor;

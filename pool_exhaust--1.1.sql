@@ -18,12 +18,18 @@ CREATE TABLE pool_exhaust_runs (
 	server_version		text NOT NULL,
 	extension_version	text NOT NULL,
 	summary				jsonb,
-	role				text
+	role				text,
+	environment			jsonb,
+	calibration			jsonb
 );
 COMMENT ON TABLE pool_exhaust_runs IS
 	'one row a run; no verdict while it is under way';
 COMMENT ON COLUMN pool_exhaust_runs.role IS
 	'the role that started it, as which its session had logged in; NULL in rows of version 1.0';
+COMMENT ON COLUMN pool_exhaust_runs.environment IS
+	'what runs must have in common to be compared: versions, processors, max_connections, options that differ from their defaults, target and its kind; NULL in rows of version 1.0';
+COMMENT ON COLUMN pool_exhaust_runs.calibration IS
+	'how fast the machine was when the run began: logins_per_s to this server, loops_per_s of a fixed loop; NULL in rows of version 1.0';
 
 CREATE TABLE pool_exhaust_checks (
 	run_id		bigint NOT NULL REFERENCES pool_exhaust_runs ON DELETE CASCADE,
@@ -76,10 +82,51 @@ CREATE INDEX pool_exhaust_samples_run_id_idx ON pool_exhaust_samples (run_id);
 COMMENT ON TABLE pool_exhaust_samples IS
 	'the pool of a run over time; counters since the run began, latencies of the phase so far';
 
+CREATE TABLE pool_exhaust_histograms (
+	run_id		bigint NOT NULL REFERENCES pool_exhaust_runs ON DELETE CASCADE,
+	phase		text NOT NULL,
+	metric		text NOT NULL,
+	unit		text NOT NULL,
+	buckets		bigint[] NOT NULL
+);
+CREATE INDEX pool_exhaust_histograms_run_id_idx ON pool_exhaust_histograms (run_id);
+COMMENT ON TABLE pool_exhaust_histograms IS
+	'how long things took in each phase of a run, as a histogram';
+COMMENT ON COLUMN pool_exhaust_histograms.metric IS
+	'what took that long: grant (of a connection by the pool), wait (for a connection), connect, query, response (of a whole operation)';
+COMMENT ON COLUMN pool_exhaust_histograms.unit IS
+	'of the values: us is microseconds';
+COMMENT ON COLUMN pool_exhaust_histograms.buckets IS
+	'a row a bucket that is not empty, ascending: {its largest value, how many fell into it}; the last of those values is the maximum; values from 32 on are up to 3.2 % too large';
+
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_checks', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_samples', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_histograms', '');
+
+CREATE FUNCTION pool_exhaust_percentile(buckets bigint[], fraction float8)
+RETURNS float8
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_percentile(bigint[], float8) IS
+	'the value that this fraction of a histogram does not exceed, in the unit of the histogram; 0.99 is for p99';
+
+CREATE FUNCTION pool_exhaust_merge_buckets(a bigint[], b bigint[])
+RETURNS bigint[]
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_merge_buckets(bigint[], bigint[]) IS
+	'the histogram of the values of both; see aggregate pool_exhaust_merge';
+
+CREATE AGGREGATE pool_exhaust_merge(bigint[]) (
+	SFUNC = pool_exhaust_merge_buckets,
+	STYPE = bigint[],
+	COMBINEFUNC = pool_exhaust_merge_buckets,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE pool_exhaust_merge(bigint[]) IS
+	'the histogram of the values of all of them';
 
 /* ---------- Foreign servers as targets ---------- */
 
@@ -621,7 +668,7 @@ COMMENT ON COLUMN pool_exhaust_heals.run_id IS
 /* ---------- Rights ---------- */
 
 REVOKE ALL ON
-	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms,
 	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
@@ -654,6 +701,9 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_heal(boolean),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text),
+	pool_exhaust_percentile(bigint[], float8),
+	pool_exhaust_merge_buckets(bigint[], bigint[]),
+	pool_exhaust_merge(bigint[]),
 	pool_exhaust_reset_stats(),
 	pool_exhaust_fdw_validator(text[], oid)
 FROM PUBLIC;
@@ -661,7 +711,7 @@ FROM PUBLIC;
 -- What opens connections is for superusers and the roles that they grant it to;
 -- what only reads is for pg_monitor.
 GRANT SELECT ON
-	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples,
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms,
 	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
@@ -684,6 +734,9 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_leaks_rows(),
 	pool_exhaust_leak_rules_rows(),
 	pool_exhaust_heals_rows(),
+	pool_exhaust_percentile(bigint[], float8),
+	pool_exhaust_merge_buckets(bigint[], bigint[]),
+	pool_exhaust_merge(bigint[]),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text)
 TO pg_monitor;

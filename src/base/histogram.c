@@ -83,3 +83,24 @@ histogram_max_ms(const Histogram *h)
 {
 	return h->max_us / 1000.0;
 }
+
+/*
+ * Puts the buckets that are not empty into "pairs", which has room for twice
+ * HISTOGRAM_BUCKETS: the largest value of each, in us, and its count.  The last of
+ * those values is the maximum.  Returns how many buckets there are.
+ */
+int
+histogram_pairs(const Histogram *h, int64 *pairs)
+{
+	int			n = 0;
+
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+	{
+		if (h->buckets[i] == 0)
+			continue;
+		pairs[2 * n] = (int64) Min(histogram_upper(i), h->max_us);
+		pairs[2 * n + 1] = h->buckets[i];
+		n++;
+	}
+	return n;
+}

@@ -20,3 +20,4 @@ extern void histogram_add(Histogram *h, uint64 us);
 extern void histogram_merge(Histogram *into, const Histogram *from);
 extern double histogram_ms(const Histogram *h, double quantile);
 extern double histogram_max_ms(const Histogram *h);
+extern int	histogram_pairs(const Histogram *h, int64 *pairs);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/buckets.h"
 #include "base/comparison.h"
 
 /* Texts are "" where the table has NULL. */
@@ -11,10 +12,13 @@ typedef struct ReportPhase
 {
 	char	   *name;
 	char	   *note;			/* one sentence, or "" */
+	double		began_s;		/* since the begin of the run; < 0: version 1.0 did not keep it */
+	double		elapsed_s;
 } ReportPhase;
 
 typedef struct ReportCheck
 {
+	char	   *phase;
 	char	   *name;
 	char	   *outcome;		/* pass, fail, skip */
 	Comparison	comparison;		/* OPERATOR_NONE: texts were compared, or version 1.0 wrote the row */
@@ -26,9 +30,32 @@ typedef struct ReportCheck
 
 typedef struct ReportSample
 {
-	double		at_s;			/* since the first one */
+	double		at_s;			/* since the begin of the run */
 	int			in_use;
+	int			waiting;
+	int64		granted;		/* these three since the begin of the run */
+	int64		refused;
+	int64		timed_out;
+	double		p50_ms;			/* of the phase so far; < 0: nothing was granted in it yet */
+	double		p99_ms;
+	char	   *health;
 } ReportSample;
+
+/* How long something took in a phase. */
+typedef struct ReportLatency
+{
+	char	   *phase;
+	char	   *metric;
+	char	   *unit;			/* "us" */
+	Buckets		buckets;
+} ReportLatency;
+
+/* An option of the run, in force. */
+typedef struct ReportOption
+{
+	char	   *name;
+	char	   *value;			/* as JSON */
+} ReportOption;
 
 typedef struct ReportData
 {
@@ -37,6 +64,12 @@ typedef struct ReportData
 	char	   *target;
 	char	   *verdict;		/* "" while it is under way */
 	char	   *reason;
+	char	   *started_at;
+	char	   *seed;
+	char	   *server_version;
+	char	   *extension_version;
+	char	   *environment;	/* these two as JSON; "" of version 1.0 */
+	char	   *calibration;
 	double		elapsed_s;
 	int			capacity;		/* of the pool; 0: there was none */
 	char	   *json;			/* all that is stored of it but its samples, as one object */
@@ -47,6 +80,10 @@ typedef struct ReportData
 	ReportCheck *checks;
 	int			nsamples;
 	ReportSample *samples;
+	int			nlatencies;
+	ReportLatency *latencies;
+	int			noptions;
+	ReportOption *options;		/* by name */
 } ReportData;
 
 /*

@@ -78,14 +78,20 @@ reader_text(int row, int column)
 	return text_printable(statement_text(row, column));
 }
 
-/* A field of the last result of type float8, which no setting of the caller's rounds; 0 for NULL. */
+/* A field of the last result of type float8, which no setting of the caller's rounds, or what NULL stands for. */
 static double
-reader_number(int row, int column)
+reader_number_or(int row, int column, double null)
 {
 	bool		isnull;
 	Datum		number = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
 
-	return isnull ? 0 : DatumGetFloat8(number);
+	return isnull ? null : DatumGetFloat8(number);
+}
+
+static double
+reader_number(int row, int column)
+{
+	return reader_number_or(row, column, 0);
 }
 
 static void
@@ -125,7 +131,8 @@ read_run(Reader *reader, ReportData *data)
 							 "pg_catalog.jsonb_build_object('run_id', id, 'checks', "
 							 "coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c) - 'run_id' || "
 							 "pg_catalog.jsonb_build_object('observed_num', nullif(observed_num, 'Infinity')) ORDER BY seq) "
-							 "FROM @.pool_exhaust_checks c WHERE run_id = $1), '[]')), " MAY_READ " "
+							 "FROM @.pool_exhaust_checks c WHERE run_id = $1), '[]')), " MAY_READ ", "
+							 "started_at, seed, server_version, extension_version, environment, calibration "
 							 "FROM @.pool_exhaust_runs r WHERE id = $1", data->run_id), data->run_id);
 	require_right(reader, statement_text(0, 8)[0] == 't', data->run_id);
 	data->scenario = reader_text(0, 1);
@@ -135,18 +142,25 @@ read_run(Reader *reader, ReportData *data)
 	data->elapsed_s = reader_number(0, 5);
 	data->capacity = (int) reader_number(0, 6);
 	data->json = reader_text(0, 7);
+	data->started_at = reader_text(0, 9);
+	data->seed = reader_text(0, 10);
+	data->server_version = reader_text(0, 11);
+	data->extension_version = reader_text(0, 12);
+	data->environment = reader_text(0, 13);
+	data->calibration = reader_text(0, 14);
 }
 
 static void
 read_phases(Reader *reader, ReportData *data)
 {
 	data->nphases = reader_query(reader,
-								 "SELECT p->>'phase', p->>'note' FROM @.pool_exhaust_runs, "
+								 "SELECT p->>'phase', p->>'note', (p->>'began_ms')::float8 / 1000, "
+								 "(p->>'elapsed_ms')::float8 / 1000 FROM @.pool_exhaust_runs, "
 								 "pg_catalog.jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n) "
 								 "WHERE id = $1 ORDER BY n", data->run_id);
 	data->phases = palloc0(sizeof(ReportPhase) * data->nphases);
 	for (int i = 0; i < data->nphases; i++)
-		data->phases[i] = (ReportPhase) {reader_text(i, 1), reader_text(i, 2)};
+		data->phases[i] = (ReportPhase) {reader_text(i, 1), reader_text(i, 2), reader_number_or(i, 3, -1), reader_number(i, 4)};
 }
 
 static void
@@ -154,12 +168,13 @@ read_checks(Reader *reader, ReportData *data)
 {
 	data->nchecks = reader_query(reader,
 								 "SELECT name, outcome, expected, observed, unit, detail, "
-								 "operator, expected_num, tolerance, observed_num "
+								 "operator, expected_num, tolerance, observed_num, phase "
 								 "FROM @.pool_exhaust_checks WHERE run_id = $1 ORDER BY seq", data->run_id);
 	data->checks = palloc0(sizeof(ReportCheck) * data->nchecks);
 	for (int i = 0; i < data->nchecks; i++)
 		data->checks[i] = (ReportCheck)
 		{
+			.phase = reader_text(i, 11),
 			.name = reader_text(i, 1),
 			.outcome = reader_text(i, 2),
 			.expected = reader_text(i, 3),
@@ -179,11 +194,52 @@ static void
 read_samples(Reader *reader, ReportData *data)
 {
 	data->nsamples = reader_query(reader,
-								  "SELECT extract(epoch FROM at - min(at) OVER ())::float8, in_use::float8 "
-								  "FROM @.pool_exhaust_samples WHERE run_id = $1 ORDER BY at", data->run_id);
-	data->samples = palloc0(sizeof(ReportSample) * data->nsamples);
+								  "SELECT extract(epoch FROM at - started_at)::float8, in_use::float8, waiting::float8, "
+								  "granted::float8, s.refused::float8, timed_out::float8, p50_ms, p99_ms, health "
+								  "FROM @.pool_exhaust_samples s, @.pool_exhaust_runs r "
+								  "WHERE s.run_id = $1 AND r.id = $1 ORDER BY at", data->run_id);
+	data->samples = palloc_extended(sizeof(ReportSample) * data->nsamples, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < data->nsamples; i++)
-		data->samples[i] = (ReportSample) {reader_number(i, 1), (int) reader_number(i, 2)};
+		data->samples[i] = (ReportSample)
+		{
+			.at_s = reader_number(i, 1),
+			.in_use = (int) reader_number(i, 2),
+			.waiting = (int) reader_number(i, 3),
+			.granted = (int64) reader_number(i, 4),
+			.refused = (int64) reader_number(i, 5),
+			.timed_out = (int64) reader_number(i, 6),
+			.p50_ms = reader_number_or(i, 7, -1),
+			.p99_ms = reader_number_or(i, 8, -1),
+			.health = reader_text(i, 9),
+		};
+}
+
+static void
+read_latencies(Reader *reader, ReportData *data)
+{
+	data->nlatencies = reader_query(reader,
+									"SELECT phase, metric, unit, buckets FROM @.pool_exhaust_histograms "
+									"WHERE run_id = $1 ORDER BY ctid", data->run_id);
+	data->latencies = palloc0(sizeof(ReportLatency) * data->nlatencies);
+	for (int i = 0; i < data->nlatencies; i++)
+	{
+		bool		isnull;
+		Datum		buckets = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4, &isnull);
+
+		data->latencies[i] = (ReportLatency) {reader_text(i, 1), reader_text(i, 2), reader_text(i, 3),
+		buckets_of(PointerGetDatum(PG_DETOAST_DATUM_COPY(buckets)))};
+	}
+}
+
+static void
+read_options(Reader *reader, ReportData *data)
+{
+	data->noptions = reader_query(reader,
+								  "SELECT key, value FROM @.pool_exhaust_runs, pg_catalog.jsonb_each(options) "
+								  "WHERE id = $1 ORDER BY key COLLATE \"C\"", data->run_id);
+	data->options = palloc0(sizeof(ReportOption) * data->noptions);
+	for (int i = 0; i < data->noptions; i++)
+		data->options[i] = (ReportOption) {reader_text(i, 1), reader_text(i, 2)};
 }
 
 /*
@@ -202,6 +258,8 @@ report_read(int64 run_id, const ReportEnd *end)
 	read_phases(&reader, data);
 	read_checks(&reader, data);
 	read_samples(&reader, data);
+	read_latencies(&reader, data);
+	read_options(&reader, data);
 	reader_close(&reader);
 	return data;
 }

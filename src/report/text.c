@@ -98,7 +98,8 @@ text_sparkline(const ReportData *data, StringInfo out)
 	static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 	static const char *const ascii[] = {"_", ".", "-", "~", "=", "+", "*", "#"};
 	const char *const *ramp = GetDatabaseEncoding() == PG_UTF8 ? blocks : ascii;
-	double		span = data->nsamples > 0 ? Max(data->samples[data->nsamples - 1].at_s, 1e-9) : 0;
+	double		first_s = data->nsamples > 0 ? data->samples[0].at_s : 0;
+	double		span = data->nsamples > 0 ? Max(data->samples[data->nsamples - 1].at_s - first_s, 1e-9) : 0;
 	double		peak = 0;
 
 	if (data->nsamples == 0 || data->capacity == 0)
@@ -108,7 +109,7 @@ text_sparkline(const ReportData *data, StringInfo out)
 	{
 		int			highest = -1;
 
-		for (; i < data->nsamples && data->samples[i].at_s / span * (SPARK_WIDTH - 0.001) < slice + 1; i++)
+		for (; i < data->nsamples && (data->samples[i].at_s - first_s) / span * (SPARK_WIDTH - 0.001) < slice + 1; i++)
 			highest = Max(highest, data->samples[i].in_use);
 		if (highest < 0)
 			continue;

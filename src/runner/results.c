@@ -1,6 +1,6 @@
 /*
  * results.c
- *		Writes runs, checks and samples, in the runner's own transactions.
+ *		Writes runs, checks, samples and latencies, in the runner's own transactions.
  *
  * The row of a run is written when it begins, without a verdict, and completed
  * when it ends; a row that never was is the trace of a crash.
@@ -13,6 +13,7 @@
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
+#include "base/buckets.h"
 #include "base/text.h"
 #include "load/failure.h"
 #include "request/options.h"
@@ -128,12 +129,12 @@ results_begin(Run *run)
 }
 
 static void
-json_phase(StringInfo json, const Phase *p)
+json_phase(StringInfo json, const Run *run, const Phase *p)
 {
-	appendStringInfo(json, "{\"phase\": \"%s\", \"elapsed_ms\": %.3f, \"paused_ms\": %.3f, "
+	appendStringInfo(json, "{\"phase\": \"%s\", \"began_ms\": %.3f, \"elapsed_ms\": %.3f, \"paused_ms\": %.3f, "
 					 "\"cpu_ms\": %.3f, \"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT ", "
 					 "\"timed_out\": " UINT64_FORMAT ", ",
-					 p->name, p->elapsed_us / 1000.0, p->paused_us / 1000.0, p->cpu_us / 1000.0,
+					 p->name, p->started_us > 0 ? (p->started_us - run->started_us) / 1000.0 : 0, p->elapsed_us / 1000.0, p->paused_us / 1000.0, p->cpu_us / 1000.0,
 					 p->granted, p->refused, p->timed_out);
 	appendStringInfo(json, "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"note\": ",
 					 histogram_ms(&p->latency, 0.50), histogram_ms(&p->latency, 0.99),
@@ -211,7 +212,7 @@ summary_json(const Run *run)
 	{
 		if (i > 0)
 			appendStringInfoString(&json, ", ");
-		json_phase(&json, &run->phases[i]);
+		json_phase(&json, run, &run->phases[i]);
 	}
 	appendStringInfoString(&json, "], \"pools\": [");
 	for (int i = 0; i < run->nparties && run->parties[i].pool != NULL; i++)
@@ -320,6 +321,29 @@ write_samples(const Run *run, const Extension *extension)
 	}
 }
 
+static void
+write_latencies(const Run *run, const Extension *extension)
+{
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, INT8ARRAYOID};
+	ListCell   *cell;
+
+	foreach(cell, run->latencies)
+	{
+		const PhaseLatency *latency = lfirst(cell);
+		Datum		values[] = {
+			Int64GetDatum(run->entry->run_id),
+			CStringGetTextDatum(latency->phase),
+			CStringGetTextDatum(latency->metric),
+			buckets_datum(latency->n, latency->pairs),
+		};
+
+		statement_run(extension,
+					  "INSERT INTO @.pool_exhaust_histograms (run_id, phase, metric, unit, buckets) "
+					  "VALUES ($1, $2, $3, 'us', $4)",
+					  SPI_OK_INSERT, lengthof(types), types, values);
+	}
+}
+
 /* The keys that reference the runs do not act here: see connect.c. */
 static void
 forget_old_runs(const Extension *extension)
@@ -331,14 +355,15 @@ forget_old_runs(const Extension *extension)
 		statement_run(extension,
 					  "WITH old AS (DELETE FROM @.pool_exhaust_runs WHERE finished_at < "
 					  "pg_catalog.now() - pg_catalog.make_interval(secs => $1) RETURNING id), "
-					  "c AS (DELETE FROM @.pool_exhaust_checks WHERE run_id IN (SELECT id FROM old)) "
+					  "c AS (DELETE FROM @.pool_exhaust_checks WHERE run_id IN (SELECT id FROM old)), "
+					  "h AS (DELETE FROM @.pool_exhaust_histograms WHERE run_id IN (SELECT id FROM old)) "
 					  "DELETE FROM @.pool_exhaust_samples WHERE run_id IN (SELECT id FROM old)",
 					  SPI_OK_DELETE, 1, types, values);
 }
 
 /*
- * Completes the row of the run and writes its checks and samples, all or
- * nothing.  ERROR if the tables are gone or locked.
+ * Completes the row of the run and writes its checks, samples and latencies, all
+ * or nothing.  ERROR if the tables are gone or locked.
  */
 void
 results_finish(Run *run)
@@ -349,6 +374,7 @@ results_finish(Run *run)
 	write_run(run, &extension);
 	write_checks(run, &extension);
 	write_samples(run, &extension);
+	write_latencies(run, &extension);
 	forget_old_runs(&extension);
 	results_close(&extension);
 }

@@ -118,6 +118,7 @@ churn_figures(Run *run, const Motion *motion, const Tally *tally)
 		phase_figure(run, psprintf("wait_p%d_ms", quantiles[i]),
 					 histogram_ms(&tally->wait, quantiles[i] / 100.0));
 	phase_figure(run, "wait_max_ms", histogram_max_ms(&tally->wait));
+	phase_latency(run, "wait", &tally->wait);
 	phase_figure(run, "peak_overflow", Max(motion->peak - run->options.pool_size, 0));
 }
 

@@ -216,7 +216,7 @@ baseline(Backpressure *bp)
 	stop(bp);
 	phase_end(run);
 	phase_note(run, "%s: %s   %s", bp->target.path, http_tally_text(&bp->load->tally),
-			   latency_text(&bp->load->tally.response));
+			   phase_latency(run, "response", &bp->load->tally.response));
 	require_served(bp, bp->load);
 	require_served(bp, bp->liveness);
 	require_served(bp, bp->other);
@@ -336,7 +336,7 @@ press(Backpressure *bp)
 	bp->load->tally.refused += run_fault(run, FAULT_MISCOUNT);
 	phase_figure(run, "clients", clients);
 	phase_figure(run, "served_per_s", tally->served * 1e6 / run->phases[run->nphases - 1].elapsed_us);
-	phase_note(run, "%d clients at once: %s   %s", clients, http_tally_text(tally), latency_text(&tally->response));
+	phase_note(run, "%d clients at once: %s   %s", clients, http_tally_text(tally), phase_latency(run, "response", &tally->response));
 }
 
 /* ---------- The claims on what was answered under load ---------- */

@@ -48,7 +48,7 @@ closed_loop(Run *run, const char *name, int clients)
 	result.undisturbed = clients * 1e6 / result.p50_us;
 	phase_figure(run, "goodput_per_s", result.goodput);
 	phase_note(run, "%d clients, %.0f operations/s   %s", clients, result.goodput,
-			   latency_text(&tally->response));
+			   phase_latency(run, "response", &tally->response));
 	if (tally->failed > 0 && !check_failed(run))
 		run_end(run, VERDICT_INVALID, "operations fail even in the baseline: " UINT64_FORMAT " of " UINT64_FORMAT "; %s",
 				tally->failed, tally->granted, failure_text(run, run->pool));
@@ -84,7 +84,7 @@ sustain(Run *run, const Baseline *full)
 	phase_figure(run, "burst_p99_ms", histogram_ms(&burst->response, 0.99));
 	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, %.0f/s   %s",
 			   rate, burst_rate, all->succeeded, all->asked,
-			   all->succeeded * 1e6 / p->elapsed_us, latency_text(&all->response));
+			   all->succeeded * 1e6 / p->elapsed_us, phase_latency(run, "response", &all->response));
 	require_waits(run, burst);
 
 	check_load(run, "load", all, load->over_limit);

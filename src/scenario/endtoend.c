@@ -55,7 +55,7 @@ calm(Story *story, const char *name, const char *claim)
 	load = clients_start(run, 0, CLIENTS, operations, run->options.work_ms);
 	wait_until(run, load_is_over(load), settle_ms(run) + CLIENTS * operations * run->options.work_ms);
 	tally = load_tally(load);
-	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
+	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, phase_latency(run, "response", &tally->response));
 	check_count(run, claim, CLIENTS * operations, tally->succeeded, failure_text(run, run->pool));
 	return histogram_ms(&tally->response, 0.50);
 }
@@ -79,7 +79,7 @@ ramp(Story *story)
 	tally = load_tally(arrivals_play(run, &arrival));
 	phase_note(run, "up to %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, up to %d of %d in use   %s",
 			   arrival.rate, tally->succeeded, tally->asked, run->pool->stats.peak_held, run_capacity(run),
-			   latency_text(&tally->response));
+			   phase_latency(run, "response", &tally->response));
 	check_at_least(run, "ramp: peak in use, lower bound", Min(CLIENTS + 1, run_capacity(run)), run->pool->stats.peak_held, "",
 				   "the load did not reach the pool: raise load_percent or level_ms");
 	check_peak(run, "ramp", run->pool->stats.peak_held);
@@ -248,7 +248,7 @@ degrade(Story *story)
 	run_disturb(run, CHAOS_DELAYS);
 	phase_note(run, "%.0f/s, in bursts %.0f/s: " UINT64_FORMAT " of " UINT64_FORMAT " succeeded, " UINT64_FORMAT " had to wait   %s",
 			   rate, burst_rate, tally->succeeded, tally->asked, tally->queued,
-			   latency_text(&tally->response));
+			   phase_latency(run, "response", &tally->response));
 	require_waits(run, tally);
 	check_load(run, "degraded", tally, 0);
 }

@@ -45,7 +45,7 @@ baseline(Run *run)
 	phase_end(run);
 	phase_note(run, "the second service alone: %.0f operations/s, %s %% succeed   %s",
 			   tally->succeeded * 1e6 / p->elapsed_us, number_text(success_percent(run, tally)),
-			   latency_text(&tally->response));
+			   phase_latency(run, "response", &tally->response));
 	if (tally->succeeded == 0)
 		run_end(run, VERDICT_INVALID, "the second service does not work even alone: %s", failure_text(run, run->parties[1].pool));
 	return tally;
@@ -155,7 +155,7 @@ beside(Run *run, const Tally *before, const Exhaustion *e)
 	phase(run, "beside");
 	phase_note(run, "the second: %.0f operations/s, %s %% succeed   %s",
 			   after->succeeded * 1e6 / e->beside_us, number_text(success_percent(run, after)),
-			   latency_text(&after->response));
+			   phase_latency(run, "response", &after->response));
 	if (run->target->ledger)
 		check_ledger(run, NULL, stats->refused_by[CAUSE_ROLE_LIMIT], logins_unanswered(run->pool), e->ledger);
 	check_all_ended(run, "the first", e->first);

@@ -64,6 +64,9 @@ level_figures(Run *run, const Tally *tally, double utilization)
 	phase_figure(run, "connect_p99_ms", histogram_ms(&tally->connect, 0.99));
 	phase_figure(run, "query_p50_ms", histogram_ms(&tally->query, 0.50));
 	phase_figure(run, "query_p99_ms", histogram_ms(&tally->query, 0.99));
+	phase_latency(run, "wait", &tally->wait);
+	phase_latency(run, "connect", &tally->connect);
+	phase_latency(run, "query", &tally->query);
 }
 
 /* Clients that arrive at rate "rate"; their waits are measured. */

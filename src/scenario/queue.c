@@ -139,7 +139,7 @@ queue_up(Run *run)
 	tally = queue_tally(queue);
 	phase_note(run, UINT64_FORMAT " operations, up to %d waited, at most %.2f s   %s",
 			   tally->asked, queue->longest, histogram_max_ms(&tally->wait) / 1000.0,
-			   latency_text(&tally->wait));
+			   phase_latency(run, "wait", &tally->wait));
 
 	check_peak(run, NULL, run_peak(run));
 	if (run->target->counts_itself && queue->longest > 0)

@@ -77,7 +77,7 @@ baseline(Recovery *recovery)
 				operations_succeeded(recovery), operations, failure_text(run, run->pool));
 	recovery->normal_ms = histogram_ms(&tally->response, 0.50) * BASELINE_FACTOR +
 		(run->target->terminates ? BASELINE_MS : BASELINE_FOREIGN_MS);
-	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, latency_text(&tally->response));
+	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, phase_latency(run, "response", &tally->response));
 }
 
 /*

@@ -212,7 +212,7 @@ calm(Storm *storm)
 	linger_until(run, false, run->options.baseline_ms);
 	tally = application_end(storm, &storm->calm_rate);
 	phase_note(run, "%d of %d in use; %d sessions at work, %.0f/s   %s", truth.in_use, truth.capacity,
-			   sessions, storm->calm_rate, latency_text(&tally->response));
+			   sessions, storm->calm_rate, phase_latency(run, "response", &tally->response));
 	phase_figure(run, "operations_per_s", storm->calm_rate);
 	if (storm->calm_rate == 0 && tally_not_granted(tally) == 0)
 		run_end(run, VERDICT_INVALID, "no operation of the application succeeded even before the storm: %s",
@@ -364,7 +364,7 @@ wave_check_application(Storm *storm, const char *wave, const Tally *tally, doubl
 
 	phase(run, "cost");
 	phase_figure(run, "operations_per_s", rate);
-	phase_note(run, "the application: %.0f/s, %.0f %% of before   %s", rate, kept, latency_text(&tally->response));
+	phase_note(run, "the application: %.0f/s, %.0f %% of before   %s", rate, kept, phase_latency(run, "response", &tally->response));
 	check_chaos(run, claim(wave, "application, failed"), 0, disturbed ? failed : 0, failed,
 				"operations of sessions that were connected before the storm fail: see the server log");
 	check_was_of_time(run);

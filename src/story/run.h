@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 
 #include "base/comparison.h"
 #include "base/health.h"
@@ -58,6 +59,15 @@ typedef struct Phase
 	const char *note;			/* one sentence for the report */
 	StringInfoData figures;		/* members of a JSON object; data is NULL if there are none */
 } Phase;
+
+/* A latency that a phase has measured, for the results; in the run's memory context. */
+typedef struct PhaseLatency
+{
+	const char *phase;
+	const char *metric;
+	int			n;
+	int64	   *pairs;			/* n of them, see histogram_pairs() */
+} PhaseLatency;
 
 /* A service of the run: a login role of its own and the pool that it uses. */
 typedef struct RunParty
@@ -156,6 +166,7 @@ typedef struct Run
 
 	Phase		phases[PHASES_MAX];
 	int			nphases;
+	List	   *latencies;		/* of PhaseLatency */
 	Check		checks[CHECKS_MAX];
 	int			nchecks;
 	Verdict		verdict;

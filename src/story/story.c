@@ -229,6 +229,35 @@ phase_paused(Run *run, uint64 us)
 	run->phases[run->nphases - 1].paused_us += us;
 }
 
+/* Keeps a latency of the phase for the results. */
+static void
+latency_keep(Run *run, const char *metric, const Histogram *h)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+	PhaseLatency *latency = palloc(sizeof(PhaseLatency));
+	int64	   *pairs = palloc(sizeof(int64) * 2 * HISTOGRAM_BUCKETS);
+
+	latency->phase = run->phases[run->nphases - 1].name;
+	latency->metric = metric;
+	latency->n = histogram_pairs(h, pairs);
+	latency->pairs = repalloc(pairs, sizeof(int64) * 2 * Max(latency->n, 1));
+	run->latencies = lappend(run->latencies, latency);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Keeps a latency that the phase has measured for the results, if there is any: a
+ * copy.  "metric" is constant: grant (by the pool), wait (for a connection), connect,
+ * query, response.  Returns latency_text() of it.
+ */
+char *
+phase_latency(Run *run, const char *metric, const Histogram *h)
+{
+	if (h->count > 0)
+		latency_keep(run, metric, h);
+	return latency_text(h);
+}
+
 /* Stops the clock of the phase, if one runs, and adds up its figures. */
 void
 phase_end(Run *run)
@@ -247,6 +276,7 @@ phase_end(Run *run)
 		p->granted = run->pool->stats.granted - p->before.granted;
 		p->refused = run->pool->stats.refused - p->before.refused;
 		p->timed_out = run->pool->stats.timed_out - p->before.timed_out;
+		phase_latency(run, "grant", &p->latency);
 	}
 }
 

@@ -25,6 +25,7 @@ typedef struct LoginCounts
 /* The words of a story. */
 extern Phase *phase(Run *run, const char *name);
 extern void phase_note(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
+extern char *phase_latency(Run *run, const char *metric, const Histogram *h);
 extern void phase_figure(Run *run, const char *name, double value);
 extern void phase_paused(Run *run, uint64 us);
 extern void phase_end(Run *run);
