@@ -44,7 +44,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pool_exhaust.
 DATA       = $(wildcard pool_exhaust--*.sql)
 MODULE_big = pool_exhaust
 OBJS       = $(patsubst %.c,%.o,$(wildcard pool_exhaust.c $(foreach depth,/* /*/* /*/*/* /*/*/*/*,src$(depth).c)))
-REGRESS    = surface errors see pool target hold leak run
+REGRESS    = surface errors histograms see pool target hold leak run
 
 PG_CPPFLAGS = -Isrc -I$(libpq_srcdir) $(shell pkg-config --cflags $(LIBRARIES)) -DEXTVERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = $(if $(WERROR),-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers)

@@ -226,7 +226,7 @@ COMMENT ON COLUMN pool_exhaust_histograms.metric IS
 COMMENT ON COLUMN pool_exhaust_histograms.unit IS
 	'of the values: us is microseconds';
 COMMENT ON COLUMN pool_exhaust_histograms.buckets IS
-	'a row a bucket that is not empty, ascending: {its largest value, how many fell into it}; the last of those values is the maximum; values from 32 on are up to 3.2 % too large';
+	'a row a bucket that is not empty, ascending: {its largest value, how many fell into it}; the last of those values is the maximum; values from 64 on are up to 3.2 % too large';
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_histograms', '');
 
 CREATE FUNCTION pool_exhaust_percentile(buckets bigint[], fraction float8)
@@ -246,11 +246,12 @@ COMMENT ON FUNCTION pool_exhaust_merge_buckets(bigint[], bigint[]) IS
 CREATE AGGREGATE pool_exhaust_merge(bigint[]) (
 	SFUNC = pool_exhaust_merge_buckets,
 	STYPE = bigint[],
+	INITCOND = '{}',
 	COMBINEFUNC = pool_exhaust_merge_buckets,
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE pool_exhaust_merge(bigint[]) IS
-	'the histogram of the values of all of them';
+	'the histogram of the values of all of them; NULLs are left out, and of none it is empty';
 REVOKE ALL ON pool_exhaust_histograms FROM PUBLIC;
 REVOKE ALL ON FUNCTION
 	pool_exhaust_percentile(bigint[], float8),

@@ -20,6 +20,10 @@ FROM pool_exhaust_samples;
 SELECT p->>'phase' AS phase, p->>'granted' AS granted, p->>'refused' AS refused
 FROM pool_exhaust_runs, jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n)
 ORDER BY n;
+SELECT phase, metric, unit, (SELECT sum(buckets[i][2]) FROM generate_subscripts(buckets, 1) AS i) AS granted,
+       pool_exhaust_percentile(buckets, 0.5) <= pool_exhaust_percentile(buckets, 1) AS in_order,
+       buckets[array_upper(buckets, 1)][1] = pool_exhaust_percentile(buckets, 1) AS maximum_is_last
+FROM pool_exhaust_histograms ORDER BY ctid;
 
 -- TAP, of the latest run and as it runs
 SELECT regexp_replace(line, 'run \d+', 'run N') AS tap
@@ -55,6 +59,7 @@ SELECT pool_exhaust_run('saturation', 'role',
 DELETE FROM pool_exhaust_runs;
 SELECT count(*) FROM pool_exhaust_checks;
 SELECT count(*) FROM pool_exhaust_samples;
+SELECT count(*) FROM pool_exhaust_histograms;
 
 -- Nothing is left
 SELECT rolname FROM pg_roles WHERE rolname LIKE 'pool\_exhaust\_%';

@@ -14,6 +14,7 @@ my $results = q(
 	SELECT (SELECT md5(string_agg(r::text, E'\n' ORDER BY id)) FROM pool_exhaust_runs r),
 		   (SELECT md5(string_agg(c::text, E'\n' ORDER BY run_id, seq)) FROM pool_exhaust_checks c),
 		   (SELECT md5(string_agg(s::text, E'\n' ORDER BY s::text)) FROM pool_exhaust_samples s),
+		   (SELECT md5(string_agg(h::text, E'\n' ORDER BY h::text)) FROM pool_exhaust_histograms h),
 		   (SELECT count(*) FROM pool_exhaust_runs));
 
 $node->safe_psql('postgres', q(SET client_min_messages = warning;
@@ -21,12 +22,12 @@ $node->safe_psql('postgres', q(SET client_min_messages = warning;
 	SELECT pool_exhaust_run('saturation', 'server');
 	SELECT pool_exhaust_run('saturation', 'role', '{"fault": "miscount"}')));
 my $before = $node->safe_psql('postgres', $results);
-like($before, qr/^\w{32}\|\w{32}\|\w{32}\|3$/, 'there are results');
+like($before, qr/^(?:\w{32}\|){4}3$/, 'there are results');
 
 $node->command_ok([ 'pg_dump', '--format', 'custom', '--file', $dump, '-d', 'postgres' ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE copy');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'copy', $dump ], 'pg_restore');
-is($node->safe_psql('copy', $results), $before, 'every run, check and sample is there');
+is($node->safe_psql('copy', $results), $before, 'every run, check, sample and histogram is there');
 is( $node->safe_psql('copy', 'SELECT pool_exhaust_report(3)'),
 	$node->safe_psql('postgres', 'SELECT pool_exhaust_report(3)'),
 	'the report is the same');
@@ -80,7 +81,7 @@ foreach my $target ('role', 'server')
 	like($client->query(qq(SELECT "Odd ""one""".pool_exhaust_run('saturation', '$target'))) // $client->message,
 		qr/\A ?PASS +saturation on $target/, "a run on $target from another schema");
 }
-foreach my $view (qw(scenarios progress slots refusals refused_services backends pools runs checks samples))
+foreach my $view (qw(scenarios progress slots refusals refused_services backends pools runs checks samples histograms))
 {
 	$client->query(qq(SELECT count(*) FROM "Odd ""one""".pool_exhaust_$view));
 	is(sqlstate($client), '00000', "$view from another schema") or diag $client->message;

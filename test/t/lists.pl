@@ -157,6 +157,15 @@ like($tolerance, qr/ unless the operator is \Q${\alternatives(@tolerant)}\E$/, '
 is_deeply([ $rows{operator} =~ /`(.*?)`/g ], \@operators, 'table names the operators');
 is_deeply([ $rows{tolerance} =~ /`(.*?)`/g ], \@tolerant, 'table names those with a tolerance');
 
+# The latencies that phases measure: no view has them.
+my %metrics = map { map { $_ => 1 } slurp_file($_) =~ /\bphase_latency\(\w+, "(\w+)"/g } glob("$top/src/story/*.c $top/src/scenario/*.c");
+my ($metric_row) = grep { /^\| `metric` \|/ } @{ $documents{'reference.md'} };
+my @described = map { s/ \(.*//r } split /, /, column_comment('pool_exhaust_histograms', 'metric') =~ s/.*?: //r;
+
+ok(keys %metrics > 1, 'phases measure latencies');
+is_deeply([ sort @described ], [ sort keys %metrics ], 'comment: metrics');
+is_deeply([ sort $metric_row =~ /`(\w+)`/g ], [ sort 'metric', keys %metrics ], 'table names the metrics');
+
 # Where only superusers may aim
 my ($restricted) = slurp_file("$top/src/base/address.c") =~ /restricted_nets\[\] = \{\n(.*?)\n\};/s;
 documented('restricted address', [ map { s{/(?:32|128)$}{}r } map { s/", "/\//r } $restricted =~ /^\t\{"(.*?", "\d+)/mg ], any_order => 1);

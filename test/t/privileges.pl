@@ -58,11 +58,15 @@ function pool_exhaust_heals_rows()                                   -  X  -  - 
 function pool_exhaust_heal(boolean)                                  -  -  -  -  X
 function pool_exhaust_health()                                       -  X  -  -  X
 function pool_exhaust_headroom(regrole, text)                        -  X  -  -  X
+function pool_exhaust_percentile(bigint[], double precision)         -  X  -  -  X
+function pool_exhaust_merge_buckets(bigint[], bigint[])              -  X  -  -  X
+aggregate pool_exhaust_merge(bigint[])                               -  X  -  -  X
 function pool_exhaust_reset_stats()                                  -  -  -  -  X
 function pool_exhaust_fdw_validator(text[], oid)                     -  -  -  -  X
 table pool_exhaust_runs                                              -  r  -  -  arwdDxt
 table pool_exhaust_checks                                            -  r  -  -  arwdDxt
 table pool_exhaust_samples                                           -  r  -  -  arwdDxt
+table pool_exhaust_histograms                                        -  r  -  -  arwdDxt
 view pool_exhaust_scenarios                                          -  r  -  -  arwdDxt
 view pool_exhaust_scenario_options                                   -  r  -  -  arwdDxt
 view pool_exhaust_progress                                           -  r  -  -  arwdDxt
@@ -134,7 +138,7 @@ fails_with($client, "SELECT $_", '42501', [qr/permission denied/], "pg_monitor: 
   foreach "pool_exhaust_run('saturation')", "pool_exhaust_start('saturation')", 'pool_exhaust_stop()',
 	'pool_exhaust_heal()', 'pool_exhaust_heal(false)';
 fails_with($client, $_, '42501', [qr/permission denied/], "pg_monitor: $_")
-  foreach 'DELETE FROM pool_exhaust_runs', "UPDATE pool_exhaust_runs SET verdict = 'pass'", 'TRUNCATE pool_exhaust_samples';
+  foreach 'DELETE FROM pool_exhaust_runs', "UPDATE pool_exhaust_runs SET verdict = 'pass'", 'TRUNCATE pool_exhaust_samples', 'DELETE FROM pool_exhaust_histograms';
 is($client->query("SELECT usename FROM pool_exhaust_backends WHERE usename <> 'watcher'"), scalar getpwuid($>),
 	'pg_monitor sees sessions of other roles');
 $client->close;

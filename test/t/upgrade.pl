@@ -23,7 +23,8 @@ my $catalogue = q(
 		  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pool_exhaust')),
 	relations AS (SELECT c.* FROM pg_class c JOIN members ON classid = 'pg_class'::regclass AND objid = c.oid)
 	SELECT 'object ' || pg_describe_object(classid, objid, 0) FROM members
-	UNION ALL SELECT format('function %s owner %s acl %s', pg_get_functiondef(p.oid), proowner::regrole,
+	UNION ALL SELECT format('function %s owner %s acl %s', CASE prokind WHEN 'a' THEN format('%s parallel %s aggregate %s', p.oid::regprocedure,
+		proparallel, (SELECT a::text FROM pg_aggregate a WHERE aggfnoid = p.oid)) ELSE pg_get_functiondef(p.oid) END, proowner::regrole,
 		(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(proacl) AS a))
 	FROM pg_proc p JOIN members ON classid = 'pg_proc'::regclass AND objid = p.oid
 	UNION ALL SELECT format('relation %s kind %s owner %s persistence %s rls %s options %s acl %s', oid::regclass, relkind,
@@ -135,9 +136,12 @@ TAP
 			r#>>'{checks,1,expected}', r#>'{checks,1,observed_num}', r#>'{checks,2,phase}', r#>'{checks,2,unit}'
 			FROM (SELECT pool_exhaust_report(1, 'json')::jsonb) AS j(r))),
 		'fail|4|3|<= 1000|null|""|null', "$version: as json");
+	is( $node->safe_psql($name, 'SELECT role, environment, calibration FROM pool_exhaust_runs WHERE id = 1'), '||',
+		"$version: what it did not keep is NULL");
 	$node->safe_psql($name, q(SET client_min_messages = warning; SELECT pool_exhaust_run('saturation', 'role')));
 	is( $node->safe_psql($name, q(SELECT operator, expected_num, tolerance, observed_num FROM pool_exhaust_checks
 			WHERE run_id = 2 AND name = 'held connections')), '=|10||10', "$version: new runs keep numbers");
+	is($node->safe_psql($name, q(SELECT DISTINCT run_id, metric FROM pool_exhaust_histograms)), '2|grant', "$version: and latencies");
 	is( $node->safe_psql($name, 'SET extra_float_digits = -15; SELECT pool_exhaust_report(2)'),
 		$node->safe_psql($name, 'SELECT pool_exhaust_report(2)'), "$version: which no setting rounds");
 }
