@@ -264,3 +264,20 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_merge_buckets(bigint[], bigint[]),
 	pool_exhaust_merge(bigint[])
 TO pg_monitor;
+
+-- Several runs in one report
+CREATE FUNCTION pool_exhaust_report(run_ids bigint[], format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'pool_exhaust_report_runs'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_report(bigint[], text) IS
+	'returns the reports of several runs as one document; formats: text, json, tap';
+
+CREATE FUNCTION pool_exhaust_report(run text, format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'pool_exhaust_report_literal'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_report(text, text) IS
+	'the same for NULL and for literals without a type, ''7'' or ''{7,8}'', which stand for a run or several; formats: text, json, tap';
+REVOKE ALL ON FUNCTION pool_exhaust_report(bigint[], text), pool_exhaust_report(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_report(bigint[], text), pool_exhaust_report(text, text) TO pg_monitor;

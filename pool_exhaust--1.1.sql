@@ -186,6 +186,20 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(bigint, text) IS
 	'returns the report of a run, or of the latest one; formats: text, json, tap';
 
+CREATE FUNCTION pool_exhaust_report(run_ids bigint[], format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'pool_exhaust_report_runs'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_report(bigint[], text) IS
+	'returns the reports of several runs as one document; formats: text, json, tap';
+
+CREATE FUNCTION pool_exhaust_report(run text, format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'pool_exhaust_report_literal'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_report(text, text) IS
+	'the same for NULL and for literals without a type, ''7'' or ''{7,8}'', which stand for a run or several; formats: text, json, tap';
+
 CREATE FUNCTION pool_exhaust_scenarios_rows(
 	OUT name text,
 	OUT summary text,
@@ -683,6 +697,8 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_wait(bigint, interval),
 	pool_exhaust_stop(bigint),
 	pool_exhaust_report(bigint, text),
+	pool_exhaust_report(bigint[], text),
+	pool_exhaust_report(text, text),
 	pool_exhaust_hold(integer, text, text, jsonb),
 	pool_exhaust_leak(integer, text, text, jsonb),
 	pool_exhaust_release(bigint),
@@ -722,6 +738,8 @@ TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
 	pool_exhaust_report(bigint, text),
+	pool_exhaust_report(bigint[], text),
+	pool_exhaust_report(text, text),
 	pool_exhaust_scenarios_rows(),
 	pool_exhaust_progress_rows(),
 	pool_exhaust_holds_rows(),

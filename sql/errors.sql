@@ -198,6 +198,13 @@ SELECT pool_exhaust_wait(0);
 SELECT pool_exhaust_wait(0, '-1 second');
 SELECT pool_exhaust_report(0);
 SELECT pool_exhaust_report(NULL, 'no_such_format');
+SELECT pool_exhaust_report(NULL::bigint[]);
+SELECT pool_exhaust_report(ARRAY[]::bigint[], 'json');
+SELECT pool_exhaust_report(ARRAY[1, NULL]::bigint[]);
+SELECT pool_exhaust_report('{0}', 'tap');
+SELECT pool_exhaust_report('latest');
+SELECT pool_exhaust_report(ARRAY[0], 'no_such_format');
+SELECT pool_exhaust_report(array_agg(n)) FROM generate_series(1, 1001) AS n;
 SELECT pool_exhaust_stop(0);
 SELECT pool_exhaust_stop();
 

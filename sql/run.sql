@@ -37,6 +37,25 @@ SELECT r->>'verdict' AS verdict, r->>'target' AS target, jsonb_array_length(r->'
 FROM (SELECT line::jsonb AS r
       FROM pool_exhaust_run('saturation', 'role', '{"role_limit": 2, "attempts": 1}', 'json') AS line) s;
 
+-- Several are one document, in the order that is asked for, each once
+SELECT array_agg(id ORDER BY id DESC) AS runs FROM pool_exhaust_runs \gset
+SELECT count(*) FILTER (WHERE line ~ '^(PASS|FAIL) ') AS verdicts, count(*) FILTER (WHERE line = '') AS blank
+FROM pool_exhaust_report(:'runs'::bigint[] || :'runs'::bigint[]) AS line;
+SELECT jsonb_typeof(j) AS type, ARRAY(SELECT (r->>'run_id')::bigint FROM jsonb_array_elements(j) AS r) = :'runs'::bigint[] AS in_order
+FROM (SELECT string_agg(line, '')::jsonb AS j FROM pool_exhaust_report(:'runs'::bigint[], 'json') AS line) s;
+SELECT regexp_replace(line, 'run \d+', 'run N') AS tap
+FROM pool_exhaust_report(:'runs'::bigint[], 'tap') AS line WHERE line !~ '^     *(ok|#)';
+SELECT count(*) FROM pool_exhaust_report(:'runs', 'json');
+
+-- No cast for one, or for the latest
+SELECT max(id) AS run FROM pool_exhaust_runs \gset
+SELECT (SELECT string_agg(l, e'\n') FROM pool_exhaust_report(:run) l) AS report \gset
+SELECT (SELECT string_agg(l, e'\n') FROM pool_exhaust_report(NULL) l) = :'report' AS latest,
+       (SELECT string_agg(l, e'\n') FROM pool_exhaust_report() l) = :'report' AS latest,
+       (SELECT string_agg(l, e'\n') FROM pool_exhaust_report(:'run') l) = :'report' AS literal,
+       (SELECT string_agg(l, e'\n') FROM pool_exhaust_report(ARRAY[:run]) l) = :'report' AS one,
+       (SELECT string_agg(l, e'\n') FROM pool_exhaust_report(:run, 'json') l) = pool_exhaust_report(NULL, 'json') AS json;
+
 -- start and wait; a run that is over has a verdict for ever
 SELECT pool_exhaust_start('saturation', 'role', '{"role_limit": 2, "attempts": 1}') AS run \gset
 SELECT pool_exhaust_wait(:run);

@@ -19,7 +19,7 @@ FROM pg_depend d
      JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
      JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 WHERE e.extname = 'pool_exhaust'
-ORDER BY p.proname COLLATE "C";
+ORDER BY p.proname COLLATE "C", pg_get_function_arguments(p.oid) COLLATE "C";
 
 -- Everything carries a comment and the prefix
 SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment

@@ -8,10 +8,12 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -32,6 +34,11 @@ PG_FUNCTION_INFO_V1(pool_exhaust_start);
 PG_FUNCTION_INFO_V1(pool_exhaust_wait);
 PG_FUNCTION_INFO_V1(pool_exhaust_stop);
 PG_FUNCTION_INFO_V1(pool_exhaust_report);
+PG_FUNCTION_INFO_V1(pool_exhaust_report_runs);
+PG_FUNCTION_INFO_V1(pool_exhaust_report_literal);
+
+/* How many runs a report may have: all of them are in memory at once. */
+#define REPORT_RUNS_MAX	1000
 
 static bool progress = true;
 
@@ -183,27 +190,12 @@ interval_ms(const Interval *interval)
 	return (end - now + 999) / 1000;
 }
 
-/*
- * Returns how the run ends if its row has no verdict: before its runner publishes the
- * end it writes the row, so a run that is not under way will not.  NULL if it may be
- * under way, or be one of the primary of this server.
- */
-static const ReportEnd *
-end_if_lost(int64 run_id, ReportEnd *end)
-{
-	if (RecoveryInProgress() || (shared != NULL && run_may_be_under_way(run_id)))
-		return NULL;
-	*end = (ReportEnd) {verdict_names[VERDICT_ABORTED], RUN_LOST_REASON};
-	return end;
-}
-
 Datum
 pool_exhaust_wait(PG_FUNCTION_ARGS)
 {
 	int64		timeout_ms = NO_TIMEOUT;
 	int64		run_id;
 	Claim		claim;
-	ReportEnd	lost;
 	char	   *verdict;
 
 	shared_require();
@@ -221,7 +213,7 @@ pool_exhaust_wait(PG_FUNCTION_ARGS)
 		if (view.state != RUN_FREE)
 			PG_RETURN_NULL();
 	}
-	if (!report_verdict(run_id, end_if_lost(run_id, &lost), &verdict))
+	if (!report_verdict(run_id, &verdict))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run " INT64_FORMAT " has no verdict here yet", run_id),
@@ -244,14 +236,90 @@ pool_exhaust_stop(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(n);
 }
 
+/* Of the latest run, if run_id is null. */
+static Datum
+report_of_run(FunctionCallInfo fcinfo, bool latest, int64 run_id)
+{
+	const ReportFormat *format = format_arg(fcinfo, 1);
+
+	if (latest)
+		run_id = report_latest();
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	report_put((ReturnSetInfo *) fcinfo->resultinfo, run_id, NULL, format);
+	return (Datum) 0;
+}
+
+/* Returns the ids in the array, each once, in their order; ERROR if one is null, or there are none or too many. */
+static int64 *
+run_ids_of(ArrayType *array, int *n)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+	int64	   *ids;
+
+	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, &nulls, &count);
+	if (count == 0 || count > REPORT_RUNS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"run_ids\" has %d runs, and a report has 1 to %d", count, REPORT_RUNS_MAX),
+				 errhint("Table pool_exhaust_runs lists the runs.")));
+	ids = palloc(sizeof(int64) * count);
+	*n = 0;
+	for (int i = 0; i < count; i++)
+	{
+		int			earlier = 0;
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("element %d of argument \"run_ids\" must not be null", i + 1),
+					 errhint("Table pool_exhaust_runs lists the runs.")));
+		while (earlier < *n && ids[earlier] != DatumGetInt64(elements[i]))
+			earlier++;
+		if (earlier == *n)
+			ids[(*n)++] = DatumGetInt64(elements[i]);
+	}
+	return ids;
+}
+
+static Datum
+report_of_runs(FunctionCallInfo fcinfo, ArrayType *array)
+{
+	const ReportFormat *format = format_arg(fcinfo, 1);
+	int			n;
+	int64	   *ids = run_ids_of(array, &n);
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	report_put_several((ReturnSetInfo *) fcinfo->resultinfo, ids, n, format);
+	return (Datum) 0;
+}
+
 Datum
 pool_exhaust_report(PG_FUNCTION_ARGS)
 {
-	const ReportFormat *format = format_arg(fcinfo, 1);
-	int64		run_id = PG_ARGISNULL(0) ? report_latest() : PG_GETARG_INT64(0);
-	ReportEnd	lost;
+	bool		latest = PG_ARGISNULL(0);
 
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	report_put((ReturnSetInfo *) fcinfo->resultinfo, run_id, end_if_lost(run_id, &lost), format);
-	return (Datum) 0;
+	return report_of_run(fcinfo, latest, latest ? 0 : PG_GETARG_INT64(0));
+}
+
+Datum
+pool_exhaust_report_runs(PG_FUNCTION_ARGS)
+{
+	arg_require(fcinfo, 0, "run_ids", "Table pool_exhaust_runs lists the runs.");
+	return report_of_runs(fcinfo, PG_GETARG_ARRAYTYPE_P(0));
+}
+
+/*
+ * What the parser takes for a literal without a type, or NULL, which might be the
+ * argument of both others: "7" or "{7,8}".
+ */
+Datum
+pool_exhaust_report_literal(PG_FUNCTION_ARGS)
+{
+	char	   *literal = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	if (literal != NULL && literal[0] == '{')
+		return report_of_runs(fcinfo, DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, literal, INT8OID, -1)));
+	return report_of_run(fcinfo, literal == NULL, literal == NULL ? 0 : pg_strtoint64(literal));
 }

@@ -65,6 +65,7 @@ typedef struct ReportData
 	char	   *verdict;		/* "" while it is under way */
 	char	   *reason;
 	char	   *started_at;
+	char	   *started_utc;	/* the same as ISO 8601, without a zone, to the second */
 	char	   *seed;
 	char	   *server_version;
 	char	   *extension_version;
@@ -84,6 +85,10 @@ typedef struct ReportData
 	ReportLatency *latencies;
 	int			noptions;
 	ReportOption *options;		/* by name */
+
+	/* The runs that it has started, for a format that shows them; those have no parts. */
+	int			nparts;
+	struct ReportData **parts;
 } ReportData;
 
 /*
@@ -97,9 +102,11 @@ typedef struct ReportEnd
 	bool		waited;			/* the caller has waited for it: the run is the caller's */
 } ReportEnd;
 
-extern ReportData *report_read(int64 run_id, const ReportEnd *end);
+extern ReportData *report_read(int64 run_id, const ReportEnd *end, bool parts);
 
-/* The words of a check; see report.c. */
+/* What writers share; see report.c. */
+extern const char *verdict_text(const ReportData *run);
+extern void checks_count(const ReportData *run, int *passed, int *tried);
 extern bool check_is(const ReportCheck *check, const char *outcome);
 extern char *expected_text(const ReportCheck *check);
 extern char *observed_text(const ReportCheck *check);

@@ -15,12 +15,20 @@
 	FORMAT(json) \
 	FORMAT(tap)
 
+/*
+ * Both methods append whole lines, each with its line feed, and read nothing but the
+ * runs.  A format has one of them at least.
+ */
 typedef struct ReportFormat
 {
 	const char *name;
+	bool		parts;			/* a run comes with its parts */
 
-	/* Appends the report; each line ends with a line feed.  Reads nothing but "data". */
-	void		(*write) (const ReportData *data, StringInfo out);
+	/* The report of a run; NULL: that of several, of which there is one. */
+	void		(*write) (const ReportData *run, StringInfo out);
+
+	/* One document of several runs; NULL: one report after the other, a blank line between. */
+	void		(*write_several) (const ReportData *const *runs, int n, StringInfo out);
 } ReportFormat;
 
 #define REPORT_FORMAT_DECLARE(name) extern const ReportFormat report_format_##name;

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -16,6 +17,7 @@
 
 #include "base/text.h"
 #include "report/report.h"
+#include "request/run_table.h"
 #include "sql/statement.h"
 
 typedef struct Reader
@@ -25,6 +27,23 @@ typedef struct Reader
 	const ReportEnd *end;		/* or NULL */
 } Reader;
 
+/*
+ * Returns how the run ends if its row has no verdict: before its runner publishes the
+ * end it writes the row, so a run that is not under way will not.  NULL if it may be
+ * under way, or be one of the primary of this server.
+ */
+static const ReportEnd *
+end_if_lost(int64 run_id)
+{
+	static ReportEnd lost;
+
+	if (RecoveryInProgress() || (shared != NULL && run_may_be_under_way(run_id)))
+		return NULL;
+	lost = (ReportEnd) {verdict_names[VERDICT_ABORTED], RUN_LOST_REASON};
+	return &lost;
+}
+
+/* Reads with a snapshot of this moment, so what is known of the end comes first. */
 static void
 reader_open(Reader *reader, const ReportEnd *end)
 {
@@ -132,7 +151,8 @@ read_run(Reader *reader, ReportData *data)
 							 "coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c) - 'run_id' || "
 							 "pg_catalog.jsonb_build_object('observed_num', nullif(observed_num, 'Infinity')) ORDER BY seq) "
 							 "FROM @.pool_exhaust_checks c WHERE run_id = $1), '[]')), " MAY_READ ", "
-							 "started_at, seed, server_version, extension_version, environment, calibration "
+							 "started_at, seed, server_version, extension_version, environment, calibration, "
+							 "pg_catalog.to_char(pg_catalog.timezone('UTC', started_at), 'YYYY-MM-DD\"T\"HH24:MI:SS') "
 							 "FROM @.pool_exhaust_runs r WHERE id = $1", data->run_id), data->run_id);
 	require_right(reader, statement_text(0, 8)[0] == 't', data->run_id);
 	data->scenario = reader_text(0, 1);
@@ -148,6 +168,7 @@ read_run(Reader *reader, ReportData *data)
 	data->extension_version = reader_text(0, 12);
 	data->environment = reader_text(0, 13);
 	data->calibration = reader_text(0, 14);
+	data->started_utc = reader_text(0, 15);
 }
 
 static void
@@ -242,25 +263,55 @@ read_options(Reader *reader, ReportData *data)
 		data->options[i] = (ReportOption) {reader_text(i, 1), reader_text(i, 2)};
 }
 
+/* Returns the ids of the runs that it has started and whose results are still there, data->nparts of them. */
+static int64 *
+read_part_ids(Reader *reader, ReportData *data)
+{
+	int64	   *ids;
+
+	data->nparts = reader_query(reader,
+								"SELECT p.id FROM @.pool_exhaust_runs r, "
+								"pg_catalog.jsonb_path_query(r.summary, '$.sub_runs[*]') WITH ORDINALITY AS e(sub_run, n), "
+								"@.pool_exhaust_runs p WHERE r.id = $1 AND p.id::text = sub_run::text ORDER BY n", data->run_id);
+	ids = palloc(sizeof(int64) * data->nparts);
+	for (int i = 0; i < data->nparts; i++)
+		ids[i] = pg_strtoint64(statement_text(i, 1));
+	return ids;
+}
+
+static void
+read_parts(ReportData *data, const int64 *ids)
+{
+	data->parts = palloc0(sizeof(ReportData *) * data->nparts);
+	for (int i = 0; i < data->nparts; i++)
+		data->parts[i] = report_read(ids[i], NULL, false);
+}
+
 /*
- * Returns the results of a run, palloc'd in the current memory context.  ERROR if
- * there is no such run, or the extension has another version than the library.
+ * Returns the results of a run, with its parts if those are asked for, palloc'd in
+ * the current memory context.  "end" is NULL, or as the caller knows it.  ERROR if
+ * there is no such run, the caller may not read it, or the extension has another
+ * version than the library.
  */
 ReportData *
-report_read(int64 run_id, const ReportEnd *end)
+report_read(int64 run_id, const ReportEnd *end, bool parts)
 {
 	ReportData *data = palloc0(sizeof(ReportData));
+	int64	   *part_ids = NULL;
 	Reader		reader;
 
 	data->run_id = run_id;
-	reader_open(&reader, end);
+	reader_open(&reader, end != NULL ? end : end_if_lost(run_id));
 	read_run(&reader, data);
 	read_phases(&reader, data);
 	read_checks(&reader, data);
 	read_samples(&reader, data);
 	read_latencies(&reader, data);
 	read_options(&reader, data);
+	if (parts)
+		part_ids = read_part_ids(&reader, data);
 	reader_close(&reader);
+	read_parts(data, part_ids);
 	return data;
 }
 
@@ -283,15 +334,15 @@ report_latest(void)
 }
 
 /*
- * Returns whether the run has a verdict, or "end" is not NULL; it goes to "verdict",
+ * Returns whether the run has a verdict, or will not get one; it goes to "verdict",
  * palloc'd in the current memory context.  ERROR if there is no such run.
  */
 bool
-report_verdict(int64 run_id, const ReportEnd *end, char **verdict)
+report_verdict(int64 run_id, char **verdict)
 {
 	Reader		reader;
 
-	reader_open(&reader, end);
+	reader_open(&reader, end_if_lost(run_id));
 	require_run(reader_query(&reader, "SELECT coalesce(verdict, $2) FROM @.pool_exhaust_runs WHERE id = $1", run_id),
 				run_id);
 	*verdict = reader_text(0, 1);

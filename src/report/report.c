@@ -50,18 +50,10 @@ put_line(ReturnSetInfo *rsinfo, const char *line, int length)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/*
- * Puts the report of a run into the result set, a line a row.  ERROR if there is
- * no such run, or the extension has another version than the library.
- */
-void
-report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const ReportFormat *format)
+static void
+put_lines(ReturnSetInfo *rsinfo, const char *text)
 {
-	StringInfoData out;
-
-	initStringInfo(&out);
-	format->write(report_read(run_id, end), &out);
-	for (const char *line = out.data; *line != '\0';)
+	for (const char *line = text; *line != '\0';)
 	{
 		int			length = (int) strcspn(line, "\n");
 
@@ -70,11 +62,76 @@ report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const Repo
 	}
 }
 
+/*
+ * Puts the report of a run into the result set, a line a row; "end" is NULL, or as the
+ * caller knows it.  ERROR if there is no such run, the caller may not read it, or the
+ * extension has another version than the library.
+ */
+void
+report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const ReportFormat *format)
+{
+	const ReportData *run = report_read(run_id, end, format->parts);
+	StringInfoData out;
+
+	initStringInfo(&out);
+	if (format->write != NULL)
+		format->write(run, &out);
+	else
+		format->write_several(&run, 1, &out);
+	put_lines(rsinfo, out.data);
+}
+
+/* Is the run shown as a part of another? */
+static bool
+is_part(const ReportData *run, const ReportData *const *runs, int n)
+{
+	for (int i = 0; i < n && run->nparts == 0; i++)
+		for (int j = 0; j < runs[i]->nparts; j++)
+			if (runs[i]->parts[j]->run_id == run->run_id)
+				return true;
+	return false;
+}
+
+/* Reads runs, without those that are parts of others; returns how many. */
+static int
+read_several(const int64 *run_ids, int n, bool parts, const ReportData **runs)
+{
+	const ReportData **all = palloc(sizeof(ReportData *) * n);
+	int			left = 0;
+
+	for (int i = 0; i < n; i++)
+		all[i] = report_read(run_ids[i], NULL, parts);
+	for (int i = 0; i < n; i++)
+		if (!is_part(all[i], all, n))
+			runs[left++] = all[i];
+	return left;
+}
+
+/* The same for several runs, in one document, each once. */
+void
+report_put_several(ReturnSetInfo *rsinfo, const int64 *run_ids, int n, const ReportFormat *format)
+{
+	const ReportData **runs = palloc(sizeof(ReportData *) * n);
+	StringInfoData out;
+
+	n = read_several(run_ids, n, format->parts, runs);
+	initStringInfo(&out);
+	for (int i = 0; i < n && format->write_several == NULL; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(&out, '\n');
+		format->write(runs[i], &out);
+	}
+	if (format->write_several != NULL)
+		format->write_several(runs, n, &out);
+	put_lines(rsinfo, out.data);
+}
+
 /* Returns the checks that failed a run, or why it has another verdict, for an error; palloc'd. */
 char *
 report_failures(int64 run_id, const ReportEnd *end)
 {
-	const ReportData *data = report_read(run_id, end);
+	const ReportData *data = report_read(run_id, end, false);
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -89,7 +146,26 @@ report_failures(int64 run_id, const ReportEnd *end)
 	return text.len > 0 ? text.data : data->reason;
 }
 
-/* ---------- Words that writers share ---------- */
+/* ---------- What writers share ---------- */
+
+/* Returns the verdict, "running" while there is none. */
+const char *
+verdict_text(const ReportData *run)
+{
+	return run->verdict[0] != '\0' ? run->verdict : "running";
+}
+
+/* How many checks have passed, and how many there are without those that were skipped. */
+void
+checks_count(const ReportData *run, int *passed, int *tried)
+{
+	*passed = *tried = 0;
+	for (int i = 0; i < run->nchecks; i++)
+	{
+		*passed += check_is(&run->checks[i], "pass");
+		*tried += !check_is(&run->checks[i], "skip");
+	}
+}
 
 /* Has it that outcome: pass, fail or skip? */
 bool

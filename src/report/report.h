@@ -10,8 +10,9 @@
 
 extern const ReportFormat *report_format_find(const char *name);
 extern void report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const ReportFormat *format);
+extern void report_put_several(ReturnSetInfo *rsinfo, const int64 *run_ids, int n, const ReportFormat *format);
 extern char *report_failures(int64 run_id, const ReportEnd *end);
 
 /* Read from the tables: see read.c. */
 extern int64 report_latest(void);
-extern bool report_verdict(int64 run_id, const ReportEnd *end, char **verdict);
+extern bool report_verdict(int64 run_id, char **verdict);

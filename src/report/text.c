@@ -27,16 +27,12 @@ in_capitals(const char *word)
 static void
 text_headline(const ReportData *data, StringInfo out)
 {
-	int			passed = 0;
-	int			tried = 0;
+	int			passed;
+	int			tried;
 
-	for (int i = 0; i < data->nchecks; i++)
-	{
-		passed += check_is(&data->checks[i], "pass");
-		tried += !check_is(&data->checks[i], "skip");
-	}
+	checks_count(data, &passed, &tried);
 	appendStringInfo(out, "%-7s %-26s %d of %d checks      %.2f s      run " INT64_FORMAT "\n",
-					 in_capitals(data->verdict[0] != '\0' ? data->verdict : "running"),
+					 in_capitals(verdict_text(data)),
 					 psprintf("%s on %s", data->scenario, data->target), passed, tried,
 					 data->elapsed_s, data->run_id);
 	if (data->reason[0] != '\0')

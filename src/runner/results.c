@@ -20,6 +20,7 @@
 #include "request/run_table.h"
 #include "runner/results.h"
 #include "sql/statement.h"
+#include "story/sub_runs.h"
 
 static int	history_retention = 30 * SECS_PER_DAY;
 
@@ -193,6 +194,23 @@ json_chaos(StringInfo json, const Chaos *chaos)
 	appendStringInfoString(json, "]}");
 }
 
+/* The ids of the runs that it has started. */
+static void
+json_sub_runs(StringInfo json, const Run *run)
+{
+	const char *separator = "";
+
+	appendStringInfoString(json, ", \"sub_runs\": [");
+	for (int i = 0; i < run->nsub_runs; i++)
+	{
+		if (run->sub_runs[i].run_id == 0)
+			continue;
+		appendStringInfo(json, "%s" INT64_FORMAT, separator, run->sub_runs[i].run_id);
+		separator = ", ";
+	}
+	appendStringInfoChar(json, ']');
+}
+
 /* What the report needs beside checks and samples. */
 static char *
 summary_json(const Run *run)
@@ -224,6 +242,8 @@ summary_json(const Run *run)
 	appendStringInfoChar(&json, ']');
 	if (run->chaos.clock != NULL)
 		json_chaos(&json, &run->chaos);
+	if (run->nsub_runs > 0)
+		json_sub_runs(&json, run);
 	appendStringInfoChar(&json, '}');
 	return json.data;
 }

@@ -18,7 +18,8 @@ CREATE ROLE tester2 LOGIN;
 CREATE ROLE owner LOGIN;
 CREATE ROLE signaller LOGIN IN ROLE pg_signal_backend;
 GRANT EXECUTE ON FUNCTION pool_exhaust_run(text, text, jsonb, text), pool_exhaust_start(text, text, jsonb),
-	pool_exhaust_wait(bigint, interval), pool_exhaust_stop(bigint), pool_exhaust_report(bigint, text)
+	pool_exhaust_wait(bigint, interval), pool_exhaust_stop(bigint), pool_exhaust_report(bigint, text),
+	pool_exhaust_report(bigint[], text), pool_exhaust_report(text, text)
 	TO tester, tester2, signaller;
 ));
 
@@ -39,6 +40,8 @@ function pool_exhaust_start(text, text, jsonb)                       -  -  X  - 
 function pool_exhaust_wait(bigint, interval)                         -  -  X  -  X
 function pool_exhaust_stop(bigint)                                   -  -  X  -  X
 function pool_exhaust_report(bigint, text)                           -  X  X  -  X
+function pool_exhaust_report(bigint[], text)                         -  X  X  -  X
+function pool_exhaust_report(text, text)                             -  X  X  -  X
 function pool_exhaust_hold(integer, text, text, jsonb)               -  -  -  -  X
 function pool_exhaust_leak(integer, text, text, jsonb)               -  -  -  -  X
 function pool_exhaust_release(bigint)                                -  -  -  -  X
@@ -153,6 +156,8 @@ my $superuser_run = $superuser->query("SELECT pool_exhaust_start('saturation', '
 is($superuser->query("SELECT pool_exhaust_wait($superuser_run)"), 'pass', 'a run of the superuser');
 my $tester_run = $tester->query(q(SELECT pool_exhaust_report()::text)) =~ /run (\d+)$/m ? $1 : 0;
 cmp_ok($tester_run, '<', $superuser_run, 'the latest run is that of the role itself');
+fails_with($tester, "SELECT pool_exhaust_report(ARRAY[$tester_run, $superuser_run])", '42501', [qr/permission denied for the report of run $superuser_run/],
+	'several runs, one of another role');
 fails_with($tester, "SELECT pool_exhaust_report($superuser_run)", '42501', [ qr/permission denied for the report of run $superuser_run/, qr/pg_monitor/ ],
 	'the report of a run of another role');
 {
@@ -160,6 +165,8 @@ fails_with($tester, "SELECT pool_exhaust_report($superuser_run)", '42501', [ qr/
 	my $monitor = client($node, user => 'watcher');
 
 	fails_with($other, "SELECT pool_exhaust_report($tester_run, '$_')", '42501', [qr/permission denied/], "a run of another role: $_") foreach 'text', 'json', 'tap';
+	fails_with($other, "SELECT pool_exhaust_report($_)", '42501', [qr/permission denied for the report of run $tester_run/], "and in $_")
+	  foreach "ARRAY[$tester_run]", "ARRAY[$tester_run]::bigint[], 'json'", "'$tester_run'", "'{$tester_run}', 'tap'";
 	fails_with($other, 'SELECT pool_exhaust_report()', '42704', [qr/there was no run in this database yet that you may read/], 'a role without a run');
 	fails_with($other, 'SELECT pool_exhaust_report(987654321)', '42704', [qr/run 987654321 does not exist/], 'a run that is not there');
 	like($monitor->query("SELECT pool_exhaust_report($_)"), qr/\A ?PASS/, "pg_monitor reads the report of run $_") foreach $tester_run, $superuser_run;
