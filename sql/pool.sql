@@ -55,13 +55,13 @@ SELECT p->>'phase' AS phase,
 FROM latest, jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n)
 ORDER BY n;
 -- (each latency of a level, with the percentiles that the summary has)
-SELECT h.phase, string_agg(metric, ' ' ORDER BY h.ctid) AS metrics, bool_and(unit = 'us') AS us,
+SELECT h.phase, string_agg(metric, ' ' ORDER BY metric) AS metrics, bool_and(unit = 'us') AS us,
        bool_and((SELECT sum(buckets[i][2]) FROM generate_subscripts(buckets, 1) AS i) > 0) AS have_values,
        bool_and(p->'figures'->(metric || '_p99_ms') IS NULL OR round((p->'figures'->(metric || '_p99_ms'))::numeric, 3) =
            round((pool_exhaust_percentile(buckets, 0.99) / 1000)::numeric, 3)) AS as_in_summary
-FROM latest r, jsonb_array_elements(summary->'phases') AS p, pool_exhaust_histograms h
+FROM latest r, jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n), pool_exhaust_histograms h
 WHERE h.run_id = r.id AND h.phase = p->>'phase' AND p->>'phase' ~ '%'
-GROUP BY h.phase ORDER BY min(h.ctid);
+GROUP BY h.phase, n ORDER BY n;
 
 SELECT count(*) > 0 AS ran
 FROM pool_exhaust_run('accuracy', options => '{"churn_ms": 500, "failing_percent": 20, "seed": 7}');

@@ -23,7 +23,7 @@ ORDER BY n;
 SELECT phase, metric, unit, (SELECT sum(buckets[i][2]) FROM generate_subscripts(buckets, 1) AS i) AS granted,
        pool_exhaust_percentile(buckets, 0.5) <= pool_exhaust_percentile(buckets, 1) AS in_order,
        buckets[array_upper(buckets, 1)][1] = pool_exhaust_percentile(buckets, 1) AS maximum_is_last
-FROM pool_exhaust_histograms ORDER BY ctid;
+FROM pool_exhaust_histograms ORDER BY phase;
 
 -- TAP, of the latest run and as it runs
 SELECT regexp_replace(line, 'run \d+', 'run N') AS tap

@@ -240,7 +240,9 @@ read_latencies(Reader *reader, ReportData *data)
 {
 	data->nlatencies = reader_query(reader,
 									"SELECT phase, metric, unit, buckets FROM @.pool_exhaust_histograms "
-									"WHERE run_id = $1 ORDER BY ctid", data->run_id);
+									"WHERE run_id = $1 ORDER BY (SELECT pg_catalog.min(n) FROM @.pool_exhaust_runs, "
+									"pg_catalog.jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n) "
+									"WHERE id = $1 AND p->>'phase' = phase), metric, ctid", data->run_id);
 	data->latencies = palloc0(sizeof(ReportLatency) * data->nlatencies);
 	for (int i = 0; i < data->nlatencies; i++)
 	{
