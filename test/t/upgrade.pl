@@ -68,6 +68,41 @@ my $old_results = q(
 		   (1, 3, '', 'reserve', 'skip', '', '', NULL, 'no slot is reserved');
 	INSERT INTO pool_exhaust_samples VALUES (1, now(), 3, 0, 3, 0, 0, 1, 2, 'healthy'));
 
+# Calls of functions with the tables of the extension, which must be those of the
+# library, and of functions that do not need them: not the tables, or nothing at all.
+my %with_tables = (
+	run => q('saturation', 'role'), start => q('saturation', 'role'), report => '1', wait => '1', hold => '1', leak => '1');
+my %without_tables = (stop => '', release => '', heal => 'true', health => '', headroom => '', reset_stats => '', fdw_validator => q('{}', 0),
+	percentile => q('{{1,1}}', 0.5), merge_buckets => q('{{1,1}}', '{{1,1}}'), merge => q('{{1,1}}'), run_roles => '', census => '',
+	map { $_ . '_rows' => '' } qw(scenarios progress holds refusals refused_services services pools timeline leaks leak_rules heals));
+
+# In a database with the SQL objects of another version than the library, those say so,
+# and these work.
+sub functions_need
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($database, $version) = @_;
+	my @functions = split /\n/, $node->safe_psql($database, q(SELECT DISTINCT substr(proname, length('pool_exhaust_') + 1) FROM pg_proc p
+		JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e' AND refclassid = 'pg_extension'::regclass
+		WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pool_exhaust') ORDER BY 1));
+
+	cmp_ok(scalar(@functions), '>', 20, "$version: there are functions");
+	foreach my $function (@functions)
+	{
+		my $arguments = $with_tables{$function} // $without_tables{$function};
+		if (!defined $arguments)
+		{
+			fail("$version: $function is in neither list");
+			next;
+		}
+		my ($rc, $out, $err) = $node->psql($database, "SELECT pool_exhaust_$function($arguments)");
+		my $wanted = $with_tables{$function}
+		  ? qr/^(?:psql:<stdin>:1: )?ERROR:  extension pool_exhaust is of version \Q$version\E in this database, and its library of version \Q$current\E\nHINT:  Run ALTER EXTENSION pool_exhaust UPDATE/
+		  : qr/^$/;
+		like($err, $wanted, "$version: $function");
+	}
+}
+
 $node->safe_psql('postgres', 'CREATE DATABASE fresh');
 $node->safe_psql('fresh', 'CREATE EXTENSION pool_exhaust');
 my $fresh = $node->safe_psql('fresh', $catalogue);
@@ -89,13 +124,7 @@ for my $version (@older)
 	is($node->safe_psql("restored_$name", $catalogue), $fresh, "$version: restored it is as if made today");
 
 	# A library that is newer than the SQL objects
-	for my $call (q(pool_exhaust_run('saturation', 'role')), q(pool_exhaust_start('saturation', 'role')),
-		'pool_exhaust_report(1)', 'pool_exhaust_wait(1)', 'pool_exhaust_hold(1)', 'pool_exhaust_leak(1)')
-	{
-		my ($rc, $out, $err) = $node->psql($name, "SELECT $call");
-		like($err, qr/ERROR:  extension pool_exhaust is of version \Q$version\E in this database, and its library of version \Q$current\E\nHINT:  Run ALTER EXTENSION pool_exhaust UPDATE/,
-			"$version: $call");
-	}
+	functions_need($name, $version);
 	is($node->safe_psql($name, "SELECT kind FROM pool_exhaust_pools WHERE name = 'server'"), 'server', "$version: views work meanwhile");
 	my @views = split /\n/, $node->safe_psql($name, "SELECT relname FROM pg_class WHERE relname LIKE 'pool\\_exhaust\\_%' AND relkind = 'v' ORDER BY 1");
 	cmp_ok(scalar(@views), '>=', 10, "$version: there are views");
@@ -146,4 +175,15 @@ TAP
 		$node->safe_psql($name, 'SELECT pool_exhaust_report(2)'), "$version: which no setting rounds");
 }
 
+# A library that is older than the SQL objects: those have another version, and rows
+# with more columns than it knows.
+$node->safe_psql('fresh', q(UPDATE pg_extension SET extversion = '9.9' WHERE extname = 'pool_exhaust'));
+functions_need('fresh', '9.9');
+$node->safe_psql('fresh', q(CREATE FUNCTION newer(OUT a text, OUT b text, OUT c text, OUT d text, OUT e text, OUT f text, OUT g text, OUT h text)
+	RETURNS SETOF record AS 'pool_exhaust', 'pool_exhaust_scenarios_rows' LANGUAGE C));
+my ($rc, $out, $err) = $node->psql('fresh', 'SELECT * FROM newer()');
+like($err, qr/ERROR:  the SQL objects of pool_exhaust are of a newer version than its library\nDETAIL:  A row has 5 columns, and its function is declared with 8\.\nHINT:  Install the library/,
+	'9.9: rows with more columns');
+
+left_nothing($node);
 done_testing();
