@@ -25,6 +25,7 @@
 #include "request/preflight.h"
 #include "request/run_table.h"
 #include "request/target.h"
+#include "runner/calibration.h"
 #include "runner/results.h"
 #include "scenario/list.h"
 #include "story/story.h"
@@ -53,6 +54,7 @@ run_init(void)
 	local_endpoint_init();
 	preflight_init();
 	results_init();
+	calibration_init();
 }
 
 static char *

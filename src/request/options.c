@@ -232,6 +232,61 @@ options_json(const RunRequest *request, const Scenario *scenario, const Options 
 	return json.data;
 }
 
+/* Options that do not change what is measured: the seed, how a run ends, on what it is judged. */
+static const OptionId unmeasured[] = {
+	OPTION_profile, OPTION_seed, OPTION_timeout_ms, OPTION_on_fail, OPTION_bystanders, OPTION_fault,
+	OPTION_tolerance_ms, OPTION_tolerance_percent, OPTION_success_percent, OPTION_burst_error_percent,
+	OPTION_response_limit_ms, OPTION_recovery_limit_ms, OPTION_latency_limit_ms, OPTION_latency_limit_percent,
+	OPTION_keep_percent
+};
+
+static bool
+option_is_measured(OptionId id)
+{
+	for (int i = 0; i < lengthof(unmeasured); i++)
+		if (unmeasured[i] == id)
+			return false;
+	return true;
+}
+
+/* Returns the value of an option as JSON, palloc'd. */
+static char *
+option_json(const OptionSpec *spec, const Options *options)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	spec->type->write(spec, option_field(options, spec), &json);
+	return json.data;
+}
+
+/*
+ * Returns those of the options in force that change what is measured and differ from
+ * the defaults of their profile, as the text of a JSON object, palloc'd; what the
+ * target has decided differs, too.
+ */
+char *
+options_changed_json(const RunRequest *request, const Scenario *scenario, const Options *options)
+{
+	RunRequest	bare = *request;
+	Options		defaults;
+	StringInfoData json;
+
+	bare.asked = (AskedOptions) {.values.profile = options->profile};
+	defaults = options_in_force(&bare, scenario);
+	initStringInfo(&json);
+	foreach_option(option, scenario)
+	{
+		const OptionSpec *spec = &option_specs[option->id];
+		char	   *value = option_json(spec, options);
+
+		if (option_is_measured(option->id) && strcmp(value, option_json(spec, &defaults)) != 0)
+			appendStringInfo(&json, "%s\"%s\": %s", json.len > 0 ? ", " : "{", spec->name, value);
+	}
+	appendStringInfoString(&json, json.len > 0 ? "}" : "{}");
+	return json.data;
+}
+
 /*
  * Returns a JSON object with the default of each of the scenario's
  * options by profile, and its bounds or words; palloc'd.

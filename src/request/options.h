@@ -15,4 +15,5 @@ extern AskedOptions options_pass_on(const AskedOptions *asked, const Scenario *s
 extern Options options_in_force(const RunRequest *request, const Scenario *scenario);
 extern OptionSet options_left_to_target(const RunRequest *request, const Scenario *scenario);
 extern char *options_json(const RunRequest *request, const Scenario *scenario, const Options *options);
+extern char *options_changed_json(const RunRequest *request, const Scenario *scenario, const Options *options);
 extern char *options_describe(const Scenario *scenario);

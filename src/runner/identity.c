@@ -145,6 +145,7 @@ identity_find_endpoint(Run *run, const RunParty *party, const char *password)
 		{
 			run->login_us = result.took_us;
 			run->login_endpoint = local->name;
+			run->way_in = local->sort;
 			*party->login = local->login;
 			return;
 		}

@@ -18,6 +18,8 @@
 #include "load/failure.h"
 #include "request/options.h"
 #include "request/run_table.h"
+#include "runner/calibration.h"
+#include "runner/environment.h"
 #include "runner/results.h"
 #include "sql/statement.h"
 #include "story/sub_runs.h"
@@ -252,17 +254,20 @@ summary_json(const Run *run)
 static void
 write_run(const Run *run, const Extension *extension)
 {
-	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID};
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[] = {
 		Int64GetDatum(run->entry->run_id),
 		CStringGetTextDatum(verdict_names[run->verdict]),
 		CStringGetTextDatum(run->reason),
 		CStringGetTextDatum(summary_json(run)),
+		CStringGetTextDatum(environment_json(run)),
+		CStringGetTextDatum(calibration_json(run)),
 	};
 
 	statement_run(extension,
 				  "UPDATE @.pool_exhaust_runs SET verdict = $2, reason = NULLIF($3, ''), "
-				  "finished_at = pg_catalog.clock_timestamp(), summary = $4::jsonb WHERE id = $1",
+				  "finished_at = pg_catalog.clock_timestamp(), summary = $4::jsonb, environment = $5::jsonb, "
+				  "calibration = NULLIF($6, '')::jsonb WHERE id = $1",
 				  SPI_OK_UPDATE, lengthof(types), types, values);
 	if (SPI_processed != 1)
 		ereport(ERROR,

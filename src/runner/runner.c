@@ -38,6 +38,7 @@
 #include "observe/slots/ledger.h"
 #include "request/options.h"
 #include "request/run_table.h"
+#include "runner/calibration.h"
 #include "runner/clean_up.h"
 #include "runner/identity.h"
 #include "runner/results.h"
@@ -327,6 +328,20 @@ runner_open_party(Run *run, int number, int n)
 }
 
 static void
+runner_open_parties(Run *run, int number)
+{
+	run->nparties = scenario_parties(run->scenario);
+	for (int i = 0; i < run->nparties; i++)
+	{
+		RunParty   *party = &run->parties[i];
+
+		runner_open_party(run, number, i);
+		if (run->options.chaos > 0)
+			chaos_concern(&run->chaos, party->login, party->role, &party->chaos_counts);
+	}
+}
+
+static void
 runner_open_pools(Run *run)
 {
 	const Options *options = &run->options;
@@ -352,21 +367,18 @@ runner_open_pools(Run *run)
 static void
 runner_open(Run *run, int number)
 {
+	bool		service = run->target->open_service != NULL && scenario_has_pools(run->scenario);
+
 	loop_open(&run->loop, "PoolExhaustRunner");
 	alarm_clock_open(&run->clock, &run->loop);
-	if (run->target->open_service != NULL && scenario_has_pools(run->scenario))
+	if (!service)
+		runner_open_parties(run, number);
+	if (!request_is_hold(&run->request))
+		calibrate(run);
+	if (service)
 	{
 		run->target->open_service(run);
 		return;
-	}
-	run->nparties = scenario_parties(run->scenario);
-	for (int i = 0; i < run->nparties; i++)
-	{
-		RunParty   *party = &run->parties[i];
-
-		runner_open_party(run, number, i);
-		if (run->options.chaos > 0)
-			chaos_concern(&run->chaos, party->login, party->role, &party->chaos_counts);
 	}
 	workload_try(run);
 	runner_open_pools(run);

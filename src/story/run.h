@@ -60,6 +60,13 @@ typedef struct Phase
 	StringInfoData figures;		/* members of a JSON object; data is NULL if there are none */
 } Phase;
 
+/* How fast the machine was when the run began; 0 = not measured. */
+typedef struct Calibration
+{
+	double		logins_per_s;	/* to this server, one after the other */
+	double		loops_per_s;	/* of a fixed loop */
+} Calibration;
+
 /* A latency that a phase has measured, for the results; in the run's memory context. */
 typedef struct PhaseLatency
 {
@@ -134,6 +141,8 @@ typedef struct Run
 	Session    *loose[LOOSE_MAX];	/* sessions beside those of the pools */
 	int			nloose;
 	const char *login_endpoint; /* the name of the endpoint that it logs in over */
+	const char *way_in;			/* the sort of that, if it is this server's; NULL: it is not */
+	Calibration calibration;
 	const char *database;		/* that its sessions connect to */
 	const char *superuser;		/* the server's first one, by name */
 	uint64		started_us;

@@ -31,7 +31,7 @@ my $pause = 0.01;
 my %heals;
 
 # A started server that preloads pool_exhaust, with the extension in database
-# postgres.  Parameters: conf => lines of postgresql.conf, conf_from => { VERSION
+# postgres; its runs begin without the 200 ms of a calibration.  Parameters: conf => lines of postgresql.conf, conf_from => { VERSION
 # => lines that hold from there on }, hba => [lines of pg_hba.conf], streaming => 1,
 # heals => pattern of the services whose sessions the healer may end; of others
 # left_nothing() finds out if it did.
@@ -44,7 +44,7 @@ sub new_server
 	$heals{$name} = $params{heals};
 	initialize($node, allows_streaming => $params{streaming});
 	$node->append_conf('postgresql.conf', $_)
-	  foreach "shared_preload_libraries = 'pool_exhaust'", $params{conf} // '',
+	  foreach "shared_preload_libraries = 'pool_exhaust'", 'pool_exhaust.calibration = off', $params{conf} // '',
 	  map { $conf_from->{$_} } grep { $node->pg_version >= $_ } sort keys %$conf_from;
 	rewrite_hba($node, @{ $params{hba} }) if $params{hba};
 	$node->start;

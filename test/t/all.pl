@@ -66,6 +66,8 @@ is( $watcher->query("SELECT target || ' ' || (summary->>'peak_in_use') || ' ' ||
 		FROM pool_exhaust_runs WHERE id = $run_id"),
 	'each 0 0', 'and holds nothing itself');
 is($watcher->query("SELECT count(*) FROM pool_exhaust_samples WHERE run_id = $run_id"), 0, 'so it has no samples');
+is( $watcher->query("SELECT string_agg(DISTINCT scenario, ', ') FROM pool_exhaust_runs WHERE NOT (environment->>'sub_run')::boolean"),
+	'all', 'the environment of the others says that they are parts of it');
 
 my @report = split /\n/, $watcher->query("SELECT pool_exhaust_report($run_id)");
 like($report[0], qr/^PASS    all on each .*\b(\d+) of \1 checks .* run $run_id$/, 'the report begins with the verdict');

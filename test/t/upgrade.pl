@@ -71,7 +71,8 @@ my $old_results = q(
 # Calls of functions with the tables of the extension, which must be those of the
 # library, and of functions that do not need them: not the tables, or nothing at all.
 my %with_tables = (
-	run => q('saturation', 'role'), start => q('saturation', 'role'), report => '1', wait => '1', hold => '1', leak => '1');
+	run => q('saturation', 'role'), start => q('saturation', 'role'), report => '1::bigint',
+	'report(bigint[],text)' => 'ARRAY[1::bigint]', 'report(text,text)' => q('1'::text), wait => '1', hold => '1', leak => '1');
 my %without_tables = (stop => '', release => '', heal => 'true', health => '', headroom => '', reset_stats => '', fdw_validator => q('{}', 0),
 	percentile => q('{{1,1}}', 0.5), merge_buckets => q('{{1,1}}', '{{1,1}}'), merge => q('{{1,1}}'), run_roles => '', census => '',
 	map { $_ . '_rows' => '' } qw(scenarios progress holds refusals refused_services services pools timeline leaks leak_rules heals));
@@ -82,24 +83,25 @@ sub functions_need
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($database, $version) = @_;
-	my @functions = split /\n/, $node->safe_psql($database, q(SELECT DISTINCT substr(proname, length('pool_exhaust_') + 1) FROM pg_proc p
+	my @functions = split /\n/, $node->safe_psql($database, q(SELECT substr(p.oid::regprocedure::text, length('pool_exhaust_') + 1) FROM pg_proc p
 		JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e' AND refclassid = 'pg_extension'::regclass
 		WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pool_exhaust') ORDER BY 1));
 
 	cmp_ok(scalar(@functions), '>', 20, "$version: there are functions");
-	foreach my $function (@functions)
+	foreach my $signature (@functions)
 	{
-		my $arguments = $with_tables{$function} // $without_tables{$function};
+		my ($function) = $signature =~ /^(\w+)/;
+		my $arguments = $with_tables{$signature} // $with_tables{$function} // $without_tables{$function};
 		if (!defined $arguments)
 		{
-			fail("$version: $function is in neither list");
+			fail("$version: $signature is in neither list");
 			next;
 		}
 		my ($rc, $out, $err) = $node->psql($database, "SELECT pool_exhaust_$function($arguments)");
-		my $wanted = $with_tables{$function}
+		my $wanted = exists $with_tables{$function}
 		  ? qr/^(?:psql:<stdin>:1: )?ERROR:  extension pool_exhaust is of version \Q$version\E in this database, and its library of version \Q$current\E\nHINT:  Run ALTER EXTENSION pool_exhaust UPDATE/
 		  : qr/^$/;
-		like($err, $wanted, "$version: $function");
+		like($err, $wanted, "$version: $signature");
 	}
 }
 

@@ -162,12 +162,13 @@ locals_add(List *locals, LocalEndpoint *local)
 }
 
 static LocalEndpoint *
-local_endpoint_at(const char *name, const char *keyword, const char *address, const char *sslmode,
+local_endpoint_at(const char *sort, const char *keyword, const char *address, const char *sslmode,
 				  const Credentials *credentials)
 {
 	LocalEndpoint *local = palloc0(sizeof(LocalEndpoint));
 
-	local->name = psprintf("%s %s", name, address);
+	local->name = psprintf("%s %s", sort, address);
+	local->sort = sort;
 	login_add(&local->login, keyword, address);
 	login_add(&local->login, "port", psprintf("%d", PostPortNumber));
 	login_add(&local->login, "sslmode", sslmode);
@@ -191,6 +192,7 @@ local_endpoint_from_conninfo(const PQconninfoOption *options, char *address, con
 	LocalEndpoint *local = palloc0(sizeof(LocalEndpoint));
 
 	local->name = "pool_exhaust.conninfo";
+	local->sort = local->name;
 	login_add(&local->login, "port", psprintf("%d", PostPortNumber));
 	login_add(&local->login, "sslmode", "disable");
 	for (const PQconninfoOption *o = options; o->keyword != NULL; o++)

@@ -15,6 +15,7 @@
 typedef struct LocalEndpoint
 {
 	char	   *name;			/* for reports: no secret in it */
+	const char *sort;			/* the same without the address */
 	Login		login;
 } LocalEndpoint;
 
