@@ -13,7 +13,9 @@
 #define REPORT_FORMATS(FORMAT) \
 	FORMAT(text) \
 	FORMAT(json) \
-	FORMAT(tap)
+	FORMAT(tap) \
+	FORMAT(junit) \
+	FORMAT(markdown)
 
 /*
  * Both methods append whole lines, each with its line feed, and read nothing but the

@@ -142,6 +142,10 @@ foreach my $option (qw(profile bystanders on_fail))
 	ok($named{$_}, "$option: table names $_") foreach @values;
 }
 
+my @formats = hint(q{SELECT pool_exhaust_report(0, 'none')}, 'Formats are: ');
+is_deeply([ listed(comment("obj_description('pool_exhaust_$_'::regprocedure)") . '.', 'formats: ') ], \@formats, "comment: formats of $_")
+  foreach 'run(text, text, jsonb, text)', map { "report($_, text)" } qw(bigint bigint[] text);
+
 # The operators of checks, and those that have a tolerance: no view has them.
 my $comparison = slurp_file("$top/src/base/comparison.c");
 my @operators = $comparison =~ /^\t\[OPERATOR_\w+\] = \{"(.*?)"/mg;
