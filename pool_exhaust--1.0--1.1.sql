@@ -267,21 +267,143 @@ TO pg_monitor;
 
 -- More formats, and several runs in one report
 COMMENT ON FUNCTION pool_exhaust_run(text, text, jsonb, text) IS
-	'runs a scenario and returns its report, a line a row; formats: text, json, tap, junit, markdown';
+	'runs a scenario and returns its report, a line a row; formats: text, json, tap, junit, markdown, benchmark-json';
 COMMENT ON FUNCTION pool_exhaust_report(bigint, text) IS
-	'returns the report of a run, or of the latest one; formats: text, json, tap, junit, markdown';
+	'returns the report of a run, or of the latest one; formats: text, json, tap, junit, markdown, benchmark-json';
 CREATE FUNCTION pool_exhaust_report(run_ids bigint[], format text DEFAULT 'text')
 RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'pool_exhaust_report_runs'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(bigint[], text) IS
-	'returns the reports of several runs as one document; formats: text, json, tap, junit, markdown';
+	'returns the reports of several runs as one document; formats: text, json, tap, junit, markdown, benchmark-json';
 
 CREATE FUNCTION pool_exhaust_report(run text, format text DEFAULT 'text')
 RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'pool_exhaust_report_literal'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(text, text) IS
-	'the same for NULL and for literals without a type, ''7'' or ''{7,8}'', which stand for a run or several; formats: text, json, tap, junit, markdown';
+	'the same for NULL and for literals without a type, ''7'' or ''{7,8}'', which stand for a run or several; formats: text, json, tap, junit, markdown, benchmark-json';
 REVOKE ALL ON FUNCTION pool_exhaust_report(bigint[], text), pool_exhaust_report(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pool_exhaust_report(bigint[], text), pool_exhaust_report(text, text) TO pg_monitor;
+
+-- Runs beside each other, and over time
+CREATE FUNCTION pool_exhaust_compare(base bigint, candidate bigint, format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_compare(bigint, bigint, text) IS
+	'returns two runs of one scenario side by side, with the differences in percent and in times the noise; formats: text, json';
+
+CREATE FUNCTION pool_exhaust_mann_whitney(base float8[], candidate float8[], exact_ties boolean DEFAULT false)
+RETURNS float8
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_mann_whitney(float8[], float8[], boolean) IS
+	'the two-sided p value of the test of Mann and Whitney, as scipy.stats.mannwhitneyu has it; exact_ties: of small samples it is exact also where values are equal';
+
+CREATE FUNCTION pool_exhaust_median(sample float8[])
+RETURNS float8
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_median(float8[]) IS
+	'the median of the values';
+
+CREATE FUNCTION pool_exhaust_mad(sample float8[])
+RETURNS float8
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_mad(float8[]) IS
+	'the median distance of the values from their median';
+
+CREATE VIEW pool_exhaust_trends AS
+	WITH series AS (
+		SELECT min(id) AS series, scenario, target, environment, count(*) AS runs, array_agg(id) AS ids
+		FROM pool_exhaust_runs
+		WHERE verdict IN ('pass', 'fail')
+		GROUP BY scenario, target, environment
+	), latest AS (
+		SELECT series, run_id, age, (calibration->>'logins_per_s')::float8 AS logins,
+			(calibration->>'loops_per_s')::float8 AS loops
+		FROM series, LATERAL (
+			SELECT run_id, row_number() OVER (ORDER BY run_id DESC) AS age
+			FROM unnest(ids) AS run_id ORDER BY run_id DESC LIMIT 25) AS l
+			JOIN pool_exhaust_runs ON id = run_id
+	), measured AS MATERIALIZED (
+		SELECT series, age, logins, loops, (phase || ': ' || metric || ' ' || percentile) COLLATE "C" AS metric, unit,
+			pool_exhaust_percentile(buckets, fraction) AS value
+		FROM latest JOIN pool_exhaust_histograms USING (run_id),
+			(VALUES ('p50', 0.50), ('p99', 0.99)) AS p(percentile, fraction)
+	), samples AS (
+		SELECT series, metric, unit, scale,
+			array_agg(value * factor) FILTER (WHERE age > 5) AS base,
+			array_agg(value * factor) FILTER (WHERE age <= 5) AS candidate
+		FROM measured, LATERAL (VALUES ('raw', 1), ('logins', logins), ('loops', loops)) AS s(scale, factor)
+		WHERE value IS NOT NULL AND factor IS NOT NULL
+		GROUP BY series, metric, unit, scale
+	), tested AS (
+		SELECT *, pool_exhaust_median(base) AS median, pool_exhaust_mad(base) AS noise,
+			pool_exhaust_median(candidate) AS latest, pool_exhaust_mann_whitney(base, candidate, true) AS p
+		FROM samples
+	), ranked AS (
+		SELECT *, p * (count(p) OVER (PARTITION BY series, scale) + 1
+			- row_number() OVER (PARTITION BY series, scale ORDER BY p)) AS times_left
+		FROM tested
+	), corrected AS (
+		SELECT *, CASE WHEN p IS NOT NULL THEN least(max(times_left) OVER (PARTITION BY series, scale ORDER BY p), 1) END AS holm
+		FROM ranked
+	), judged AS (
+		SELECT *, CASE WHEN holm < 0.01
+				AND abs(latest - median) >= greatest(0.1 * median, 2 * noise, CASE scale WHEN 'raw' THEN 2 END)
+			THEN sign(latest - median) WHEN p IS NOT NULL THEN 0 END AS shift
+		FROM corrected
+	)
+	SELECT scenario, target, metric, unit, 'lower' AS better, left(md5(environment::text), 8) AS environment, runs,
+		max(median) FILTER (WHERE scale = 'raw') AS median,
+		max(noise) FILTER (WHERE scale = 'raw') AS noise,
+		max(latest) FILTER (WHERE scale = 'raw') AS latest,
+		max((latest - median) / nullif(median, 0)) FILTER (WHERE scale = 'raw') AS change,
+		max(holm) AS p,
+		CASE WHEN runs < 8 THEN 'not enough runs'
+			WHEN min(shift) = 1 THEN 'suspect'
+			WHEN max(shift) = -1 THEN 'improved'
+			ELSE 'steady' END AS verdict
+	FROM judged JOIN series USING (series)
+	GROUP BY series, scenario, target, environment, runs, metric, unit;
+COMMENT ON VIEW pool_exhaust_trends IS
+	'does it get worse: the percentiles of each latency, of the last 5 runs against up to 20 before them, among runs of one scenario, target and environment that passed or failed';
+COMMENT ON COLUMN pool_exhaust_trends.metric IS
+	'phase, what took that long, and the percentile';
+COMMENT ON COLUMN pool_exhaust_trends.unit IS
+	'of median, noise and latest: us is microseconds';
+COMMENT ON COLUMN pool_exhaust_trends.better IS
+	'which values are better: lower';
+COMMENT ON COLUMN pool_exhaust_trends.environment IS
+	'stands for pool_exhaust_runs.environment: the first digits of its MD5';
+COMMENT ON COLUMN pool_exhaust_trends.runs IS
+	'the runs that can be compared, all of them';
+COMMENT ON COLUMN pool_exhaust_trends.median IS
+	'of the base: the up to 20 runs before the last 5';
+COMMENT ON COLUMN pool_exhaust_trends.noise IS
+	'of the base: the median distance from its median';
+COMMENT ON COLUMN pool_exhaust_trends.latest IS
+	'the median of the last 5 runs';
+COMMENT ON COLUMN pool_exhaust_trends.change IS
+	'by which part of the median of the base the latest is larger: 0.5 is 50 %';
+COMMENT ON COLUMN pool_exhaust_trends.p IS
+	'how probable such a difference is by chance: Mann and Whitney, after Holm over all metrics of the series, the largest of that of the values and those scaled by each calibration';
+COMMENT ON COLUMN pool_exhaust_trends.verdict IS
+	'not enough runs (fewer than 8), steady, suspect (p < 0.01, and worse by a tenth and by twice the noise), improved (the same for the better)';
+REVOKE ALL ON pool_exhaust_trends FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+	pool_exhaust_compare(bigint, bigint, text),
+	pool_exhaust_mann_whitney(float8[], float8[], boolean),
+	pool_exhaust_median(float8[]),
+	pool_exhaust_mad(float8[])
+FROM PUBLIC;
+GRANT SELECT ON pool_exhaust_trends TO pg_monitor;
+GRANT EXECUTE ON FUNCTION
+	pool_exhaust_compare(bigint, bigint, text),
+	pool_exhaust_mann_whitney(float8[], float8[], boolean),
+	pool_exhaust_median(float8[]),
+	pool_exhaust_mad(float8[])
+TO pg_monitor;

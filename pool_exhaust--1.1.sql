@@ -129,6 +129,106 @@ CREATE AGGREGATE pool_exhaust_merge(bigint[]) (
 COMMENT ON AGGREGATE pool_exhaust_merge(bigint[]) IS
 	'the histogram of the values of all of them; NULLs are left out, and of none it is empty';
 
+CREATE FUNCTION pool_exhaust_mann_whitney(base float8[], candidate float8[], exact_ties boolean DEFAULT false)
+RETURNS float8
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_mann_whitney(float8[], float8[], boolean) IS
+	'the two-sided p value of the test of Mann and Whitney, as scipy.stats.mannwhitneyu has it; exact_ties: of small samples it is exact also where values are equal';
+
+CREATE FUNCTION pool_exhaust_median(sample float8[])
+RETURNS float8
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_median(float8[]) IS
+	'the median of the values';
+
+CREATE FUNCTION pool_exhaust_mad(sample float8[])
+RETURNS float8
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_mad(float8[]) IS
+	'the median distance of the values from their median';
+
+CREATE VIEW pool_exhaust_trends AS
+	WITH series AS (
+		SELECT min(id) AS series, scenario, target, environment, count(*) AS runs, array_agg(id) AS ids
+		FROM pool_exhaust_runs
+		WHERE verdict IN ('pass', 'fail')
+		GROUP BY scenario, target, environment
+	), latest AS (
+		SELECT series, run_id, age, (calibration->>'logins_per_s')::float8 AS logins,
+			(calibration->>'loops_per_s')::float8 AS loops
+		FROM series, LATERAL (
+			SELECT run_id, row_number() OVER (ORDER BY run_id DESC) AS age
+			FROM unnest(ids) AS run_id ORDER BY run_id DESC LIMIT 25) AS l
+			JOIN pool_exhaust_runs ON id = run_id
+	), measured AS MATERIALIZED (
+		SELECT series, age, logins, loops, (phase || ': ' || metric || ' ' || percentile) COLLATE "C" AS metric, unit,
+			pool_exhaust_percentile(buckets, fraction) AS value
+		FROM latest JOIN pool_exhaust_histograms USING (run_id),
+			(VALUES ('p50', 0.50), ('p99', 0.99)) AS p(percentile, fraction)
+	), samples AS (
+		SELECT series, metric, unit, scale,
+			array_agg(value * factor) FILTER (WHERE age > 5) AS base,
+			array_agg(value * factor) FILTER (WHERE age <= 5) AS candidate
+		FROM measured, LATERAL (VALUES ('raw', 1), ('logins', logins), ('loops', loops)) AS s(scale, factor)
+		WHERE value IS NOT NULL AND factor IS NOT NULL
+		GROUP BY series, metric, unit, scale
+	), tested AS (
+		SELECT *, pool_exhaust_median(base) AS median, pool_exhaust_mad(base) AS noise,
+			pool_exhaust_median(candidate) AS latest, pool_exhaust_mann_whitney(base, candidate, true) AS p
+		FROM samples
+	), ranked AS (
+		SELECT *, p * (count(p) OVER (PARTITION BY series, scale) + 1
+			- row_number() OVER (PARTITION BY series, scale ORDER BY p)) AS times_left
+		FROM tested
+	), corrected AS (
+		SELECT *, CASE WHEN p IS NOT NULL THEN least(max(times_left) OVER (PARTITION BY series, scale ORDER BY p), 1) END AS holm
+		FROM ranked
+	), judged AS (
+		SELECT *, CASE WHEN holm < 0.01
+				AND abs(latest - median) >= greatest(0.1 * median, 2 * noise, CASE scale WHEN 'raw' THEN 2 END)
+			THEN sign(latest - median) WHEN p IS NOT NULL THEN 0 END AS shift
+		FROM corrected
+	)
+	SELECT scenario, target, metric, unit, 'lower' AS better, left(md5(environment::text), 8) AS environment, runs,
+		max(median) FILTER (WHERE scale = 'raw') AS median,
+		max(noise) FILTER (WHERE scale = 'raw') AS noise,
+		max(latest) FILTER (WHERE scale = 'raw') AS latest,
+		max((latest - median) / nullif(median, 0)) FILTER (WHERE scale = 'raw') AS change,
+		max(holm) AS p,
+		CASE WHEN runs < 8 THEN 'not enough runs'
+			WHEN min(shift) = 1 THEN 'suspect'
+			WHEN max(shift) = -1 THEN 'improved'
+			ELSE 'steady' END AS verdict
+	FROM judged JOIN series USING (series)
+	GROUP BY series, scenario, target, environment, runs, metric, unit;
+COMMENT ON VIEW pool_exhaust_trends IS
+	'does it get worse: the percentiles of each latency, of the last 5 runs against up to 20 before them, among runs of one scenario, target and environment that passed or failed';
+COMMENT ON COLUMN pool_exhaust_trends.metric IS
+	'phase, what took that long, and the percentile';
+COMMENT ON COLUMN pool_exhaust_trends.unit IS
+	'of median, noise and latest: us is microseconds';
+COMMENT ON COLUMN pool_exhaust_trends.better IS
+	'which values are better: lower';
+COMMENT ON COLUMN pool_exhaust_trends.environment IS
+	'stands for pool_exhaust_runs.environment: the first digits of its MD5';
+COMMENT ON COLUMN pool_exhaust_trends.runs IS
+	'the runs that can be compared, all of them';
+COMMENT ON COLUMN pool_exhaust_trends.median IS
+	'of the base: the up to 20 runs before the last 5';
+COMMENT ON COLUMN pool_exhaust_trends.noise IS
+	'of the base: the median distance from its median';
+COMMENT ON COLUMN pool_exhaust_trends.latest IS
+	'the median of the last 5 runs';
+COMMENT ON COLUMN pool_exhaust_trends.change IS
+	'by which part of the median of the base the latest is larger: 0.5 is 50 %';
+COMMENT ON COLUMN pool_exhaust_trends.p IS
+	'how probable such a difference is by chance: Mann and Whitney, after Holm over all metrics of the series, the largest of that of the values and those scaled by each calibration';
+COMMENT ON COLUMN pool_exhaust_trends.verdict IS
+	'not enough runs (fewer than 8), steady, suspect (p < 0.01, and worse by a tenth and by twice the noise), improved (the same for the better)';
+
 /* ---------- Foreign servers as targets ---------- */
 
 CREATE FUNCTION pool_exhaust_fdw_validator(options text[], catalog oid)
@@ -153,7 +253,7 @@ RETURNS SETOF text
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_run(text, text, jsonb, text) IS
-	'runs a scenario and returns its report, a line a row; formats: text, json, tap, junit, markdown';
+	'runs a scenario and returns its report, a line a row; formats: text, json, tap, junit, markdown, benchmark-json';
 
 CREATE FUNCTION pool_exhaust_start(
 	scenario text,
@@ -184,21 +284,28 @@ RETURNS SETOF text
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(bigint, text) IS
-	'returns the report of a run, or of the latest one; formats: text, json, tap, junit, markdown';
+	'returns the report of a run, or of the latest one; formats: text, json, tap, junit, markdown, benchmark-json';
+
+CREATE FUNCTION pool_exhaust_compare(base bigint, candidate bigint, format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_compare(bigint, bigint, text) IS
+	'returns two runs of one scenario side by side, with the differences in percent and in times the noise; formats: text, json';
 
 CREATE FUNCTION pool_exhaust_report(run_ids bigint[], format text DEFAULT 'text')
 RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'pool_exhaust_report_runs'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(bigint[], text) IS
-	'returns the reports of several runs as one document; formats: text, json, tap, junit, markdown';
+	'returns the reports of several runs as one document; formats: text, json, tap, junit, markdown, benchmark-json';
 
 CREATE FUNCTION pool_exhaust_report(run text, format text DEFAULT 'text')
 RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'pool_exhaust_report_literal'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(text, text) IS
-	'the same for NULL and for literals without a type, ''7'' or ''{7,8}'', which stand for a run or several; formats: text, json, tap, junit, markdown';
+	'the same for NULL and for literals without a type, ''7'' or ''{7,8}'', which stand for a run or several; formats: text, json, tap, junit, markdown, benchmark-json';
 
 CREATE FUNCTION pool_exhaust_scenarios_rows(
 	OUT name text,
@@ -683,7 +790,7 @@ COMMENT ON COLUMN pool_exhaust_heals.run_id IS
 /* ---------- Rights ---------- */
 
 REVOKE ALL ON
-	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms,
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends,
 	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
@@ -699,6 +806,7 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_report(bigint, text),
 	pool_exhaust_report(bigint[], text),
 	pool_exhaust_report(text, text),
+	pool_exhaust_compare(bigint, bigint, text),
 	pool_exhaust_hold(integer, text, text, jsonb),
 	pool_exhaust_leak(integer, text, text, jsonb),
 	pool_exhaust_release(bigint),
@@ -721,6 +829,9 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_percentile(bigint[], float8),
 	pool_exhaust_merge_buckets(bigint[], bigint[]),
 	pool_exhaust_merge(bigint[]),
+	pool_exhaust_mann_whitney(float8[], float8[], boolean),
+	pool_exhaust_median(float8[]),
+	pool_exhaust_mad(float8[]),
 	pool_exhaust_reset_stats(),
 	pool_exhaust_fdw_validator(text[], oid)
 FROM PUBLIC;
@@ -728,7 +839,7 @@ FROM PUBLIC;
 -- What opens connections is for superusers and the roles that they grant it to;
 -- what only reads is for pg_monitor.
 GRANT SELECT ON
-	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms,
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends,
 	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
@@ -740,6 +851,7 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_report(bigint, text),
 	pool_exhaust_report(bigint[], text),
 	pool_exhaust_report(text, text),
+	pool_exhaust_compare(bigint, bigint, text),
 	pool_exhaust_scenarios_rows(),
 	pool_exhaust_progress_rows(),
 	pool_exhaust_holds_rows(),
@@ -756,6 +868,9 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_percentile(bigint[], float8),
 	pool_exhaust_merge_buckets(bigint[], bigint[]),
 	pool_exhaust_merge(bigint[]),
+	pool_exhaust_mann_whitney(float8[], float8[], boolean),
+	pool_exhaust_median(float8[]),
+	pool_exhaust_mad(float8[]),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text)
 TO pg_monitor;

@@ -60,6 +60,16 @@ buckets_of(Datum datum)
 	return (Buckets) {n, pairs};
 }
 
+static double
+buckets_count(const Buckets *buckets)
+{
+	double		all = 0;
+
+	for (int i = 0; i < buckets->n; i++)
+		all += buckets->pairs[2 * i + 1];
+	return all;
+}
+
 /*
  * Returns the value that this fraction (0 to 1) of all values does not exceed, as
  * histogram_ms() does; -1 if there are none.
@@ -67,12 +77,10 @@ buckets_of(Datum datum)
 double
 buckets_percentile(const Buckets *buckets, double fraction)
 {
-	double		all = 0;
+	double		all = buckets_count(buckets);
 	double		seen = 0;
 	double		rank;
 
-	for (int i = 0; i < buckets->n; i++)
-		all += buckets->pairs[2 * i + 1];
 	if (all == 0)
 		return -1;
 	rank = Min(floor(fraction * all), all - 1);
@@ -83,6 +91,23 @@ buckets_percentile(const Buckets *buckets, double fraction)
 			return buckets->pairs[2 * i];
 	}
 	return buckets->pairs[2 * buckets->n - 2];
+}
+
+/*
+ * Returns how far that percentile of such a sample is from that of what it is drawn
+ * from, by chance: its standard error, from the order statistics that are one standard
+ * deviation of the rank below and above it.  0 if there are no values.
+ */
+double
+buckets_noise(const Buckets *buckets, double fraction)
+{
+	double		all = buckets_count(buckets);
+	double		reach;
+
+	if (all == 0)
+		return 0;
+	reach = sqrt(fraction * (1 - fraction) / all);
+	return (buckets_percentile(buckets, Min(fraction + reach, 1)) - buckets_percentile(buckets, Max(fraction - reach, 0))) / 2;
 }
 
 /* The sum of two counts; ERROR if that is out of range. */

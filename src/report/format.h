@@ -15,11 +15,14 @@
 	FORMAT(json) \
 	FORMAT(tap) \
 	FORMAT(junit) \
-	FORMAT(markdown)
+	FORMAT(markdown) \
+	FORMAT(benchmark_json)
+
+struct RunComparison;
 
 /*
- * Both methods append whole lines, each with its line feed, and read nothing but the
- * runs.  A format has one of them at least.
+ * The methods append whole lines, each with its line feed, and read nothing but the
+ * runs.  A format has one of the first two at least.
  */
 typedef struct ReportFormat
 {
@@ -31,6 +34,9 @@ typedef struct ReportFormat
 
 	/* One document of several runs; NULL: one report after the other, a blank line between. */
 	void		(*write_several) (const ReportData *const *runs, int n, StringInfo out);
+
+	/* Two runs of one scenario side by side, see compare.h; NULL: the format has none of that. */
+	void		(*compare) (const struct RunComparison *comparison, StringInfo out);
 } ReportFormat;
 
 #define REPORT_FORMAT_DECLARE(name) extern const ReportFormat report_format_##name;

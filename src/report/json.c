@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "report/compare.h"
 #include "report/format.h"
 
 static void
@@ -26,4 +27,5 @@ const ReportFormat report_format_json = {
 	.name = "json",
 	.write = json_write,
 	.write_several = json_write_several,
+	.compare = compare_json,
 };

@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/text.h"
+#include "report/compare.h"
 #include "report/report.h"
 #include "request/run_table.h"
 #include "sql/statement.h"
@@ -315,6 +316,51 @@ report_read(int64 run_id, const ReportEnd *end, bool parts)
 	reader_close(&reader);
 	read_parts(data, part_ids);
 	return data;
+}
+
+/* What runs must have in common: the members of their environment, and of the options there. */
+static void
+read_differences(Reader *reader, RunComparison *c)
+{
+	c->ndifferences = reader_query(reader, psprintf("WITH members AS (SELECT id, m.* FROM @.pool_exhaust_runs, "
+													"LATERAL (SELECT key, value FROM pg_catalog.jsonb_each(environment - 'options') "
+													"UNION ALL SELECT 'option ' || key, value "
+													"FROM pg_catalog.jsonb_each(environment->'options')) AS m "
+													"WHERE id IN ($1, " INT64_FORMAT ")), "
+													"pairs AS (SELECT key, pg_catalog.max(value::text) FILTER (WHERE id = $1) AS base, "
+													"pg_catalog.max(value::text) FILTER (WHERE id = " INT64_FORMAT ") AS candidate "
+													"FROM members GROUP BY key) "
+													"SELECT * FROM pairs WHERE base IS DISTINCT FROM candidate ORDER BY key COLLATE \"C\"",
+													c->candidate->run_id, c->candidate->run_id), c->base->run_id);
+	c->differences = palloc0(sizeof(EnvironmentDifference) * Max(c->ndifferences, 1));
+	for (int i = 0; i < c->ndifferences; i++)
+		c->differences[i] = (EnvironmentDifference) {reader_text(i, 1), reader_text(i, 2), reader_text(i, 3)};
+}
+
+static void
+read_noises(Reader *reader, RunComparison *c)
+{
+	c->nnoises = reader_query(reader, "SELECT metric, noise FROM @.pool_exhaust_trends t, @.pool_exhaust_runs r "
+							  "WHERE r.id = $1 AND t.scenario = r.scenario AND t.target = r.target AND t.verdict <> 'not enough runs' "
+							  "AND t.environment = pg_catalog.left(pg_catalog.md5(r.environment::text), 8)", c->base->run_id);
+	c->noises = palloc0(sizeof(TrendNoise) * Max(c->nnoises, 1));
+	for (int i = 0; i < c->nnoises; i++)
+		c->noises[i] = (TrendNoise) {reader_text(i, 1), reader_number(i, 2)};
+}
+
+/*
+ * Puts what differs in the environment of both runs, and the noise of the trend that
+ * the base is part of, into the comparison; palloc'd.  The caller may read both runs.
+ */
+void
+comparison_read(RunComparison *comparison)
+{
+	Reader		reader;
+
+	reader_open(&reader, NULL);
+	read_differences(&reader, comparison);
+	read_noises(&reader, comparison);
+	reader_close(&reader);
 }
 
 /* Returns the id of the latest run of this database that the caller may read; ERROR if there was none. */

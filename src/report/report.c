@@ -9,6 +9,7 @@
 
 #include "utils/builtins.h"
 
+#include "report/compare.h"
 #include "report/report.h"
 
 #define REPORT_FORMAT_ADDRESS(name) &report_format_##name,
@@ -17,28 +18,49 @@ static const ReportFormat *const formats[] = {
 	REPORT_FORMATS(REPORT_FORMAT_ADDRESS)
 };
 
+/* Is it one of those that are asked for: all, or those that compare runs? */
+static bool
+format_fits(const ReportFormat *format, bool compares)
+{
+	return !compares || format->compare != NULL;
+}
+
 static char *
-formats_list(void)
+formats_list(bool compares)
 {
 	StringInfoData list;
 
 	initStringInfo(&list);
 	for (int i = 0; i < lengthof(formats); i++)
-		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", formats[i]->name);
+		if (format_fits(formats[i], compares))
+			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", formats[i]->name);
 	return list.data;
+}
+
+static const ReportFormat *
+format_find(const char *name, bool compares)
+{
+	for (int i = 0; i < lengthof(formats); i++)
+		if (strcmp(formats[i]->name, name) == 0 && format_fits(formats[i], compares))
+			return formats[i];
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 compares ? errmsg("there is no format \"%s\" for comparisons of runs", name) : errmsg("format \"%s\" does not exist", name),
+			 errhint("Formats are: %s.", formats_list(compares))));
 }
 
 /* Returns the format of that name; ERROR with the list if there is none. */
 const ReportFormat *
 report_format_find(const char *name)
 {
-	for (int i = 0; i < lengthof(formats); i++)
-		if (strcmp(formats[i]->name, name) == 0)
-			return formats[i];
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("format \"%s\" does not exist", name),
-			 errhint("Formats are: %s.", formats_list())));
+	return format_find(name, false);
+}
+
+/* The same of those that compare runs. */
+const ReportFormat *
+compare_format_find(const char *name)
+{
+	return format_find(name, true);
 }
 
 static void
@@ -50,6 +72,7 @@ put_line(ReturnSetInfo *rsinfo, const char *line, int length)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
+/* Puts a text into the result set, a line a row. */
 static void
 put_lines(ReturnSetInfo *rsinfo, const char *text)
 {
@@ -124,6 +147,17 @@ report_put_several(ReturnSetInfo *rsinfo, const int64 *run_ids, int n, const Rep
 	}
 	if (format->write_several != NULL)
 		format->write_several(runs, n, &out);
+	put_lines(rsinfo, out.data);
+}
+
+/* Puts two runs of one scenario side by side into the result set; the format compares. */
+void
+compare_put(ReturnSetInfo *rsinfo, const ReportData *base, const ReportData *candidate, const ReportFormat *format)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	format->compare(runs_compare(base, candidate), &out);
 	put_lines(rsinfo, out.data);
 }
 

@@ -9,8 +9,10 @@
 #include "report/format.h"
 
 extern const ReportFormat *report_format_find(const char *name);
+extern const ReportFormat *compare_format_find(const char *name);
 extern void report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const ReportFormat *format);
 extern void report_put_several(ReturnSetInfo *rsinfo, const int64 *run_ids, int n, const ReportFormat *format);
+extern void compare_put(ReturnSetInfo *rsinfo, const ReportData *base, const ReportData *candidate, const ReportFormat *format);
 extern char *report_failures(int64 run_id, const ReportEnd *end);
 
 /* Read from the tables: see read.c. */

@@ -7,6 +7,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "report/compare.h"
 #include "report/format.h"
 
 #define NAME_WIDTH		34
@@ -127,4 +128,5 @@ text_write(const ReportData *data, StringInfo out)
 const ReportFormat report_format_text = {
 	.name = "text",
 	.write = text_write,
+	.compare = compare_text,
 };

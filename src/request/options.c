@@ -38,6 +38,7 @@ static const OptionDefault common_options[] = {
 	{OPTION_handshakes, {8, 8, 8}},
 	{OPTION_chaos, {0, 0, 0}},
 	{OPTION_fault, {FAULT_NONE}},
+	{OPTION_fault_ms, {0, 0, 0}},
 	{OPTION_END}
 };
 
@@ -234,7 +235,7 @@ options_json(const RunRequest *request, const Scenario *scenario, const Options 
 
 /* Options that do not change what is measured: the seed, how a run ends, on what it is judged. */
 static const OptionId unmeasured[] = {
-	OPTION_profile, OPTION_seed, OPTION_timeout_ms, OPTION_on_fail, OPTION_bystanders, OPTION_fault,
+	OPTION_profile, OPTION_seed, OPTION_timeout_ms, OPTION_on_fail, OPTION_bystanders, OPTION_fault, OPTION_fault_ms,
 	OPTION_tolerance_ms, OPTION_tolerance_percent, OPTION_success_percent, OPTION_burst_error_percent,
 	OPTION_response_limit_ms, OPTION_recovery_limit_ms, OPTION_latency_limit_ms, OPTION_latency_limit_percent,
 	OPTION_keep_percent

@@ -38,6 +38,7 @@ typedef struct Levels
 	NUMBER(handshakes, 1, 240, NULL)	/* logins in flight at once */ \
 	NUMBER(chaos, 0, 100, "so many disturbances a second, 0 for none") \
 	WORD(fault) \
+	NUMBER(fault_ms, 0, 60 * 1000, NULL)	/* slow_grant: no grant comes sooner; 0 = beyond the limit */ \
 	TEXT(database, NAMEDATALEN, "the name of a database", "the caller's") \
 	\
 	/* Of the pools of this server. */ \

@@ -20,7 +20,17 @@ pool_needed(const Scenario *scenario, const Options *options, const Census *cens
 	return needed;
 }
 
-/* An application-style pool.  A grant that is too slow is so by a tenth, and whatever chaos excuses. */
+/* How long FAULT_SLOW_GRANT holds a request back: too long by a tenth, and whatever chaos excuses, unless it is told. */
+static int64
+slow_grant_ms(const Run *run)
+{
+	const Options *options = &run->options;
+
+	return options->fault_ms > 0 ? options->fault_ms
+		: Max(options->latency_limit_ms, options->response_limit_ms) * 11 / 10 + run_chaos_ms(run);
+}
+
+/* An application-style pool. */
 static Pool *
 pool_pool(Run *run, const RunParty *party)
 {
@@ -38,7 +48,7 @@ pool_pool(Run *run, const RunParty *party)
 		.max_lifetime_ms = options->max_lifetime_ms,
 		.connect_timeout_ms = options->connect_timeout_ms,
 		.fault = (Fault) options->fault,
-		.slow_grant_ms = Max(options->latency_limit_ms, options->response_limit_ms) * 11 / 10 + run_chaos_ms(run),
+		.slow_grant_ms = (int) slow_grant_ms(run),
 	};
 
 	return pool_open_embedded(&config);

@@ -64,12 +64,17 @@ function pool_exhaust_headroom(regrole, text)                        -  X  -  - 
 function pool_exhaust_percentile(bigint[], double precision)         -  X  -  -  X
 function pool_exhaust_merge_buckets(bigint[], bigint[])              -  X  -  -  X
 aggregate pool_exhaust_merge(bigint[])                               -  X  -  -  X
+function pool_exhaust_mann_whitney(double precision[], double precision[], boolean)  -  X  -  -  X
+function pool_exhaust_median(double precision[])                     -  X  -  -  X
+function pool_exhaust_mad(double precision[])                        -  X  -  -  X
+function pool_exhaust_compare(bigint, bigint, text)                  -  X  -  -  X
 function pool_exhaust_reset_stats()                                  -  -  -  -  X
 function pool_exhaust_fdw_validator(text[], oid)                     -  -  -  -  X
 table pool_exhaust_runs                                              -  r  -  -  arwdDxt
 table pool_exhaust_checks                                            -  r  -  -  arwdDxt
 table pool_exhaust_samples                                           -  r  -  -  arwdDxt
 table pool_exhaust_histograms                                        -  r  -  -  arwdDxt
+view pool_exhaust_trends                                             -  r  -  -  arwdDxt
 view pool_exhaust_scenarios                                          -  r  -  -  arwdDxt
 view pool_exhaust_scenario_options                                   -  r  -  -  arwdDxt
 view pool_exhaust_progress                                           -  r  -  -  arwdDxt
