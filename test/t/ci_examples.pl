@@ -17,7 +17,7 @@ use Test::More;
 my $ci = "$FindBin::RealBin/../../contrib/ci";
 my $python = '/usr/bin/python3';    # the system's own, which has the packages
 my %file = map { $_ => slurp_file("$ci/$_") }
-  qw(docker-compose.yml github.yml gitlab-ci.yml targets.sql run.sh db/Dockerfile pgbouncer/pgbouncer.ini pgbouncer/users.txt service/app.py);
+  qw(docker-compose.yml github.yml gitlab-ci.yml targets.sql run.sh report.sh db/Dockerfile pgbouncer/pgbouncer.ini pgbouncer/users.txt service/app.py);
 
 # Debian has PgBouncer where only root's PATH leads.
 $ENV{PATH} = "$ENV{PATH}:/usr/sbin";
@@ -60,7 +60,7 @@ SKIP:
 }
 
 my %commands = map { $_ => join "\n", $file{$_} =~ /(docker compose (?:up|exec) .*)/g } 'github.yml', 'gitlab-ci.yml';
-like($commands{'github.yml'}, qr/up .*--wait\n.* < targets\.sql\n.* < run\.sh$/, 'the stack, the targets, the runs');
+like($commands{'github.yml'}, qr/up .*--wait\n.* < targets\.sql\n.* < run\.sh\n.* < report\.sh > /, 'the stack, the targets, the runs, the reports');
 is($commands{'gitlab-ci.yml'}, $commands{'github.yml'}, 'GitLab does what GitHub does');
 
 # Comments and strings aside, what services there are, and where.
@@ -69,7 +69,12 @@ foreach my $library (slurp_file("$FindBin::RealBin/../../Makefile") =~ /^LIBRARI
 {
 	like($file{'db/Dockerfile'}, qr/ $library\S*-dev /, "the image of the server has what it takes to build with $library");
 }
-is(output($file{'run.sh'}, 'sh', '-n', '-s'), '', 'run.sh is a script');
+is(output($file{$_}, 'sh', '-n', '-s'), '', "$_ is a script") foreach 'run.sh', 'report.sh';
+
+# The files that reports are written to, by format, are those that are kept.
+my %report_of = $commands{'github.yml'} =~ / -s (\w+) < report\.sh > (\S+)$/mg;
+my %kept = map { my $name = $_; $name => join ' ', sort keys %{ { map { $_ => 1 } $file{$name} =~ m{^ *(?:- |junit: )?contrib/ci/(\S+\.\S+)$}mg } } } keys %commands;
+is($kept{$_}, join(' ', sort values %report_of), "$_ keeps the reports") foreach sort keys %kept;
 
 # ---------- The stack ----------
 
@@ -161,6 +166,15 @@ SKIP:
 		next if $file{'run.sh'} !~ / $name$/m;
 		is($node->safe_psql('postgres', "SELECT DISTINCT verdict FROM pool_exhaust_runs WHERE target = '$name'"),
 			'pass', "$name is aimed at");
+	}
+
+	# Each run in each document, once.
+	my @ids = split /\n/, $node->safe_psql('postgres', 'SELECT id FROM pool_exhaust_runs ORDER BY id');
+	foreach my $format (sort keys %report_of)
+	{
+		my $report = output($file{'report.sh'}, 'sh', '-s', $format);
+		is($?, 0, "report.sh $format");
+		like($report, qr/(?:\brun|\|) $_\b/, "$format: run $_") foreach @ids;
 	}
 
 	# A run that fails must fail the job, and be reported.
