@@ -34,6 +34,7 @@
 #define BUSY_TIMEOUT_MS		200 /* if they may be in a statement */
 #define KILL_TIMEOUT_MS		(5 * 1000)	/* after they have been terminated */
 #define KILLS				2	/* a login that was given up may be granted after the first */
+#define KILLS_BUSY			6	/* a backend that gets no processor cannot end */
 #define TURN_MS				2
 #define PIDS_SHOWN			10
 
@@ -188,7 +189,7 @@ sessions_settle(Run *run)
 		if (run->parties[i].pool != NULL)
 			pool_close(run->parties[i].pool);
 	left = sessions_wait(run, busy ? BUSY_TIMEOUT_MS : run_patience(run, CLOSE_TIMEOUT_MS));
-	for (int i = 0; i < KILLS && left > 0; i++)
+	for (int i = 0; left > 0 && i < (run_is_late(run) ? KILLS_BUSY : KILLS); i++)
 	{
 		terminate_sessions(run);
 		left = sessions_wait(run, run_patience(run, KILL_TIMEOUT_MS));

@@ -159,6 +159,8 @@ identity_find_endpoint(Run *run, const RunParty *party, const char *password)
 						 connect_failure_text(&result));
 	}
 	run->error_code = ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+	if (!denied)
+		run_glance_at_machine(run);
 	run_end(run, VERDICT_INVALID, "the run's role could not log in%s (tried %s)",
 			denied ? hba_advice(run, party) : "", tried.data);
 }

@@ -69,7 +69,7 @@ runner_publish(RunEntry *entry, Verdict verdict, int error_code, const char *rea
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	pg_atomic_write_u32(&entry->connections, 0);
 	entry->verdict = verdict;
-	entry->too_busy = verdict == VERDICT_INVALID && the_run != NULL && the_run->too_busy;
+	entry->too_busy = (verdict == VERDICT_INVALID || verdict == VERDICT_ABORTED) && the_run != NULL && the_run->too_busy;
 	entry->error_code = error_code;
 	strlcpy(entry->reason, reason, RUN_REASON_LEN);
 	text_make_printable(entry->reason);

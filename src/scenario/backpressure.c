@@ -483,6 +483,7 @@ retry(Backpressure *bp, HttpRefusalKind kind)
 	phase_note(run, "%d s after a %d %s answers %s", refusal->retry_after_s, http_refusal_status[kind], refusal->path, answer);
 	check_text(run, psprintf("status of the retry after %d", http_refusal_status[kind]), "200", answer,
 			   "Retry-After is too short: a request after that time, with all the load gone, is refused again");
+	check_was_of_time(run);
 }
 
 static void

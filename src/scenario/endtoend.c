@@ -57,6 +57,7 @@ calm(Story *story, const char *name, const char *claim)
 	tally = load_tally(load);
 	phase_note(run, UINT64_FORMAT " operations   %s", tally->succeeded, phase_latency(run, "response", &tally->response));
 	check_count(run, claim, CLIENTS * operations, tally->succeeded, failure_text(run, run->pool));
+	check_was_of_time(run);
 	return histogram_ms(&tally->response, 0.50);
 }
 
@@ -82,6 +83,7 @@ ramp(Story *story)
 			   phase_latency(run, "response", &tally->response));
 	check_at_least(run, "ramp: peak in use, lower bound", Min(CLIENTS + 1, run_capacity(run)), run->pool->stats.peak_held, "",
 				   "the load did not reach the pool: raise load_percent or level_ms");
+	check_was_of_time(run);
 	check_peak(run, "ramp", run->pool->stats.peak_held);
 	check_all_ended(run, "ramp", tally);
 	check_count(run, "ramp: not granted", 0, tally_not_granted(tally),

@@ -239,6 +239,7 @@ heal(Recovery *recovery)
 	check_healed(run, "sessions that the healer ended", leaks, acts);
 	check_text(run, "strategies in their order", strategies_text(STRATEGIES_OF_TRANSACTIONS), strategies,
 			   "see pool_exhaust.heal_strategies and pool_exhaust.heal_exclude_roles");
+	check_was_of_time(run);
 	check_count(run, "lock waits that did not end", 0, lock_waits_left(recovery),
 				"a session that waited for a lock was ended, or still waits");
 }

@@ -306,7 +306,7 @@ typedef struct RunEntry
 	int			closed;			/* a hold: connections that its end has closed */
 	char		phase[NAMEDATALEN];
 	Verdict		verdict;
-	bool		too_busy;		/* invalid, on a machine that was too busy */
+	bool		too_busy;		/* invalid or aborted, on a machine that was too busy */
 	int			error_code;		/* SQLSTATE of a run that could not start */
 	char		reason[RUN_REASON_LEN];
 	uint64		lines_written;

@@ -73,6 +73,13 @@ lateness_tick(Alarm *alarm)
 	alarm_set(&run->clock, alarm, now_us + TICK_US);
 }
 
+/* For what goes wrong before it is measured: how many processes want the processors at this moment. */
+void
+run_glance_at_machine(Run *run)
+{
+	histogram_add(&run->ready, ready_now());
+}
+
 /* Begins to measure it; the clock must be open, and ends it when it is closed. */
 void
 run_begin_lateness(Run *run)
@@ -126,8 +133,8 @@ run_is_late(const Run *run)
 
 /*
  * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, 16.5 processes took
- * turns on each processor, and the first login took 310 ms", palloc'd; the last two
- * only if they were many, and if it was slow.
+ * turns on each processor, and the first login took 310 ms", palloc'd; the first only
+ * if it was measured, the last two only if they were many, and if it was slow.
  */
 char *
 lateness_text(const Run *run)
@@ -136,11 +143,12 @@ lateness_text(const Run *run)
 	bool		slow = login_ms_taken(run) >= SLOW_LOGIN_MS;
 
 	initStringInfo(&text);
-	appendStringInfo(&text, "the loop woke up %.1f ms late (p50), %.0f ms at the most",
-					 histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
+	if (run->late.count > 0)
+		appendStringInfo(&text, "the loop woke up %.1f ms late (p50), %.0f ms at the most",
+						 histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
 	if (ready_each(run) >= BUSY_READY)
-		appendStringInfo(&text, ",%s %s processes took turns on each processor", slow ? "" : " and",
-						 number_text(ready_each(run)));
+		appendStringInfo(&text, "%s%s%s processes took turns on each processor", text.len > 0 ? "," : "",
+						 text.len == 0 ? "" : slow ? " " : " and ", number_text(ready_each(run)));
 	if (slow)
 		appendStringInfo(&text, ", and the first login took %.0f ms", login_ms_taken(run));
 	return text.data;

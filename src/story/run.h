@@ -128,7 +128,7 @@ typedef struct Run
 	Histogram	ready;			/* processes, not us */
 	double		slowness;		/* of the last second or so; 1.0 = too busy */
 	uint64		login_us;		/* its first login took that; 0 = not known */
-	bool		too_busy;		/* it is invalid, and the machine was too busy */
+	bool		too_busy;		/* it is invalid or aborted, and the machine was too busy */
 	bool		out_of_time;	/* a wait of the story was over before what it waited for */
 	RunParty	parties[RUN_PARTIES_MAX];
 	int			nparties;

@@ -49,7 +49,7 @@ mark_cut(char *text, int size, int len)
 /*
  * Ends the story here with a verdict that no check gave: invalid, because the
  * experiment could prove nothing, or aborted.  If the machine was too busy, the
- * reason of the former says so.
+ * reason of the former says so, and that of a run whose time was over.
  */
 void
 run_end(Run *run, Verdict verdict, const char *fmt,...)
@@ -60,7 +60,7 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 	va_start(args, fmt);
 	len = vsnprintf(run->reason, sizeof(run->reason), fmt, args);
 	va_end(args);
-	if (verdict == VERDICT_INVALID && run_is_late(run))
+	if ((verdict == VERDICT_INVALID || loop_now_us() >= run->deadline_us) && run_is_late(run))
 	{
 		run->too_busy = true;
 		len = Min(len, sizeof(run->reason) - 1);

@@ -70,6 +70,7 @@ extern uint64 operations_excused(const RunParty *party, uint64 failed);
 extern void run_report_chaos(Run *run);
 
 /* How late its loop wakes up: see lateness.c. */
+extern void run_glance_at_machine(Run *run);
 extern void run_begin_lateness(Run *run);
 extern int	run_patience(const Run *run, int ms);
 extern void run_end_lateness(Run *run);

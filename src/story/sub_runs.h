@@ -29,7 +29,7 @@ typedef struct SubRun
 	SubRunState state;
 	int64		run_id;			/* 0: it was never recorded */
 	Verdict		verdict;
-	bool		too_busy;		/* invalid, on a machine that was too busy */
+	bool		too_busy;		/* invalid or aborted, on a machine that was too busy */
 	char		reason[RUN_REASON_LEN];
 	uint64		started_us;
 	uint64		ended_us;

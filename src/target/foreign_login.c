@@ -86,6 +86,8 @@ foreign_login_missed(Run *run, const char *what, const ConnectResult *result)
 		? MAKE_SQLSTATE(result->sqlstate[0], result->sqlstate[1], result->sqlstate[2],
 						result->sqlstate[3], result->sqlstate[4])
 		: ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+	if (result->sqlstate[0] == '\0')
+		run_glance_at_machine(run);
 	run_end(run, VERDICT_INVALID, "%s %s: %s%s%s%s%s", what, run->request.target_name,
 			result->sqlstate, result->sqlstate[0] ? " " : "",
 			refused ? cause_kinds[result->cause].name : "", refused ? ", " : "", result->message);
