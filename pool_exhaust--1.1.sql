@@ -253,7 +253,7 @@ RETURNS SETOF text
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_run(text, text, jsonb, text) IS
-	'runs a scenario and returns its report, a line a row; formats: text, json, tap, junit, markdown, benchmark-json';
+	'runs a scenario and returns its report, a line a row; formats: text, json, tap, junit, markdown, html, svg, benchmark-json';
 
 CREATE FUNCTION pool_exhaust_start(
 	scenario text,
@@ -284,7 +284,7 @@ RETURNS SETOF text
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(bigint, text) IS
-	'returns the report of a run, or of the latest one; formats: text, json, tap, junit, markdown, benchmark-json';
+	'returns the report of a run, or of the latest one; formats: text, json, tap, junit, markdown, html, svg, benchmark-json';
 
 CREATE FUNCTION pool_exhaust_compare(base bigint, candidate bigint, format text DEFAULT 'text')
 RETURNS SETOF text
@@ -298,14 +298,14 @@ RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'pool_exhaust_report_runs'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(bigint[], text) IS
-	'returns the reports of several runs as one document; formats: text, json, tap, junit, markdown, benchmark-json';
+	'returns the reports of several runs as one document; formats: text, json, tap, junit, markdown, html, svg, benchmark-json';
 
 CREATE FUNCTION pool_exhaust_report(run text, format text DEFAULT 'text')
 RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'pool_exhaust_report_literal'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_report(text, text) IS
-	'the same for NULL and for literals without a type, ''7'' or ''{7,8}'', which stand for a run or several; formats: text, json, tap, junit, markdown, benchmark-json';
+	'the same for NULL and for literals without a type, ''7'' or ''{7,8}'', which stand for a run or several; formats: text, json, tap, junit, markdown, html, svg, benchmark-json';
 
 CREATE FUNCTION pool_exhaust_scenarios_rows(
 	OUT name text,

@@ -14,6 +14,7 @@ typedef struct ReportPhase
 	char	   *note;			/* one sentence, or "" */
 	double		began_s;		/* since the begin of the run; < 0: version 1.0 did not keep it */
 	double		elapsed_s;
+	char	   *figures;		/* numbers of its own, a JSON object, or "" */
 } ReportPhase;
 
 typedef struct ReportCheck
@@ -55,7 +56,15 @@ typedef struct ReportOption
 {
 	char	   *name;
 	char	   *value;			/* as JSON */
+	bool		changed;		/* from the default of its profile, as far as that is known */
 } ReportOption;
+
+/* Logins of the run that were refused. */
+typedef struct ReportRefusal
+{
+	char	   *cause;
+	double		logins;
+} ReportRefusal;
 
 typedef struct ReportData
 {
@@ -85,6 +94,8 @@ typedef struct ReportData
 	ReportLatency *latencies;
 	int			noptions;
 	ReportOption *options;		/* by name */
+	int			nrefusals;
+	ReportRefusal *refusals;	/* the most frequent first */
 
 	/* The runs that it has started, for a format that shows them; those have no parts. */
 	int			nparts;

@@ -16,6 +16,8 @@
 	FORMAT(tap) \
 	FORMAT(junit) \
 	FORMAT(markdown) \
+	FORMAT(html) \
+	FORMAT(svg) \
 	FORMAT(benchmark_json)
 
 struct RunComparison;

@@ -11,7 +11,7 @@
 #include "utils/hsearch.h"
 
 #include "report/format.h"
-#include "report/markup.h"
+#include "base/markup.h"
 
 #define TIME_FORMAT		"%.3f"	/* seconds; readers want three decimals at the most */
 

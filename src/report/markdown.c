@@ -11,7 +11,7 @@
 #include "mb/pg_wchar.h"
 
 #include "report/format.h"
-#include "report/markup.h"
+#include "base/markup.h"
 
 #define SIZE_MAX_BYTES	(64 * 1024)
 #define LAST_LINE_MAX	512

@@ -18,7 +18,9 @@
 #include "base/text.h"
 #include "report/compare.h"
 #include "report/report.h"
+#include "request/options.h"
 #include "request/run_table.h"
+#include "scenario/list.h"
 #include "sql/statement.h"
 
 typedef struct Reader
@@ -177,12 +179,13 @@ read_phases(Reader *reader, ReportData *data)
 {
 	data->nphases = reader_query(reader,
 								 "SELECT p->>'phase', p->>'note', (p->>'began_ms')::float8 / 1000, "
-								 "(p->>'elapsed_ms')::float8 / 1000 FROM @.pool_exhaust_runs, "
+								 "(p->>'elapsed_ms')::float8 / 1000, p->'figures' FROM @.pool_exhaust_runs, "
 								 "pg_catalog.jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n) "
 								 "WHERE id = $1 ORDER BY n", data->run_id);
 	data->phases = palloc0(sizeof(ReportPhase) * data->nphases);
 	for (int i = 0; i < data->nphases; i++)
-		data->phases[i] = (ReportPhase) {reader_text(i, 1), reader_text(i, 2), reader_number_or(i, 3, -1), reader_number(i, 4)};
+		data->phases[i] = (ReportPhase) {reader_text(i, 1), reader_text(i, 2), reader_number_or(i, 3, -1), reader_number(i, 4),
+		reader_text(i, 5)};
 }
 
 static void
@@ -255,15 +258,44 @@ read_latencies(Reader *reader, ReportData *data)
 	}
 }
 
+/*
+ * Returns the defaults of the run's scenario as an SQL literal, as view
+ * pool_exhaust_scenarios has them: those of this version, whichever wrote the run.
+ */
+static char *
+defaults_literal(const ReportData *data)
+{
+	const Scenario *scenario = scenario_find(data->scenario);
+
+	return quote_literal_cstr(scenario != NULL ? options_describe(scenario) : "{}");
+}
+
 static void
 read_options(Reader *reader, ReportData *data)
 {
-	data->noptions = reader_query(reader,
-								  "SELECT key, value FROM @.pool_exhaust_runs, pg_catalog.jsonb_each(options) "
-								  "WHERE id = $1 ORDER BY key COLLATE \"C\"", data->run_id);
+	data->noptions = reader_query(reader, psprintf(
+												   "SELECT o.key, o.value, o.key <> 'seed' AND o.value IS DISTINCT FROM "
+												   "coalesce(d.value->(r.options->>'profile'), d.value->'default') "
+												   "FROM @.pool_exhaust_runs r, pg_catalog.jsonb_each(r.options) AS o "
+												   "LEFT JOIN pg_catalog.jsonb_each(%s::jsonb) AS d ON d.key = o.key "
+												   "WHERE r.id = $1 ORDER BY o.key COLLATE \"C\"", defaults_literal(data)),
+								  data->run_id);
 	data->options = palloc0(sizeof(ReportOption) * data->noptions);
 	for (int i = 0; i < data->noptions; i++)
-		data->options[i] = (ReportOption) {reader_text(i, 1), reader_text(i, 2)};
+		data->options[i] = (ReportOption) {reader_text(i, 1), reader_text(i, 2), statement_text(i, 3)[0] == 't'};
+}
+
+static void
+read_refusals(Reader *reader, ReportData *data)
+{
+	data->nrefusals = reader_query(reader,
+								   "SELECT l.key, pg_catalog.sum(l.value::float8) FROM @.pool_exhaust_runs, "
+								   "pg_catalog.jsonb_array_elements(summary->'pools') AS e(p), "
+								   "pg_catalog.jsonb_each(p->'refused_logins') AS l WHERE id = $1 "
+								   "GROUP BY l.key ORDER BY 2 DESC, l.key COLLATE \"C\"", data->run_id);
+	data->refusals = palloc0(sizeof(ReportRefusal) * data->nrefusals);
+	for (int i = 0; i < data->nrefusals; i++)
+		data->refusals[i] = (ReportRefusal) {reader_text(i, 1), reader_number(i, 2)};
 }
 
 /* Returns the ids of the runs that it has started and whose results are still there, data->nparts of them. */
@@ -311,6 +343,7 @@ report_read(int64 run_id, const ReportEnd *end, bool parts)
 	read_samples(&reader, data);
 	read_latencies(&reader, data);
 	read_options(&reader, data);
+	read_refusals(&reader, data);
 	if (parts)
 		part_ids = read_part_ids(&reader, data);
 	reader_close(&reader);

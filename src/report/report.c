@@ -11,6 +11,7 @@
 
 #include "report/compare.h"
 #include "report/report.h"
+#include "report/svg.h"
 
 #define REPORT_FORMAT_ADDRESS(name) &report_format_##name,
 
@@ -53,7 +54,9 @@ format_find(const char *name, bool compares)
 const ReportFormat *
 report_format_find(const char *name)
 {
-	return format_find(name, false);
+	const ReportFormat *chart = svg_format_find(name);
+
+	return chart != NULL ? chart : format_find(name, false);
 }
 
 /* The same of those that compare runs. */

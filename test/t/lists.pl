@@ -127,6 +127,14 @@ is_deeply([ listed("$comment.", 'kinds: the states of a hold, ') ],
 documented('option', [ hint(q{SELECT pool_exhaust_hold(1, options => '{"none": 1}')}, 'Options are: ') ],
 	has => 'hold_ms', any_order => 1);
 
+documented('chart', [ hint(q{SELECT pool_exhaust_report(1, 'svg:none')}, 'Charts are: ') ]);
+foreach my $function ('pool_exhaust_run(text, text, jsonb, text)', 'pool_exhaust_report(bigint, text)')
+{
+	my $formats = comment("obj_description('$function'::regprocedure)");
+
+	is_deeply([ listed("$formats.", 'formats: ') ], [ hint(q{SELECT pool_exhaust_report(1, 'none')}, 'Formats are: ') ], "comment of $function: formats");
+}
+
 # The options that all scenarios have, and the words that the table names.
 my @common = members(q{SELECT key FROM pool_exhaust_scenarios, jsonb_object_keys(options::jsonb) AS key
 	GROUP BY key HAVING count(*) = (SELECT count(*) FROM pool_exhaust_scenarios)});

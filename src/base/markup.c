@@ -7,8 +7,8 @@
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 
+#include "base/markup.h"
 #include "base/text.h"
-#include "report/markup.h"
 
 #define REPLACEMENT	0xfffd		/* for characters that XML 1.0 or HTML cannot hold */
 

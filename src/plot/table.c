@@ -1,0 +1,62 @@
+/*
+ * table.c
+ *		A table of a page: HTML, the first cell of a row being its header.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "base/markup.h"
+#include "base/text.h"
+#include "plot/table.h"
+
+/* Begins a table; its caption is what a reader of the screen calls it, too. */
+void
+table_begin(StringInfo out, const char *caption, int n, const char *const *columns)
+{
+	appendStringInfoString(out, "<table>\n<caption>");
+	markup_text(out, caption);
+	appendStringInfoString(out, "</caption>\n<thead><tr>");
+	for (int i = 0; i < n; i++)
+	{
+		appendStringInfoString(out, "<th scope=\"col\">");
+		markup_text(out, columns[i]);
+		appendStringInfoString(out, "</th>");
+	}
+	appendStringInfoString(out, "</tr></thead>\n<tbody>\n");
+}
+
+void
+table_row(StringInfo out, const char *header)
+{
+	appendStringInfoString(out, "<tr><th scope=\"row\">");
+	markup_text(out, header);
+	appendStringInfoString(out, "</th>");
+}
+
+void
+table_text(StringInfo out, const char *text)
+{
+	appendStringInfoString(out, "<td>");
+	markup_text(out, text);
+	appendStringInfoString(out, "</td>");
+}
+
+/* A cell with a number; an empty one for NaN. */
+void
+table_number(StringInfo out, double value)
+{
+	appendStringInfo(out, "<td class=\"n\">%s</td>", isnan(value) ? "" : number_text(value));
+}
+
+void
+table_row_end(StringInfo out)
+{
+	appendStringInfoString(out, "</tr>\n");
+}
+
+void
+table_end(StringInfo out)
+{
+	appendStringInfoString(out, "</tbody>\n</table>\n");
+}

@@ -1,0 +1,266 @@
+# Reports as pages and pictures: they are well-formed, need nothing from outside, say what
+# the tables say, and stand whatever is in the tables.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use POSIX ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node   = new_server('html_report', conf => 'max_connections = 20');
+my $client = client($node);
+my $xmllint = qx(xmllint --version 2>&1) =~ /libxml/ || 0;
+my @charts = split /, /, charts_hint();
+diag 'there is no xmllint (package libxml2-utils): tags are counted only' if !$xmllint;
+
+sub charts_hint
+{
+	$client->query(q{SELECT pool_exhaust_report(1, 'svg:none')});
+	return $client->{error}{H} =~ /^Charts are: (.*)\.$/ ? $1 : '';
+}
+
+sub page
+{
+	my ($run_id, $format, $database) = @_;
+
+	return $node->safe_psql($database // 'postgres', "SELECT pool_exhaust_report($run_id, '" . ($format // 'html') . "')");
+}
+
+# Is it XML, but for the tags that HTML does not end?
+sub well_formed
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($document, $name) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/page.xml';
+
+	unlike($document, qr/[^\n\x20-\x7e]/, "$name: it is ASCII");
+	$document =~ s/<!DOCTYPE html>\n//;
+	$document =~ s{<(meta [^>]*)>}{<$1/>}g;
+	unlink $file;
+	append_to_file($file, $document);
+	return is(qx(xmllint --noout '$file' 2>&1), '', "$name: it is well-formed") if $xmllint;
+	my @open;
+	foreach ($document =~ m{<(/?\w+)(?:\s[^>]*?)?(?<!/)>}g)
+	{
+		s{^/}{} ? ($_ eq (pop @open // '') or push @open, "/$_") : push @open, $_;
+	}
+	is("@open", '', "$name: tags that are open are closed");
+}
+
+# What holds of each page: nothing to run, nothing to load, each chart with what it is.
+sub is_sound
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($page, $name) = @_;
+	my @charts = $page =~ m{<svg .*?</svg>}sg;
+	my %ids;
+
+	well_formed($page, $name);
+	like($page, qr/\A<!DOCTYPE html>\n.*<\/html>\n?\z/s, "$name: it is all there");
+	like($page, qr{<meta http-equiv="Content-Security-Policy" content="default-src 'none'; }, "$name: and may load nothing");
+	unlike($page, qr/<script|<link|<img|<iframe|\son\w+=|https?:|url\(|\@import|javascript:/i, "$name: nor tries to");
+	is(scalar(grep { !m{^<svg [^>]*role="img" aria-labelledby="(\S+) (\S+)">\n<title id="\1">[^<]+</title>\n<desc id="\2">[^<]+</desc>} } @charts),
+		0, "$name: each chart has a title and a description");
+	is(scalar(() = $page =~ m{</svg>\n<details>\n<summary>.*?<table>}sg), scalar(@charts), "$name: and a table");
+	is(join(' ', grep { $ids{$_}++ } $page =~ / id="(.*?)"/g), '', "$name: each id is there once");
+	return @charts;
+}
+
+sub chart
+{
+	my ($page, $run_id, $name) = @_;
+
+	return $page =~ m{(<svg [^>]*"run$run_id-$name-t .*?</svg>)}s ? $1 : '';
+}
+
+# The table below a chart: rows of its cells.
+sub table_of
+{
+	my ($page, $run_id, $name) = @_;
+	my ($body) = $page =~ m{"run$run_id-$name-t .*?<tbody>(.*?)</tbody>}s;
+
+	return map { [ m{<t[hd][^>]*>(.*?)</t[hd]>}g ] } ($body // '') =~ /<tr>.*/g;
+}
+
+# The values that the path of a series stands for, by the scale of its chart.
+sub drawn
+{
+	my ($chart, $series) = @_;
+	my ($kind, $from, $to, $low, $high) = $chart =~ /data-kind="(\w+)".* data-y="(\S+) (\S+) (\S+) (\S+)"/;
+	my ($path) = $chart =~ /data-series="\Q$series\E" d="(.*?)"/;
+	my @shares = map { ($_ - $low) / ($high - $low) } $path =~ /(?:[ML]\S+? |V)([\d.]+)/g;
+
+	return map { $kind eq 'log' ? $from * ($to / $from)**$_ : $from + $_ * ($to - $from) } @shares;
+}
+
+sub same_numbers
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($got, $expected, $name) = @_;
+	my @off = grep { abs($got->[$_] - $expected->[$_]) > 0.005 * abs($expected->[$_]) + 0.01 } 0 .. $#$expected;
+
+	is(scalar(@$got), scalar(@$expected), "$name: as many");
+	is(scalar(@off), 0, $name) or diag join "\n", map { "$got->[$_] and $expected->[$_]" } @off[0 .. ($#off > 9 ? 9 : $#off)];
+}
+
+# A run with these checks and samples, by hand; returns its id.
+sub insert_run
+{
+	my ($run, @more) = @_;
+
+	$client->query("INSERT INTO pool_exhaust_runs (scenario, target, options, verdict, reason, started_at, finished_at, seed, server_version, extension_version, summary) VALUES ($run) RETURNING id") // die $client->message;
+	my $id = $client->query('SELECT max(id) FROM pool_exhaust_runs');
+	foreach (@more)
+	{
+		$client->query(s/\$ID/$id/gr);
+		die $client->message if $client->{error};
+	}
+	return $id;
+}
+
+# ---------- Real runs ----------
+
+my $saturation = run_scenario($client, 'saturation', 'role', role_limit => 5, seed => 7);
+my $page = page($saturation);
+my @drawn = is_sound($page, 'saturation');
+cmp_ok(scalar(@drawn), '>=', 3, 'saturation: there are charts');
+cmp_ok(length $page, '<=', 150 * 1024, 'saturation: it is small');
+like($page, qr{<h1>saturation on role</h1>\n<p><span class="badge pass">pass</span>.*<h2>Checks</h2>.*<h2>Charts</h2>.*<h2>Options</h2>.*<h2>Environment</h2>.*<h2>To repeat it</h2>}s,
+	'saturation: what a page has, in this order');
+my ($repeat) = $page =~ m{<pre>(.*?)</pre>};
+$repeat =~ s/&#(\d+);/chr $1/ge;
+is($repeat, q(SELECT pool_exhaust_run('saturation', 'role', '{"seed": 7, "role_limit": 5}');), 'saturation: the line that repeats it');
+is(join(' ', $page =~ m{<tr><th scope="row">(\w+)</th><td>[^<]*</td><td><strong>changed</strong></td>}g), 'role_limit', 'saturation: what was changed is marked');
+my $peak = $client->query("SELECT summary->>'peak_in_use' FROM pool_exhaust_runs WHERE id = $saturation");
+my @in_use = drawn(chart($page, $saturation, 'in_use'), 'in use');
+is((sort { $b <=> $a } map { sprintf '%.0f', $_ } @in_use)[0], $peak, 'saturation: the peak that is drawn is peak_in_use');
+my $samples = $client->query("SELECT count(*) FROM pool_exhaust_samples WHERE run_id = $saturation");
+is(scalar(@in_use), $samples, 'saturation: and each sample is') if $samples <= 160;
+is_deeply([ table_of($page, $saturation, 'refusals') ], [ [ 'role_limit', 10 ] ], 'saturation: refusals by cause');
+
+my $latency = run_scenario($client, 'latency', undef, level_ms => 100, levels => [ 50, 100 ], seed => 7, tolerance_percent => 100);
+$page = page($latency);
+is_sound($page, 'latency');
+is(scalar(grep { chart($page, $latency, $_) } qw(in_use percentiles distribution split)), 4, 'latency: its charts are there');
+like(chart($page, $latency, 'percentiles'), qr/<path class="dash sl" data-value="2000"/, 'latency: percentiles have the limit');
+like(chart($page, $latency, 'distribution'), qr/data-row="50 %: wait".*?data-mark="limit" data-value="2000"/s, 'latency: distributions have it, too');
+my @levels = table_of($page, $latency, 'split');
+is(join(' ', map { $_->[0] } @levels), '50 % 100 %', 'latency: a split for each level');
+my @rows = table_of($page, $latency, 'distribution');
+my $distribution = chart($page, $latency, 'distribution');
+same_numbers([ $distribution =~ /data-mark="p99" data-value="(.*?)"/g ], [ map { $_->[4] } @rows ], 'latency: p99 drawn and in the table');
+is( join(' ', sort { $a <=> $b } map { $_->[1] } @rows),
+	$client->query("SELECT string_agg((SELECT sum(c) FROM unnest(buckets) WITH ORDINALITY AS u(c, n) WHERE n % 2 = 0)::text, ' '
+		ORDER BY (SELECT sum(c) FROM unnest(buckets) WITH ORDINALITY AS u(c, n) WHERE n % 2 = 0))
+		FROM pool_exhaust_histograms WHERE run_id = $latency"), 'latency: as many values as the histograms have');
+
+# ---------- Pictures ----------
+
+is($charts[0], 'in_use', 'the first chart is that of connections in use');
+my $svg = page($latency, 'svg');
+is($svg, page($latency, 'svg:in_use'), 'svg is the first chart');
+foreach my $chart (@charts)
+{
+	my $picture = page($latency, "svg:$chart");
+
+	well_formed($picture, "svg:$chart");
+	like($picture, qr{\A<svg class="plot" xmlns="http://www.w3.org/2000/svg" width="600" height="\d+" }, "svg:$chart: it stands alone");
+	unlike($picture =~ s{http://www.w3.org/2000/svg}{}r, qr/<script|https?:|url\(/, "svg:$chart: and loads nothing");
+	like($picture, chart($page, $latency, $chart) ? qr/<path|<rect class="f/ : qr/run $latency has nothing to draw/, "svg:$chart: it has what the page has");
+}
+fails_with($client, "SELECT pool_exhaust_report($latency, 'svg:none')", '22023',
+	[ qr/chart "none" does not exist/, qr/Charts are: in_use, .*recovery\./ ], 'an unknown chart');
+fails_with($client, q{SELECT pool_exhaust_run('saturation', 'role', format => 'svg:')}, '22023', [qr/chart "" does not exist/], 'a chart without a name');
+fails_with($client, q{SELECT pool_exhaust_report(999, 'html')}, '42704', [qr/run 999 does not exist/], 'an unknown run');
+
+# ---------- Bad input ----------
+
+my $hostile = q{<script>alert(1)</script> ]]> | ` "'&lt; } . "\x01\x1b[31m \x{202e}";
+utf8::encode($hostile);
+my $quoted = q{E'} . ($hostile =~ s/(['\\])/\\$1/gr) . q{'};
+my $run = insert_run(
+	"$quoted, $quoted, jsonb_build_object('workload', $quoted, 'seed', 1), 'fail', $quoted, now(), now(), 1, $quoted, $quoted,
+	jsonb_build_object('capacity', 3, 'elapsed_ms', 100, 'phases', jsonb_build_array(jsonb_build_object('phase', $quoted, 'note', $quoted, 'began_ms', 0, 'elapsed_ms', 100)),
+	'pools', jsonb_build_array(jsonb_build_object('refused_logins', jsonb_build_object($quoted, 3))))",
+	"INSERT INTO pool_exhaust_checks VALUES (\$ID, 1, $quoted, $quoted, 'fail', $quoted, $quoted, $quoted, $quoted, NULL, NULL, NULL, NULL), (\$ID, 2, $quoted, 'a', 'fail', '1', '2', 'ms', $quoted, '<=', 1, NULL, 2)",
+	"INSERT INTO pool_exhaust_histograms VALUES (\$ID, $quoted, $quoted, 'us', '{{1000,2}}')",
+	q(INSERT INTO pool_exhaust_samples VALUES ($ID, now(), 3, 1, 1, 1, 1, 1, 2, 'healthy')));
+$page = page($run);
+is_sound($page, 'hostile text');
+is(scalar(() = $page =~ /&#60;script&#62;alert\(1\)&#60;\/script&#62; ]]&#62; \| ` &#34;&#39;&#38;lt; \?\?\[31m \?/g) >= 12, 1, 'hostile text: it is there as text');
+well_formed(page($run, "svg:$_"), "hostile text in svg:$_") foreach @charts;
+
+$run = insert_run(q('all', 'server', '{}', NULL, NULL, now(), NULL, 1, '15', '1.0', NULL));
+$page = page($run);
+is_sound($page, 'a run of which nothing is stored yet');
+like($page, qr/There are none.*Nothing of the run was measured over time/s, 'a run of which nothing is stored yet: the page says so');
+$run = insert_run(q('storm', 'server', '{}', 'aborted', 'stopped', now(), now(), 3, '15', '1.1',
+	'{"capacity": 0, "elapsed_ms": 0, "phases": [{"phase": "calm", "began_ms": 0, "elapsed_ms": 0, "figures": {"peak_per_s": 5}}]}'),
+	q(INSERT INTO pool_exhaust_samples VALUES ($ID, now(), 0, 0, 0, 0, 0, NULL, NULL, 'healthy')));
+like(page($run), qr{badge aborted">aborted.*<p class="reason aborted">stopped}s, 'an aborted run');
+is_sound(page($run), 'an aborted run with one sample');
+my $under_way = $client->query(q{SELECT pool_exhaust_start('queue', 'pool', '{"long_ms": 20000, "pool_timeout_ms": 30000}')});
+like(page($under_way), qr/badge running">running/, 'a run under way');
+$client->query("SELECT pool_exhaust_stop($under_way)");
+
+# In a database of any encoding
+foreach my $encoding ([ 'LATIN1', '\xe9', '&#233;' ], [ 'SQL_ASCII', '\xff', '\?' ], [ 'EUC_JP', '\xa4a2', '&#12354;' ])
+{
+	my ($name, $bytes, $reads) = @$encoding;
+	my $database = lc $name;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $database ENCODING '$name' LOCALE 'C' TEMPLATE template0");
+	$node->safe_psql($database, 'CREATE EXTENSION pool_exhaust');
+	$node->safe_psql($database, "INSERT INTO pool_exhaust_runs (scenario, target, options, verdict, reason, started_at, seed, server_version, extension_version)
+		VALUES ('queue', 'pool', '{}', 'fail', convert_from('$bytes'::bytea, '$name'), now(), 1, '15', '1.1')");
+	my $of_encoding = page(1, 'html', $database);
+	well_formed($of_encoding, $name);
+	like($of_encoding, qr/<p class="reason fail">$reads<\/p>/, "$name: text beyond ASCII");
+}
+
+# ---------- Many samples ----------
+
+my $bursts = '(i % 4001 = 17)::int * (i / 1000)';
+my $big = insert_run(q('degradation', 'pool', '{}', 'pass', NULL, now(), now(), 1, '15', '1.1',
+	'{"capacity": 40, "peak_in_use": 39, "elapsed_ms": 200000, "phases": [{"phase": "load", "began_ms": 0, "elapsed_ms": 100000}, {"phase": "calm", "began_ms": 100000, "elapsed_ms": 100000}]}'),
+	"INSERT INTO pool_exhaust_samples SELECT \$ID, started_at + i * interval '10 ms', CASE WHEN i = 12345 THEN 39 ELSE i % 17 END, i % 5, i,
+		sum($bursts) OVER (ORDER BY i), 0, 1 + i % 7, 10 + i % 90, 'healthy' FROM generate_series(1, 20000) AS i, pool_exhaust_runs WHERE id = \$ID");
+$page = page($big);
+is_sound($page, '20,000 samples');
+cmp_ok(length $page, '<=', 150 * 1024, '20,000 samples: the page is small');
+is(scalar(grep { abs($_ - 39) < 0.5 } drawn(chart($page, $big, 'in_use'), 'in use')), 1, '20,000 samples: the peak is drawn');
+my @bursts = map { sprintf '%.0f', $_ } grep { $_ > 0.5 } drawn(chart($page, $big, 'pressure'), 'refused since the sample before');
+is("@bursts", '4 8 12 16', '20,000 samples: and each burst of refusals');
+foreach my $series ([ 'in_use', 'in use', 1 ], [ 'percentiles', 'p99, ms', 2 ])
+{
+	my ($chart, $name, $column) = @$series;
+	my @listed = map { split / to /, $_->[$column] } table_of($page, $big, $chart);
+
+	same_numbers([ sort { $a <=> $b } drawn(chart($page, $big, $chart), $name) ], [ sort { $a <=> $b } @listed ], "20,000 samples: $name drawn and in the table");
+}
+
+# The time that the processor needs for it: others may use the machine, too.
+my $session = client($node);
+my $pid = backend_pid($session);
+my $least_ms = 9e9;
+sub peak_kb { return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+)/m ? $1 : 0 }
+sub cpu_ms { my @stat = split / /, slurp_file("/proc/$pid/stat") =~ s/^.*\) //r; return 1000 * ($stat[11] + $stat[12]) / POSIX::sysconf(POSIX::_SC_CLK_TCK()) }
+$session->query("SELECT count(*) FROM pool_exhaust_report($saturation, 'html')");
+my $before_kb = peak_kb();
+foreach (1 .. 5)
+{
+	my $before_ms = cpu_ms();
+
+	$session->query("SELECT count(*) FROM pool_exhaust_report($big, 'html')");
+	$least_ms = cpu_ms() - $before_ms if cpu_ms() - $before_ms < $least_ms;
+}
+note sprintf '20,000 samples: %.0f ms, %d KiB, %d bytes', $least_ms, peak_kb() - $before_kb, length $page;
+cmp_ok($least_ms, '<=', 300, '20,000 samples: the page takes no longer than 300 ms');
+cmp_ok(peak_kb() - $before_kb, '<=', 32 * 1024, '20,000 samples: and no more than 32 MiB');
+
+$_->close foreach $session, $client;
+left_nothing($node);
+done_testing();
