@@ -113,7 +113,7 @@ line_path(const Drawing *d, const TimeSeries *series, StringInfo path)
 		if (smallest >= 0)
 			path_add(d, path, joins ? 'L' : 'M', Min(smallest, largest), series->values[Min(smallest, largest)]);
 		if (smallest >= 0 && !joins)
-			appendStringInfoString(path, "h0");	/* a point if nothing follows */
+			appendStringInfoString(path, "h0"); /* a point if nothing follows */
 		if (smallest != largest)
 			path_add(d, path, 'L', Max(smallest, largest), series->values[Max(smallest, largest)]);
 		joins = smallest >= 0;

@@ -188,7 +188,7 @@ details(Markdown *md, const ReportData *run)
 	put(block, run_name(run));
 	appendStringInfoString(block, "</summary>\n\n");
 	put(block, psprintf("Started %s UTC, seed %s, PostgreSQL %s, pool_exhaust %s",
-								  run->started_utc, run->seed, run->server_version, run->extension_version));
+						run->started_utc, run->seed, run->server_version, run->extension_version));
 	appendStringInfoChar(block, '\n');
 	phase_rows(run, block);
 	check_rows(run, block);
