@@ -47,7 +47,7 @@ SELECT verdict, reason FROM latest;
 SELECT phase, name, outcome, CASE WHEN name ~ '^(errors|sessions)|without' THEN observed END AS observed FROM checks;
 
 SELECT count(*) > 0 AS ran
-FROM pool_exhaust_run('latency', options => '{"levels": [20, 80, 100], "level_ms": 1000, "tolerance_percent": 30}');
+FROM pool_exhaust_run('latency', options => '{"levels": [20, 80, 100], "level_ms": 1000}');
 SELECT verdict, reason FROM latest;
 SELECT phase, name, outcome, expected FROM checks;
 SELECT p->>'phase' AS phase,

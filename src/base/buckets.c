@@ -60,7 +60,8 @@ buckets_of(Datum datum)
 	return (Buckets) {n, pairs};
 }
 
-static double
+/* Returns how many values there are. */
+double
 buckets_count(const Buckets *buckets)
 {
 	double		all = 0;

@@ -13,6 +13,7 @@ typedef struct Buckets
 
 extern Datum buckets_datum(int n, const int64 *pairs);
 extern Buckets buckets_of(Datum array);
+extern double buckets_count(const Buckets *buckets);
 extern double buckets_percentile(const Buckets *buckets, double fraction);
 extern double buckets_noise(const Buckets *buckets, double fraction);
 extern Buckets buckets_merge(const Buckets *a, const Buckets *b);

@@ -132,16 +132,6 @@ distribution_draw(const Plot *base, StringInfo out)
 	picture_end(out);
 }
 
-static double
-values_count(const Buckets *buckets)
-{
-	double		count = 0;
-
-	for (int i = 0; i < buckets->n; i++)
-		count += buckets->pairs[2 * i + 1];
-	return count;
-}
-
 /* Returns its limits as text, palloc'd. */
 static char *
 limits_text(const DistributionPlot *plot, const DistributionRow *row)
@@ -167,7 +157,7 @@ distribution_table(const Plot *base, StringInfo out)
 		const DistributionRow *row = &plot->rows[i];
 
 		table_row(out, row->name);
-		table_number(out, values_count(row->buckets));
+		table_number(out, buckets_count(row->buckets));
 		table_number(out, percentile(plot, row, 0.50));
 		table_number(out, percentile(plot, row, 0.95));
 		table_number(out, percentile(plot, row, 0.99));

@@ -21,8 +21,8 @@ static const char page_style[] =
 "h1{font-size:1.6em;margin:0 0 8px;overflow-wrap:anywhere}h2{font-size:1.25em;margin:32px 0 10px}h3{font-size:1.08em;margin:24px 0 8px}\n"
 "p{margin:6px 0;overflow-wrap:anywhere}.muted{color:var(--muted)}\n"
 ".badge{display:inline-block;padding:1px 10px;border-radius:5px;background:#57606a;color:#fff;font-weight:700;text-transform:uppercase;letter-spacing:.03em}\n"
-".badge.pass,.badge.healthy{background:#11703d}.badge.fail,.badge.critical,.badge.exhausted{background:#b3161d}\n"
-".badge.invalid,.badge.warning{background:#8a5a00}.badge.running{background:#0b62c4}\n"
+".badge.pass{background:#11703d}.badge.fail{background:#b3161d}\n"
+".badge.invalid{background:#8a5a00}.badge.running{background:#0b62c4}\n"
 ".reason{border-left:4px solid var(--line);padding:2px 12px;margin:10px 0}\n"
 ".fail .reason,.reason.fail{border-color:#b3161d}.reason.invalid{border-color:#8a5a00}.reason.pass{border-color:#11703d}\n"
 ".charts{columns:560px;column-gap:20px}\n"
@@ -48,15 +48,13 @@ static const char page_style[] =
 "tr,pre{break-inside:avoid}h2,h3{break-after:avoid}details{display:none}\n"
 ".badge{print-color-adjust:exact;-webkit-print-color-adjust:exact}svg.plot{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n";
 
-/* Begins a page; the browser loads it again every "refresh_s" seconds, 0: never. */
+/* Begins a page. */
 void
-page_begin(StringInfo out, const char *title, int refresh_s)
+page_begin(StringInfo out, const char *title)
 {
 	appendStringInfoString(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
 						   "<meta http-equiv=\"Content-Security-Policy\" content=\"" POLICY "\">\n"
 						   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-	if (refresh_s > 0)
-		appendStringInfo(out, "<meta http-equiv=\"refresh\" content=\"%d\">\n", refresh_s);
 	appendStringInfoString(out, "<title>");
 	markup_text(out, title);
 	appendStringInfo(out, "</title>\n<style>\n%s%s\n%s\n</style>\n</head>\n<body>\n<main>\n", page_style, plot_style, plot_style_dark);

@@ -6,6 +6,6 @@
 
 #include "lib/stringinfo.h"
 
-extern void page_begin(StringInfo out, const char *title, int refresh_s);
+extern void page_begin(StringInfo out, const char *title);
 extern void page_end(StringInfo out);
 extern void page_heading(StringInfo out, int level, const char *text);

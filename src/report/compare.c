@@ -162,7 +162,7 @@ static void
 text_run(const char *what, const ReportData *data, StringInfo out)
 {
 	appendStringInfo(out, "%-10s run " INT64_FORMAT ", %s on %s, %s: %s%s%s\n", what, data->run_id, data->scenario, data->target,
-					 data->started_at, data->verdict[0] != '\0' ? data->verdict : "running",
+					 data->started_at, verdict_text(data),
 					 data->reason[0] != '\0' ? ", " : "", data->reason);
 }
 

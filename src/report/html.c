@@ -345,7 +345,7 @@ static void
 html_write_several(const ReportData *const *runs, int n, StringInfo out)
 {
 	page_begin(out, n == 1 ? psprintf("%s: %s on %s, run " INT64_FORMAT, verdict_text(runs[0]), runs[0]->scenario,
-									  runs[0]->target, runs[0]->run_id) : psprintf("%d runs of pool_exhaust", n), 0);
+									  runs[0]->target, runs[0]->run_id) : psprintf("%d runs of pool_exhaust", n));
 	if (n == 1 && runs[0]->nparts == 0)
 		html_run(runs[0], 1, out);
 	else

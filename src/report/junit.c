@@ -10,16 +10,23 @@
 #include "common/hashfn.h"
 #include "utils/hsearch.h"
 
-#include "report/format.h"
 #include "base/markup.h"
+#include "report/format.h"
 
 #define TIME_FORMAT		"%.3f"	/* seconds; readers want three decimals at the most */
 
 typedef struct Junit
 {
 	StringInfo	out;
-	HTAB	   *names;			/* hashes of the cases so far, class and name */
+	HTAB	   *names;			/* of the cases so far: NameUse */
 } Junit;
+
+/* How often a case of that class and name was asked for. */
+typedef struct NameUse
+{
+	uint64		hash;			/* the key */
+	int			n;
+} NameUse;
 
 /* What the cases of a run come to. */
 typedef struct Counts
@@ -66,27 +73,31 @@ count(const ReportData *run)
 	return counts;
 }
 
-/* Returns whether no case before has this name; from then on one has. */
-static bool
-name_is_new(Junit *junit, const char *class, const char *name)
+/* Returns how often this name was asked for, this time included. */
+static int
+name_count(Junit *junit, const char *class, const char *name)
 {
-	char	   *both = psprintf("%s\n%s", class, name);
-	uint64		hash = hash_bytes_extended((const unsigned char *) both, strlen(both), 0);
+	uint64		hash = hash_combine64(hash_bytes_extended((const unsigned char *) class, strlen(class), 0),
+									  hash_bytes_extended((const unsigned char *) name, strlen(name), 0));
 	bool		found;
+	NameUse    *use = hash_search(junit->names, &hash, HASH_ENTER, &found);
 
-	(void) hash_search(junit->names, &hash, HASH_ENTER, &found);
-	return !found;
+	use->n = found ? use->n + 1 : 1;
+	return use->n;
 }
 
-/* Begins a case, whose name gets a number if it is not the first of that name. */
+/* Begins a case, whose name gets a number if it is not the first of that name: its own, which may be taken, too. */
 static void
 case_open(Junit *junit, const ReportData *run, const char *name, double elapsed_s)
 {
 	const char *class = psprintf("pool_exhaust.%s.%s", run->scenario, run->target);
 	const char *unique = name;
+	int			n = name_count(junit, class, name);
 
-	for (int i = 2; !name_is_new(junit, class, unique); i++)
-		unique = psprintf("%s #%d", name, i);
+	if (n > 1)
+		do
+			unique = psprintf("%s #%d", name, n++);
+		while (name_count(junit, class, unique) > 1);
 	appendStringInfoString(junit->out, "    <testcase");
 	attribute(junit->out, "classname", class);
 	attribute(junit->out, "name", unique);
@@ -230,7 +241,7 @@ count_all(const ReportData *run, Counts *total)
 static void
 junit_write_several(const ReportData *const *runs, int n, StringInfo out)
 {
-	HASHCTL		control = {.keysize = sizeof(uint64), .entrysize = sizeof(uint64), .hcxt = CurrentMemoryContext};
+	HASHCTL		control = {.keysize = sizeof(uint64), .entrysize = sizeof(NameUse), .hcxt = CurrentMemoryContext};
 	Junit		junit = {out, hash_create("cases", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT)};
 	Counts		total = {0};
 	double		elapsed_s = 0;

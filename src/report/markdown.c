@@ -10,8 +10,8 @@
 
 #include "mb/pg_wchar.h"
 
-#include "report/format.h"
 #include "base/markup.h"
+#include "report/format.h"
 
 #define SIZE_MAX_BYTES	(64 * 1024)
 #define LAST_LINE_MAX	512

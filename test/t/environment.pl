@@ -62,7 +62,7 @@ is(row_of('saturation', role_limit => 1, handshakes => 2)->{environment}{options
 # ---------- The calibration ----------
 
 cmp_ok($run->{calibration}{$_}, '>', 0, "it has $_") foreach qw(logins_per_s loops_per_s);
-like($run->{summary}{peak_in_use}, qr/^[12]$/, 'its sessions are not counted in the story: the one that fits, and at times one that is refused');
+is($run->{summary}{pools}[0]{granted}, 2, 'its logins are not counted in the story: one fills the role, one comes after the release');
 like($run->{summary}{phases}[0]{note}, qr/^0 of 1 /, 'none of them is left when that begins');
 cmp_ok($run->{summary}{phases}[0]{began_ms}, '>=', 200, 'it comes before that');
 
@@ -91,6 +91,17 @@ ok(change_setting($client, 'pool_exhaust.calibration' => 'off'), 'it is switched
 my $without = row_of('saturation', role_limit => 1);
 is($without->{calibration}, undef, 'there is none');
 same($without, $run, 'the environment is there, and the same');
+
+# ---------- What is kept ----------
+
+my $rows = "SELECT (SELECT count(*) FROM pool_exhaust_runs WHERE id = $without->{id}), " . join ', ',
+  map { "(SELECT count(*) > 0 FROM pool_exhaust_$_ WHERE run_id = $without->{id})" } qw(checks samples histograms);
+is($client->query($rows), '1|t|t|t', 'all tables have something of a run');
+ok(change_setting($client, 'pool_exhaust.history_retention' => "'1d'"), 'results are kept for a day');
+$client->query("UPDATE pool_exhaust_runs SET finished_at = now() - interval '2 days' WHERE id = $without->{id}");
+my $next = row_of('saturation', role_limit => 1);
+is($client->query($rows), '0|f|f|f', 'of one that is older nothing is left after the next run');
+is($client->query("SELECT count(*) FROM pool_exhaust_runs WHERE id IN ($run->{id}, $next->{id})"), 2, 'others stay');
 
 $client->close;
 left_nothing($node);

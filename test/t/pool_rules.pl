@@ -309,6 +309,16 @@ $watcher->query('DROP TABLE divisor, ' . join ', ', map { "did_$_" } @did, 'half
 		'slow requests: the verdict says what they took');
 }
 
+# A grant that is slow within the limits fails nothing, and is there.
+{
+	my $run_id = run_scenario($watcher, 'latency', 'pool', levels => [20], level_ms => 300, fault => 'slow_grant', fault_ms => 30);
+	is(run_outcome($watcher, $run_id), 'pass', 'slow_grant of 30 ms: within the limit') or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	cmp_ok($watcher->query("SELECT pool_exhaust_percentile(buckets, 0) FROM pool_exhaust_histograms WHERE run_id = $run_id AND phase = '20 %' AND metric = 'wait'"),
+		'>=', 30_000, 'slow_grant of 30 ms: no wait is shorter, in us');
+	$run_id = run_scenario($watcher, 'latency', 'pool', levels => [20], level_ms => 300, fault => 'miscount', fault_ms => 30);
+	isnt($watcher->query("SELECT verdict FROM pool_exhaust_runs WHERE id = $run_id"), 'pass', 'fault_ms: of another fault it changes nothing');
+}
+
 # ---------- However it ends ----------
 
 # Each scenario in the middle of its story, for minutes.

@@ -318,6 +318,16 @@ is($superuser->query('SELECT pool_exhaust_release()'), 3, 'a refused DROP EXTENS
 is($superuser->query("SELECT pool_exhaust_stop($run_id)"), 1, 'a refused DROP EXTENSION: it is stopped');
 run_ends($superuser, $run_id, 'aborted: stopped by pool_exhaust_stop()', 'a refused DROP EXTENSION');
 
+# The owner drops it, in a transaction that lasts: what is to begin waits for a while, and says why it does not.
+my $owner = client($node);
+$owner->query($_) foreach 'BEGIN', 'DROP EXTENSION pool_exhaust CASCADE';
+is(sqlstate($owner), '00000', 'a DROP EXTENSION under way: it is one') or diag $owner->message;
+fails_with($superuser, 'SELECT pool_exhaust_hold(1)', '55P03', [qr/extension pool_exhaust is being altered or dropped/], 'a DROP EXTENSION under way');
+$owner->query('ROLLBACK');
+$owner->close;
+like($superuser->query('SELECT pool_exhaust_hold(1)') // $superuser->message, qr/^\d+$/, 'a DROP EXTENSION that was rolled back: a hold can begin');
+is($superuser->query('SELECT pool_exhaust_release()'), 1, 'a DROP EXTENSION that was rolled back: it is released');
+
 $_->close foreach $superuser, $tester, $tester2;
 left_nothing($node);
 done_testing();

@@ -35,7 +35,6 @@ typedef struct ReportChart
 REPORT_CHARTS(REPORT_CHART_DECLARE)
 #undef REPORT_CHART_DECLARE
 
-
 extern const ReportChart *const report_charts[];
 extern const int nreport_charts;
 
