@@ -5,7 +5,7 @@
 #pragma once
 
 /* So many are drawn and listed; fewer moments are slices of their own. */
-#define SLICES_MAX	160
+#define SLICES_MAX	100
 
 /* Moments from "first" on, "n" of them. */
 typedef struct Slice

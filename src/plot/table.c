@@ -46,7 +46,7 @@ table_text(StringInfo out, const char *text)
 void
 table_number(StringInfo out, double value)
 {
-	appendStringInfo(out, "<td class=\"n\">%s</td>", isnan(value) ? "" : number_text(value));
+	appendStringInfo(out, "<td>%s</td>", isnan(value) ? "" : number_text(value));
 }
 
 void

@@ -202,7 +202,7 @@ table_cell(const Slice *slice, const double *values, StringInfo out)
 	if (smallest < 0 || values[smallest] == values[largest])
 		table_number(out, smallest < 0 ? NAN : values[smallest]);
 	else
-		appendStringInfo(out, "<td class=\"n\">%s to %s</td>", number_text(values[smallest]), number_text(values[largest]));
+		appendStringInfo(out, "<td>%s to %s</td>", number_text(values[smallest]), number_text(values[largest]));
 }
 
 /* Writes the table of what is drawn. */

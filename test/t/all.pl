@@ -75,6 +75,9 @@ is(scalar(grep { /^ok    \w+ on \w+ +pass +\d+ of +\d+ checks +[\d.]+ s   run \d
 	'then come the scenarios, a line each')
   or diag join "\n", @report;
 like($watcher->query("SELECT pool_exhaust_report($run_id, 'tap')"), qr/^ok \d+ - saturation on server\n.*^ok \d+ - verdict is pass$/ms, 'TAP');
+my $page = $watcher->query("SELECT string_agg(l, E'\n') FROM pool_exhaust_report($run_id, 'html') AS l");
+cmp_ok(length $page, '<=', 600 * 1024, 'as one page it is small');
+is(scalar(() = $page =~ /<article /g), scalar(split /, /, $expected) + 1, 'which has every scenario');
 nothing_left('at the end');
 
 is( $watcher->query("SELECT string_agg(DISTINCT operator, ' ' ORDER BY operator) FROM (SELECT operator COLLATE \"C\" FROM pool_exhaust_checks) AS o(operator)"),

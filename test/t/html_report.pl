@@ -138,7 +138,7 @@ my $peak = $client->query("SELECT summary->>'peak_in_use' FROM pool_exhaust_runs
 my @in_use = drawn(chart($page, $saturation, 'in_use'), 'in use');
 is((sort { $b <=> $a } map { sprintf '%.0f', $_ } @in_use)[0], $peak, 'saturation: the peak that is drawn is peak_in_use');
 my $samples = $client->query("SELECT count(*) FROM pool_exhaust_samples WHERE run_id = $saturation");
-is(scalar(@in_use), $samples, 'saturation: and each sample is') if $samples <= 160;
+is(scalar(@in_use), $samples, 'saturation: and each sample is') if $samples <= 100;
 is_deeply([ table_of($page, $saturation, 'refusals') ], [ [ 'role_limit', 10 ] ], 'saturation: refusals by cause');
 
 my $latency = run_scenario($client, 'latency', undef, level_ms => 100, levels => [ 50, 100 ], seed => 7, tolerance_percent => 100);
