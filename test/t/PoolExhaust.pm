@@ -538,7 +538,7 @@ sub new
 	  ? IO::Socket::IP->new(Proto => 'tcp', PeerHost => $host, PeerPort => $node->port, $from ? (LocalHost => $from) : ())
 	  : IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$host/.s.PGSQL." . $node->port);
 	die "could not connect to port " . $node->port . " of $host: $!" if !$socket;
-	my $self = bless { socket => $socket, input => '', notified => [] }, $class;
+	my $self = bless { node => $node, socket => $socket, input => '', notified => [] }, $class;
 
 	return $self if delete $params{silent};
 	$params{user}     //= getpwuid($>);
@@ -640,6 +640,19 @@ sub vanish
 	CORE::close($self->{socket});
 }
 
+# What another session sees of the server: its runs, processes and locks that are waited for.
+sub _what_it_does
+{
+	my ($self) = @_;
+
+	return 'nor does it answer another session' if $self->{asks};
+	my $other = eval { PoolExhaust::Client->new($self->{node}) } // return "no other session is granted: $@";
+	$other->{asks} = 1;
+	return join "\n", map { $other->query($_) // $other->message } 'SELECT p FROM pool_exhaust_progress AS p',
+	  "SELECT concat_ws(' | ', pid, backend_type, usename, state, backend_start, wait_event_type, wait_event, query) FROM pg_stat_activity",
+	  'SELECT l FROM pg_locks AS l WHERE NOT granted';
+}
+
 sub _write
 {
 	my ($self, $bytes) = @_;
@@ -668,7 +681,7 @@ sub _read
 	while (length $self->{input} < $length)
 	{
 		IO::Select->new($self->{socket})->can_read($PostgreSQL::Test::Utils::timeout_default)
-		  or die 'timed out waiting for the server';
+		  or die "timed out waiting for the server\n" . $self->_what_it_does;
 		my $n = sysread $self->{socket}, $self->{input}, 8192, length $self->{input};
 		return undef if !$n;
 	}
