@@ -292,7 +292,7 @@ RETURNS SETOF text
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_compare(bigint, bigint, text) IS
-	'returns two runs of one scenario side by side, with the differences in percent and in times the noise; formats: text, json';
+	'returns two runs of one scenario side by side, with the differences in percent and in times the noise; formats: text, json, markdown, html';
 
 CREATE FUNCTION pool_exhaust_mann_whitney(base float8[], candidate float8[], exact_ties boolean DEFAULT false)
 RETURNS float8

@@ -1,11 +1,15 @@
 /*
  * distribution.h
  *		How values are distributed: a row each of the same scale, and their table.
+ *
+ * A row has the values of one series, or those of several to be compared.
  */
 #pragma once
 
 #include "base/buckets.h"
 #include "plot/plot.h"
+
+#define DISTRIBUTION_SERIES_MAX	2
 
 /* A limit that the values of a row are compared with. */
 typedef struct RowLimit
@@ -17,8 +21,7 @@ typedef struct RowLimit
 typedef struct DistributionRow
 {
 	const char *name;
-	Ink			ink;
-	const Buckets *buckets;		/* its values are divided by "divisor" of the plot */
+	const Buckets *buckets[DISTRIBUTION_SERIES_MAX];	/* of each series; their values are divided by "divisor" of the plot */
 	int			nlimits;
 	const RowLimit *limits;
 } DistributionRow;
@@ -28,8 +31,10 @@ typedef struct DistributionPlot
 	Plot		base;
 	const char *unit;
 	double		divisor;
+	int			nseries;
+	LegendEntry series[DISTRIBUTION_SERIES_MAX];
 	int			nrows;
-	const DistributionRow *rows;	/* none of them is empty */
+	const DistributionRow *rows;	/* no buckets of them are empty */
 } DistributionPlot;
 
 extern const PlotType distribution_plot;

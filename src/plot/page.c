@@ -73,3 +73,14 @@ page_heading(StringInfo out, int level, const char *text)
 	markup_text(out, text);
 	appendStringInfo(out, "</h%d>\n", level);
 }
+
+/* A verdict or an outcome. */
+void
+page_badge(StringInfo out, const char *word)
+{
+	appendStringInfoString(out, "<span class=\"badge ");
+	markup_text(out, word);
+	appendStringInfoString(out, "\">");
+	markup_text(out, word);
+	appendStringInfoString(out, "</span>");
+}

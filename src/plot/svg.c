@@ -112,7 +112,7 @@ legend_draw(StringInfo out, const LegendEntry *entries, int n)
 		if (breaks || i == 0)
 			appendStringInfo(out, "<text x=\"4\" y=\"%d\">", line * PLOT_LINE - 6);
 		appendStringInfo(out, "<tspan class=\"f%c\">%s</tspan> ", INK_LETTERS[entries[i].ink],
-						 entries[i].dashed ? "&#8211;&#160;&#8211;" : "&#9632;");
+						 entries[i].dashed ? "&#8211;&#160;&#8211;" : entries[i].outlined ? "&#9633;" : "&#9632;");
 		markup_text(out, entries[i].text);
 		appendStringInfoString(out, "&#160;&#160; ");
 	}

@@ -43,6 +43,7 @@ typedef struct LegendEntry
 	const char *text;
 	Ink			ink;
 	bool		dashed;
+	bool		outlined;		/* not filled */
 } LegendEntry;
 
 extern const char *const plot_style;

@@ -10,11 +10,10 @@
 #include "base/text.h"
 #include "plot/table.h"
 
-/* Begins a table; its caption is what a reader of the screen calls it, too. */
-void
-table_begin(StringInfo out, const char *caption, int n, const char *const *columns)
+static void
+begin(StringInfo out, const char *class, const char *caption, int n, const char *const *columns)
 {
-	appendStringInfoString(out, "<table>\n<caption>");
+	appendStringInfo(out, "<table%s>\n<caption>", class);
 	markup_text(out, caption);
 	appendStringInfoString(out, "</caption>\n<thead><tr>");
 	for (int i = 0; i < n; i++)
@@ -24,6 +23,20 @@ table_begin(StringInfo out, const char *caption, int n, const char *const *colum
 		appendStringInfoString(out, "</th>");
 	}
 	appendStringInfoString(out, "</tr></thead>\n<tbody>\n");
+}
+
+/* Begins a table; its caption is what a reader of the screen calls it, too. */
+void
+table_begin(StringInfo out, const char *caption, int n, const char *const *columns)
+{
+	begin(out, "", caption, n, columns);
+}
+
+/* The same of one whose cells stand below each other on narrow screens; table_named_text() is for these. */
+void
+table_begin_stacking(StringInfo out, const char *caption, int n, const char *const *columns)
+{
+	begin(out, " class=\"checks\"", caption, n, columns);
 }
 
 void
@@ -38,6 +51,15 @@ void
 table_text(StringInfo out, const char *text)
 {
 	appendStringInfoString(out, "<td>");
+	markup_text(out, text);
+	appendStringInfoString(out, "</td>");
+}
+
+/* A cell that says what it is where the columns have no room for headers. */
+void
+table_named_text(StringInfo out, const char *name, const char *text)
+{
+	appendStringInfo(out, "<td data-name=\"%s\">", name);
 	markup_text(out, text);
 	appendStringInfoString(out, "</td>");
 }

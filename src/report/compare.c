@@ -30,7 +30,8 @@ metric_add(RunComparison *c, char *name, const char *unit, double base, double c
 	return metric;
 }
 
-static const ReportLatency *
+/* Returns the latency of that phase and metric; NULL if the run has none. */
+const ReportLatency *
 latency_find(const ReportData *data, const ReportLatency *like)
 {
 	for (int i = 0; i < data->nlatencies; i++)
@@ -85,16 +86,18 @@ check_is_time(const ReportCheck *check)
 	return strcmp(check->unit, "ms") == 0 && check->comparison.operator != OPERATOR_NONE;
 }
 
+static bool
+check_is_same(const ReportCheck *check, const ReportCheck *like)
+{
+	return strcmp(check->phase, like->phase) == 0 && strcmp(check->name, like->name) == 0;
+}
+
 static double
 check_value(const ReportData *data, const ReportCheck *like)
 {
 	for (int i = 0; i < data->nchecks; i++)
-	{
-		const ReportCheck *check = &data->checks[i];
-
-		if (check_is_time(check) && strcmp(check->phase, like->phase) == 0 && strcmp(check->name, like->name) == 0)
-			return check->comparison.observed;
-	}
+		if (check_is_time(&data->checks[i]) && check_is_same(&data->checks[i], like))
+			return data->checks[i].comparison.observed;
 	return NAN;
 }
 
@@ -112,20 +115,49 @@ checks_add(RunComparison *c, const ReportData *data, bool alone)
 	}
 }
 
+static const ReportCheck *
+check_find(const ReportData *data, const ReportCheck *like)
+{
+	for (int i = 0; i < data->nchecks; i++)
+		if (check_is_same(&data->checks[i], like))
+			return &data->checks[i];
+	return NULL;
+}
+
+/* Adds the checks of the base whose outcome is another one in the candidate, and those that one of them alone has. */
+static void
+changes_add(RunComparison *c)
+{
+	for (int i = 0; i < c->base->nchecks; i++)
+	{
+		const ReportCheck *base = &c->base->checks[i];
+		const ReportCheck *candidate = check_find(c->candidate, base);
+
+		if (candidate == NULL || !check_is(candidate, base->outcome))
+			c->changes[c->nchanges++] = (CheckChange) {base, candidate};
+	}
+	for (int i = 0; i < c->candidate->nchecks; i++)
+		if (check_find(c->base, &c->candidate->checks[i]) == NULL)
+			c->changes[c->nchanges++] = (CheckChange) {NULL, &c->candidate->checks[i]};
+}
+
 /*
  * Returns two runs of one scenario side by side, palloc'd: what differs in their
- * environment, the percentiles of every latency, and every time that a check observed,
- * in the order of the base.  What only one of them has comes after that.
+ * environment, the percentiles of every latency, every time that a check observed, and
+ * the checks whose outcome differs, in the order of the base.  What only one of them
+ * has comes after that.
  */
 RunComparison *
 runs_compare(const ReportData *base, const ReportData *candidate)
 {
 	RunComparison *c = palloc0(sizeof(RunComparison));
-	int			most = lengthof(percentiles) * (base->nlatencies + candidate->nlatencies) + base->nchecks + candidate->nchecks;
+	int			nchecks = base->nchecks + candidate->nchecks;
+	int			nmetrics = lengthof(percentiles) * (base->nlatencies + candidate->nlatencies) + nchecks;
 
 	c->base = base;
 	c->candidate = candidate;
-	c->metrics = palloc(sizeof(ComparedMetric) * Max(most, 1));
+	c->metrics = palloc(sizeof(ComparedMetric) * Max(nmetrics, 1));
+	c->changes = palloc(sizeof(CheckChange) * Max(nchecks, 1));
 	comparison_read(c);
 	for (int i = 0; i < base->nlatencies; i++)
 		latency_add(c, &base->latencies[i], latency_find(candidate, &base->latencies[i]));
@@ -134,6 +166,7 @@ runs_compare(const ReportData *base, const ReportData *candidate)
 			latency_add(c, NULL, &candidate->latencies[i]);
 	checks_add(c, base, false);
 	checks_add(c, candidate, true);
+	changes_add(c);
 	return c;
 }
 
@@ -154,6 +187,48 @@ metric_times_noise(const ComparedMetric *metric)
 	double		distance = fabs(metric->candidate - metric->base);
 
 	return metric->noise > 0 && isfinite(distance) ? distance / metric->noise : NAN;
+}
+
+/* ---------- What writers share ---------- */
+
+/* Returns "1500 us"; "" for NaN. */
+char *
+metric_value_text(const ComparedMetric *metric, double value)
+{
+	return isnan(value) ? pstrdup("") : psprintf("%s %s", number_text(value), metric->unit);
+}
+
+/* Returns "+50 %"; "" if it is not known. */
+char *
+metric_change_text(const ComparedMetric *metric)
+{
+	double		percent = metric_change_percent(metric);
+
+	return isnan(percent) ? pstrdup("") : psprintf("%+.0f %%", rint(percent) + 0.0);	/* no -0 */
+}
+
+/* Returns "4.2 x 14 (trend)"; "" if it is not known. */
+char *
+metric_noise_text(const ComparedMetric *metric)
+{
+	double		times = metric_times_noise(metric);
+
+	return isnan(times) ? pstrdup("") : psprintf("%.*f x %s (%s)", times < 100 ? 1 : 0, times, number_text(metric->noise), metric->noise_of);
+}
+
+char *
+change_name(const CheckChange *change)
+{
+	const ReportCheck *check = change->base != NULL ? change->base : change->candidate;
+
+	return psprintf("%s: %s", check->phase, check->name);
+}
+
+/* Returns its outcome, "none" if the run does not have it. */
+const char *
+change_outcome(const ReportCheck *check)
+{
+	return check != NULL ? check->outcome : "none";
 }
 
 /* ---------- Format text ---------- */
@@ -180,19 +255,23 @@ number_or_none(double value)
 	return isnan(value) ? "-" : number_text(value);
 }
 
-/* "queue: grant p50 (us)    120    180    +50 %    4.2 x 14 (trend)" */
+/* "queue: grant p50 (us)    120    180    +50 %   4.2 x 14 (trend)" */
 static void
 text_metric(const ComparedMetric *metric, StringInfo out)
 {
-	double		percent = metric_change_percent(metric);
-	double		times = metric_times_noise(metric);
+	char	   *change = metric_change_text(metric);
+	char	   *noise = metric_noise_text(metric);
 
-	appendStringInfo(out, "%-*s %*s %*s %*s", NAME_WIDTH, psprintf("%s (%s)", metric->name, metric->unit),
+	appendStringInfo(out, "%-*s %*s %*s %*s%s%s\n", NAME_WIDTH, psprintf("%s (%s)", metric->name, metric->unit),
 					 NUMBER_WIDTH, number_or_none(metric->base), NUMBER_WIDTH, number_or_none(metric->candidate),
-					 NUMBER_WIDTH, isnan(percent) ? "-" : psprintf("%+.0f %%", percent));
-	if (!isnan(times))
-		appendStringInfo(out, "   %.1f x %s (%s)", times, number_text(metric->noise), metric->noise_of);
-	appendStringInfoChar(out, '\n');
+					 NUMBER_WIDTH, change[0] != '\0' ? change : "-", noise[0] != '\0' ? "   " : "", noise);
+}
+
+static void
+text_change(const CheckChange *change, StringInfo out)
+{
+	appendStringInfo(out, "check %s: %s in the base, %s in the candidate\n", change_name(change),
+					 change_outcome(change->base), change_outcome(change->candidate));
 }
 
 void
@@ -206,6 +285,8 @@ compare_text(const RunComparison *c, StringInfo out)
 					 NUMBER_WIDTH, "candidate", NUMBER_WIDTH, "change", "times noise");
 	for (int i = 0; i < c->nmetrics; i++)
 		text_metric(&c->metrics[i], out);
+	for (int i = 0; i < c->nchanges; i++)
+		text_change(&c->changes[i], out);
 }
 
 /* ---------- Format json ---------- */
@@ -268,6 +349,23 @@ json_metric(StringInfo out, const ComparedMetric *metric)
 	appendStringInfoChar(out, '}');
 }
 
+static void
+json_changes(StringInfo out, const RunComparison *c)
+{
+	for (int i = 0; i < c->nchanges; i++)
+	{
+		const CheckChange *change = &c->changes[i];
+
+		appendStringInfoString(out, i > 0 ? ", {" : "{");
+		json_string(out, "name", change_name(change));
+		appendStringInfoString(out, ", ");
+		json_string(out, "base", change_outcome(change->base));
+		appendStringInfoString(out, ", ");
+		json_string(out, "candidate", change_outcome(change->candidate));
+		appendStringInfoChar(out, '}');
+	}
+}
+
 /* One object in one line. */
 void
 compare_json(const RunComparison *c, StringInfo out)
@@ -285,5 +383,7 @@ compare_json(const RunComparison *c, StringInfo out)
 		appendStringInfoString(out, i > 0 ? ", " : "");
 		json_metric(out, &c->metrics[i]);
 	}
+	appendStringInfoString(out, "], \"checks\": [");
+	json_changes(out, c);
 	appendStringInfoString(out, "]}\n");
 }

@@ -27,6 +27,13 @@ typedef struct EnvironmentDifference
 	char	   *candidate;
 } EnvironmentDifference;
 
+/* A check whose outcome differs; NULL: the run does not have it. */
+typedef struct CheckChange
+{
+	const ReportCheck *base;
+	const ReportCheck *candidate;
+} CheckChange;
+
 /* The noise of a metric, by the runs before. */
 typedef struct TrendNoise
 {
@@ -44,15 +51,30 @@ typedef struct RunComparison
 	TrendNoise *noises;
 	int			nmetrics;
 	ComparedMetric *metrics;
+	int			nchanges;
+	CheckChange *changes;
 } RunComparison;
+
+/* A difference of fewer times the noise says nothing. */
+#define TELLING_TIMES_NOISE 2
 
 extern RunComparison *runs_compare(const ReportData *base, const ReportData *candidate);
 extern double metric_change_percent(const ComparedMetric *metric);
 extern double metric_times_noise(const ComparedMetric *metric);
+extern const ReportLatency *latency_find(const ReportData *data, const ReportLatency *like);
+
+/* What writers share; palloc'd. */
+extern char *metric_value_text(const ComparedMetric *metric, double value);
+extern char *metric_change_text(const ComparedMetric *metric);
+extern char *metric_noise_text(const ComparedMetric *metric);
+extern char *change_name(const CheckChange *change);
+extern const char *change_outcome(const ReportCheck *check);
 
 /* The writers, see format.h. */
 extern void compare_text(const RunComparison *comparison, StringInfo out);
 extern void compare_json(const RunComparison *comparison, StringInfo out);
+extern void compare_html(const RunComparison *comparison, StringInfo out);
+extern void compare_markdown(const RunComparison *comparison, StringInfo out);
 
 /* Read from the tables: see read.c. */
 extern void comparison_read(RunComparison *comparison);

@@ -15,6 +15,7 @@
 #include "plot/page.h"
 #include "plot/table.h"
 #include "report/chart/chart.h"
+#include "report/compare.h"
 #include "report/format.h"
 
 /* ---------- The verdict ---------- */
@@ -31,23 +32,12 @@ facts_text(const ReportData *data)
 					passed, tried, number_text(data->elapsed_s), data->run_id, data->started_at);
 }
 
-/* A verdict or an outcome. */
-static void
-html_badge(const char *word, StringInfo out)
-{
-	appendStringInfoString(out, "<span class=\"badge ");
-	markup_text(out, word);
-	appendStringInfoString(out, "\">");
-	markup_text(out, word);
-	appendStringInfoString(out, "</span>");
-}
-
 static void
 html_verdict(const ReportData *data, int level, StringInfo out)
 {
 	page_heading(out, level, psprintf("%s on %s", data->scenario, data->target));
 	appendStringInfoString(out, "<p>");
-	html_badge(verdict_text(data), out);
+	page_badge(out, verdict_text(data));
 	appendStringInfoString(out, "</p>\n");
 	if (data->reason[0] != '\0')
 	{
@@ -64,15 +54,6 @@ html_verdict(const ReportData *data, int level, StringInfo out)
 
 /* ---------- The checks ---------- */
 
-/* A cell that says what it is where the columns have no room for headers. */
-static void
-check_cell(const char *name, const char *text, StringInfo out)
-{
-	appendStringInfo(out, "<td data-name=\"%s\">", name);
-	markup_text(out, text);
-	appendStringInfoString(out, "</td>");
-}
-
 /* What a failure means stands below the name of the check. */
 static void
 html_check(const ReportCheck *check, StringInfo out)
@@ -82,14 +63,14 @@ html_check(const ReportCheck *check, StringInfo out)
 	appendStringInfoString(out, "<tr class=\"");
 	markup_text(out, check->outcome);
 	appendStringInfoString(out, "\"><td>");
-	html_badge(check->outcome, out);
+	page_badge(out, check->outcome);
 	appendStringInfoString(out, "</td><th scope=\"row\">");
 	markup_text(out, check->name);
 	appendStringInfoString(out, "</th>");
-	check_cell("phase", check->phase, out);
-	check_cell("expected", skipped ? "" : expected_text(check), out);
-	check_cell("observed", skipped ? "" : observed_text(check), out);
-	check_cell("meaning", check->detail, out);
+	table_named_text(out, "phase", check->phase);
+	table_named_text(out, "expected", skipped ? "" : expected_text(check));
+	table_named_text(out, "observed", skipped ? "" : observed_text(check));
+	table_named_text(out, "meaning", check->detail);
 	appendStringInfoString(out, "</tr>\n");
 }
 
@@ -304,7 +285,7 @@ matrix_row(const ReportData *run, StringInfo out)
 	appendStringInfo(out, "<tr><th scope=\"row\"><a href=\"#run" INT64_FORMAT "\">", run->run_id);
 	markup_text(out, psprintf("%s on %s, run " INT64_FORMAT, run->scenario, run->target, run->run_id));
 	appendStringInfoString(out, "</a></th><td>");
-	html_badge(verdict_text(run), out);
+	page_badge(out, verdict_text(run));
 	appendStringInfoString(out, "</td>");
 	table_text(out, psprintf("%d of %d", passed, tried));
 	table_number(out, run->elapsed_s);
@@ -357,4 +338,5 @@ const ReportFormat report_format_html = {
 	.name = "html",
 	.parts = true,
 	.write_several = html_write_several,
+	.compare = compare_html,
 };

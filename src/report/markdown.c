@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 
 #include "base/markup.h"
+#include "report/compare.h"
 #include "report/format.h"
 
 #define SIZE_MAX_BYTES	(64 * 1024)
@@ -224,8 +225,78 @@ markdown_write_several(const ReportData *const *runs, int n, StringInfo out)
 						 SIZE_MAX_BYTES / 1024, md.runs, md.failures, md.details, md.left_out_of);
 }
 
+/* ---------- Two runs side by side ---------- */
+
+/* A row of these cells, "n" of them; counted among the details if there is no room for it. */
+static void
+compare_row(Markdown *md, const RunComparison *c, int n, const char *const *cells)
+{
+	appendStringInfoString(&md->block, "| ");
+	for (int i = 0; i < n; i++)
+		cell(&md->block, cells[i]);
+	appendStringInfoChar(&md->block, '\n');
+	(void) block_end(md, c->base, &md->details, 1);
+}
+
+static void
+compare_runs(Markdown *md, const RunComparison *c)
+{
+	appendStringInfoString(&md->block, "| | base | candidate |\n|---|---|---|\n| ");
+	cell(&md->block, c->base->scenario);
+	cell(&md->block, psprintf("run " INT64_FORMAT " on %s: %s", c->base->run_id, c->base->target, verdict_text(c->base)));
+	cell(&md->block, psprintf("run " INT64_FORMAT " on %s: %s", c->candidate->run_id, c->candidate->target, verdict_text(c->candidate)));
+	appendStringInfoChar(&md->block, '\n');
+	(void) block_end(md, c->base, &md->details, 1);
+	for (int i = 0; i < c->ndifferences; i++)
+	{
+		const EnvironmentDifference *difference = &c->differences[i];
+		const char *cells[] = {psprintf("not comparable: %s", difference->name),
+			difference->base[0] != '\0' ? difference->base : "none",
+		difference->candidate[0] != '\0' ? difference->candidate : "none"};
+
+		compare_row(md, c, lengthof(cells), cells);
+	}
+	for (int i = 0; i < c->nchanges; i++)
+	{
+		const CheckChange *change = &c->changes[i];
+		const char *cells[] = {psprintf("check %s", change_name(change)), change_outcome(change->base), change_outcome(change->candidate)};
+
+		compare_row(md, c, lengthof(cells), cells);
+	}
+}
+
+static void
+compare_metrics(Markdown *md, const RunComparison *c)
+{
+	if (c->nmetrics > 0)
+		appendStringInfoString(&md->block, "\n| metric | base | candidate | change | times noise |\n|---|--:|--:|--:|--:|\n");
+	for (int i = 0; i < c->nmetrics; i++)
+	{
+		const ComparedMetric *metric = &c->metrics[i];
+		const char *cells[] = {metric->name, metric_value_text(metric, metric->base), metric_value_text(metric, metric->candidate),
+		metric_change_text(metric), metric_noise_text(metric)};
+
+		compare_row(md, c, lengthof(cells), cells);
+	}
+}
+
+void
+compare_markdown(const RunComparison *c, StringInfo out)
+{
+	Markdown	md = {.out = out};
+
+	initStringInfo(&md.block);
+	compare_runs(&md, c);
+	compare_metrics(&md, c);
+	if (md.details > 0)
+		appendStringInfo(out, "\nLeft out, as this is at most %d KiB: %d rows. "
+						 "`SELECT pool_exhaust_compare(" INT64_FORMAT ", " INT64_FORMAT ")` has them.\n",
+						 SIZE_MAX_BYTES / 1024, md.details, c->base->run_id, c->candidate->run_id);
+}
+
 const ReportFormat report_format_markdown = {
 	.name = "markdown",
 	.parts = true,
 	.write_several = markdown_write_several,
+	.compare = compare_markdown,
 };

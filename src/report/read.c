@@ -351,7 +351,10 @@ report_read(int64 run_id, const ReportEnd *end, bool parts)
 	return data;
 }
 
-/* What runs must have in common: the members of their environment, and of the options there. */
+/*
+ * What runs must have in common: the members of their environment, and of the options
+ * there.  That of version 1.0 is not known, so two of its runs are not comparable.
+ */
 static void
 read_differences(Reader *reader, RunComparison *c)
 {
@@ -368,6 +371,8 @@ read_differences(Reader *reader, RunComparison *c)
 	c->differences = palloc0(sizeof(EnvironmentDifference) * Max(c->ndifferences, 1));
 	for (int i = 0; i < c->ndifferences; i++)
 		c->differences[i] = (EnvironmentDifference) {reader_text(i, 1), reader_text(i, 2), reader_text(i, 3)};
+	if (c->base->environment[0] == '\0' && c->candidate->environment[0] == '\0')
+		c->differences[c->ndifferences++] = (EnvironmentDifference) {"environment", "", ""};
 }
 
 static void

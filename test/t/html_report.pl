@@ -181,7 +181,7 @@ fails_with($client, q{SELECT pool_exhaust_report(999, 'html')}, '42704', [qr/run
 my $hostile = q{<script>alert(1)</script> ]]> | ` "'&lt; } . "\x01\x1b[31m \x{202e}";
 utf8::encode($hostile);
 my $quoted = q{E'} . ($hostile =~ s/(['\\])/\\$1/gr) . q{'};
-my $run = insert_run(
+my $hostile_run = my $run = insert_run(
 	"$quoted, $quoted, jsonb_build_object('workload', $quoted, 'seed', 1), 'fail', $quoted, now(), now(), 1, $quoted, $quoted,
 	jsonb_build_object('capacity', 3, 'elapsed_ms', 100, 'phases', jsonb_build_array(jsonb_build_object('phase', $quoted, 'note', $quoted, 'began_ms', 0, 'elapsed_ms', 100)),
 	'pools', jsonb_build_array(jsonb_build_object('refused_logins', jsonb_build_object($quoted, 3))))",
@@ -205,6 +205,87 @@ is_sound(page($run), 'an aborted run with one sample');
 my $under_way = $client->query(q{SELECT pool_exhaust_start('queue', 'pool', '{"long_ms": 20000, "pool_timeout_ms": 30000}')});
 like(page($under_way), qr/badge running">running/, 'a run under way');
 $client->query("SELECT pool_exhaust_stop($under_way)");
+
+# ---------- Two runs side by side ----------
+
+sub compare_page
+{
+	my ($base, $candidate) = @_;
+
+	return $node->safe_psql('postgres', "SELECT pool_exhaust_compare($base, $candidate, 'html')");
+}
+
+# A run of the scenario with these histograms ("phase metric" => buckets), and more statements.
+sub insert_measured
+{
+	my ($latencies, $environment, @more) = @_;
+	my @rows = map { my ($phase, $metric) = split / /; "INSERT INTO pool_exhaust_histograms VALUES (\$ID, '$phase', '$metric', 'us', '$latencies->{$_}')" } sort keys %$latencies;
+
+	return insert_run(q('queue', 'pool', '{}', 'pass', NULL, now(), now(), 1, '15', '1.1', '{"elapsed_ms": 100}'),
+		"UPDATE pool_exhaust_runs SET environment = $environment WHERE id = \$ID", @rows, @more);
+}
+
+# The shares of its values that a series has on its bars, the most first.
+sub shares
+{
+	my ($chart, $series) = @_;
+	my ($most, $path) = $chart =~ /data-series="$series" data-most="(\S+)" d="(.*?)"/;
+	my ($bottom) = $path =~ /^M\S+ (\d+)/;
+	my @heights = $path =~ /v-/ ? $path =~ /v-([\d.]+)/g : grep { $_ > 0 } map { $bottom - $_ } $path =~ /V([\d.]+)/g;
+
+	my @shares = sort { $b <=> $a } map { $_ / 120 * $most } @heights;
+	return @shares;
+}
+
+my %slow = ('fill grant' => '{{1000,10},{2000,50},{5000,30},{90000,10}}', 'fill gone' => '{{7,1}}', 'hold wait' => '{{20,3}}');
+my %fast = ('fill grant' => '{{1000,150},{1600,40},{7000,10}}', 'fill new' => '{{7,1}}', 'hold wait' => '{}');
+my $base = insert_measured(\%slow, q('{"cores": 2}'), q(INSERT INTO pool_exhaust_checks VALUES
+	($ID, 1, 'fill', 'slowest', 'fail', '', '', 'ms', NULL, '<=', 50, NULL, 90), ($ID, 2, 'fill', 'same', 'pass', '', '', NULL, NULL, '=', 1, NULL, 1)));
+my $candidate = insert_measured(\%fast, q('{"cores": 2}'), q(INSERT INTO pool_exhaust_checks VALUES
+	($ID, 1, 'fill', 'slowest', 'pass', '', '', 'ms', NULL, '<=', 60, NULL, 7), ($ID, 2, 'fill', 'same', 'pass', '', '', NULL, NULL, '=', 1, NULL, 1)));
+$page = compare_page($base, $candidate);
+my @both = is_sound($page, 'two runs');
+cmp_ok(length $page, '<=', 150 * 1024, 'two runs: the page is small');
+like($page, qr{<h1>queue: run $base and run $candidate</h1>\n<p class="reason pass"><strong>Comparable:</strong>}, 'two runs: that they can be compared comes first');
+like($page, qr{<h2>Runs</h2>.*<h2>Checks whose.*<h2>Metrics</h2>.*<h2>Distributions</h2>}s, 'two runs: what the page has, in this order');
+is(scalar(@both), 1, 'two runs: a chart of each latency of which both have values');
+like($both[0], qr{&#9632;</tspan> base, run $base.*&#9633;</tspan> candidate, run $candidate.*limit of a check}s, 'two runs: a legend without colors');
+like($page, qr{<tr><th scope="row">fill: slowest</th><td data-name="base"><span class="badge fail">fail</span> observed 90 ms, expected [^<]*50 ms</td><td data-name="candidate"><span class="badge pass">}, 'two runs: a check whose outcome has changed');
+is(scalar(() = $page =~ /fill: same/g), 0, 'two runs: but not one whose outcome has not');
+like($page, qr{<th scope="row">fill: grant p50</th><td data-name="base">2000 us</td><td data-name="candidate">1000 us</td><td data-name="change">.*?-50 %}, 'two runs: a metric');
+same_numbers([ shares($both[0], "base, run $base") ], [ 0.5, 0.3, 0.1, 0.1 ], 'two runs: the distribution of the base');
+same_numbers([ shares($both[0], "candidate, run $candidate") ], [ 0.75, 0.2, 0.05 ], 'two runs: that of the candidate');
+is($both[0] =~ s/.*?data-mark="limit" data-value="(\d+)"[^>]*><title>(.*?):.*?(?=data-mark="limit"|\z)/$1 $2; /sgr, '50 slowest; 60 slowest, in the candidate; ', 'two runs: the limit of each');
+foreach my $fraction ([ 'p50', 0.5, 2 ], [ 'p99', 0.99, 4 ])
+{
+	my ($name, $value, $column) = @$fraction;
+	my @percentiles = map { $client->query("SELECT pool_exhaust_percentile(buckets, $value) / 1000 FROM pool_exhaust_histograms WHERE run_id = $_ AND metric = 'grant'") } $base, $candidate;
+	my ($from, $to, $low, $high) = $both[0] =~ /data-x="(\S+) (\S+) (\S+) (\S+)"/;
+	my @places = $name eq 'p50' ? map { $_ + 4 } $both[0] =~ /data-mark="p50" data-value="[^"]*" x="(.*?)"/g : $both[0] =~ /data-mark="p99" data-value="[^"]*" d="M(\S+) /g;
+
+	same_numbers([ $both[0] =~ /data-mark="$name" data-value="(.*?)"/g ], \@percentiles, "two runs: $name of each");
+	same_numbers([ map { $from * ($to / $from)**(($_ - $low) / ($high - $low)) } @places ], \@percentiles, "two runs: $name of each is where it belongs");
+	same_numbers([ map { $_->[$column] } map { [ m{<t[hd][^>]*>(.*?)</t[hd]>}g ] } $page =~ m{<tr><th scope="row">fill: grant, .*}g ], \@percentiles, "two runs: $name of each in the table");
+}
+
+# Runs that differ, have nothing, or are of version 1.0
+my $elsewhere = insert_measured(\%slow, q('{"cores": 4, "options": {"pool_size": 3}}'));
+$page = compare_page($base, $elsewhere);
+is_sound($page, 'runs that differ');
+like($page, qr{<p class="reason invalid"><strong>Not comparable:.*?<th scope="row">cores</th><td data-name="base">2</td><td data-name="candidate">4</td>.*?<th scope="row">option pool_size</th><td data-name="base">none</td>}s,
+	'runs that differ: it says so first, and in what');
+my $without = insert_measured({}, 'NULL');
+$page = compare_page($without, $without);
+is_sound($page, 'runs that have nothing');
+like($page, qr{Not comparable:.*<p>There are none.</p>.*<p>Neither run has one.</p>.*<p>There is no latency that both runs have.</p>}s, 'runs that have nothing: it says so');
+is_sound(compare_page($under_way, $base), 'a run that was stopped, beside another');
+is_sound(compare_page($hostile_run, $hostile_run), 'hostile text, twice');
+is(scalar(() = compare_page($hostile_run, $hostile_run) =~ /&#60;script&#62;alert/g) >= 5, 1, 'hostile text, twice: it is there as text');
+my $large = insert_measured({ map { ("phase$_ grant" => '{' . join(',', map { '{' . 7**$_ . ',' . (1 + $_ % 5) . '},{' . (1 + 7**$_) . ',3}' } 1 .. 12) . '}') } 1 .. 60 }, q('{"cores": 2}'));
+$page = compare_page($large, $large);
+is_sound($page, 'more latencies than fit');
+cmp_ok(length $page, '<=', 150 * 1024, 'more latencies than fit: the page is small');
+like($page, qr/<p>\d+ more are left out/, 'more latencies than fit: it says so');
 
 # In a database of any encoding
 foreach my $encoding ([ 'LATIN1', '\xe9', '&#233;' ], [ 'SQL_ASCII', '\xff', '\?' ], [ 'EUC_JP', '\xa4a2', '&#12354;' ])

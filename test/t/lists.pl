@@ -154,6 +154,9 @@ my @formats = hint(q{SELECT pool_exhaust_report(0, 'none')}, 'Formats are: ');
 is_deeply([ listed(comment("obj_description('pool_exhaust_$_'::regprocedure)") . '.', 'formats: ') ], \@formats, "comment: formats of $_")
   foreach 'run(text, text, jsonb, text)', map { "report($_, text)" } qw(bigint bigint[] text);
 
+is_deeply([ listed(comment(q(obj_description('pool_exhaust_compare(bigint, bigint, text)'::regprocedure))) . '.', 'formats: ') ],
+	[ hint(q{SELECT pool_exhaust_compare(0, 0, 'none')}, 'Formats are: ') ], 'comment: formats of compare');
+
 # The operators of checks, and those that have a tolerance: no view has them.
 my $comparison = slurp_file("$top/src/base/comparison.c");
 my @operators = $comparison =~ /^\t\[OPERATOR_\w+\] = \{"(.*?)"/mg;

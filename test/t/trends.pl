@@ -238,7 +238,7 @@ is_deeply(rows("SELECT pool_exhaust_compare($base, $candidate)"), [
 	' base candidate change times noise',
 	'fill: gone p50 (us) 7 - -', 'fill: gone p99 (us) 14 - -',
 	'fill: grant p50 (us) 1000 1500 +50 %', 'fill: grant p99 (us) 2000 3000 +50 % 1.1 x 901.4 (histograms)',
-	'fill: check slowest (ms) 2 3 +50 %' ], 'two runs as text');
+	'fill: check slowest (ms) 2 3 +50 %', 'check fill: count: none in the base, pass in the candidate' ], 'two runs as text');
 my ($first, $last) = split /\|/, query(q(SELECT min(id), max(id) FROM pool_exhaust_runs WHERE target = 'values'));
 like(query("SELECT pool_exhaust_compare($first, $last)"), qr/fill: grant p50 \(us\) +1010 +1505 +\+49 % +9.9 x 50 \(trend\)/, 'with the noise of the trend');
 unlike(query("SELECT pool_exhaust_compare($first, $last)"), qr/not comparable/, 'which can be compared');
@@ -248,12 +248,27 @@ is_deeply([ @$json{qw(scenario comparable)}, scalar(@{ $json->{differences} }), 
 is_deeply($json->{candidate}, { run_id => $candidate, target => 'pair', verdict => 'fail', reason => '' }, 'as JSON: a run');
 is_deeply($json->{metrics}[2], { name => 'fill: grant p50', unit => 'us', base => 1000, candidate => 1500, change_percent => 50,
 	noise => 0, times_noise => undef, noise_of => 'histograms' }, 'as JSON: a metric');
+is_deeply($json->{checks}, [ { name => 'fill: count', base => 'none', candidate => 'pass' } ], 'as JSON: checks whose outcome has changed');
 is($json->{metrics}[0]{candidate}, undef, 'as JSON: what a run does not have');
+is_deeply(rows("SELECT pool_exhaust_compare($base, $candidate, 'markdown')"), [
+	'| | base | candidate |', '|---|---|---|', "| queue | run $base on pair: pass | run $candidate on pair: fail | ",
+	'| not comparable: cores | 2 | 4 | ', '| not comparable: kind | none | &#34;pool&#34; | ',
+	'| not comparable: option pool_size | 3 | none | ', '| check fill: count | none | pass | ', '',
+	'| metric | base | candidate | change | times noise |', '|---|--:|--:|--:|--:|',
+	'| fill: gone p50 | 7 us | | | | ', '| fill: gone p99 | 14 us | | | | ',
+	'| fill: grant p50 | 1000 us | 1500 us | +50 % | | ',
+	'| fill: grant p99 | 2000 us | 3000 us | +50 % | 1.1 x 901.4 (histograms) | ',
+	'| fill: check slowest | 2 ms | 3 ms | +50 % | | ' ], 'two runs as markdown');
+my $old = $ids + 1;
+query(put_run('pair', { 'fill grant' => 1000 }) . put_run('pair', { 'fill grant' => 1000 })
+	  . "UPDATE pool_exhaust_runs SET environment = NULL, extension_version = '1.0' WHERE id IN ($old, $old + 1)");
+like(query("SELECT pool_exhaust_compare($old, $old + 1)"), qr/^not comparable: environment: none in the base, none in the candidate$/m, 'two runs of 1.0');
+like(query("SELECT pool_exhaust_compare($old, $old + 1, 'json')"), qr/"comparable": false/, 'two runs of 1.0 as JSON');
 fails_with($client, "SELECT pool_exhaust_compare($base, $candidate + 1)", '22023',
 	[ qr/run $base is of scenario "queue" and run ${\ ($candidate + 1)} of "latency"/, qr/Compare runs of one scenario/ ], 'another scenario');
 fails_with($client, "SELECT pool_exhaust_compare($base, 1000000)", '42704', [qr/run 1000000 does not exist/], 'a run that there is not');
 fails_with($client, "SELECT pool_exhaust_compare($base, $base, 'tap')", '22023',
-	[ qr/there is no format "tap" for comparisons/, qr/Formats are: text, json\./ ], 'a format that compares nothing');
+	[ qr/there is no format "tap" for comparisons/, qr/Formats are: text, json, markdown, html\./ ], 'a format that compares nothing');
 fails_with($client, "SELECT pool_exhaust_compare($base, NULL)", '22004', [qr/candidate/], 'no candidate');
 
 # A role compares the runs that it may read.

@@ -45,3 +45,7 @@ extern Plot *report_chart_plot(const ReportChart *chart, const ReportData *data,
 extern TimePlot *chart_time_plot(const ReportData *data);
 extern RowLimit *chart_limits(const ReportData *data, const char *phase, int *n);
 extern bool chart_figure(const ReportPhase *phase, const char *name, double *value);
+
+/* What the charts of two runs are; see distribution.c. */
+extern Plot *chart_distribution_of_both(const ReportData *base, const ReportLatency *of_base,
+										const ReportData *candidate, const ReportLatency *of_candidate);
