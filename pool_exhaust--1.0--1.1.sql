@@ -315,60 +315,77 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION pool_exhaust_mad(float8[]) IS
 	'the median distance of the values from their median';
 
+CREATE FUNCTION pool_exhaust_shifts(base bigint[], candidate bigint[])
+RETURNS TABLE (metric text, unit text, median float8, noise float8, latest float8, change float8, p float8,
+	corrected_p float8, moved integer)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH measured AS MATERIALIZED (
+		SELECT run_id = ANY (candidate) AS is_candidate, (calibration->>'logins_per_s')::float8 AS logins,
+			(calibration->>'loops_per_s')::float8 AS loops,
+			(phase || ': ' || h.metric || ' ' || percentile) COLLATE "C" AS metric, h.unit,
+			pool_exhaust_percentile(buckets, fraction) AS value
+		FROM pool_exhaust_runs JOIN pool_exhaust_histograms AS h ON run_id = id,
+			(VALUES ('p50', 0.50), ('p99', 0.99)) AS percentiles(percentile, fraction)
+		WHERE id = ANY (base || candidate)
+	), samples AS (
+		SELECT m.metric, m.unit, scale,
+			array_agg(value * factor) FILTER (WHERE NOT is_candidate) AS base,
+			array_agg(value * factor) FILTER (WHERE is_candidate) AS candidate
+		FROM measured AS m, LATERAL (VALUES ('raw', 1), ('logins', logins), ('loops', loops)) AS s(scale, factor)
+		WHERE value IS NOT NULL AND factor IS NOT NULL
+		GROUP BY m.metric, m.unit, scale
+	), tested AS (
+		SELECT s.metric, s.unit, scale, pool_exhaust_median(s.base) AS median, pool_exhaust_mad(s.base) AS noise,
+			pool_exhaust_median(s.candidate) AS latest, pool_exhaust_mann_whitney(s.base, s.candidate, true) AS p
+		FROM samples AS s
+	), ranked AS (
+		SELECT *, t.p * (count(t.p) OVER (PARTITION BY scale) + 1
+			- row_number() OVER (PARTITION BY scale ORDER BY t.p)) AS times_left
+		FROM tested AS t
+	), judged AS (
+		SELECT *, CASE WHEN r.p IS NOT NULL THEN least(max(times_left) OVER (PARTITION BY scale ORDER BY r.p), 1) END AS holm,
+			CASE WHEN abs(r.latest - r.median) >= greatest(0.1 * r.median, 2 * r.noise, CASE scale WHEN 'raw' THEN 2 END)
+				THEN sign(r.latest - r.median) WHEN r.p IS NOT NULL THEN 0 END::integer AS shift
+		FROM ranked AS r
+	)
+	SELECT j.metric, j.unit,
+		max(j.median) FILTER (WHERE scale = 'raw'),
+		max(j.noise) FILTER (WHERE scale = 'raw'),
+		max(j.latest) FILTER (WHERE scale = 'raw'),
+		max((j.latest - j.median) / nullif(j.median, 0)) FILTER (WHERE scale = 'raw'),
+		max(j.p), max(holm),
+		CASE WHEN min(shift) = max(shift) THEN min(shift) WHEN count(shift) > 0 THEN 0 END
+	FROM judged AS j
+	GROUP BY j.metric, j.unit;
+END;
+COMMENT ON FUNCTION pool_exhaust_shifts(bigint[], bigint[]) IS
+	'the percentiles of each latency, of some runs against those of others: median and noise of the base, median of the candidates, the change as a part of that of the base, how probable it is by chance (Mann and Whitney), also corrected after Holm for all metrics, and moved: 1 if it is larger by a tenth and by twice the noise, -1 if it is smaller by that, 0 if neither; p and moved hold for the values and for those scaled by each calibration';
+
 CREATE VIEW pool_exhaust_trends AS
 	WITH series AS (
-		SELECT min(id) AS series, scenario, target, environment, count(*) AS runs, array_agg(id) AS ids
+		SELECT scenario, target, environment, count(*) AS runs, array_agg(id ORDER BY id DESC) AS ids
 		FROM pool_exhaust_runs
-		WHERE verdict IN ('pass', 'fail')
+		WHERE verdict IN ('pass', 'fail') AND (environment ? 'repeat') IS NOT TRUE
 		GROUP BY scenario, target, environment
-	), latest AS (
-		SELECT series, run_id, age, (calibration->>'logins_per_s')::float8 AS logins,
-			(calibration->>'loops_per_s')::float8 AS loops
-		FROM series, LATERAL (
-			SELECT run_id, row_number() OVER (ORDER BY run_id DESC) AS age
-			FROM unnest(ids) AS run_id ORDER BY run_id DESC LIMIT 25) AS l
-			JOIN pool_exhaust_runs ON id = run_id
-	), measured AS MATERIALIZED (
-		SELECT series, age, logins, loops, (phase || ': ' || metric || ' ' || percentile) COLLATE "C" AS metric, unit,
-			pool_exhaust_percentile(buckets, fraction) AS value
-		FROM latest JOIN pool_exhaust_histograms USING (run_id),
-			(VALUES ('p50', 0.50), ('p99', 0.99)) AS p(percentile, fraction)
-	), samples AS (
-		SELECT series, metric, unit, scale,
-			array_agg(value * factor) FILTER (WHERE age > 5) AS base,
-			array_agg(value * factor) FILTER (WHERE age <= 5) AS candidate
-		FROM measured, LATERAL (VALUES ('raw', 1), ('logins', logins), ('loops', loops)) AS s(scale, factor)
-		WHERE value IS NOT NULL AND factor IS NOT NULL
-		GROUP BY series, metric, unit, scale
-	), tested AS (
-		SELECT *, pool_exhaust_median(base) AS median, pool_exhaust_mad(base) AS noise,
-			pool_exhaust_median(candidate) AS latest, pool_exhaust_mann_whitney(base, candidate, true) AS p
-		FROM samples
-	), ranked AS (
-		SELECT *, p * (count(p) OVER (PARTITION BY series, scale) + 1
-			- row_number() OVER (PARTITION BY series, scale ORDER BY p)) AS times_left
-		FROM tested
-	), corrected AS (
-		SELECT *, CASE WHEN p IS NOT NULL THEN least(max(times_left) OVER (PARTITION BY series, scale ORDER BY p), 1) END AS holm
-		FROM ranked
-	), judged AS (
-		SELECT *, CASE WHEN holm < 0.01
-				AND abs(latest - median) >= greatest(0.1 * median, 2 * noise, CASE scale WHEN 'raw' THEN 2 END)
-			THEN sign(latest - median) WHEN p IS NOT NULL THEN 0 END AS shift
-		FROM corrected
+	), confirmed AS MATERIALIZED (
+		SELECT whole.id, name, part.scenario, part.target, part.environment - 'repeat' AS environment
+		FROM pool_exhaust_runs AS whole JOIN pool_exhaust_checks ON run_id = whole.id,
+			LATERAL jsonb_array_elements_text(whole.summary->'sub_runs') AS sub_run
+			JOIN pool_exhaust_runs AS part ON part.id = sub_run::bigint
+		WHERE whole.environment->>'repeat' = 'whole' AND outcome = 'fail' AND part.environment->>'repeat' = 'candidate'
 	)
-	SELECT scenario, target, metric, unit, 'lower' AS better, left(md5(environment::text), 8) AS environment, runs,
-		max(median) FILTER (WHERE scale = 'raw') AS median,
-		max(noise) FILTER (WHERE scale = 'raw') AS noise,
-		max(latest) FILTER (WHERE scale = 'raw') AS latest,
-		max((latest - median) / nullif(median, 0)) FILTER (WHERE scale = 'raw') AS change,
-		max(holm) AS p,
+	SELECT scenario, target, metric COLLATE "C" AS metric, unit, 'lower' AS better, left(md5(environment::text), 8) AS environment, runs,
+		median, noise, latest, change, corrected_p AS p,
 		CASE WHEN runs < 8 THEN 'not enough runs'
-			WHEN min(shift) = 1 THEN 'suspect'
-			WHEN max(shift) = -1 THEN 'improved'
+			WHEN corrected_p < 0.01 AND moved = 1 THEN
+				CASE WHEN EXISTS (SELECT FROM confirmed AS c
+						WHERE name = metric AND id > coalesce(ids[25], 0) AND c.scenario = series.scenario
+							AND c.target = series.target AND c.environment = series.environment)
+					THEN 'regressed' ELSE 'suspect' END
+			WHEN corrected_p < 0.01 AND moved = -1 THEN 'improved'
 			ELSE 'steady' END AS verdict
-	FROM judged JOIN series USING (series)
-	GROUP BY series, scenario, target, environment, runs, metric, unit;
+	FROM series, LATERAL pool_exhaust_shifts(ids[6:25], ids[1:5]) AS s;
 COMMENT ON VIEW pool_exhaust_trends IS
 	'does it get worse: the percentiles of each latency, of the last 5 runs against up to 20 before them, among runs of one scenario, target and environment that passed or failed';
 COMMENT ON COLUMN pool_exhaust_trends.metric IS
@@ -392,18 +409,20 @@ COMMENT ON COLUMN pool_exhaust_trends.change IS
 COMMENT ON COLUMN pool_exhaust_trends.p IS
 	'how probable such a difference is by chance: Mann and Whitney, after Holm over all metrics of the series, the largest of that of the values and those scaled by each calibration';
 COMMENT ON COLUMN pool_exhaust_trends.verdict IS
-	'not enough runs (fewer than 8), steady, suspect (p < 0.01, and worse by a tenth and by twice the noise), improved (the same for the better)';
+	'not enough runs (fewer than 8), steady, suspect (p < 0.01, and worse by a tenth and by twice the noise), regressed (and a repeated run, option repeat, has confirmed it), improved (p < 0.01, and better by as much)';
 REVOKE ALL ON pool_exhaust_trends FROM PUBLIC;
 REVOKE ALL ON FUNCTION
 	pool_exhaust_compare(bigint, bigint, text),
 	pool_exhaust_mann_whitney(float8[], float8[], boolean),
 	pool_exhaust_median(float8[]),
-	pool_exhaust_mad(float8[])
+	pool_exhaust_mad(float8[]),
+	pool_exhaust_shifts(bigint[], bigint[])
 FROM PUBLIC;
 GRANT SELECT ON pool_exhaust_trends TO pg_monitor;
 GRANT EXECUTE ON FUNCTION
 	pool_exhaust_compare(bigint, bigint, text),
 	pool_exhaust_mann_whitney(float8[], float8[], boolean),
 	pool_exhaust_median(float8[]),
-	pool_exhaust_mad(float8[])
+	pool_exhaust_mad(float8[]),
+	pool_exhaust_shifts(bigint[], bigint[])
 TO pg_monitor;

@@ -94,6 +94,33 @@ format_arg(FunctionCallInfo fcinfo, int n)
 	return report_format_find(text_to_cstring(PG_GETARG_TEXT_PP(n)));
 }
 
+/* ERROR if options repeat and against ask for what cannot be. */
+static void
+require_repeat(const Scenario *scenario, const Options *asked)
+{
+	const ReportData *base;
+
+	if (asked->repeat > 0 && !scenario_has_pools(scenario))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("scenario \"%s\" cannot be repeated", scenario->name),
+				 errhint("Repeat one of its scenarios.")));
+	if (asked->against == 0)
+		return;
+	if (asked->repeat == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"against\" needs option \"repeat\""),
+				 errhint("For example: {\"repeat\": 5, \"against\": " INT64_FORMAT "}.", asked->against)));
+	base = report_read(asked->against, NULL, false);
+	if (strcmp(base->scenario, scenario->name) != 0 || base->repeats)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("run " INT64_FORMAT " is %s \"%s\", and cannot be compared with a run of \"%s\"",
+						asked->against, base->repeats ? "a repetition of" : "of scenario", base->scenario, scenario->name),
+				 errhint("SELECT id FROM pool_exhaust_runs WHERE scenario = '%s' AND verdict = 'pass' lists some.", scenario->name)));
+}
+
 /* Arguments 0 to 2 of run and start: scenario, target, options. */
 static void
 request_from_args(FunctionCallInfo fcinfo, RunRequest *request)
@@ -113,6 +140,7 @@ request_from_args(FunctionCallInfo fcinfo, RunRequest *request)
 	target_require(scenario, request);
 	arg_require(fcinfo, 2, "options", "Leave it out, or give an empty object.");
 	request->asked = options_parse(PG_GETARG_JSONB_P(2), scenario);
+	require_repeat(scenario, &request->asked.values);
 	request->time_max_ms = PG_INT64_MAX;
 }
 

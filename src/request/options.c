@@ -39,6 +39,8 @@ static const OptionDefault common_options[] = {
 	{OPTION_chaos, {0, 0, 0}},
 	{OPTION_fault, {FAULT_NONE}},
 	{OPTION_fault_ms, {0, 0, 0}},
+	{OPTION_repeat, {0, 0, 0}},
+	{OPTION_against, {0, 0, 0}},
 	{OPTION_END}
 };
 
@@ -148,17 +150,25 @@ options_parse(Jsonb *jsonb, const Scenario *scenario)
 	return asked;
 }
 
+/* Options of a run that those which it starts do not get: its time, and that it starts them. */
+static bool
+option_is_kept(OptionId id)
+{
+	return id == OPTION_timeout_ms || id == OPTION_repeat || id == OPTION_against;
+}
+
 /*
  * Returns what a run of another scenario is asked for as a part of this one:
- * the same, where it has the option.  The time is for this one alone.
+ * the same, where it has the option.
  */
 AskedOptions
 options_pass_on(const AskedOptions *asked, const Scenario *scenario)
 {
 	AskedOptions passed = {.values = asked->values};
 
+	passed.values.repeat = passed.values.against = 0;
 	foreach_option(option, scenario)
-		passed.given.has[option->id] = asked->given.has[option->id] && option->id != OPTION_timeout_ms;
+		passed.given.has[option->id] = asked->given.has[option->id] && !option_is_kept(option->id);
 	return passed;
 }
 
@@ -236,6 +246,7 @@ options_json(const RunRequest *request, const Scenario *scenario, const Options 
 /* Options that do not change what is measured: the seed, how a run ends, on what it is judged. */
 static const OptionId unmeasured[] = {
 	OPTION_profile, OPTION_seed, OPTION_timeout_ms, OPTION_on_fail, OPTION_bystanders, OPTION_fault, OPTION_fault_ms,
+	OPTION_repeat, OPTION_against,
 	OPTION_tolerance_ms, OPTION_tolerance_percent, OPTION_success_percent, OPTION_burst_error_percent,
 	OPTION_response_limit_ms, OPTION_recovery_limit_ms, OPTION_latency_limit_ms, OPTION_latency_limit_percent,
 	OPTION_keep_percent
@@ -259,6 +270,24 @@ option_json(const OptionSpec *spec, const Options *options)
 	initStringInfo(&json);
 	spec->type->write(spec, option_field(options, spec), &json);
 	return json.data;
+}
+
+/* Returns whether two requests ask the same of a scenario, but for what a run of its own has each time, like its seed. */
+bool
+options_ask_same(const RunRequest *a, const RunRequest *b, const Scenario *scenario)
+{
+	Options		asked_a = options_in_force(a, scenario);
+	Options		asked_b = options_in_force(b, scenario);
+
+	foreach_option(option, scenario)
+	{
+		const OptionSpec *spec = &option_specs[option->id];
+
+		if (option->id != OPTION_seed && option->id != OPTION_on_fail && option->id != OPTION_bystanders &&
+			!option_is_kept(option->id) && strcmp(option_json(spec, &asked_a), option_json(spec, &asked_b)) != 0)
+			return false;
+	}
+	return true;
 }
 
 /*

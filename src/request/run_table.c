@@ -43,6 +43,13 @@ run_entry_is_busy(const RunEntry *entry)
 	return entry->state == RUN_STARTING || entry->state == RUN_RUNNING;
 }
 
+/* Does it hold connections itself, or do those that it starts? */
+static bool
+request_holds(const RunRequest *request)
+{
+	return scenario_has_pools(scenario_find(request->scenario)) && !request_repeats(request);
+}
+
 /*
  * A run on the server takes the slots that every other run needs, so it runs
  * alone; so does a run on a foreign server, there.
@@ -50,8 +57,8 @@ run_entry_is_busy(const RunEntry *entry)
 static bool
 requests_collide(const RunRequest *a, const RunRequest *b)
 {
-	if (!scenario_has_pools(scenario_find(a->scenario)) || !scenario_has_pools(scenario_find(b->scenario)))
-		return false;			/* it holds nothing itself */
+	if (!request_holds(a) || !request_holds(b))
+		return false;
 	return a->server == b->server &&
 		(target_types[a->target]->exclusive || target_types[b->target]->exclusive);
 }

@@ -25,8 +25,10 @@ add_text(StringInfo json, const char *key, const char *text)
 /*
  * Returns it as the text of a JSON object, palloc'd: versions, cores (processors that
  * the run may use), max_connections, target and its kind, way_in (to this server; null:
- * the target is another one, or there was none), sub_run, profile, options that
- * differ from the defaults of that profile.  No secret is in it.
+ * the target is another one, or there was none), sub_run, repeat (whole: it
+ * has option repeat; base, candidate: it was started by such a run; otherwise left
+ * out), profile, options that differ from the defaults of that profile.  No secret is in
+ * it.
  */
 char *
 environment_json(const Run *run)
@@ -45,7 +47,11 @@ environment_json(const Run *run)
 		add_text(&json, "way_in", run->way_in);
 	else
 		appendStringInfoString(&json, "\"way_in\": null, ");
-	appendStringInfo(&json, "\"sub_run\": %s, ", run->request.parent != 0 ? "true" : "false");
+	appendStringInfo(&json, "\"sub_run\": %s, ", run->request.part == PART_SCENARIO ? "true" : "false");
+	if (request_repeats(&run->request))
+		add_text(&json, "repeat", "whole");
+	else if (run->request.part == PART_BASE || run->request.part == PART_CANDIDATE)
+		add_text(&json, "repeat", run->request.part == PART_BASE ? "base" : "candidate");
 	add_text(&json, "profile", profile_words.names[run->options.profile]);
 	appendStringInfo(&json, "\"options\": %s}", options_changed_json(&run->request, run->scenario, &run->options));
 	return json.data;

@@ -46,6 +46,7 @@
 #include "runner/sub_runs.h"
 #include "scenario/hold.h"
 #include "scenario/list.h"
+#include "scenario/repeat.h"
 #include "shmem/monitor_status.h"
 #include "shmem/run_pool.h"
 #include "sql/connect.h"
@@ -254,6 +255,15 @@ runner_lock_extension(void)
 	CommitTransactionCommand();
 }
 
+/* How long it may take: as long as each of the runs that it starts may, one after the other. */
+static int64
+time_ms(const Run *run)
+{
+	int64		runs = request_repeats(&run->request) ? repeat_runs_max(&run->options) : 1;
+
+	return Min(run->options.timeout_ms * runs, run->request.time_max_ms);
+}
+
 static void
 runner_make_run(RunEntry *entry)
 {
@@ -271,7 +281,7 @@ runner_make_run(RunEntry *entry)
 	run->target = target_types[run->request.target];
 	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();
-	run->deadline_us = run->started_us + run->options.timeout_ms * 1000;
+	run->deadline_us = run->started_us + time_ms(run) * 1000;
 	run->refused_before = ledger_slot_refusals_ever();
 	the_run = run;
 
@@ -284,6 +294,13 @@ runner_make_run(RunEntry *entry)
 	MemoryContextSwitchTo(context);
 	initStringInfo(&run->health_path);
 	initStringInfo(&run->watch.path);
+}
+
+/* Or else it only starts others. */
+static bool
+run_has_pools(const Run *run)
+{
+	return scenario_has_pools(run->scenario) && !request_repeats(&run->request);
 }
 
 /*
@@ -330,7 +347,7 @@ runner_open_party(Run *run, int number, int n)
 static void
 runner_open_parties(Run *run, int number)
 {
-	run->nparties = scenario_parties(run->scenario);
+	run->nparties = run_has_pools(run) ? scenario_parties(run->scenario) : 0;
 	for (int i = 0; i < run->nparties; i++)
 	{
 		RunParty   *party = &run->parties[i];
@@ -367,7 +384,7 @@ runner_open_pools(Run *run)
 static void
 runner_open(Run *run, int number)
 {
-	bool		service = run->target->open_service != NULL && scenario_has_pools(run->scenario);
+	bool		service = run->target->open_service != NULL && run_has_pools(run);
 
 	loop_open(&run->loop, "PoolExhaustRunner");
 	alarm_clock_open(&run->clock, &run->loop);
@@ -394,11 +411,14 @@ runner_play(Run *run, int number)
 	PG_TRY();
 	{
 		runner_open(run, number);
-		if (scenario_has_pools(run->scenario))
+		if (run_has_pools(run))
 			run_begin_chaos(run);
-		if (scenario_has_pools(run->scenario) && !request_is_hold(&run->request))
+		if (run_has_pools(run) && !request_is_hold(&run->request))
 			run_begin_lateness(run);
-		run->scenario->play(run);
+		if (request_repeats(&run->request))
+			repeat_play(run);
+		else
+			run->scenario->play(run);
 		phase_end(run);
 	}
 	PG_CATCH();

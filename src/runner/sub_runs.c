@@ -11,6 +11,8 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
 
 #include "observe/slots/census.h"
 #include "request/options.h"
@@ -47,18 +49,20 @@ sub_run_release(SubRun *sub_run)
 }
 
 /*
- * The request of the run, but for the scenario: with the options that it was
- * given and its seed, where the scenario has them, and no more time than is left.
+ * The request of the run, or that of its base, but for the scenario: with the options
+ * that it was given and its seed, where the scenario has them, and no more time than
+ * is left.
  */
 static void
 sub_run_plan(const Run *run, const SubRun *sub_run, RunRequest *request)
 {
-	*request = run->request;
+	*request = sub_run->part == PART_BASE ? *run->base : run->request;
 	request->parent = run->entry->ticket;
+	request->part = sub_run->part;
 	strlcpy(request->scenario, sub_run->scenario->name, NAMEDATALEN);
-	if (sub_run->target != request->target)
+	if (sub_run->part != PART_BASE && sub_run->target != request->target)
 		target_set(sub_run->target, request);
-	request->asked.values.seed = run->options.seed;
+	request->asked.values.seed = (run->options.seed + sub_run->seed_step) % PG_INT32_MAX;
 	request->asked.given.has[OPTION_seed] = true;
 	request->asked = options_pass_on(&request->asked, sub_run->scenario);
 	request->time_max_ms = (int64) (run->deadline_us - loop_now_us()) / 1000;
@@ -210,7 +214,43 @@ sub_run_update(Run *run, SubRun *sub_run)
 	sub_run_release(sub_run);
 }
 
+/* In the caller's name, as the options and the target are: ERROR if they are none any more. */
+static void
+base_read(Run *run, const char *target, const char *options)
+{
+	RunRequest *base = MemoryContextAlloc(run->context, sizeof(RunRequest));
+	Oid			user;
+	int			sec_context;
+
+	*base = run->request;
+	StartTransactionCommand();
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(run->request.user, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	target_find(target, base);
+	base->asked = options_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(options))), run->scenario);
+	SetUserIdAndSecContext(user, sec_context);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	run->base = base;
+}
+
+/* SubRunMethods.base_differs. */
+static bool
+base_differs(Run *run)
+{
+	char	   *from = psprintf("FROM @.pool_exhaust_runs WHERE id = " INT64_FORMAT, run->options.against);
+	char	   *target = query_text(run, psprintf("SELECT target %s", from));
+	char	   *options = query_text(run, psprintf("SELECT options %s", from));
+
+	if (target[0] == '\0')
+		run_end(run, VERDICT_INVALID, "run " INT64_FORMAT ", that it is compared with, is gone", run->options.against);
+	base_read(run, target, options);
+	return run->base->target != run->request.target || strcmp(run->base->target_name, run->request.target_name) != 0 ||
+		!options_ask_same(run->base, &run->request, run->scenario);
+}
+
 const SubRunMethods sub_run_methods = {
+	.base_differs = base_differs,
 	.start = sub_run_start,
 	.update = sub_run_update,
 	.target_types = target_types,

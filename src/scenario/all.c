@@ -64,6 +64,7 @@ job_add(All *all, const Scenario *scenario)
 
 	job->sub_run = sub_run;
 	sub_run->scenario = scenario;
+	sub_run->part = PART_SCENARIO;
 	sub_run->target = each ? scenario->default_target : run->request.target;
 	target = run->sub_run_methods->target_types[sub_run->target];
 	job->lane = target->exclusive ? LANE_ALONE : scenario->patient ? LANE_PATIENT : LANE_TIMED;
@@ -128,7 +129,7 @@ job_done(All *all, Job *job)
 		return;
 	}
 	text = sub_run_text(run, sub_run);
-	check_verdict(run, job->name, VERDICT_PASS, sub_run->verdict, text);
+	check_words(run, job->name, verdict_names[VERDICT_PASS], verdict_names[sub_run->verdict], text);
 	run_say(run, "%-30s %-8s %s", job->name, verdict_names[sub_run->verdict], text);
 }
 

@@ -8,6 +8,7 @@
 #include "base/option_words.h"
 
 #define DAY_MS		(24 * 3600 * 1000)
+#define REPEAT_MAX	100
 
 /* A list of levels in percent. */
 #define LEVELS_MAX	16
@@ -39,6 +40,8 @@ typedef struct Levels
 	NUMBER(chaos, 0, 100, "so many disturbances a second, 0 for none") \
 	WORD(fault) \
 	NUMBER(fault_ms, 0, 60 * 1000, NULL)	/* slow_grant: no grant comes sooner; 0 = beyond the limit */ \
+	NUMBER(repeat, 0, REPEAT_MAX, "so many runs, 0 for this one alone") \
+	NUMBER(against, 0, PG_INT64_MAX, "the id of a run, 0 for those before") \
 	TEXT(database, NAMEDATALEN, "the name of a database", "the caller's") \
 	\
 	/* Of the pools of this server. */ \

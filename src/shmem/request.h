@@ -27,6 +27,15 @@ typedef struct HoldRequest
 	TimestampTz owner_started;
 } HoldRequest;
 
+/* What a run is to the one that has started it. */
+typedef enum RunPart
+{
+	PART_NONE,					/* it was not started by one */
+	PART_SCENARIO,				/* one scenario of all; others may run beside it */
+	PART_BASE,					/* it is repeated to be compared with ... */
+	PART_CANDIDATE				/* ... such a one; no other runs beside it */
+} RunPart;
+
 typedef struct RunRequest
 {
 	HoldRequest hold;
@@ -37,6 +46,7 @@ typedef struct RunRequest
 	Oid			user;			/* ... to be used with the mapping of that user, the caller */
 	Oid			owner;			/* and the session user then */
 	uint64		parent;			/* ticket of the run that this one is a part of; 0 = none */
+	RunPart		part;
 	int			needed;			/* connections to this server that it is going to hold */
 	int			held_max;		/* connections it may hold; 0 = no limit */
 	int64		time_max_ms;	/* the longest that it may take, whatever timeout_ms says */
@@ -47,4 +57,11 @@ static inline bool
 request_is_hold(const RunRequest *plan)
 {
 	return plan->hold.connections > 0;
+}
+
+/* It only starts others, which hold connections. */
+static inline bool
+request_repeats(const RunRequest *plan)
+{
+	return plan->asked.values.repeat > 0;
 }

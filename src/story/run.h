@@ -159,6 +159,7 @@ typedef struct Run
 	const struct SubRunMethods *sub_run_methods;
 	struct SubRun *sub_runs;
 	int			nsub_runs;
+	RunRequest *base;			/* what the run of option against was asked, NULL: not known yet */
 
 	/*
 	 * Set by the runner, called every 100 ms: why the run must end, or NULL.  For

@@ -378,7 +378,7 @@ why_end(Run *run)
 	if (now_us >= run->deadline_us)
 		return psprintf("not %s within " INT64_FORMAT " ms (option timeout_ms)",
 						request_is_hold(&run->request) ? "all there" : "over",
-						run->options.timeout_ms);
+						(int64) (run->deadline_us - run->started_us) / 1000);
 	if (now_us < run->poll_end_us)
 		return NULL;
 	run->poll_end_us = now_us + POLL_END_US;

@@ -163,8 +163,8 @@ extern void check_text(Run *run, const char *name, const char *expected,
 extern bool check_failed(const Run *run);
 extern const char *check_expected(const Check *check);
 extern const char *check_observed(const Check *check);
-extern void check_verdict(Run *run, const char *name, Verdict expected, Verdict observed,
-						  const char *detail);
+extern void check_words(Run *run, const char *name, const char *expected, const char *observed,
+						const char *detail);
 extern void check_skip(Run *run, const char *name, const char *why);
 extern void check_was_of_time(Run *run);
 

@@ -24,8 +24,10 @@ typedef enum SubRunStart
 
 typedef struct SubRun
 {
-	const Scenario *scenario;	/* these two set by the story */
-	TargetKind	target;
+	const Scenario *scenario;	/* these four set by the story */
+	TargetKind	target;			/* not of a base: that has its own */
+	RunPart		part;
+	int			seed_step;		/* its seed is so much more than that of the run */
 	SubRunState state;
 	int64		run_id;			/* 0: it was never recorded */
 	Verdict		verdict;
@@ -47,6 +49,13 @@ typedef struct SubRun
  */
 typedef struct SubRunMethods
 {
+	/*
+	 * Reads what the run of option against was asked; returns whether that is
+	 * anything else than is asked now.  Its sub-runs with PART_BASE are asked the same
+	 * as it.  Ends the run if there is none any more.
+	 */
+	bool		(*base_differs) (Run *run);
+
 	/* Tries to start it, with the same checks as any other run. */
 	SubRunStart (*start) (Run *run, SubRun *sub_run);
 
