@@ -99,6 +99,7 @@ static void
 require_repeat(const Scenario *scenario, const Options *asked)
 {
 	const ReportData *base;
+	bool		whole;
 
 	if (asked->repeat > 0 && !scenario_has_pools(scenario))
 		ereport(ERROR,
@@ -113,11 +114,12 @@ require_repeat(const Scenario *scenario, const Options *asked)
 				 errmsg("option \"against\" needs option \"repeat\""),
 				 errhint("For example: {\"repeat\": 5, \"against\": " INT64_FORMAT "}.", asked->against)));
 	base = report_read(asked->against, NULL, false);
-	if (strcmp(base->scenario, scenario->name) != 0 || base->repeats)
+	whole = strcmp(base->repeat, "whole") == 0;
+	if (strcmp(base->scenario, scenario->name) != 0 || whole)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("run " INT64_FORMAT " is %s \"%s\", and cannot be compared with a run of \"%s\"",
-						asked->against, base->repeats ? "a repetition of" : "of scenario", base->scenario, scenario->name),
+						asked->against, whole ? "a repetition of" : "of scenario", base->scenario, scenario->name),
 				 errhint("SELECT id FROM pool_exhaust_runs WHERE scenario = '%s' AND verdict = 'pass' lists some.", scenario->name)));
 }
 

@@ -20,7 +20,7 @@ static const char page_style[] =
 "main{max-width:1440px;margin:0 auto;padding:20px}\n"
 "h1{font-size:1.6em;margin:0 0 8px;overflow-wrap:anywhere}h2{font-size:1.25em;margin:32px 0 10px}h3{font-size:1.08em;margin:24px 0 8px}\n"
 "p{margin:6px 0;overflow-wrap:anywhere}.muted{color:var(--muted)}\n"
-".badge{display:inline-block;padding:1px 10px;border-radius:5px;background:#57606a;color:#fff;font-weight:700;text-transform:uppercase;letter-spacing:.03em}\n"
+".badge{display:inline-block;padding:1px 10px;border-radius:5px;background:#57606a;color:#fff;font-weight:700;text-transform:uppercase;letter-spacing:.03em;white-space:nowrap}\n"
 ".badge.pass{background:#11703d}.badge.fail{background:#b3161d}\n"
 ".badge.invalid{background:#8a5a00}.badge.running{background:#0b62c4}\n"
 ".reason{border-left:4px solid var(--line);padding:2px 12px;margin:10px 0}\n"

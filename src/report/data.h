@@ -80,7 +80,7 @@ typedef struct ReportData
 	char	   *extension_version;
 	char	   *environment;	/* these two as JSON; "" of version 1.0 */
 	char	   *calibration;
-	bool		repeats;		/* it has only started others: option repeat */
+	char	   *repeat;			/* whole, base or candidate, of option repeat; "" otherwise */
 	double		elapsed_s;
 	int			capacity;		/* of the pool; 0: there was none */
 	char	   *json;			/* all that is stored of it but its samples, as one object */

@@ -283,7 +283,8 @@ matrix_row(const ReportData *run, StringInfo out)
 
 	checks_count(run, &passed, &tried);
 	appendStringInfo(out, "<tr><th scope=\"row\"><a href=\"#run" INT64_FORMAT "\">", run->run_id);
-	markup_text(out, psprintf("%s on %s, run " INT64_FORMAT, run->scenario, run->target, run->run_id));
+	markup_text(out, psprintf("%s on %s, run " INT64_FORMAT "%s%s", run->scenario, run->target, run->run_id,
+							  run->repeat[0] != '\0' ? ", " : "", run->repeat));
 	appendStringInfoString(out, "</a></th><td>");
 	page_badge(out, verdict_text(run));
 	appendStringInfoString(out, "</td>");

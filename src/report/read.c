@@ -156,7 +156,7 @@ read_run(Reader *reader, ReportData *data)
 							 "FROM @.pool_exhaust_checks c WHERE run_id = $1), '[]')), " MAY_READ ", "
 							 "started_at, seed, server_version, extension_version, environment, calibration, "
 							 "pg_catalog.to_char(pg_catalog.timezone('UTC', started_at), 'YYYY-MM-DD\"T\"HH24:MI:SS'), "
-							 "environment->>'repeat' = 'whole' "
+							 "environment->>'repeat' "
 							 "FROM @.pool_exhaust_runs r WHERE id = $1", data->run_id), data->run_id);
 	require_right(reader, statement_text(0, 8)[0] == 't', data->run_id);
 	data->scenario = reader_text(0, 1);
@@ -173,7 +173,7 @@ read_run(Reader *reader, ReportData *data)
 	data->environment = reader_text(0, 13);
 	data->calibration = reader_text(0, 14);
 	data->started_utc = reader_text(0, 15);
-	data->repeats = statement_text(0, 16)[0] == 't';
+	data->repeat = reader_text(0, 16);
 }
 
 static void
