@@ -364,7 +364,7 @@ COMMENT ON FUNCTION pool_exhaust_shifts(bigint[], bigint[]) IS
 
 CREATE VIEW pool_exhaust_trends AS
 	WITH series AS (
-		SELECT scenario, target, environment, count(*) AS runs, array_agg(id ORDER BY id DESC) AS ids
+		SELECT scenario, target, environment, count(*) AS runs, (array_agg(id ORDER BY id DESC))[1:25] AS run_ids
 		FROM pool_exhaust_runs
 		WHERE verdict IN ('pass', 'fail') AND (environment ? 'repeat') IS NOT TRUE
 		GROUP BY scenario, target, environment
@@ -380,12 +380,12 @@ CREATE VIEW pool_exhaust_trends AS
 		CASE WHEN runs < 8 THEN 'not enough runs'
 			WHEN corrected_p < 0.01 AND moved = 1 THEN
 				CASE WHEN EXISTS (SELECT FROM confirmed AS c
-						WHERE name = metric AND id > coalesce(ids[25], 0) AND c.scenario = series.scenario
+						WHERE name = metric AND id > coalesce(run_ids[25], 0) AND c.scenario = series.scenario
 							AND c.target = series.target AND c.environment = series.environment)
 					THEN 'regressed' ELSE 'suspect' END
 			WHEN corrected_p < 0.01 AND moved = -1 THEN 'improved'
-			ELSE 'steady' END AS verdict
-	FROM series, LATERAL pool_exhaust_shifts(ids[6:25], ids[1:5]) AS s;
+			ELSE 'steady' END AS verdict, run_ids
+	FROM series, LATERAL pool_exhaust_shifts(run_ids[6:25], run_ids[1:5]) AS s;
 COMMENT ON VIEW pool_exhaust_trends IS
 	'does it get worse: the percentiles of each latency, of the last 5 runs against up to 20 before them, among runs of one scenario, target and environment that passed or failed';
 COMMENT ON COLUMN pool_exhaust_trends.metric IS
@@ -410,6 +410,8 @@ COMMENT ON COLUMN pool_exhaust_trends.p IS
 	'how probable such a difference is by chance: Mann and Whitney, after Holm over all metrics of the series, the largest of that of the values and those scaled by each calibration';
 COMMENT ON COLUMN pool_exhaust_trends.verdict IS
 	'not enough runs (fewer than 8), steady, suspect (p < 0.01, and worse by a tenth and by twice the noise), regressed (and a repeated run, option repeat, has confirmed it), improved (p < 0.01, and better by as much)';
+COMMENT ON COLUMN pool_exhaust_trends.run_ids IS
+	'the runs that are compared, the latest first: the last 5, then the base';
 REVOKE ALL ON pool_exhaust_trends FROM PUBLIC;
 REVOKE ALL ON FUNCTION
 	pool_exhaust_compare(bigint, bigint, text),

@@ -17,6 +17,7 @@ const char *const plot_style =
 ".paper{fill:#fff}.band{fill:#eef1f5}.grid{stroke:#d0d7de;stroke-width:1}"
 ".line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}.spike{fill:none;stroke-width:2.2}"
 ".dash{fill:none;stroke-width:1.5;stroke-dasharray:6 4}.area{opacity:.14}.mark{fill:none;stroke-width:2.5}"
+".dots{fill:none;stroke-width:7;stroke-linecap:round}"
 INK("a", "#0b62c4") INK("b", "#b5460f") INK("c", "#8430b5") INK("d", "#0a7a43") INK("l", "#b3161d") INK("x", "#818b98")
 "@media screen and (max-width:620px){svg.plot text{font-size:17px}.plot .wide{display:none}}";
 

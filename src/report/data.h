@@ -66,6 +66,19 @@ typedef struct ReportRefusal
 	double		logins;
 } ReportRefusal;
 
+/* A metric in runs that can be compared with the run, itself among them, in their order. */
+typedef struct ReportHistory
+{
+	char	   *metric;			/* as in view pool_exhaust_trends, like the next four */
+	char	   *unit;
+	char	   *verdict;
+	double		median;			/* of the base; NaN: there is none yet */
+	double		noise;
+	int			n;
+	int64	   *run_ids;
+	double	   *values;
+} ReportHistory;
+
 typedef struct ReportData
 {
 	int64		run_id;
@@ -98,6 +111,10 @@ typedef struct ReportData
 	int			nrefusals;
 	ReportRefusal *refusals;	/* the most frequent first */
 
+	/* For a format that shows it; see history_read(). */
+	int			nhistories;
+	ReportHistory *histories;
+
 	/* The runs that it has started, for a format that shows them; those have no parts. */
 	int			nparts;
 	struct ReportData **parts;
@@ -115,6 +132,7 @@ typedef struct ReportEnd
 } ReportEnd;
 
 extern ReportData *report_read(int64 run_id, const ReportEnd *end, bool parts);
+extern void history_read(ReportData *data);
 
 /* What writers share; see report.c. */
 extern const char *verdict_text(const ReportData *run);

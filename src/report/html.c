@@ -117,6 +117,19 @@ html_charts(const ReportData *data, int level, StringInfo out)
 	appendStringInfo(out, "%s</div>\n", drawn == 0 ? "<p>Nothing of the run was measured over time.</p>\n" : "");
 }
 
+static void
+html_history(const ReportData *data, int level, StringInfo out)
+{
+	if (data->nhistories == 0)
+		return;
+	page_heading(out, level, "History");
+	appendStringInfoString(out, "<p>Up to 25 runs of this scenario and target in this environment, and up to 8 metrics, those that have changed first. "
+						   "View pool_exhaust_trends has all metrics.</p>\n<div class=\"charts\">\n");
+	for (int i = 0; i < data->nhistories; i++)
+		plot_figure(chart_history(data, i), out);
+	appendStringInfoString(out, "</div>\n");
+}
+
 /* ---------- What the run was ---------- */
 
 static void
@@ -267,6 +280,7 @@ html_run(const ReportData *data, int level, StringInfo out)
 	html_verdict(data, level, out);
 	html_checks(data, level + 1, out);
 	html_charts(data, level + 1, out);
+	html_history(data, level + 1, out);
 	html_phases(data, level + 1, out);
 	html_options(data, level + 1, out);
 	html_environment(data, level + 1, out);
@@ -338,6 +352,7 @@ html_write_several(const ReportData *const *runs, int n, StringInfo out)
 const ReportFormat report_format_html = {
 	.name = "html",
 	.parts = true,
+	.history = true,
 	.write_several = html_write_several,
 	.compare = compare_html,
 };

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -17,6 +19,7 @@
 
 #include "base/text.h"
 #include "report/compare.h"
+#include "report/percentiles.h"
 #include "report/report.h"
 #include "request/options.h"
 #include "request/run_table.h"
@@ -241,6 +244,20 @@ read_samples(Reader *reader, ReportData *data)
 		};
 }
 
+/* A row of phase, metric, unit and buckets. */
+static ReportLatency
+read_latency(int row)
+{
+	bool		isnull;
+	Datum		buckets = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 4, &isnull);
+
+	return (ReportLatency)
+	{
+		reader_text(row, 1), reader_text(row, 2), reader_text(row, 3),
+			buckets_of(PointerGetDatum(PG_DETOAST_DATUM_COPY(buckets)))
+	};
+}
+
 static void
 read_latencies(Reader *reader, ReportData *data)
 {
@@ -251,13 +268,7 @@ read_latencies(Reader *reader, ReportData *data)
 									"WHERE id = $1 AND p->>'phase' = phase), metric, ctid", data->run_id);
 	data->latencies = palloc0(sizeof(ReportLatency) * data->nlatencies);
 	for (int i = 0; i < data->nlatencies; i++)
-	{
-		bool		isnull;
-		Datum		buckets = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4, &isnull);
-
-		data->latencies[i] = (ReportLatency) {reader_text(i, 1), reader_text(i, 2), reader_text(i, 3),
-		buckets_of(PointerGetDatum(PG_DETOAST_DATUM_COPY(buckets)))};
-	}
+		data->latencies[i] = read_latency(i);
 }
 
 /*
@@ -377,12 +388,17 @@ read_differences(Reader *reader, RunComparison *c)
 		c->differences[c->ndifferences++] = (EnvironmentDifference) {"environment", "", ""};
 }
 
+/* In a query with view pool_exhaust_trends as t: is it the series that the run is of, with a verdict or not? */
+#define SERIES_OF_RUN \
+	"t.scenario = (SELECT scenario FROM @.pool_exhaust_runs WHERE id = $1) " \
+	"AND t.target = (SELECT target FROM @.pool_exhaust_runs WHERE id = $1) " \
+	"AND t.environment = (SELECT pg_catalog.left(pg_catalog.md5(environment::text), 8) FROM @.pool_exhaust_runs WHERE id = $1)"
+
 static void
 read_noises(Reader *reader, RunComparison *c)
 {
-	c->nnoises = reader_query(reader, "SELECT metric, noise FROM @.pool_exhaust_trends t, @.pool_exhaust_runs r "
-							  "WHERE r.id = $1 AND t.scenario = r.scenario AND t.target = r.target AND t.verdict <> 'not enough runs' "
-							  "AND t.environment = pg_catalog.left(pg_catalog.md5(r.environment::text), 8)", c->base->run_id);
+	c->nnoises = reader_query(reader, "SELECT metric, noise FROM @.pool_exhaust_trends t "
+							  "WHERE " SERIES_OF_RUN " AND t.verdict <> 'not enough runs'", c->base->run_id);
 	c->noises = palloc0(sizeof(TrendNoise) * Max(c->nnoises, 1));
 	for (int i = 0; i < c->nnoises; i++)
 		c->noises[i] = (TrendNoise) {reader_text(i, 1), reader_number(i, 2)};
@@ -401,6 +417,117 @@ comparison_read(RunComparison *comparison)
 	read_differences(&reader, comparison);
 	read_noises(&reader, comparison);
 	reader_close(&reader);
+}
+
+/* ---------- The history of a run's metrics ---------- */
+
+#define HISTORIES_MAX	8
+
+/* Reads the metrics of the series that the run is one of the last of; returns how many, and the runs as an SQL literal. */
+static int
+read_trends(Reader *reader, const ReportData *data, ReportHistory **trends, char **run_ids)
+{
+	int			n = reader_query(reader, "SELECT metric, unit, verdict, median, noise, run_ids FROM @.pool_exhaust_trends t "
+								 "WHERE " SERIES_OF_RUN " AND $1 = ANY (t.run_ids)", data->run_id);
+
+	*trends = palloc0(sizeof(ReportHistory) * n);
+	for (int i = 0; i < n; i++)
+		(*trends)[i] = (ReportHistory) {reader_text(i, 1), reader_text(i, 2), reader_text(i, 3),
+		reader_number_or(i, 4, NAN), reader_number_or(i, 5, NAN)};
+	*run_ids = n > 0 ? quote_literal_cstr(statement_text(0, 6)) : NULL;
+	return n;
+}
+
+/* Which metrics come first: 0 those that have changed, then the largest percentile of a latency, then the others. */
+static int
+history_rank(const ReportHistory *trend, int percentile)
+{
+	if (strcmp(trend->verdict, "steady") != 0 && strcmp(trend->verdict, "not enough runs") != 0)
+		return 0;
+	return percentile == lengthof(percentiles) - 1 ? 1 : 2;
+}
+
+/* Adds the metrics of a latency that are of that rank, while there is room for them. */
+static void
+histories_add(ReportData *data, const ReportLatency *latency, const ReportHistory *trends, int ntrends, int rank)
+{
+	for (int p = 0; p < lengthof(percentiles); p++)
+		for (int i = 0; i < ntrends; i++)
+			if (strcmp(trends[i].metric, percentile_name(latency, &percentiles[p])) == 0 &&
+				strcmp(trends[i].unit, latency->unit) == 0 &&
+				history_rank(&trends[i], p) == rank && data->nhistories < HISTORIES_MAX)
+				data->histories[data->nhistories++] = trends[i];
+}
+
+/* Adds a latency of a run to the histories that are of it. */
+static void
+history_add_values(ReportData *data, int64 run_id, const ReportLatency *latency)
+{
+	for (int p = 0; p < lengthof(percentiles); p++)
+	{
+		char	   *name = percentile_name(latency, &percentiles[p]);
+
+		for (int i = 0; i < data->nhistories; i++)
+		{
+			ReportHistory *history = &data->histories[i];
+
+			if (strcmp(history->metric, name) != 0 || strcmp(history->unit, latency->unit) != 0)
+				continue;
+			history->run_ids[history->n] = run_id;
+			history->values[history->n++] = buckets_percentile(&latency->buckets, percentiles[p].fraction);
+		}
+	}
+}
+
+/* Reads the values of these runs, as far as the caller may read those, in the order of the runs. */
+static void
+read_values(Reader *reader, ReportData *data, const char *run_ids)
+{
+	int			n = reader_query(reader, psprintf("SELECT phase, metric, unit, h.buckets, h.run_id FROM @.pool_exhaust_runs r "
+												  "JOIN @.pool_exhaust_histograms h ON h.run_id = r.id "
+												  "WHERE r.id = ANY (%s::bigint[]) AND h.buckets <> '{}' AND " MAY_READ " "
+												  "ORDER BY r.id", run_ids), data->run_id);
+
+	for (int i = 0; i < data->nhistories; i++)
+	{
+		data->histories[i].run_ids = palloc(sizeof(int64) * n);
+		data->histories[i].values = palloc(sizeof(double) * n);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		ReportLatency latency = read_latency(i);
+
+		history_add_values(data, pg_strtoint64(statement_text(i, 5)), &latency);
+	}
+}
+
+/*
+ * Puts the history of the metrics of the run into its results, palloc'd: those that
+ * view pool_exhaust_trends has for its series, if the run is one of the last of that,
+ * and earlier ones have a value.  The caller may read the run.
+ */
+void
+history_read(ReportData *data)
+{
+	ReportHistory *trends;
+	char	   *run_ids;
+	int			ntrends;
+	int			left = 0;
+	Reader		reader;
+
+	reader_open(&reader, NULL);
+	ntrends = read_trends(&reader, data, &trends, &run_ids);
+	data->histories = palloc0(sizeof(ReportHistory) * HISTORIES_MAX);
+	for (int rank = 0; rank <= 2; rank++)
+		for (int i = 0; i < data->nlatencies; i++)
+			histories_add(data, &data->latencies[i], trends, ntrends, rank);
+	if (data->nhistories > 0)
+		read_values(&reader, data, run_ids);
+	reader_close(&reader);
+	for (int i = 0; i < data->nhistories; i++)
+		if (data->histories[i].n > 0 && data->histories[i].run_ids[0] < data->run_id)
+			data->histories[left++] = data->histories[i];
+	data->nhistories = left;
 }
 
 /* Returns the id of the latest run of this database that the caller may read; ERROR if there was none. */

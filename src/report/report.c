@@ -96,14 +96,16 @@ put_lines(ReturnSetInfo *rsinfo, const char *text)
 void
 report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const ReportFormat *format)
 {
-	const ReportData *run = report_read(run_id, end, format->parts);
+	ReportData *run = report_read(run_id, end, format->parts);
 	StringInfoData out;
 
+	if (format->history && run->nparts == 0)
+		history_read(run);
 	initStringInfo(&out);
 	if (format->write != NULL)
 		format->write(run, &out);
 	else
-		format->write_several(&run, 1, &out);
+		format->write_several((const ReportData *const *) &run, 1, &out);
 	put_lines(rsinfo, out.data);
 }
 

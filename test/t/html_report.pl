@@ -287,6 +287,83 @@ is_sound($page, 'more latencies than fit');
 cmp_ok(length $page, '<=', 150 * 1024, 'more latencies than fit: the page is small');
 like($page, qr/<p>\d+ more are left out/, 'more latencies than fit: it says so');
 
+# ---------- The history of a run's metrics ----------
+
+# 27 runs with 12 latencies, of which one is slower in the last 5; returns the id of the first.
+sub insert_history
+{
+	my ($target, $environment) = @_;
+
+	return $client->query("WITH runs AS (INSERT INTO pool_exhaust_runs (scenario, target, options, verdict, started_at, finished_at, seed, server_version, extension_version, summary, environment)
+			SELECT 'latency', '$target', '{}', CASE WHEN i % 9 = 0 THEN 'fail' ELSE 'pass' END, now(), now(), 1, '15', '1.1',
+				jsonb_build_object('elapsed_ms', 100, 'phases', (SELECT jsonb_agg(jsonb_build_object('phase', m || '0 %')) FROM generate_series(1, 12) AS m)), $environment
+			FROM generate_series(1, 27) AS i RETURNING id),
+		numbered AS (SELECT id, row_number() OVER (ORDER BY id) AS i FROM runs),
+		measured AS (INSERT INTO pool_exhaust_histograms SELECT id, m || '0 %', 'wait', 'us', ARRAY[
+				ARRAY[(m * 1000 + i * 7919 % 97) * CASE WHEN m = 11 AND i > 22 THEN 2 ELSE 1 END, 90], ARRAY[m * 3000 + i * 7919 % 89, 10]]
+			FROM numbered, generate_series(1, 12) AS m)
+		SELECT min(id) FROM runs") // die $client->message;
+}
+
+# The ids of the charts of a history
+sub histories
+{
+	my ($of) = @_;
+	my @charts = $of =~ m{<svg [^>]*aria-labelledby="(run\d+-history-\d+)-t}g;
+
+	return @charts;
+}
+
+my $oldest = insert_history('steady_target', q('{"cores": 2}'));
+my $latest = $oldest + 26;
+$page = page($latest);
+is_sound($page, 'history');
+cmp_ok(length $page, '<=', 150 * 1024, 'history: the page is small');
+is(scalar(histories($page)), 8, 'history: 8 charts');
+is(join(', ', map { $page =~ m{<title id="$_-t">(.*?)</title>} } histories($page)),
+	'110 %: wait p50, ' . join(', ', map { "${_}0 %: wait p99" } 1 .. 7), 'history: what is suspect comes first, then p99 in the order of phases');
+foreach my $chart (histories($page))
+{
+	my ($picture, $metric, $phase, $name) = $page =~ m{(<svg [^>]*"$chart-t .*?<title id="$chart-t">((\d+ %): wait (p\d+))</title>.*?</svg>)}s;
+	my ($runs, $values, $median, $noise) = split /\|/, $client->query("SELECT string_agg(h.run_id::text, ' ' ORDER BY h.run_id),
+		string_agg((pool_exhaust_percentile(buckets, 0." . substr($name, 1) . ") / 1000)::text, ' ' ORDER BY h.run_id), max(median) / 1000, max(noise) / 1000
+		FROM pool_exhaust_trends, unnest(run_ids) AS id JOIN pool_exhaust_histograms AS h ON run_id = id
+		WHERE scenario = 'latency' AND target = 'steady_target' AND pool_exhaust_trends.metric = '$metric' AND phase = '$phase'");
+	my @values = split / /, $values;
+	my ($table) = $page =~ m{"$chart-t .*?<tbody>(.*?)</tbody>}s;
+
+	is(scalar(@values), 25, "history of $metric: 25 runs");
+	same_numbers([ drawn($picture, $metric) ], \@values, "history of $metric: drawn");
+	same_numbers([ $table =~ m{<td>(.*?)</td>}g ], \@values, "history of $metric: in the table");
+	is(join(' ', $table =~ m{<th scope="row">run (\d+)}g), $runs, "history of $metric: the runs");
+	same_numbers([ $picture =~ /class="(?:area|dash) .*?data-value="(.*?)"/g, $picture =~ /data-mark="this" data-value="(.*?)"/ ],
+		[ $noise, $median, $values[-1] ], "history of $metric: the base and its noise, as the view has them, and this run");
+	like($table, qr{<th scope="row">run $latest \(this one\)</th>}, "history of $metric: this run is marked in the table");
+}
+like($page, qr{110 %: wait p50</b> 25 runs; the base is [\d.]+ ms, with a noise of [\d.]+: suspect\.}, 'history: the verdict');
+my $middle = page($oldest + 3);
+is(scalar(histories($middle)), 8, 'history of an older one of the 25');
+like($middle, qr{data-mark="this".*?<title>run ${\ ($oldest + 3)}: }, 'which is marked');
+is(scalar(histories(page($_))), 0, 'no history without an earlier run, or of one beyond the 25') foreach $oldest, $oldest + 2;
+is(scalar(histories($node->safe_psql('postgres', "SELECT pool_exhaust_report(ARRAY[$latest, $latest - 1], 'html')"))), 0, 'no history in a page of several runs');
+my $unknown = insert_history('unknown_target', 'NULL');
+is(scalar(histories(page($unknown + 26))), 0, 'no history of runs of 1.0, whose environment is not known');
+$client->query("UPDATE pool_exhaust_runs SET environment = '{}' WHERE id = $hostile_run");
+my $hostile_again = $client->query("INSERT INTO pool_exhaust_runs (scenario, target, options, verdict, started_at, seed, server_version, extension_version, summary, environment)
+	SELECT scenario, target, options, verdict, started_at, seed, server_version, extension_version, summary, environment FROM pool_exhaust_runs WHERE id = $hostile_run RETURNING id");
+$client->query("INSERT INTO pool_exhaust_histograms SELECT $hostile_again, phase, metric, unit, buckets FROM pool_exhaust_histograms WHERE run_id = $hostile_run");
+$page = page($hostile_again);
+is_sound($page, 'history of hostile text');
+is(scalar(histories($page)), 2, 'history of hostile text: it is there');
+like($page, qr/2 runs, too few for a base line\./, 'and says that there is no base line yet');
+$client->query("CREATE ROLE historian LOGIN; GRANT EXECUTE ON FUNCTION pool_exhaust_report(bigint, text) TO historian;
+	UPDATE pool_exhaust_runs SET role = 'historian' WHERE id IN ($latest, $latest - 7, $latest - 9)");
+my $historian = client($node, user => 'historian');
+my $own = $historian->query("SELECT string_agg(l, E'\\n') FROM pool_exhaust_report(${latest}::bigint, 'html') AS l") // die $historian->message;
+is(join(' ', sort { $a <=> $b } keys %{ { map { $_ => 1 } $own =~ m{<th scope="row">run (\d+)}g } }), join(' ', $latest - 9, $latest - 7, $latest),
+	'history: a role sees the values of runs that it may read');
+$historian->close;
+
 # In a database of any encoding
 foreach my $encoding ([ 'LATIN1', '\xe9', '&#233;' ], [ 'SQL_ASCII', '\xff', '\?' ], [ 'EUC_JP', '\xa4a2', '&#12354;' ])
 {

@@ -194,6 +194,8 @@ put_values('values', [ @base, map { 1500 + $_ } 1 .. 5 ]);
 is(query(q(SELECT scenario, unit, better, environment = left(md5('{"cores": 2}'), 8), runs, median, noise, latest, round(change::numeric, 3), round(p::numeric, 6), verdict
 		FROM pool_exhaust_trends WHERE target = 'values' AND metric = 'fill: grant p50')),
 	'queue|us|lower|t|25|1105|50|1503|0.360|0.000075|suspect', 'all columns: 2 of 53130 ways, and 2 metrics');
+is(query(q(SELECT bool_and(run_ids = ARRAY(SELECT id FROM pool_exhaust_runs WHERE target = 'values' ORDER BY id DESC LIMIT 25)) FROM pool_exhaust_trends WHERE target = 'values')),
+	't', 'and the runs that are compared');
 put_values('ties', [ (1000) x 20, (1500) x 5 ]);
 is(verdict_of_p50('ties'), 'suspect', 'equal values');
 put_values('equal', [ (1000) x 25 ]);

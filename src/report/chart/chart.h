@@ -49,3 +49,6 @@ extern bool chart_figure(const ReportPhase *phase, const char *name, double *val
 /* What the charts of two runs are; see distribution.c. */
 extern Plot *chart_distribution_of_both(const ReportData *base, const ReportLatency *of_base,
 										const ReportData *candidate, const ReportLatency *of_candidate);
+
+/* A metric of the run in others, see history.c. */
+extern Plot *chart_history(const ReportData *data, int number);
