@@ -58,16 +58,22 @@ byte_is_control(unsigned char byte, int encoding)
 	return byte < ' ' || byte == 0x7f || (iso && byte >= 0x80 && byte < 0xa0);
 }
 
+/* The encoding of texts here: where there is none, what is UTF-8 stays. */
+static int
+text_encoding(void)
+{
+	return GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
+}
+
 /*
  * Makes a text from elsewhere fit to be shown, in place: in one line, valid in the
  * encoding of the database, and without what a terminal obeys.  White space becomes
- * a blank, any other character that is not to be shown '?'.  Where there is no
- * encoding, what is UTF-8 stays.
+ * a blank, any other character that is not to be shown '?'.
  */
 void
 text_make_printable(char *text)
 {
-	int			encoding = GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
+	int			encoding = text_encoding();
 	char	   *to = text;
 	int			len;
 
@@ -96,6 +102,20 @@ text_printable(const char *text)
 
 	text_make_printable(copy);
 	return copy;
+}
+
+/*
+ * Returns a copy, palloc'd, of so many bytes at the most, and a mark that it was cut if it
+ * is longer than that.  It is cut between characters.
+ */
+char *
+text_cut(const char *text, int length)
+{
+	int			len = strlen(text);
+
+	if (len <= length)
+		return pstrdup(text);
+	return psprintf("%.*s...", pg_encoding_mbcliplen(text_encoding(), text, len, length), text);
 }
 
 /*

@@ -7,5 +7,6 @@
 extern void text_make_valid(char *text, int encoding);
 extern void text_make_printable(char *text);
 extern char *text_printable(const char *text);
+extern char *text_cut(const char *text, int length);
 extern char *text_as_utf8(const char *text);
 extern char *number_text(double value);

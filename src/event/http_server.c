@@ -302,6 +302,8 @@ http_server_respond(struct MHD_Connection *connection, const HttpResponse *answe
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 	if (answer->allow != NULL)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
+	if (answer->policy != NULL)
+		MHD_add_response_header(response, "Content-Security-Policy", answer->policy);
 	if (answer->retry_after_s > 0)
 	{
 		char		seconds[16];

@@ -38,6 +38,7 @@ typedef struct HttpResponse
 	const char *content_type;
 	int			retry_after_s;	/* header Retry-After; 0: none */
 	const char *allow;			/* header Allow, or NULL */
+	const char *policy;			/* header Content-Security-Policy, or NULL */
 	StringInfo	body;
 } HttpResponse;
 

@@ -12,6 +12,7 @@
 #define ROW			44
 #define BAR_HEIGHT	18
 #define BAR_LEFT	6
+#define NAME_LENGTH	40			/* in the picture; the table has all of it */
 
 static double
 row_sum(const BarPlot *plot, const BarRow *row)
@@ -39,7 +40,7 @@ draw_row(const BarPlot *plot, const BarRow *row, const Scale *scale, int bottom,
 {
 	double		left = 0;
 
-	svg_text(out, BAR_LEFT, bottom - BAR_HEIGHT - 6, "", row->name);
+	svg_text(out, BAR_LEFT, bottom - BAR_HEIGHT - 6, "", text_cut(row->name, NAME_LENGTH));
 	svg_text(out, PLOT_RIGHT, bottom - BAR_HEIGHT - 6, "m e", psprintf("%s %s", number_text(row_sum(plot, row)), plot->unit));
 	for (int i = 0; i < plot->nparts; i++)
 	{

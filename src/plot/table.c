@@ -39,6 +39,13 @@ table_begin_stacking(StringInfo out, const char *caption, int n, const char *con
 	begin(out, " class=\"checks\"", caption, n, columns);
 }
 
+/* The same of one whose headers are names of any length. */
+void
+table_begin_names(StringInfo out, const char *caption, int n, const char *const *columns)
+{
+	begin(out, " class=\"checks names\"", caption, n, columns);
+}
+
 void
 table_row(StringInfo out, const char *header)
 {
@@ -60,6 +67,15 @@ void
 table_named_text(StringInfo out, const char *name, const char *text)
 {
 	appendStringInfo(out, "<td data-name=\"%s\">", name);
+	markup_text(out, text);
+	appendStringInfoString(out, "</td>");
+}
+
+/* The same with a figure or a word that is short, and is never broken. */
+void
+table_named_short(StringInfo out, const char *name, const char *text)
+{
+	appendStringInfo(out, "<td class=\"n\" data-name=\"%s\">", name);
 	markup_text(out, text);
 	appendStringInfoString(out, "</td>");
 }

@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "base/health.h"
 #include "base/markup.h"
 #include "base/text.h"
 #include "plot/slices.h"
@@ -230,3 +231,21 @@ const PlotType time_plot = {
 	.draw = time_plot_draw,
 	.table = time_plot_table,
 };
+
+/* Gives the plot what connections in use are compared with: lines that others are on are left out. */
+void
+time_plot_health_levels(TimePlot *plot, int capacity)
+{
+	int			warning = health_level(HEALTH_WARNING, capacity);
+	int			critical = health_level(HEALTH_CRITICAL, capacity);
+	TimeLevel  *levels = palloc(sizeof(TimeLevel) * 3);
+	int			n = 0;
+
+	levels[n++] = (TimeLevel) {psprintf("capacity %d", capacity), INK_LIMIT, capacity, plot->from, plot->to};
+	if (critical < capacity)
+		levels[n++] = (TimeLevel) {psprintf("critical from %d", critical), INK_B, critical, plot->from, plot->to};
+	if (warning < critical)
+		levels[n++] = (TimeLevel) {psprintf("warning from %d", warning), INK_FAINT, warning, plot->from, plot->to};
+	plot->levels = levels;
+	plot->nlevels = n;
+}

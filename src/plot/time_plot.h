@@ -56,3 +56,5 @@ typedef struct TimePlot
 } TimePlot;
 
 extern const PlotType time_plot;
+
+extern void time_plot_health_levels(TimePlot *plot, int capacity);

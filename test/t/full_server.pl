@@ -5,7 +5,8 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::RealBin;
-use List::Util qw(sum);
+use List::Util qw(max sum);
+use Page;
 use POSIX qw(ceil);
 use PoolExhaust;
 use PostgreSQL::Test::Cluster;
@@ -217,6 +218,38 @@ is( $watcher->query("SELECT service, in_use, active, idle, idle_in_transaction, 
 is( $watcher->query("SELECT active IN (1, 2), active + idle, idle_in_transaction FROM pool_exhaust_timeline
 		ORDER BY at DESC LIMIT 1"),
 	't|' . ($max - 1) . '|1', 'the timeline has the states; the watcher is active while it asks');
+
+# The live hour as a page says the same as the views.
+sub lines { return map { [ split /\|/ ] } split /\n/, $watcher->query($_[0]) }
+my $report = http($port, '/report');
+my $page = $report->{content};
+is($report->{status}, 200, '/report of a full server');
+is($report->{headers}{'content-type'}, 'text/html; charset=utf-8', '/report: content type');
+my ($policy) = $page =~ /<meta http-equiv="Content-Security-Policy" content="(.*?)">/;
+is($report->{headers}{'content-security-policy'}, "$policy; frame-ancestors 'none'", '/report: the policy is a header, too');
+my %charts = map { /"(\S+)-t / ? ($1 => $_) : () } is_sound($page, '/report');
+is(join(' ', sort keys %charts), 'causes in-use refused services', '/report: its charts');
+like($page, qr{<title>exhausted: $max of $capacity slots in use</title>}, '/report: title');
+like($page, qr{<span class="badge exhausted">exhausted</span> since (\S+ \S+)</p>\n<p class="reason exhausted">Cause: too_many_clients \(no slot}, '/report: health, and why');
+like($page, qr{No session ended in the last minute}, '/report: no release, no time');
+my ($since) = $page =~ m{exhausted</span> since (\S+ \S+)<};
+is( $watcher->query("SELECT '$since' BETWEEN date_trunc('second', before) AND at FROM (SELECT at, health, lag(at) OVER (ORDER BY at) AS before
+		FROM pool_exhaust_timeline) t WHERE health = 'exhausted' ORDER BY at LIMIT 1"),
+	't', "/report: since when: $since");
+is(sprintf('%.0f', max(drawn_values($charts{'in-use'}, 'in use'))), $watcher->query('SELECT max(in_use) FROM pool_exhaust_timeline'), '/report: the peak is drawn');
+is(max(map { split / to /, $_->[1] } rows_of($page, 'Slots in use')), $max, '/report: and listed');
+is(join(' ', $charts{'in-use'} =~ /class="dash s." data-value="(\d+)"/g), "$capacity 7 6", '/report: capacity and thresholds');
+is(sum(map { sprintf '%.0f', $_ } grep { $_ > 0.5 } drawn_values($charts{refused}, 'refused')), $refusals, '/report: all refusals are drawn');
+is_deeply([ rows_of($page, 'Refusals by cause') ], [ lines('SELECT cause, refusals FROM pool_exhaust_refusals WHERE refusals > 0') ], '/report: refusals by cause');
+is_deeply(
+	[ sort { $a->[0] cmp $b->[0] } grep { $_->[0] =~ /^(?:app|ops)/ } rows_of($page, 'Services that hold slots') ],
+	[ lines("SELECT service, active, idle_in_transaction, idle FROM pool_exhaust_services WHERE usename IN ('app', 'ops') AND in_use > 0 ORDER BY service") ],
+	'/report: services');
+is_deeply(
+	[ sort map { join '|', @$_[0 .. 4] } rows_of($page, 'Logins that were refused') ],
+	[ sort split /\n/, $watcher->query(q{SELECT usename || '/' || application_name, datname, 'local', cause, refusals FROM pool_exhaust_refused_services}) ],
+	'/report: refused services');
+is_deeply([ map { "@$_[0, 2, 3, 6]" } rows_of($page, 'The server, its walsenders') ], [ "server exhausted $max of $capacity $refusals", 'one healthy 0 of 1 0' ], '/report: pools');
 
 # Two let go: by these releases the next one is to be expected.
 $reserve[$_]->close foreach 0, 1;

@@ -5,6 +5,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::RealBin;
+use Page;
 use PoolExhaust;
 use POSIX ();
 use PostgreSQL::Test::Utils;
@@ -12,9 +13,7 @@ use Test::More;
 
 my $node   = new_server('html_report', conf => 'max_connections = 20');
 my $client = client($node);
-my $xmllint = grep { -x "$_/xmllint" } split /:/, $ENV{PATH};
 my @charts = split /, /, charts_hint();
-diag 'there is no xmllint (package libxml2-utils): tags are counted only' if !$xmllint;
 
 sub charts_hint
 {
@@ -27,46 +26,6 @@ sub page
 	my ($run_id, $format, $database) = @_;
 
 	return $node->safe_psql($database // 'postgres', "SELECT pool_exhaust_report($run_id, '" . ($format // 'html') . "')");
-}
-
-# Is it XML, but for the tags that HTML does not end?
-sub well_formed
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($document, $name) = @_;
-	my $file = PostgreSQL::Test::Utils::tempdir() . '/page.xml';
-
-	unlike($document, qr/[^\n\x20-\x7e]/, "$name: it is ASCII");
-	$document =~ s/<!DOCTYPE html>\n//;
-	$document =~ s{<(meta [^>]*)>}{<$1/>}g;
-	unlink $file;
-	append_to_file($file, $document);
-	return is(qx(xmllint --noout '$file' 2>&1), '', "$name: it is well-formed") if $xmllint;
-	my @open;
-	foreach ($document =~ m{<(/?\w+)(?:\s[^>]*?)?(?<!/)>}g)
-	{
-		s{^/}{} ? ($_ eq (pop @open // '') or push @open, "/$_") : push @open, $_;
-	}
-	is("@open", '', "$name: tags that are open are closed");
-}
-
-# What holds of each page: nothing to run, nothing to load, each chart with what it is.
-sub is_sound
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($page, $name) = @_;
-	my @charts = $page =~ m{<svg .*?</svg>}sg;
-	my %ids;
-
-	well_formed($page, $name);
-	like($page, qr/\A<!DOCTYPE html>\n.*<\/html>\n?\z/s, "$name: it is all there");
-	like($page, qr{<meta http-equiv="Content-Security-Policy" content="default-src 'none'; }, "$name: and may load nothing");
-	unlike($page, qr/<script|<link|<img|<iframe|\son\w+=|https?:|url\(|\@import|javascript:/i, "$name: nor tries to");
-	is(scalar(grep { !m{^<svg [^>]*role="img" aria-labelledby="(\S+) (\S+)">\n<title id="\1">[^<]+</title>\n<desc id="\2">[^<]+</desc>} } @charts),
-		0, "$name: each chart has a title and a description");
-	is(scalar(() = $page =~ m{</svg>\n<details>\n<summary>.*?<table>}sg), scalar(@charts), "$name: and a table");
-	is(join(' ', grep { $ids{$_}++ } $page =~ / id="(.*?)"/g), '', "$name: each id is there once");
-	return @charts;
 }
 
 sub chart

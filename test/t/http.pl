@@ -8,6 +8,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use IO::Select;
 use IO::Socket::INET;
+use Page;
 use PoolExhaust;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -24,7 +25,7 @@ autovacuum = off
 pool_exhaust.http_port = $port
 ));
 my $watcher = client($node);
-my @pages = ('/livez', '/readyz', '/metrics', '/pools');
+my @pages = ('/livez', '/readyz', '/metrics', '/pools', '/report');
 my $end = "Host: localhost\r\nConnection: close\r\n\r\n";
 
 sub connected
@@ -111,6 +112,13 @@ foreach my $path ('/', '/metric', '/metrics/', '/METRICS', '/../metrics', '//met
 	ok(JSON::PP::decode_json($answer->{content})->{error}, "no $path: why");
 }
 is(http($port, '/readyz?verbose=1')->{status}, 200, 'a query string is ignored');
+is(http_json($port, '/')->{error}, 'there are ' . join(', ', @pages[0 .. $#pages - 1]) . " and $pages[-1]", 'the pages that there are');
+foreach ([ '', 1 ], [ '?', 1 ], [ '?refresh=1', 1 ], [ '?refresh', 1 ], [ '?other=0', 1 ], [ '?refresh=0', 0 ], [ '?refresh=0&refresh=1', 0 ])
+{
+	my ($query, $refreshes) = @$_;
+
+	is(scalar(() = http($port, "/report$query")->{content} =~ /<meta http-equiv="refresh" content="5">/g), $refreshes, "/report$query: does it refresh?");
+}
 like(http($port, '/metrics', headers => { Accept => 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5' })->{headers}{'content-type'},
 	qr/^application\/openmetrics-text; version=1\.0\.0; charset=utf-8$/, 'OpenMetrics for a client that asks for it');
 foreach my $accept ('*/*', 'text/html', 'text/plain;version=0.0.4', '')
@@ -176,10 +184,10 @@ foreach (@odd)
 
 # ---------- Clients that take their time, or none ----------
 
-my $answers = talk(join('', map { "GET $pages[$_ % 4] HTTP/1.1\r\nHost: localhost\r\n\r\n" } 1 .. 49) . "GET /last HTTP/1.1\r\n$end");
+my $answers = talk(join('', map { "GET $pages[$_ % 5] HTTP/1.1\r\nHost: localhost\r\n\r\n" } 1 .. 49) . "GET /last HTTP/1.1\r\n$end");
 is( join(' ', $answers =~ /^HTTP\/1\.1 (\d+) /mg), join(' ', (200) x 49, 404), 'fifty requests at once are all answered');
-is( join(' ', $answers =~ /^(ok$|\{"health"|# EOF|\[\{"name"|\{"error")/mg),
-	join(' ', (map { ('ok', '{"health"', '# EOF', '[{"name"')[ $_ % 4 ] } 1 .. 49), '{"error"'), 'and in their order');
+is( join(' ', $answers =~ /^(ok$|\{"health"|# EOF|\[\{"name"|<!DOCTYPE|\{"error")/mg),
+	join(' ', (map { ('ok', '{"health"', '# EOF', '[{"name"', '<!DOCTYPE')[ $_ % 5 ] } 1 .. 49), '{"error"'), 'and in their order');
 
 my $slow = connected();
 setsockopt $slow, IPPROTO_TCP, TCP_NODELAY, 1;
@@ -303,9 +311,26 @@ foreach my $page (@pages)
 {
 	my $content = http($port, $page)->{content};
 
-	unlike($content, qr/secret/, "$page: nothing of what sessions do");
+	unlike($content, $page eq '/report' ? qr/secret_(?!app)/ : qr/secret/, "$page: nothing of what sessions do");
 	ok(is_utf8($content), "$page is UTF-8");
 }
+
+# /report has the names of services, too: those with the most sessions.
+my $report = http($port, '/report')->{content};
+is_sound($report, '/report with such names');
+foreach my $name (@names)
+{
+	my $shown = Encode::decode('UTF-8', $name) =~ tr/\n\t/ /r =~ s/[\x00-\x1f\x7f]/?/gr =~ s/([^ -~]|[&<>"'])/'&#' . ord($1) . ';'/ger;
+
+	like($report, qr{<th scope="row">\Q$shown\E/}, "/report has $shown");
+}
+
+# The health of a role is not that of the server.
+$watcher->query('CREATE ROLE alone LOGIN CONNECTION LIMIT 1');
+push @clients, client($node, user => 'alone');
+ok( wait_until(sub { http($port, '/report')->{content} =~ m{<th scope="row">alone</th><td [^>]*>role</td><td [^>]*>(\w+)<} ? $1 : '' }, 'exhausted', '/report'),
+	'/report has a role that is exhausted');
+like(http($port, '/report')->{content}, qr{<span class="badge healthy">healthy</span> since the server started, }, '/report: the server is healthy as before');
 
 # A name from a database with another encoding is not UTF-8.
 $watcher->query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
@@ -347,6 +372,23 @@ my %times;
 $times{$_}++ foreach @samples;
 cmp_ok(scalar(grep { /role_connections/ } @samples), '<=', 33, '/metrics is bounded');
 is(join("\n", grep { $times{$_} > 1 } sort keys %times), '', '/metrics has each sample once');
+
+# The longest names of services, refused ones among them, that there can be: each character is a reference.
+$_->vanish foreach splice @clients;
+ok(wait_for($watcher, 'SELECT in_use < 10 FROM pool_exhaust_slots', 't'), 'there is room');
+my @long = map { my $role = sprintf('%02d', $_) . '<' x 61; $watcher->query(qq(CREATE ROLE "$role" LOGIN CONNECTION LIMIT 1)); $role } 1 .. 40;
+push @clients, map { client($node, user => $_, application_name => '"' x 63) } @long;
+login($node, user => $_, application_name => "'" x 63)->vanish foreach @long;
+ok(wait_until(sub { http($port, '/report')->{content} =~ /&#60;&#60;&#60;/ ? 'yes' : 'no' }, 'yes', '/report'), 'names that are long');
+foreach (1 .. 3)
+{
+	my $start = time;
+	$report = http($port, '/report')->{content};
+	$slowest = $_ == 1 || time - $start < $slowest ? time - $start : $slowest;
+}
+is_sound($report, '/report of many long names');
+cmp_ok(length $report, '<=', 150 * 1024, '/report is bounded');
+cmp_ok($slowest, '<', 0.05, '/report takes less than 50 ms');
 
 is(monitor_pid($watcher), $pid, 'it is the same monitor');
 cmp_ok(memory() - $memory, '<', 8_000, 'and it has not grown, in kB');

@@ -15,6 +15,7 @@
 #include "event/loop.h"
 #include "observe/monitor/health_log.h"
 #include "observe/monitor/pools.h"
+#include "observe/slots/census.h"
 #include "observe/slots/ledger.h"
 #include "shmem/monitor_status.h"
 #include "shmem/names.h"
@@ -151,6 +152,20 @@ pools_read(const List *limits)
 	}
 	pfree(pools);
 	return rows;
+}
+
+/* Returns why the server, which is exhausted, refuses a login without a right to the reserved slots. */
+Cause
+server_cause(const PoolRow *server)
+{
+	Census		census;
+
+	census_take(&census);
+	if (census.free == 0)
+		return CAUSE_TOO_MANY_CLIENTS;
+	if (server->in_use >= server->limit.capacity || ledger_last_slot_cause() == CAUSE_NONE)
+		return CAUSE_RESERVED_SLOTS;
+	return ledger_last_slot_cause();
 }
 
 /*

@@ -22,6 +22,7 @@ typedef struct PoolRow
 } PoolRow;
 
 extern PoolRow *pools_read(const List *limits);
+extern Cause server_cause(const PoolRow *server);
 
 /*
  * What the monitor holds of one pool: its health, and how many transitions it

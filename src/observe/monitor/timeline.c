@@ -61,17 +61,62 @@ timeline_close_row(void)
 	memset(&row, 0, sizeof(row));
 }
 
+/* The number of the oldest row.  Needs the lock. */
+static uint64
+timeline_first(void)
+{
+	return ring_first(shared->observed.timeline_written, timeline_length, shared->observed.timeline_first);
+}
+
 int
 timeline_copy(TimelineRow *rows)
 {
-	Observed   *observed = &shared->observed;
-	uint64		first;
 	int			n = 0;
 
 	LWLockAcquire(shared->observe_lock, LW_SHARED);
-	first = ring_first(observed->timeline_written, timeline_length, observed->timeline_first);
-	for (uint64 i = first; i < observed->timeline_written; i++)
+	for (uint64 i = timeline_first(); i < shared->observed.timeline_written; i++)
 		rows[n++] = shared->timeline[i % timeline_length];
 	LWLockRelease(shared->observe_lock);
 	return n;
+}
+
+TimestampTz
+timeline_begins(TimestampTz otherwise)
+{
+	TimestampTz at;
+	uint64		first;
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	first = timeline_first();
+	at = first < shared->observed.timeline_written ? shared->timeline[first % timeline_length].at : otherwise;
+	LWLockRelease(shared->observe_lock);
+	return at;
+}
+
+static void
+slice_add(TimelineSlice *slice, const TimelineRow *sample)
+{
+	if (slice->n == 0 || sample->in_use >= slice->most.in_use)
+		slice->most = *sample;
+	if (slice->n == 0 || sample->in_use < slice->least.in_use)
+		slice->least = *sample;
+	slice->health = Max(slice->health, sample->health);
+	slice->refused += sample->refused;
+	slice->opened += sample->opened;
+	slice->n++;
+}
+
+void
+timeline_slices(TimestampTz from, TimestampTz to, TimelineSlice *slices, int n)
+{
+	memset(slices, 0, sizeof(TimelineSlice) * n);
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	for (uint64 i = timeline_first(); i < shared->observed.timeline_written; i++)
+	{
+		const TimelineRow *sample = &shared->timeline[i % timeline_length];
+
+		if (sample->at >= from && sample->at <= to)
+			slice_add(&slices[Min((sample->at - from) * n / Max(to - from, 1), n - 1)], sample);
+	}
+	LWLockRelease(shared->observe_lock);
 }

@@ -17,3 +17,20 @@ extern void timeline_close_row(void);
  * returns how many rows there are.  Takes the lock.
  */
 extern int	timeline_copy(TimelineRow *rows);
+
+/* What the rows of a part of the time have in common. */
+typedef struct TimelineSlice
+{
+	int			n;				/* rows; the others are not set if there are none */
+	TimelineRow most;			/* the last of those with the most in use */
+	TimelineRow least;			/* the first of those with the least */
+	Health		health;			/* the worst */
+	uint64		refused;		/* these two: all together */
+	uint64		opened;
+} TimelineSlice;
+
+/* Returns when the timeline begins; "otherwise" if it is empty.  Takes the lock. */
+extern TimestampTz timeline_begins(TimestampTz otherwise);
+
+/* Sums up the rows between two moments in n slices of equal length.  Takes the lock, allocates nothing. */
+extern void timeline_slices(TimestampTz from, TimestampTz to, TimelineSlice *slices, int n);

@@ -5,30 +5,7 @@
  */
 #include "postgres.h"
 
-#include "base/health.h"
 #include "report/chart/chart.h"
-
-/* The lines that in_use is seen against; those that others are on are left out. */
-static TimeLevel *
-levels_of(const ReportData *data, const TimePlot *plot, int *n)
-{
-	int			warning = health_level(HEALTH_WARNING, data->capacity);
-	int			critical = health_level(HEALTH_CRITICAL, data->capacity);
-	TimeLevel  *levels = palloc(sizeof(TimeLevel) * 3);
-
-	*n = 0;
-	levels[(*n)++] = (TimeLevel) {psprintf("capacity %d", data->capacity), INK_LIMIT, data->capacity};
-	if (critical < data->capacity)
-		levels[(*n)++] = (TimeLevel) {psprintf("critical from %d", critical), INK_B, critical};
-	if (warning < critical)
-		levels[(*n)++] = (TimeLevel) {psprintf("warning from %d", warning), INK_FAINT, warning};
-	for (int i = 0; i < *n; i++)
-	{
-		levels[i].from = plot->from;
-		levels[i].to = plot->to;
-	}
-	return levels;
-}
 
 static Plot *
 in_use_plot(const ReportData *data)
@@ -43,7 +20,7 @@ in_use_plot(const ReportData *data)
 	plot->nseries = 1;
 	plot->series[0] = (TimeSeries) {"in use", INK_A, .filled = true, .values = in_use};
 	if (data->capacity > 0)
-		plot->levels = levels_of(data, plot, &plot->nlevels);
+		time_plot_health_levels(plot, data->capacity);
 	return &plot->base;
 }
 

@@ -170,6 +170,12 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 {
 	static char seen;
 	HttpResponse answer = {0};
+	PageRequest asked = {
+		.method = method,
+		.path = url,
+		.accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT),
+		.refresh = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "refresh"),
+	};
 	MemoryContext old;
 	enum MHD_Result result;
 
@@ -191,8 +197,7 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 	http_refresh();
 	answer.body = makeStringInfo();
 	if (host_is_right(connection))
-		page_request(&answer, method, url,
-					 MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+		page_request(&answer, &asked);
 	else
 		page_error(&answer, 403, "Host is neither localhost nor a loopback address, and pool_exhaust.http_host is one");
 	openmetrics_count_response(answer.status);

@@ -1,24 +1,25 @@
 /*
  * page.c
- *		What there is to read over HTTP: /livez, /readyz, /pools, and /metrics,
- *		which openmetrics.c writes.
+ *		What there is to read over HTTP: /livez, /readyz, /pools; /metrics, which
+ *		openmetrics.c writes, and /report, which live_page.c does.
  *
  * Numbers, states and the names of roles and databases; nothing of what a
- * session does.
+ * session does.  /report has application_names, and the addresses of refused clients.
  */
 #include "postgres.h"
 
 #include "utils/json.h"
 
 #include "base/text.h"
+#include "observe/monitor/http/live_page.h"
 #include "observe/monitor/http/openmetrics.h"
 #include "observe/monitor/http/page.h"
 #include "observe/monitor/snapshot.h"
-#include "observe/slots/census.h"
-#include "observe/slots/ledger.h"
+#include "plot/page.h"
 
 #define JSON_TYPE	"application/json"
 #define TEXT_TYPE	"text/plain; charset=utf-8"
+#define HTML_TYPE	"text/html; charset=utf-8"
 
 /* Prometheus asks for the former; the latter is for every other client. */
 #define OPENMETRICS_TYPE "application/openmetrics-text"
@@ -31,35 +32,11 @@
  */
 #define RETRY_AFTER_UNKNOWN_S	10
 
-static PoolRow
-server_row(void)
-{
-	return *pools_read(list_make1(linitial(snapshot_last()->limits)));
-}
-
 static void
-page_livez(HttpResponse *answer, const char *accept)
+page_livez(HttpResponse *answer, const PageRequest *request)
 {
 	answer->content_type = TEXT_TYPE;
 	appendStringInfoString(answer->body, "ok\n");
-}
-
-/* What keeps a newcomer out, or will soon. */
-static const char *
-readyz_cause(const PoolRow *row)
-{
-	Census		census;
-
-	if (row->health < HEALTH_CRITICAL)
-		return NULL;
-	if (row->health == HEALTH_CRITICAL)
-		return "utilization";
-	census_take(&census);
-	if (census.free == 0)
-		return cause_kinds[CAUSE_TOO_MANY_CLIENTS].name;
-	if (row->in_use >= row->limit.capacity || ledger_last_slot_cause() == CAUSE_NONE)
-		return cause_kinds[CAUSE_RESERVED_SLOTS].name;
-	return cause_kinds[ledger_last_slot_cause()].name;
 }
 
 static void
@@ -80,11 +57,20 @@ json_utilization(StringInfo out, const PoolRow *row)
 		appendStringInfoString(out, ", \"utilization\": null");
 }
 
+/* What keeps a newcomer out, or will soon; NULL if nothing does. */
+static const char *
+readyz_cause(const PoolRow *row)
+{
+	if (row->health == HEALTH_EXHAUSTED)
+		return cause_kinds[server_cause(row)].name;
+	return row->health == HEALTH_CRITICAL ? "utilization" : NULL;
+}
+
 /* 200 while there is room, 429 when there is little, 503 when there is none. */
 static void
-page_readyz(HttpResponse *answer, const char *accept)
+page_readyz(HttpResponse *answer, const PageRequest *request)
 {
-	PoolRow		row = server_row();
+	PoolRow		row = *pools_read(list_make1(linitial(snapshot_last()->limits)));
 	const char *cause = readyz_cause(&row);
 
 	answer->content_type = JSON_TYPE;
@@ -125,7 +111,7 @@ json_pool(StringInfo out, const PoolRow *row)
 }
 
 static void
-page_pools(HttpResponse *answer, const char *accept)
+page_pools(HttpResponse *answer, const PageRequest *request)
 {
 	const List *limits = snapshot_last()->limits;
 	PoolRow    *rows = pools_read(limits);
@@ -140,26 +126,36 @@ page_pools(HttpResponse *answer, const char *accept)
 }
 
 static void
-page_metrics(HttpResponse *answer, const char *accept)
+page_metrics(HttpResponse *answer, const PageRequest *request)
 {
-	bool		openmetrics = accept != NULL && strstr(accept, OPENMETRICS_TYPE) != NULL;
+	bool		openmetrics = request->accept != NULL && strstr(request->accept, OPENMETRICS_TYPE) != NULL;
 
 	answer->content_type = openmetrics ? OPENMETRICS_FULL : METRICS_TEXT_FULL;
 	openmetrics_write(answer->body, openmetrics);
 }
 
+/* What a browser loads for it is nothing, and no other page may show it within itself. */
+static void
+page_report(HttpResponse *answer, const PageRequest *request)
+{
+	answer->content_type = HTML_TYPE;
+	answer->policy = PAGE_POLICY "; frame-ancestors 'none'";
+	live_page_write(answer->body, request->refresh == NULL || strcmp(request->refresh, "0") != 0);
+}
+
 static const struct
 {
 	const char *path;
-	void		(*write) (HttpResponse *answer, const char *accept);
+	void		(*write) (HttpResponse *answer, const PageRequest *request);
 }			pages[] = {
 	{"/livez", page_livez},
 	{"/readyz", page_readyz},
 	{"/metrics", page_metrics},
 	{"/pools", page_pools},
+	{"/report", page_report},
 };
 
-/* Fills in the answer to a request that gets none of these; the message is a constant. */
+/* Fills in the answer to a request that gets none of these; the message needs no escape. */
 void
 page_error(HttpResponse *answer, int status, const char *message)
 {
@@ -168,26 +164,38 @@ page_error(HttpResponse *answer, int status, const char *message)
 	appendStringInfo(answer->body, "{\"error\": \"%s\"}\n", message);
 }
 
+/* Returns "there are /a, /b and /c", palloc'd. */
+static char *
+pages_text(void)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < lengthof(pages); i++)
+		appendStringInfo(&text, "%s%s", i == 0 ? "there are " : i < lengthof(pages) - 1 ? ", " : " and ", pages[i].path);
+	return text.data;
+}
+
 /*
- * Fills in the answer to a request; its body is empty.  "accept" is what the
- * client says it can read, or NULL.  Nothing in the request can make it throw.
+ * Fills in the answer to a request; its body is empty.  Nothing in the request can
+ * make it throw.
  */
 void
-page_request(HttpResponse *answer, const char *method, const char *path, const char *accept)
+page_request(HttpResponse *answer, const PageRequest *request)
 {
 	answer->status = 200;
 	for (int i = 0; i < lengthof(pages); i++)
 	{
-		if (strcmp(pages[i].path, path) != 0)
+		if (strcmp(pages[i].path, request->path) != 0)
 			continue;
-		if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+		if (strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0)
 		{
-			pages[i].write(answer, accept);
+			pages[i].write(answer, request);
 			return;
 		}
 		answer->allow = "GET, HEAD";
 		page_error(answer, 405, "only GET and HEAD are answered");
 		return;
 	}
-	page_error(answer, 404, "there are /livez, /readyz, /metrics and /pools");
+	page_error(answer, 404, pages_text());
 }
