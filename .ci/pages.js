@@ -23,8 +23,9 @@ async function look(browser, file, view) {
 	await page.setOfflineMode(true);
 	await page.setBypassCSP(true); // for axe-core alone: a page has no script
 	await page.setViewport({ width: view.width, height: 900 });
-	await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: view.scheme }]);
-	await page.emulateMediaType(view.media || 'screen');
+	// Both at once: each of puppeteer's own methods forgets what the other has set.
+	await (await page.createCDPSession()).send('Emulation.setEmulatedMedia',
+		{ media: view.media || 'screen', features: [{ name: 'prefers-color-scheme', value: view.scheme }] });
 	await page.goto('file://' + path.resolve(file));
 	const base = path.join(process.env.PICTURES, path.basename(file, '.html') + '-' + view.name);
 	await page.screenshot({ path: base + '.png', fullPage: true });
