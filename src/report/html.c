@@ -288,18 +288,27 @@ html_run(const ReportData *data, int level, StringInfo out)
 	appendStringInfoString(out, "</article>\n");
 }
 
+/* Is it in the page with all that it has?  A repetition has many runs that are alike, and reports of their own. */
+static bool
+is_shown(const ReportData *run)
+{
+	return strcmp(run->repeat, "base") != 0 && strcmp(run->repeat, "candidate") != 0;
+}
+
 /* A row of the matrix, with a link to the run. */
 static void
-matrix_row(const ReportData *run, StringInfo out)
+matrix_row(const ReportData *run, bool shown, StringInfo out)
 {
 	int			passed;
 	int			tried;
 
 	checks_count(run, &passed, &tried);
-	appendStringInfo(out, "<tr><th scope=\"row\"><a href=\"#run" INT64_FORMAT "\">", run->run_id);
+	appendStringInfoString(out, "<tr><th scope=\"row\">");
+	if (shown)
+		appendStringInfo(out, "<a href=\"#run" INT64_FORMAT "\">", run->run_id);
 	markup_text(out, psprintf("%s on %s, run " INT64_FORMAT "%s%s", run->scenario, run->target, run->run_id,
 							  run->repeat[0] != '\0' ? ", " : "", run->repeat));
-	appendStringInfoString(out, "</a></th><td>");
+	appendStringInfo(out, "%s</th><td>", shown ? "</a>" : "");
 	page_badge(out, verdict_text(run));
 	appendStringInfoString(out, "</td>");
 	table_text(out, psprintf("%d of %d", passed, tried));
@@ -317,9 +326,9 @@ html_matrix(const ReportData *const *runs, int n, StringInfo out)
 	table_begin(out, "Runs and their verdicts", lengthof(columns), columns);
 	for (int i = 0; i < n; i++)
 	{
-		matrix_row(runs[i], out);
+		matrix_row(runs[i], true, out);
 		for (int part = 0; part < runs[i]->nparts; part++)
-			matrix_row(runs[i]->parts[part], out);
+			matrix_row(runs[i]->parts[part], is_shown(runs[i]->parts[part]), out);
 	}
 	table_end(out);
 }
@@ -333,7 +342,8 @@ html_several(const ReportData *const *runs, int n, StringInfo out)
 	{
 		html_run(runs[i], 2, out);
 		for (int part = 0; part < runs[i]->nparts; part++)
-			html_run(runs[i]->parts[part], 2, out);
+			if (is_shown(runs[i]->parts[part]))
+				html_run(runs[i]->parts[part], 2, out);
 	}
 }
 

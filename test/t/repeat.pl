@@ -88,6 +88,11 @@ is(trend('release: grant p50'), '25 regressed', 'the trend knows, and has no mor
 is($client->query('SELECT count(*) FROM pool_exhaust_trends WHERE runs < 25'), 0, 'and no other series');
 like($client->query("SELECT pool_exhaust_report($run_id)"), qr/^repeat    runs \{\d+(,\d+){4}\} against \{\d+(,\d+){4}\}$/m, 'the report has the runs');
 
+my $page = $client->query("SELECT string_agg(l, E'\n') FROM pool_exhaust_report($run_id, 'html') AS l");
+is(scalar(() = $page =~ /<article /g), 1, 'its page has the comparison alone');
+is(join(' ', $page =~ /queue on pool, run \d+, (\w+)/g), 'whole base candidate candidate base base candidate candidate base base candidate', 'and names the runs');
+cmp_ok(length $page, '<', 30 * 1024, 'so it is small');
+
 $run_id = repeated(repeat => 5, against => $base);
 like(shifts($run_id), qr/release: grant p50 pass steady steady/, 'without the fault it is not confirmed');
 like($client->query("SELECT detail FROM pool_exhaust_checks WHERE run_id = $run_id AND name = 'release: grant p50'"),
