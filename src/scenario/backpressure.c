@@ -377,6 +377,7 @@ check_answers(const Backpressure *bp)
 	else
 		check_at_least(run, "requests served under load", 1, tally->served, "",
 					   "the service serves no request while there are too many: a full pool must still be used");
+	check_was_of_time(run);
 	check_requests(run, tally);
 	check_count(run, "server errors (5xx but 503)", 0, tally->server_errors,
 				psprintf("an error that was not caught, or a proxy that gave up: catch the pool's timeout and answer 503 with Retry-After; the first: %s",
@@ -482,7 +483,9 @@ retry(Backpressure *bp, HttpRefusalKind kind)
 	answer = request->reply.end == HTTP_ANSWERED ? psprintf("%d", request->reply.status) : http_end_names[request->reply.end];
 	phase_note(run, "%d s after a %d %s answers %s", refusal->retry_after_s, http_refusal_status[kind], refusal->path, answer);
 	check_text(run, psprintf("status of the retry after %d", http_refusal_status[kind]), "200", answer,
-			   "Retry-After is too short: a request after that time, with all the load gone, is refused again");
+			   request->reply.end == HTTP_ANSWERED
+			   ? "Retry-After is too short: a request after that time, with all the load gone, is refused again"
+			   : psprintf("a request after that time, with all the load gone, has no answer within %d ms", deadline_ms(bp)));
 	check_was_of_time(run);
 }
 
