@@ -105,7 +105,7 @@ end_lost_runs(const Extension *extension, const RunEntry *mine)
 int64
 results_begin(Run *run)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, OIDOID};
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, OIDOID, TIMESTAMPTZOID};
 	Datum		values[] = {
 		CStringGetTextDatum(run->request.scenario),
 		CStringGetTextDatum(run->request.target_name),
@@ -113,6 +113,7 @@ results_begin(Run *run)
 		Int64GetDatum(run->options.seed),
 		CStringGetTextDatum(EXTVERSION),
 		ObjectIdGetDatum(run->entry->owner),
+		TimestampTzGetDatum(run->started_at),
 	};
 	Extension	extension;
 	int64		id;
@@ -122,7 +123,7 @@ results_begin(Run *run)
 	statement_run(&extension,
 				  "INSERT INTO @.pool_exhaust_runs "
 				  "(scenario, target, options, seed, started_at, server_version, extension_version, role) "
-				  "VALUES ($1, $2, $3::jsonb, $4, pg_catalog.clock_timestamp(), "
+				  "VALUES ($1, $2, $3::jsonb, $4, $7, "
 				  "pg_catalog.current_setting('server_version'), $5, "
 				  "(SELECT rolname FROM pg_catalog.pg_roles WHERE oid = $6)) RETURNING id",
 				  SPI_OK_INSERT_RETURNING, lengthof(types), types, values);
@@ -255,7 +256,7 @@ summary_json(const Run *run)
 static void
 write_run(const Run *run, const Extension *extension)
 {
-	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[] = {
 		Int64GetDatum(run->entry->run_id),
 		CStringGetTextDatum(verdict_names[run->verdict]),
@@ -263,11 +264,12 @@ write_run(const Run *run, const Extension *extension)
 		CStringGetTextDatum(summary_json(run)),
 		CStringGetTextDatum(environment_json(run)),
 		CStringGetTextDatum(calibration_json(run)),
+		TimestampTzGetDatum(run_now(run)),
 	};
 
 	statement_run(extension,
 				  "UPDATE @.pool_exhaust_runs SET verdict = $2, reason = NULLIF($3, ''), "
-				  "finished_at = pg_catalog.clock_timestamp(), summary = $4::jsonb, environment = $5::jsonb, "
+				  "finished_at = $7, summary = $4::jsonb, environment = $5::jsonb, "
 				  "calibration = NULLIF($6, '')::jsonb WHERE id = $1",
 				  SPI_OK_UPDATE, lengthof(types), types, values);
 	if (SPI_processed != 1)

@@ -281,6 +281,7 @@ runner_make_run(RunEntry *entry)
 	run->target = target_types[run->request.target];
 	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();
+	run->started_at = GetCurrentTimestamp();
 	run->deadline_us = run->started_us + time_ms(run) * 1000;
 	run->refused_before = ledger_slot_refusals_ever();
 	the_run = run;
@@ -318,7 +319,7 @@ runner_begin(Run *run)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	entry->run_id = id;
 	entry->runner_pid = MyProcPid;
-	entry->started_at = GetCurrentTimestamp();
+	entry->started_at = run->started_at;
 	entry->state = is_hold ? RUN_STARTING : RUN_RUNNING;
 	LWLockRelease(shared->lock);
 	ConditionVariableBroadcast(&entry->changed);
@@ -438,14 +439,14 @@ runner_play(Run *run, int number)
 	run_end_lateness(run);
 }
 
-/* Has nothing failed but what a machine that is too busy breaks, on a machine that was? */
+/* Has nothing failed but what a machine breaks that is as busy as this one was? */
 static bool
 runner_was_too_busy(const Run *run)
 {
 	for (int i = 0; i < run->nchecks; i++)
-		if (run->checks[i].outcome == OUTCOME_FAIL && !run->checks[i].of_time)
+		if (run->checks[i].outcome == OUTCOME_FAIL && claim_is_proved(run, &run->checks[i]))
 			return false;
-	return run_is_late(run);
+	return true;
 }
 
 /* A grant that is as slow as the caller says may stay within the limits: the claims decide. */
@@ -458,6 +459,7 @@ fault_may_pass(const Options *options)
 static void
 runner_judge(Run *run)
 {
+	const char *clock_set = clock_set_text(run);
 	StringInfoData failed;
 
 	if (run->verdict != VERDICT_NONE)
@@ -475,6 +477,12 @@ runner_judge(Run *run)
 	}
 	if (failed.len > 0 && run->reason[0] != '\0')
 		appendStringInfo(&failed, "; %s", run->reason);
+	if (failed.len > 0 && clock_set != NULL)
+	{
+		run->verdict = VERDICT_INVALID;
+		snprintf(run->reason, sizeof(run->reason), "%s; %s", clock_set, failed.data);
+		return;
+	}
 	if (failed.len > 0 && runner_was_too_busy(run))
 	{
 		run->verdict = VERDICT_INVALID;

@@ -8,14 +8,24 @@
  * work to do, as each new backend has, takes turns with all that are ready to run.
  * So that number is read, too, from /proc/loadavg; elsewhere it is 0.
  *
+ * A machine that is less busy makes a server slower by as much as other processes
+ * take of its processors: see claim_is_proved().  That is measured over the story,
+ * and only where the run aims at this server: what a foreign server takes is the
+ * run's own load, too.
+ *
+ * Durations are those of the monotonic clock, but the end of a password and
+ * pg_sleep() are a matter of the server's clock, which may be set meanwhile.
+ *
  * What no option limits gets more time on a machine that is slow: see run_patience().
  */
 #include "postgres.h"
 
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "base/text.h"
 #include "story/story.h"
+#include "story/target_type.h"
 
 #define TICK_US			(10 * 1000)
 
@@ -26,6 +36,12 @@
 /* ... or so many processes took turns on each processor for nine tenths of the time. */
 #define BUSY_READY		12.0
 #define BUSY_QUANTILE	0.10
+
+/* From that share of the processors on that others take, a claim on how long something takes is measured by what they leave. */
+#define OTHERS_MIN		0.25
+
+/* A clock that went by so much more or less than time has been set. */
+#define CLOCK_SET_US	(1000 * 1000)
 
 /* From here on the report has a line on it. */
 #define WORTH_SAYING_MS	50.0
@@ -86,6 +102,7 @@ run_begin_lateness(Run *run)
 {
 	run->tick.ring = lateness_tick;
 	run->tick.owner = run;
+	run->processors_known = run->target->own_roles && processors_read(&run->processors);
 	alarm_set(&run->clock, &run->tick, loop_now_us() + TICK_US);
 }
 
@@ -113,7 +130,22 @@ run_patience(const Run *run, int ms)
 void
 run_end_lateness(Run *run)
 {
+	ProcessorTimes now;
+
 	alarm_unset(&run->clock, &run->tick);
+	if (run->processors_known && processors_read(&now))
+		run->others = processors_of_others(&run->processors, &now);
+}
+
+/* Returns "the server's clock was set by +3600 s during the run", palloc'd; NULL if it was not. */
+char *
+clock_set_text(const Run *run)
+{
+	int64		set_us = GetCurrentTimestamp() - run_now(run);
+
+	if (set_us > -CLOCK_SET_US && set_us < CLOCK_SET_US)
+		return NULL;
+	return psprintf("the server's clock was set by %+.0f s during the run", set_us / 1e6);
 }
 
 /* Returns how many processes took turns on each processor, at the least for nine tenths of the time. */
@@ -132,26 +164,65 @@ run_is_late(const Run *run)
 }
 
 /*
+ * Returns whether a claim that has failed proves something: that it is none on time, or
+ * is broken by more than other processes made the server slower, which had 1 - others
+ * of the processors.
+ */
+bool
+claim_is_proved(const Run *run, const Check *check)
+{
+	const Comparison *c = &check->comparison;
+	bool		longer = c->operator == OPERATOR_AT_MOST && strcmp(check->unit, "ms") == 0;
+
+	if (!check->of_time)
+		return true;
+	if (run_is_late(run))
+		return false;
+	return !longer || run->others < OTHERS_MIN || c->observed * (1 - run->others) > c->expected;
+}
+
+/*
  * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, 16.5 processes took
- * turns on each processor, and the first login took 310 ms", palloc'd; the first only
- * if it was measured, the last two only if they were many, and if it was slow.
+ * turns on each processor, other processes took 83 % of the processors, and the first
+ * login took 310 ms", palloc'd; the first only if it was measured, the others only if
+ * they were many, if it was much, and if it was slow.
  */
 char *
 lateness_text(const Run *run)
 {
 	StringInfoData text;
-	bool		slow = login_ms_taken(run) >= SLOW_LOGIN_MS;
+	const char *figures[4];
+	int			n = 0;
 
-	initStringInfo(&text);
 	if (run->late.count > 0)
-		appendStringInfo(&text, "the loop woke up %.1f ms late (p50), %.0f ms at the most",
-						 histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
+		figures[n++] = psprintf("the loop woke up %.1f ms late (p50), %.0f ms at the most",
+								histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
 	if (ready_each(run) >= BUSY_READY)
-		appendStringInfo(&text, "%s%s%s processes took turns on each processor", text.len > 0 ? "," : "",
-						 text.len == 0 ? "" : slow ? " " : " and ", number_text(ready_each(run)));
-	if (slow)
-		appendStringInfo(&text, ", and the first login took %.0f ms", login_ms_taken(run));
+		figures[n++] = psprintf("%s processes took turns on each processor", number_text(ready_each(run)));
+	if (run->others >= OTHERS_MIN)
+		figures[n++] = psprintf("other processes took %.0f %% of the processors", 100 * run->others);
+	if (login_ms_taken(run) >= SLOW_LOGIN_MS)
+		figures[n++] = psprintf("the first login took %.0f ms", login_ms_taken(run));
+	initStringInfo(&text);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&text, "%s%s", i == 0 ? "" : i < n - 1 ? ", " : ", and ", figures[i]);
 	return text.data;
+}
+
+/*
+ * Adds to the run's reason, of "len" bytes if it had room for all, what may excuse it: a clock that
+ * was set, a machine that was too busy.  Returns what len is then.
+ */
+int
+run_add_excuse(Run *run, int len)
+{
+	const char *excuses[] = {clock_set_text(run), run_is_late(run) ? lateness_text(run) : NULL};
+
+	run->too_busy |= run_is_late(run);
+	for (int i = 0; i < lengthof(excuses); i++)
+		if (excuses[i] != NULL && len < sizeof(run->reason))
+			len += snprintf(run->reason + len, sizeof(run->reason) - len, "; %s", excuses[i]);
+	return len;
 }
 
 /* Adds it, if it was measured, to the summary of the run as a phase of its own, and to the report if it is worth a line there. */
@@ -167,7 +238,8 @@ run_report_lateness(Run *run)
 	phase_figure(run, "late_p50_ms", histogram_ms(&run->late, 0.50));
 	phase_figure(run, "late_max_ms", histogram_max_ms(&run->late));
 	phase_figure(run, "ready_per_processor", ready_each(run));
+	phase_figure(run, "others_percent", 100 * run->others);
 	phase_figure(run, "login_ms", login_ms_taken(run));
-	if (run_is_late(run) || histogram_max_ms(&run->late) > WORTH_SAYING_MS || login_ms_taken(run) >= SLOW_LOGIN_MS)
+	if (run_is_late(run) || run->others >= OTHERS_MIN || histogram_max_ms(&run->late) > WORTH_SAYING_MS || login_ms_taken(run) >= SLOW_LOGIN_MS)
 		p->note = MemoryContextStrdup(run->context, lateness_text(run));
 }

@@ -13,6 +13,7 @@
 #include "base/words.h"
 #include "load/chaos.h"
 #include "load/pool/pool.h"
+#include "observe/slots/processors.h"
 #include "shmem/request.h"
 #include "shmem/shared.h"
 #include "story/samples.h"
@@ -123,10 +124,13 @@ typedef struct Run
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;
-	Alarm		tick;			/* these five: see lateness.c */
+	Alarm		tick;			/* these eight: see lateness.c */
 	Histogram	late;
 	Histogram	ready;			/* processes, not us */
 	double		slowness;		/* of the last second or so; 1.0 = too busy */
+	ProcessorTimes processors;	/* when the story began ... */
+	bool		processors_known;	/* ... if that could be read */
+	double		others;			/* share of the processors that other processes took; 0 = not known */
 	uint64		login_us;		/* its first login took that; 0 = not known */
 	bool		too_busy;		/* it is invalid or aborted, and the machine was too busy */
 	bool		out_of_time;	/* a wait of the story was over before what it waited for */
@@ -146,6 +150,7 @@ typedef struct Run
 	const char *database;		/* that its sessions connect to */
 	const char *superuser;		/* the server's first one, by name */
 	uint64		started_us;
+	TimestampTz started_at;		/* by the server's clock, which may be set meanwhile */
 	uint64		deadline_us;
 	uint64		refused_before; /* in the ledger, for lack of slots */
 	uint64		own_refused;	/* attempts of its own beside the pool that were refused */

@@ -48,8 +48,9 @@ mark_cut(char *text, int size, int len)
 
 /*
  * Ends the story here with a verdict that no check gave: invalid, because the
- * experiment could prove nothing, or aborted.  If the machine was too busy, the
- * reason of the former says so, and that of a run whose time was over.
+ * experiment could prove nothing, or aborted.  If the machine was too busy, or the
+ * server's clock was set, the reason of the former says so, and that of a run whose
+ * time was over.
  */
 void
 run_end(Run *run, Verdict verdict, const char *fmt,...)
@@ -60,12 +61,8 @@ run_end(Run *run, Verdict verdict, const char *fmt,...)
 	va_start(args, fmt);
 	len = vsnprintf(run->reason, sizeof(run->reason), fmt, args);
 	va_end(args);
-	if ((verdict == VERDICT_INVALID || loop_now_us() >= run->deadline_us) && run_is_late(run))
-	{
-		run->too_busy = true;
-		len = Min(len, sizeof(run->reason) - 1);
-		len += snprintf(run->reason + len, sizeof(run->reason) - len, "; %s", lateness_text(run));
-	}
+	if (verdict == VERDICT_INVALID || loop_now_us() >= run->deadline_us)
+		len = run_add_excuse(run, len);
 	mark_cut(run->reason, sizeof(run->reason), len);
 	text_make_printable(run->reason);
 	run->verdict = verdict;
@@ -300,6 +297,13 @@ sample_parties(Run *run, PoolState *truth)
 	}
 }
 
+/* Returns the time by the server's clock, as if that was not set since the run began. */
+TimestampTz
+run_now(const Run *run)
+{
+	return run->started_at + (TimestampTz) (loop_now_us() - run->started_us);
+}
+
 /* Takes a sample of the pool now, judges its health and returns it. */
 Health
 run_sample(Run *run)
@@ -309,7 +313,7 @@ run_sample(Run *run)
 	PoolStats  *stats = &run->pool->stats;
 	Histogram  *latency = run->pool->latency;
 	PoolState	truth;
-	Sample		sample = {.at = GetCurrentTimestamp()};
+	Sample		sample = {.at = run_now(run)};
 	uint64		begun_us = loop_now_us();
 	uint64		now_us;
 

@@ -32,6 +32,7 @@ extern void phase_end(Run *run);
 extern void run_say(Run *run, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void run_progress(Run *run, const int *done, int total);
 extern void phase_lasts(Run *run, int64 ms);
+extern TimestampTz run_now(const Run *run);
 extern Health run_sample(Run *run);
 extern void health_path_add(StringInfo path, Health health);
 extern bool run_fault(const Run *run, Fault fault);
@@ -75,7 +76,10 @@ extern void run_begin_lateness(Run *run);
 extern int	run_patience(const Run *run, int ms);
 extern void run_end_lateness(Run *run);
 extern bool run_is_late(const Run *run);
+extern bool claim_is_proved(const Run *run, const Check *check);
+extern char *clock_set_text(const Run *run);
 extern char *lateness_text(const Run *run);
+extern int	run_add_excuse(Run *run, int len);
 extern void run_report_lateness(Run *run);
 
 /* Its pool as the monitor sees it: see watch.c. */

@@ -352,11 +352,11 @@ sub refusals
 # so, which are to be killed.
 sub busy_machine
 {
-	my ($at_most_s) = @_;
+	my ($at_most_s, $per_core) = @_;
 	my $cores = () = slurp_file('/proc/cpuinfo') =~ /^processor\b/mg;
 	my @pids;
 
-	foreach (1 .. $busy_per_core * $cores)
+	foreach (1 .. ($per_core // $busy_per_core) * $cores)
 	{
 		my $pid = fork // die "could not fork: $!";
 		if (!$pid)

@@ -16,6 +16,46 @@ my @runs = (
 
 my $node = new_server('busy', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf => 'max_connections = 100');
 my $watcher = client($node);
+
+# ---------- Not too busy, but others take a large part of the processors ----------
+
+# A claim on how long something takes fails only where it would have failed with all of
+# them as well. On this path of lower limits a storm passes, proves nothing, and fails.
+{
+	my @others = busy_machine(60, 4);
+	my $cores = @others / 4;
+	my %storm = (clients => 3 * $cores, role_limit => 2 * $cores, pool_size => 2, baseline_ms => 100);
+	my $limit_ms = 1000;
+	my %seen;
+
+	foreach (1 .. 12)
+	{
+		last if $seen{fail};
+		my $id = report_of($watcher, 'storm', 'role', %storm, response_limit_ms => $limit_ms)->{run_id};
+		my ($others, $late, $ready) = split /\|/, $watcher->query("SELECT (f->>'others_percent')::float8, (f->>'late_max_ms')::float8, (f->>'ready_per_processor')::float8
+			FROM pool_exhaust_runs, jsonb_path_query(summary, '\$.phases[*] ? (\@.phase == \"machine\").figures') AS f WHERE id = $id");
+		my ($failed, $slowest) = split /\|/, $watcher->query("SELECT count(*) FILTER (WHERE outcome = 'fail'),
+			max(observed_num / expected_num) FILTER (WHERE outcome = 'fail') FROM pool_exhaust_checks WHERE run_id = $id AND unit = 'ms'");
+		my $expected = !$failed ? 'pass' : $slowest * (1 - $others / 100) > 1 ? 'fail' : 'invalid';
+		my $outcome = run_outcome($watcher, $id);
+
+		note "$limit_ms ms, others $others %, late $late ms, ready $ready: $outcome";
+		$limit_ms = int($limit_ms * 0.6) || 1;
+		$seen{late}++, next if $late > 1000 || $ready >= 12;
+		$seen{$expected}++;
+		like($outcome, $expected eq 'invalid' ? qr/^invalid: the machine was too busy: .*other processes took \d+ % of the processors.*; failed: / : qr/^$expected/,
+			"a limit that is missed by a factor of " . ($slowest || 0) . " while others take $others %");
+	}
+  SKIP: {
+		skip 'the machine was too busy', 2 if $seen{late};
+		ok($seen{$_}, "limits that are low enough: $_") foreach qw(invalid fail);
+	}
+	kill 'KILL', @others;
+	waitpid $_, 0 foreach @others;
+}
+
+# ---------- Much too busy ----------
+
 my @burners = busy_machine(300);
 my %count;
 

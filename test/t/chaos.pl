@@ -193,6 +193,7 @@ sub end
 		$acts += $report->{summary}{chaos}{$_} foreach qw(terminate drop stall delay);
 	}
 	cmp_ok($acts, '>', 0, "$scenario: was disturbed");
+	$faulty = report_of($watcher, $scenario, $target, %{ $runs[0] }) if was_too_busy($faulty);
 	is($faulty->{verdict}, 'fail', "$scenario with $fault: fails");
 	like($faulty->{reason}, qr/\Q$claim\E/, "$scenario with $fault: for its reason")
 	  or diag $watcher->query("SELECT pool_exhaust_report($faulty->{run_id})");

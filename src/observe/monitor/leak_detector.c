@@ -115,15 +115,18 @@ session_is_in(const LeakSession *session, const Slot *slot)
 	return session->seen.pid == slot->pid && session->seen.started == slot->started;
 }
 
+/* By the monotonic clock, as the observation before saw it. */
 static bool
-runs_too_long(const Slot *slot, TimestampTz now)
+runs_too_long(int number, const Slot *slot, uint64 now_us)
 {
+	const LeakSession *session = &leak_sessions[number];
 	int			threshold_ms;
 
-	if (slot->pid == 0 || slot->state != SLOT_ACTIVE)
+	if (slot->pid == 0 || slot->state != SLOT_ACTIVE || !session_is_in(session, slot) ||
+		session->seen.state_since != slot->state_since)
 		return false;
 	threshold_ms = slot_threshold_ms(slot);
-	return threshold_ms > 0 && now - slot->state_since >= threshold_ms * INT64CONST(1000);
+	return threshold_ms > 0 && leak_held_us(session, now_us) >= threshold_ms * UINT64CONST(1000);
 }
 
 /*
@@ -134,8 +137,7 @@ runs_too_long(const Slot *slot, TimestampTz now)
 void
 leak_detector_read_clients(const Slot *slots)
 {
-	uint64		end_us = loop_now_us() + PEERS_US;
-	TimestampTz now = GetCurrentTimestamp();
+	uint64		now_us = loop_now_us();
 	int			first = peer_next;
 	bool		late = false;
 
@@ -147,7 +149,7 @@ leak_detector_read_clients(const Slot *slots)
 
 		/* A client that has gone does not come back. */
 		gone[i] = leak_sessions[i].seen.client_gone && session_is_in(&leak_sessions[i], &slots[i]);
-		if (gone[i] || late || !runs_too_long(&slots[i], now))
+		if (gone[i] || late || !runs_too_long(i, &slots[i], now_us))
 		{
 			lost[i] &= late;
 			continue;
@@ -156,7 +158,7 @@ leak_detector_read_clients(const Slot *slots)
 		gone[i] = peer == PEER_GONE || (peer == PEER_LOST && lost[i]);
 		lost[i] = peer == PEER_LOST || (peer == PEER_UNKNOWN && lost[i]);
 		peer_next = (i + 1) % MaxConnections;
-		late = loop_now_us() > end_us;
+		late = loop_now_us() > now_us + PEERS_US;
 	}
 }
 
