@@ -27,6 +27,8 @@ async function look(browser, file, view) {
 	await (await page.createCDPSession()).send('Emulation.setEmulatedMedia',
 		{ media: view.media || 'screen', features: [{ name: 'prefers-color-scheme', value: view.scheme }] });
 	await page.goto('file://' + path.resolve(file));
+	if (!await page.evaluate(`matchMedia('${view.media || 'screen'} and (prefers-color-scheme: ${view.scheme})').matches`))
+		objections.push('is not shown as the view asks for');
 	const base = path.join(process.env.PICTURES, path.basename(file, '.html') + '-' + view.name);
 	await page.screenshot({ path: base + '.png', fullPage: true });
 	const wide = await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');

@@ -367,12 +367,13 @@ report_read(int64 run_id, const ReportEnd *end, bool parts)
 /*
  * What runs must have in common: the members of their environment, and of the options
  * there.  That of version 1.0 is not known, so two of its runs are not comparable.
+ * Those of a repetition are there to be compared, whichever part of it they are.
  */
 static void
 read_differences(Reader *reader, RunComparison *c)
 {
 	c->ndifferences = reader_query(reader, psprintf("WITH members AS (SELECT id, m.* FROM @.pool_exhaust_runs, "
-													"LATERAL (SELECT key, value FROM pg_catalog.jsonb_each(environment - 'options') "
+													"LATERAL (SELECT key, value FROM pg_catalog.jsonb_each(environment - 'options' - 'repeat') "
 													"UNION ALL SELECT 'option ' || key, value "
 													"FROM pg_catalog.jsonb_each(environment->'options')) AS m "
 													"WHERE id IN ($1, " INT64_FORMAT ")), "

@@ -261,6 +261,9 @@ is_deeply(rows("SELECT pool_exhaust_compare($base, $candidate, 'markdown')"), [
 	'| fill: grant p50 | 1000 us | 1500 us | +50 % | | ',
 	'| fill: grant p99 | 2000 us | 3000 us | +50 % | 1.1 x 901.4 (histograms) | ',
 	'| fill: check slowest | 2 ms | 3 ms | +50 % | | ' ], 'two runs as markdown');
+my $repeated = $ids + 1;
+query(join '', map { put_run('pair', { 'fill grant' => 1000 }, environment => qq({"cores": 2, "repeat": "$_"})) } qw(base candidate));
+unlike(query("SELECT pool_exhaust_compare($repeated, $repeated + 1)"), qr/not comparable/, 'base and candidate of a run with option repeat');
 my $old = $ids + 1;
 query(put_run('pair', { 'fill grant' => 1000 }) . put_run('pair', { 'fill grant' => 1000 })
 	  . "UPDATE pool_exhaust_runs SET environment = NULL, extension_version = '1.0' WHERE id IN ($old, $old + 1)");
