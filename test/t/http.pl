@@ -332,6 +332,13 @@ ok( wait_until(sub { http($port, '/report')->{content} =~ m{<th scope="row">alon
 	'/report has a role that is exhausted');
 like(http($port, '/report')->{content}, qr{<span class="badge healthy">healthy</span> since the server started, }, '/report: the server is healthy as before');
 
+# Names stand in catalogs, for which the monitor does not wait.
+$watcher->query('BEGIN; LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE');
+ok( wait_until(sub { http($port, '/report')->{content} =~ m{<p>Names of roles cannot be read .* has locked their catalog\.</p>} ? 'yes' : 'no' }, 'yes', '/report'),
+	'/report without names');
+$watcher->query('ROLLBACK');
+ok(wait_until(sub { http($port, '/report')->{content} =~ />Services that hold slots</ ? 'yes' : 'no' }, 'yes', '/report'), '/report has them again');
+
 # A name from a database with another encoding is not UTF-8.
 $watcher->query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
 my $latin = client($node, database => 'latin', client_encoding => 'LATIN1');
@@ -380,14 +387,15 @@ my @long = map { my $role = sprintf('%02d', $_) . '<' x 61; $watcher->query(qq(C
 push @clients, map { client($node, user => $_, application_name => '"' x 63) } @long;
 login($node, user => $_, application_name => "'" x 63)->vanish foreach @long;
 ok(wait_until(sub { http($port, '/report')->{content} =~ /&#60;&#60;&#60;/ ? 'yes' : 'no' }, 'yes', '/report'), 'names that are long');
-foreach (1 .. 3)
+foreach (1 .. 10)
 {
 	my $start = time;
 	$report = http($port, '/report')->{content};
 	$slowest = $_ == 1 || time - $start < $slowest ? time - $start : $slowest;
 }
 is_sound($report, '/report of many long names');
-cmp_ok(length $report, '<=', 150 * 1024, '/report is bounded');
+cmp_ok(length $report, '<=', 150 * 1024, '/report is bounded') or diag length $report;
+note sprintf '/report of many long names: %d bytes, %.1f ms', length $report, 1000 * $slowest;
 cmp_ok($slowest, '<', 0.05, '/report takes less than 50 ms');
 
 is(monitor_pid($watcher), $pid, 'it is the same monitor');

@@ -273,7 +273,7 @@ live_charts(StringInfo out, TimestampTz now, const PoolRow *server)
 	page_paragraph(out, "muted", psprintf("Time 0 is %s; of the last hour there are samples since %s.", live_time(now), live_time(hour->from)));
 	appendStringInfoString(out, "<div class=\"charts\">\n");
 	if (hour->from == now)
-		page_paragraph(out, NULL, "The monitor has taken no sample yet.");
+		page_paragraph(out, NULL, "The timeline has no sample yet.");
 	else
 	{
 		in_use_chart(out, hour, server->limit.capacity);

@@ -106,16 +106,15 @@ refused_row(StringInfo out, const Refused *refused)
 	table_row_end(out);
 }
 
-/* What found no place in any table. */
-static void
-refused_others(StringInfo out)
+/* Returns how many refusals found no place in any table. */
+static uint64
+refused_others(void)
 {
 	uint64		others = 0;
 
 	for (int i = 0; i < ADDRESS_SCOPES; i++)
 		others += pg_atomic_read_u64(&shared->refused[i].others);
-	if (others > 0)
-		page_paragraph(out, "muted", psprintf(UINT64_FORMAT " refusals of services that there was no room to remember.", others));
+	return others;
 }
 
 /* Writes the services that were refused. */
@@ -125,6 +124,7 @@ live_refused_services(StringInfo out)
 	static const char *const columns[] = {"service", "database", "client", "cause", "refusals", "last"};
 	Refused    *refused = palloc(sizeof(Refused) * ADDRESS_SCOPES * NAMES_MAX);
 	int			n = refused_add_up(refused, refused_copy(refused));
+	uint64		others = refused_others();
 
 	page_heading(out, 2, "Refused services");
 	if (n == 0)
@@ -138,7 +138,8 @@ live_refused_services(StringInfo out)
 		refused_row(out, &refused[i]);
 	table_end(out);
 	say_left_out(out, n, "refused services are in view pool_exhaust_refused_services");
-	refused_others(out);
+	if (others > 0)
+		page_paragraph(out, "muted", psprintf(UINT64_FORMAT " refusals more, of services that there was no room to remember.", others));
 }
 
 /* ---------- Leaks ---------- */
