@@ -92,6 +92,22 @@ failure_message(const PGresult *result, char *text)
 	text_make_printable(text);
 }
 
+/* Describes why a connection was ended, as the other side says; leaves "failure" as it is if that has no SQLSTATE. */
+void
+failure_from_result(ConnectResult *failure, const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *routine = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+	if (sqlstate == NULL)
+		return;
+	*failure = (ConnectResult) {0};
+	strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
+	strlcpy(failure->routine, routine != NULL ? routine : "", ROUTINE_LEN);
+	failure_message(result, failure->message);
+	failure_classify(failure);
+}
+
 /*
  * Returns the one text for a failed connection or login, palloc'd in the current
  * context: "SQLSTATE message", or the message alone if the server sent no

@@ -10,5 +10,6 @@
 
 extern void failure_from_connect(ConnectResult *result, const PGconn *conn);
 extern void failure_classify(ConnectResult *result);
+extern void failure_from_result(ConnectResult *failure, const PGresult *result);
 extern void failure_message(const PGresult *result, char *text);
 extern char *connect_failure_text(const ConnectResult *failure);

@@ -140,26 +140,19 @@ session_say_too_much(ConnectResult *failure)
 void
 session_failure(const Session *session, ConnectResult *failure)
 {
-	const PGresult *result = session->answer.result;
-	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *routine = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
-
 	if (session->too_much)
 	{
 		session_say_too_much(failure);
 		return;
 	}
-	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
-	if (sqlstate == NULL)
-	{
-		strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a message",
-				MESSAGE_LEN);
+	*failure = session->end;
+	if (failure->sqlstate[0] == '\0')
+		failure_from_result(failure, session->answer.result);
+	if (failure->sqlstate[0] != '\0')
 		return;
-	}
-	strlcpy(failure->sqlstate, sqlstate, sizeof(failure->sqlstate));
-	strlcpy(failure->routine, routine != NULL ? routine : "", ROUTINE_LEN);
-	failure_message(result, failure->message);
-	failure_classify(failure);
+	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
+	strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a message",
+			MESSAGE_LEN);
 }
 
 static void
@@ -463,15 +456,18 @@ session_failed_at_once(uv_timer_t *timer)
 }
 
 /*
- * libpq would write it to stderr, which is the server log; one of them reports that
- * a query has begun.
+ * libpq would write it to stderr, which is the server log.  One of them reports that
+ * a query has begun; and so comes what ends a session that runs none.
  */
 static void
 session_noticed(void *arg, const PGresult *result)
 {
 	Session    *session = arg;
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
 
+	if (severity != NULL && strcmp(severity, "FATAL") == 0)
+		failure_from_result(&session->end, result);
 	session->begins |= session->events->began != NULL && session->done != NULL &&
 		message != NULL && strcmp(message, START_NOTICE) == 0;
 }
@@ -560,6 +556,7 @@ session_open(Session *session, Loop *loop, const Login *login, int timeout_ms,
 	session->stalls = login->stalls;
 	session->begins = false;
 	session->late = session->too_much = false;
+	session->end = (ConnectResult) {0};
 	session->login = login;
 	session->hooks = session->spared ? NULL : login->hooks;
 	session_change(session, SESSION_CONNECTING);

@@ -75,6 +75,7 @@ struct Session
 	bool		begins;			/* its query has said so, and that is not reported yet */
 	bool		late;			/* it was lost because it did not answer in time */
 	bool		too_much;		/* it was lost because the other side sent more than may be kept */
+	ConnectResult end;			/* what the other side said when it ended the connection; no SQLSTATE: nothing yet */
 	Memory		memory;			/* that libpq has for it */
 	const Login *login;
 	bool		spared;			/* set by the owner before it is opened: no hooks */

@@ -459,7 +459,7 @@ fault_may_pass(const Options *options)
 static void
 runner_judge(Run *run)
 {
-	const char *clock_set = clock_set_text(run);
+	const char *broken_by = clock_set_text(run);
 	StringInfoData failed;
 
 	if (run->verdict != VERDICT_NONE)
@@ -477,10 +477,12 @@ runner_judge(Run *run)
 	}
 	if (failed.len > 0 && run->reason[0] != '\0')
 		appendStringInfo(&failed, "; %s", run->reason);
-	if (failed.len > 0 && clock_set != NULL)
+	if (broken_by == NULL)
+		broken_by = session_limit_text(run);
+	if (failed.len > 0 && broken_by != NULL)
 	{
 		run->verdict = VERDICT_INVALID;
-		snprintf(run->reason, sizeof(run->reason), "%s; %s", clock_set, failed.data);
+		snprintf(run->reason, sizeof(run->reason), "%s; %s", broken_by, failed.data);
 		return;
 	}
 	if (failed.len > 0 && runner_was_too_busy(run))

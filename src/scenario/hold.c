@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "load/failure.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/slots/census.h"
 #include "scenario/hold.h"
@@ -113,8 +114,8 @@ held_lost(Request *request)
 	{
 		char		message[MESSAGE_LEN];
 
-		snprintf(message, sizeof(message), "a session was ended before all were held: %s", failure->message);
-		hold_fail(held->hold, failure->sqlstate, message);
+		snprintf(message, sizeof(message), "a session was ended before all were held: %s %s", failure->sqlstate, failure->message);
+		hold_fail(held->hold, "", message);
 	}
 	held_release(held);
 }
@@ -459,6 +460,7 @@ static void
 hold_keep(Hold *hold)
 {
 	Run		   *run = hold->run;
+	const ConnectResult *loss = &run->pool->last_loss;
 	uint64		end_us = loop_now_us() + (uint64) run->request.hold.hold_ms * 1000;
 
 	/* The end of a session is not sent to a client that has gone, so the server is read. */
@@ -468,7 +470,8 @@ hold_keep(Hold *hold)
 	if (hold->unlocked)
 		run_end(run, VERDICT_ABORTED, "the session that held the lock is gone");
 	if (hold->alive == 0)
-		run_end(run, VERDICT_ABORTED, "none of its connections is left");
+		run_end(run, VERDICT_ABORTED, "none of its connections is left%s%s", loss->sqlstate[0] != '\0' ? ": " : "",
+				loss->sqlstate[0] != '\0' ? connect_failure_text(loss) : "");
 	run_end(run, VERDICT_ABORTED, "its time is over");
 }
 

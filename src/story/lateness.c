@@ -210,13 +210,14 @@ lateness_text(const Run *run)
 }
 
 /*
- * Adds to the run's reason, of "len" bytes if it had room for all, what may excuse it: a clock that
- * was set, a machine that was too busy.  Returns what len is then.
+ * Adds to the run's reason, of "len" bytes if it had room for all, what may have brought
+ * it about: a clock that was set, a foreign server that ended sessions, a machine that
+ * was too busy.  Returns what len is then.
  */
 int
 run_add_excuse(Run *run, int len)
 {
-	const char *excuses[] = {clock_set_text(run), run_is_late(run) ? lateness_text(run) : NULL};
+	const char *excuses[] = {clock_set_text(run), session_limit_text(run), run_is_late(run) ? lateness_text(run) : NULL};
 
 	run->too_busy |= run_is_late(run);
 	for (int i = 0; i < lengthof(excuses); i++)

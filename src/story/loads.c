@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "load/failure.h"
+#include "load/target/endpoint.h"
 #include "story/story.h"
 
 /* An operation that fails in the server, as bad input does. */
@@ -191,6 +192,28 @@ failure_text(const Run *run, const Pool *pool)
 	if (pool->lost_us >= run->phase_us)
 		return psprintf("the last connection that was lost: %s", connect_failure_text(&pool->last_loss));
 	return "the server log says why";
+}
+
+/*
+ * Returns "a setting of pg ended connections of the run: 57P05 terminating connection
+ * due to idle-session timeout", palloc'd, if that foreign server did; NULL if none did.
+ * The roles that a run makes here have no such limit.
+ */
+char *
+session_limit_text(const Run *run)
+{
+	static const char *const limits[] = {"57P05", "25P03", "25P04"};	/* idle, idle in transaction, in transaction */
+
+	for (int i = 0; i < run->nparties; i++)
+		for (int n = 0; n < lengthof(limits); n++)
+		{
+			const RunParty *party = &run->parties[i];
+
+			if (party->endpoint != NULL && party->pool != NULL && strcmp(party->pool->last_loss.sqlstate, limits[n]) == 0)
+				return psprintf("a setting of %s ended connections of the run: %s", party->endpoint->name,
+								connect_failure_text(&party->pool->last_loss));
+		}
+	return NULL;
 }
 
 /* Ends the run as invalid if less than n connections of a pool are held, and no check has failed yet. */

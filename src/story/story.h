@@ -110,6 +110,7 @@ extern void run_hold(Run *run, int n);
 extern void run_hold_of(Run *run, Pool *pool, int n);
 extern void require_waits(Run *run, const Tally *tally);
 extern const char *failure_text(const Run *run, const Pool *pool);
+extern char *session_limit_text(const Run *run);
 extern double percent_of(uint64 part, uint64 whole);
 extern char *latency_text(const Histogram *h);
 extern char *causes_text(const uint64 *refused_by);

@@ -185,6 +185,20 @@ $watcher->query('ROLLBACK');
 	$bystander->close;
 }
 
+# A setting there ends idle sessions: no claim fails for that, and the reason has it.
+{
+	my $ended = qr/57P05 terminating connection due to idle-session timeout/;
+
+	$behind->safe_psql('postgres', q(ALTER ROLE app SET idle_session_timeout = '50ms'));
+	Target::run_is($watcher, 'idle sessions are ended', 'invalid', $ended, 'saturation', 'theirs');
+	my $log_start = -s $node->logfile;
+	$watcher->query(q(SELECT pool_exhaust_hold(2, 'theirs')));
+	ok($watcher->{error} ? $watcher->message =~ $ended : $node->wait_for_log(qr/hold \d+ has ended: none of its connections is left: $ended/, $log_start),
+		'idle sessions are ended: a hold says why it has ended')
+	  or diag $watcher->message;
+	$behind->safe_psql('postgres', 'ALTER ROLE app RESET idle_session_timeout');
+}
+
 # ---------- Nothing is left ----------
 
 # No secret in any report, table or log, the statements aside that had it

@@ -434,7 +434,7 @@ foreach (
 	ok(wait_for($watcher, row($id, 'connections'), 1), "$name: it goes on with one");
 	$watcher->query("SELECT $function($pids[2])");
 	nothing_will_be_left($name);
-	log_says($id, 'none of its connections is left', $name);
+	log_says($id, 'none of its connections is left' . ($function eq 'pg_terminate_backend' ? ': 57P01 terminating connection due to administrator command' : ''), $name);
 }
 {
 	my $id = held($watcher, 'two of three', 'hold', 3);
@@ -456,16 +456,17 @@ foreach (
 	log_says($id, 'the session that held the lock is gone', 'no lock');
 }
 
-# The timeouts of the server are for held sessions too.
+# The timeouts of the server are for held sessions too, and the log says which one it was.
 foreach (
-	[ 'idle in transaction', 'idle_in_transaction_session_timeout' ], [ 'idle', 'idle_session_timeout' ],
-	[ 'active', 'statement_timeout' ], [ 'lock wait', 'lock_timeout' ])
+	[ 'idle in transaction', 'idle_in_transaction_session_timeout', ': 25P03 terminating connection due to idle-in-transaction timeout' ],
+	[ 'idle', 'idle_session_timeout', ': 57P05 terminating connection due to idle-session timeout' ],
+	[ 'active', 'statement_timeout', '' ], [ 'lock wait', 'lock_timeout', '' ])
 {
-	my ($kind, $setting) = @$_;
+	my ($kind, $setting, $why) = @$_;
 	$watcher->query("ALTER DATABASE limited SET $setting = '300ms'");
 	my $id = held($watcher, $setting, 'leak', 3, kind => $kind, database => 'limited');
 	nothing_will_be_left($setting);
-	log_says($id, 'none of its connections is left', $setting);
+	log_says($id, "none of its connections is left$why", $setting);
 	$watcher->query("ALTER DATABASE limited RESET $setting");
 }
 
