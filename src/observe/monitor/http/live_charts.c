@@ -20,7 +20,11 @@
 #include "shmem/monitor_status.h"
 
 #define HOUR_US			(3600 * INT64CONST(1000000))
-#define SLICE_MIN_US	INT64CONST(1000000)
+
+/* The shortest slice of it: that of a few samples, or of a time in which refusals are counted. */
+#define SAMPLES_US		(2 * sample_interval * INT64CONST(1000))
+#define COUNTED_US		Max(SAMPLES_US, USECS_PER_SEC)
+
 #define SERVICES_SHOWN	16
 
 /* The last hour of the timeline, or what there is of it. */
@@ -34,8 +38,9 @@ typedef struct LiveHour
 	TimelineSlice slices[SLICES_MAX];
 } LiveHour;
 
+/* Returns it in slices that are no shorter than that; palloc'd. */
 static LiveHour *
-live_hour(TimestampTz now)
+live_hour(TimestampTz now, int64 slice_us)
 {
 	LiveHour   *hour = palloc(sizeof(LiveHour));
 	TimestampTz from = Max(timeline_begins(now), now - HOUR_US);
@@ -45,7 +50,7 @@ live_hour(TimestampTz now)
 	hour->now = now;
 	hour->unit = is_short ? "s" : "min";
 	hour->unit_us = is_short ? USECS_PER_SEC : USECS_PER_MINUTE;
-	hour->n = Min(Max((now - from) / Max(SLICE_MIN_US, sample_interval * INT64CONST(1000)), 1), SLICES_MAX);
+	hour->n = Min(Max((now - from) / slice_us, 1), SLICES_MAX);
 	timeline_slices(from, now, hour->slices, hour->n);
 	return hour;
 }
@@ -267,7 +272,7 @@ services_chart(StringInfo out)
 void
 live_charts(StringInfo out, TimestampTz now, const PoolRow *server)
 {
-	const LiveHour *hour = live_hour(now);
+	const LiveHour *hour = live_hour(now, SAMPLES_US);
 
 	page_heading(out, 2, "Charts");
 	page_paragraph(out, "muted", psprintf("Time 0 is %s; of the last hour there are samples since %s.", live_time(now), live_time(hour->from)));
@@ -277,7 +282,7 @@ live_charts(StringInfo out, TimestampTz now, const PoolRow *server)
 	else
 	{
 		in_use_chart(out, hour, server->limit.capacity);
-		refused_chart(out, hour);
+		refused_chart(out, live_hour(now, COUNTED_US));
 	}
 	causes_chart(out);
 	services_chart(out);
