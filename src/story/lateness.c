@@ -31,7 +31,7 @@
 
 /* A claim on time that fails proves nothing if the loop was later than that ... */
 #define BUSY_P50_MS		5.0
-#define BUSY_MAX_MS		1000.0
+#define BUSY_MAX_MS		250.0
 
 /* ... or so many processes took turns on each processor for nine tenths of the time. */
 #define BUSY_READY		12.0
