@@ -150,7 +150,7 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION pool_exhaust_mad(float8[]) IS
 	'the median distance of the values from their median';
 
-CREATE FUNCTION pool_exhaust_shifts(base bigint[], candidate bigint[])
+CREATE FUNCTION pool_exhaust_shifts(base bigint[], candidate bigint[], scaled boolean DEFAULT true)
 RETURNS TABLE (metric text, unit text, median float8, noise float8, latest float8, change float8, p float8,
 	corrected_p float8, moved integer)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -168,7 +168,7 @@ BEGIN ATOMIC
 			array_agg(value * factor) FILTER (WHERE NOT is_candidate) AS base,
 			array_agg(value * factor) FILTER (WHERE is_candidate) AS candidate
 		FROM measured AS m, LATERAL (VALUES ('raw', 1), ('logins', logins), ('loops', loops)) AS s(scale, factor)
-		WHERE value IS NOT NULL AND factor IS NOT NULL
+		WHERE value IS NOT NULL AND factor IS NOT NULL AND (scaled OR scale = 'raw')
 		GROUP BY m.metric, m.unit, scale
 	), tested AS (
 		SELECT s.metric, s.unit, scale, pool_exhaust_median(s.base) AS median, pool_exhaust_mad(s.base) AS noise,
@@ -194,8 +194,8 @@ BEGIN ATOMIC
 	FROM judged AS j
 	GROUP BY j.metric, j.unit;
 END;
-COMMENT ON FUNCTION pool_exhaust_shifts(bigint[], bigint[]) IS
-	'the percentiles of each latency, of some runs against those of others: median and noise of the base, median of the candidates, the change as a part of that of the base, how probable it is by chance (Mann and Whitney), also corrected after Holm for all metrics, and moved: 1 if it is larger by a tenth and by twice the noise, -1 if it is smaller by that, 0 if neither; p and moved hold for the values and for those scaled by each calibration';
+COMMENT ON FUNCTION pool_exhaust_shifts(bigint[], bigint[], boolean) IS
+	'the percentiles of each latency, of some runs against those of others: median and noise of the base, median of the candidates, the change as a part of that of the base, how probable it is by chance (Mann and Whitney), also corrected after Holm for all metrics, and moved: 1 if it is larger by a tenth and by twice the noise, -1 if it is smaller by that, 0 if neither; p and moved hold for the values and, if scaled says so, for those scaled by each calibration';
 
 CREATE VIEW pool_exhaust_trends AS
 	WITH series AS (
@@ -851,7 +851,7 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_mann_whitney(float8[], float8[], boolean),
 	pool_exhaust_median(float8[]),
 	pool_exhaust_mad(float8[]),
-	pool_exhaust_shifts(bigint[], bigint[]),
+	pool_exhaust_shifts(bigint[], bigint[], boolean),
 	pool_exhaust_reset_stats(),
 	pool_exhaust_fdw_validator(text[], oid)
 FROM PUBLIC;
@@ -891,7 +891,7 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_mann_whitney(float8[], float8[], boolean),
 	pool_exhaust_median(float8[]),
 	pool_exhaust_mad(float8[]),
-	pool_exhaust_shifts(bigint[], bigint[]),
+	pool_exhaust_shifts(bigint[], bigint[], boolean),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text)
 TO pg_monitor;

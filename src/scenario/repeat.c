@@ -226,7 +226,10 @@ field_number(int row, int column)
 	return text[0] != '\0' ? strtod(text, NULL) : 0;
 }
 
-/* Returns the shift of each latency, "n" of them, of the run. */
+/*
+ * Returns the shift of each latency, "n" of them, of the run.  Runs that take turns meet
+ * the same machine; others are compared also as the calibrations of both scale them.
+ */
 static Shift *
 read_shifts(Repeat *repeat, int *n)
 {
@@ -238,8 +241,9 @@ read_shifts(Repeat *repeat, int *n)
 	transaction_begin();
 	extension_require(&extension);
 	statement_run(&extension,
-				  psprintf("SELECT metric, unit, median, latest, noise, p, corrected_p, moved FROM @.pool_exhaust_shifts('%s', '%s') "
-						   "WHERE latest IS NOT NULL ORDER BY metric COLLATE \"C\"", repeat->bases, repeat->candidates),
+				  psprintf("SELECT metric, unit, median, latest, noise, p, corrected_p, moved FROM @.pool_exhaust_shifts('%s', '%s', %s) "
+						   "WHERE latest IS NOT NULL ORDER BY metric COLLATE \"C\"", repeat->bases, repeat->candidates,
+						   repeat->in_turns ? "false" : "true"),
 				  SPI_OK_SELECT, 0, NULL, NULL);
 	*n = (int) SPI_processed;
 	shifts = MemoryContextAllocZero(run->context, sizeof(Shift) * Max(*n, 1));

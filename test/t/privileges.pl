@@ -67,7 +67,7 @@ aggregate pool_exhaust_merge(bigint[])                               -  X  -  - 
 function pool_exhaust_mann_whitney(double precision[], double precision[], boolean)  -  X  -  -  X
 function pool_exhaust_median(double precision[])                     -  X  -  -  X
 function pool_exhaust_mad(double precision[])                        -  X  -  -  X
-function pool_exhaust_shifts(bigint[], bigint[])                     -  X  -  -  X
+function pool_exhaust_shifts(bigint[], bigint[], boolean)            -  X  -  -  X
 function pool_exhaust_compare(bigint, bigint, text)                  -  X  -  -  X
 function pool_exhaust_reset_stats()                                  -  -  -  -  X
 function pool_exhaust_fdw_validator(text[], oid)                     -  -  -  -  X
