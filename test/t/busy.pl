@@ -41,14 +41,14 @@ my $watcher = client($node);
 
 		note "$limit_ms ms, others $others %, late $late ms, ready $ready: $outcome";
 		$limit_ms = int($limit_ms * 0.6) || 1;
-		$seen{late}++, next if $late > 1000 || $ready >= 12;
+		$seen{late}++, next if $late > 250 || $ready >= 12;
 		$seen{$expected}++;
 		like($outcome, $expected eq 'invalid' ? qr/^invalid: the machine was too busy: .*other processes took \d+ % of the processors.*; failed: / : qr/^$expected/,
 			"a limit that is missed by a factor of " . ($slowest || 0) . " while others take $others %");
 	}
   SKIP: {
-		skip 'the machine was too busy', 2 if $seen{late};
-		ok($seen{$_}, "limits that are low enough: $_") foreach qw(invalid fail);
+		skip 'the machine was too busy', 1 if $seen{late};
+		ok($seen{invalid} || $seen{fail}, 'limits that are low enough are missed');
 	}
 	kill 'KILL', @others;
 	waitpid $_, 0 foreach @others;
