@@ -102,6 +102,9 @@ ok(wait_for($watcher, 'SELECT pool_exhaust_health()', 'healthy'), 'the server is
 is($watcher->query($walsenders), '1|1|1|exhausted||2|1', 'for longer than that');
 ok(wait_for($watcher, "SELECT string_agg(concat_ws(' ', service, in_use, walsenders), ', ') FROM pool_exhaust_services WHERE walsenders > 0", 'copy/ 0 1'),
 	'the service that holds it');
+# The monitor has seen it by then, or it could not know the peak.
+ok(wait_until(sub { join ' ', slurp_file($node->logfile, $log_start) =~ /health of pool "walsenders" is (\w+)/g }, 'exhausted', 'the log'),
+	'so the log says');
 let_go($holder);
 ok(wait_for($watcher, 'SELECT walsenders FROM pool_exhaust_slots', 0), 'the walsender let go');
 ok(wait_for($watcher, $walsenders, '1|0|0|healthy||2|1'), 'walsenders are healthy again');
