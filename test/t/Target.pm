@@ -73,8 +73,14 @@ sub run_is
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($client, $name, $verdict, $why, $scenario, $target, %options) = @_;
-	my $run_id = run_it($client, $scenario, $target, %options);
-	my ($is, $reason) = split /\|/, $client->query("SELECT verdict, reason FROM pool_exhaust_runs WHERE id = $run_id"), 2;
+	my ($run_id, $is, $reason);
+
+	foreach (1 .. 3)
+	{
+		$run_id = run_it($client, $scenario, $target, %options);
+		($is, $reason) = split /\|/, $client->query("SELECT verdict, reason FROM pool_exhaust_runs WHERE id = $run_id"), 2;
+		last if $verdict ne 'pass' || !was_too_busy({ verdict => $is, reason => $reason // '', run_id => $run_id, scenario => $scenario });
+	}
 	my $failed = $client->query("SELECT coalesce(string_agg(name, ', ' ORDER BY seq), '') FROM pool_exhaust_checks WHERE run_id = $run_id AND outcome = 'fail'");
 
 	my $ok = is($is, $verdict, "$name: verdict of $scenario");
