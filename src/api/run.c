@@ -283,7 +283,7 @@ report_of_run(FunctionCallInfo fcinfo, bool latest, int64 run_id)
 
 /* Returns the ids in the array, each once, in their order; ERROR if one is null, or there are none or too many. */
 static int64 *
-run_ids_of(ArrayType * array, int *n)
+run_ids_of(ArrayType *array, int *n)
 {
 	Datum	   *elements;
 	bool	   *nulls;
@@ -316,7 +316,7 @@ run_ids_of(ArrayType * array, int *n)
 }
 
 static Datum
-report_of_runs(FunctionCallInfo fcinfo, ArrayType * array)
+report_of_runs(FunctionCallInfo fcinfo, ArrayType *array)
 {
 	const ReportFormat *format = format_arg(fcinfo, 1);
 	int			n;

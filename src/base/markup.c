@@ -21,7 +21,7 @@ as_utf8(const char *text)
 {
 	int			len = strlen(text);
 	int			size = len * MAX_CONVERSION_GROWTH + 1;
-	int			encoding = GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
+	int			encoding = text_encoding();
 	Oid			conversion = encoding == PG_UTF8 ? InvalidOid : FindDefaultConversionProc(encoding, PG_UTF8);
 	char	   *converted = palloc(size);
 

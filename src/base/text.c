@@ -58,8 +58,8 @@ byte_is_control(unsigned char byte, int encoding)
 	return byte < ' ' || byte == 0x7f || (iso && byte >= 0x80 && byte < 0xa0);
 }
 
-/* The encoding of texts here: where there is none, what is UTF-8 stays. */
-static int
+/* Returns the encoding of texts here: where there is none, what is UTF-8 stays. */
+int
 text_encoding(void)
 {
 	return GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();

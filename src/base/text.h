@@ -4,6 +4,7 @@
  */
 #pragma once
 
+extern int	text_encoding(void);
 extern void text_make_valid(char *text, int encoding);
 extern void text_make_printable(char *text);
 extern char *text_printable(const char *text);

@@ -37,12 +37,6 @@ run_entry_of(const Claim *claim)
 	return &shared->runs[claim->number];
 }
 
-bool
-run_entry_is_busy(const RunEntry *entry)
-{
-	return entry->state == RUN_STARTING || entry->state == RUN_RUNNING;
-}
-
 /* Does it hold connections itself, or do those that it starts? */
 static bool
 request_holds(const RunRequest *request)

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "shmem/shared.h"
+#include "shmem/run_entry.h"
 
 /* One use of an entry; another run may have the entry by the time it is read. */
 typedef struct Claim
@@ -44,7 +44,6 @@ extern RunStatus run_entry_view(const Claim *claim);
 extern bool run_entry_ticket_is_busy(uint64 ticket);
 extern void run_entry_stop(const Claim *claim, StopCause cause);
 extern void run_entry_abandon(int code, Datum claim);
-extern bool run_entry_is_busy(const RunEntry *entry);
 extern bool run_may_be_under_way(int64 run_id);
 extern bool run_entry_find_run(int64 run_id, Claim *claim);
 extern int	run_entries_to_end(bool holds, bool all, int64 id, Claim *claims, int *connections);

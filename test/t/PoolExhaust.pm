@@ -18,8 +18,8 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw($busy_per_core backend_pid begin_load busy_machine calm_machine change_setting client end_load failed_transaction fails_with forked_client
   http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid new_server open_transaction
-  refusals report_of rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are verdict_of wait_for wait_until
-  was_too_busy wrong_outcomes);
+  proved_nothing refusals report_of rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are until_proved
+  verdict_of wait_for wait_until wrong_outcomes);
 
 # On a busy machine so many processes for each processor are always ready to run.
 our $busy_per_core = 16;
@@ -385,8 +385,8 @@ sub report_of
 		  // die $client->message);
 }
 
-# Was the machine too busy for the run of this report to prove anything, or did chance leave it nothing to?
-sub was_too_busy
+# Did the run of this report prove nothing, as the machine was too busy, or as chance left it nothing to prove?
+sub proved_nothing
 {
 	my ($report) = @_;
 
@@ -395,18 +395,26 @@ sub was_too_busy
 	return 1;
 }
 
-# Runs it, and again as long as it was; the id of the last run.
-sub run_scenario
+# Measures, and again as long as that proved nothing; what the last report was.
+sub until_proved
 {
-	my @run = @_;
+	my ($measure) = @_;
 	my $report;
 
 	foreach (1 .. $measurements)
 	{
-		$report = report_of(@run);
-		last if !was_too_busy($report);
+		$report = $measure->();
+		last if !proved_nothing($report);
 	}
-	return $report->{run_id};
+	return $report;
+}
+
+# Runs it until it proves something; the id of the last run.
+sub run_scenario
+{
+	my @run = @_;
+
+	return until_proved(sub { report_of(@run) })->{run_id};
 }
 
 # The verdict of a run at this moment, with its reason if it has one.

@@ -73,14 +73,13 @@ sub run_is
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($client, $name, $verdict, $why, $scenario, $target, %options) = @_;
-	my ($run_id, $is, $reason);
+	my $measure = sub {
+		my $id = run_it($client, $scenario, $target, %options);
 
-	foreach (1 .. 3)
-	{
-		$run_id = run_it($client, $scenario, $target, %options);
-		($is, $reason) = split /\|/, $client->query("SELECT verdict, reason FROM pool_exhaust_runs WHERE id = $run_id"), 2;
-		last if $verdict ne 'pass' || !was_too_busy({ verdict => $is, reason => $reason // '', run_id => $run_id, scenario => $scenario });
-	}
+		return JSON::PP::decode_json($client->query("SELECT pool_exhaust_report($id, 'json')"));
+	};
+	my $report = $verdict eq 'pass' ? until_proved($measure) : $measure->();
+	my ($run_id, $is, $reason) = @{$report}{qw(run_id verdict reason)};
 	my $failed = $client->query("SELECT coalesce(string_agg(name, ', ' ORDER BY seq), '') FROM pool_exhaust_checks WHERE run_id = $run_id AND outcome = 'fail'");
 
 	my $ok = is($is, $verdict, "$name: verdict of $scenario");

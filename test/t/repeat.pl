@@ -99,6 +99,10 @@ like($client->query("SELECT detail FROM pool_exhaust_checks WHERE run_id = $run_
 	qr/^[\d.]+ us, [\d.]+ us in the base, with a noise of [\d.]+ us, p [\d.]+$/, 'but what it found');
 is(parts($run_id), join(', ', map { 'candidate ' . (7 + $_) . ' none 0' } 0 .. 4), 'asked for the same: only the candidates are run, against those before');
 
+my ($slow) = $client->query("SELECT max(id) FROM pool_exhaust_runs WHERE options->>'fault' = 'slow_grant' AND environment->>'repeat' IS NULL");
+$run_id = repeated(repeat => 5, against => 0 + $slow);
+like(shifts($run_id), qr/release: grant p50 pass improved improved/, 'beside runs with the fault it is better, which is no failure');
+
 # ---------- Too few runs ----------
 
 $run_id = repeated(repeat => 1, @fault);

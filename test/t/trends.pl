@@ -165,6 +165,10 @@ is(trend('better'), 'fill: m1 p50: improved, fill: m1 p99: improved, '
 	  . join(', ', map { ("fill: m$_ p50: steady", "fill: m$_ p99: steady") } 2 .. 4), 'half of it: improved');
 put_history('slow_machine', 25, machine => 2);
 is(verdicts('slow_machine'), 'steady|8', 'a machine that is half as fast is no regression');
+my $moved = q(SELECT count(*) FILTER (WHERE moved = 1 AND p < 0.01) || ' of ' || count(*) FROM (SELECT DISTINCT run_ids FROM pool_exhaust_trends
+	WHERE target = 'slow_machine') AS t, pool_exhaust_shifts(run_ids[6:25], run_ids[1:5], %s));
+is(query(sprintf $moved, 'true'), '0 of 8', 'nor are its latencies longer, scaled by the calibrations');
+is(query(sprintf $moved, 'false'), '8 of 8', 'as they are all of them are');
 put_history('slow_and_worse', 25, machine => 2, factor => 1.6);
 like(trend('slow_and_worse'), qr/m1 p50: suspect, fill: m1 p99: suspect, fill: m2 p50: steady/, 'a regression on a machine that is half as fast');
 

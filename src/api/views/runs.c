@@ -19,15 +19,6 @@ PG_FUNCTION_INFO_V1(pool_exhaust_holds_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_run_roles);
 PG_FUNCTION_INFO_V1(pool_exhaust_scenarios_rows);
 
-/* Copies what an entry of the run table says, but for its lines and its atomics. */
-static void
-run_entry_copy(int number, RunEntry *entry)
-{
-	LWLockAcquire(shared->lock, LW_SHARED);
-	memcpy(entry, &shared->runs[number], offsetof(RunEntry, lines_written));
-	LWLockRelease(shared->lock);
-}
-
 /* The rows of view pool_exhaust_progress. */
 Datum
 pool_exhaust_progress_rows(PG_FUNCTION_ARGS)

@@ -63,8 +63,8 @@ process_ticks(int pid, bool ended)
 
 /*
  * Fills in "times"; false if that is not to be had here.  Interrupts are no
- * process's, so they are left out.  Takes no lock and allocates nothing; opens a file for
- * each process of the server.
+ * process's, so they are left out.  Takes no lock; opens a file for each process of the
+ * server, one after the other.
  */
 bool
 processors_read(ProcessorTimes *times)

@@ -18,6 +18,7 @@
 #include "plot/page.h"
 #include "plot/table.h"
 #include "shmem/names.h"
+#include "shmem/run_entry.h"
 #include "shmem/run_pool.h"
 
 /* Rows of each table; what it leaves out is said below it. */
@@ -236,16 +237,6 @@ run_row(StringInfo out, const RunEntry *run, uint32 connections)
 	table_row_end(out);
 }
 
-/* Copies an entry of the run table, but for its lines and its atomics; false if no run is under way there. */
-static bool
-run_copy(int number, RunEntry *entry)
-{
-	LWLockAcquire(shared->lock, LW_SHARED);
-	memcpy(entry, &shared->runs[number], offsetof(RunEntry, lines_written));
-	LWLockRelease(shared->lock);
-	return entry->state == RUN_STARTING || entry->state == RUN_RUNNING;
-}
-
 /* Writes the runs and holds under way. */
 void
 live_runs(StringInfo out)
@@ -257,7 +248,8 @@ live_runs(StringInfo out)
 	page_heading(out, 2, "Runs and holds under way");
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
-		if (!run_copy(i, &run))
+		run_entry_copy(i, &run);
+		if (!run_entry_is_busy(&run))
 			continue;
 		if (n++ == 0)
 			table_begin_names(out, "Sessions of pool_exhaust itself", lengthof(columns), columns);
