@@ -49,3 +49,13 @@ monitor_is_fresh(void)
 	return monitor_on && sampled_us != 0 &&
 		loop_now_us() < sampled_us + 2 * sample_interval * INT64CONST(1000) + LATE_US;
 }
+
+uint64
+monitor_late_us(void)
+{
+	uint64		observed_us = ((volatile PoolExhaustShared *) shared)->observed.leaks_observed_us;
+	uint64		due_us = observed_us + sample_interval * UINT64CONST(1000);
+	uint64		now_us = loop_now_us();
+
+	return monitor_on && observed_us != 0 && now_us > due_us ? now_us - due_us : 0;
+}

@@ -16,3 +16,9 @@ extern void monitor_wake(void);
 
 /* What the monitor has seen is not older than it should be.  Needs the lock. */
 extern bool monitor_is_fresh(void);
+
+/*
+ * Returns by how much more than the time between two samples the last one is past, in
+ * microseconds; 0 if the monitor takes none.  Needs no lock.
+ */
+extern uint64 monitor_late_us(void);

@@ -13,6 +13,8 @@
  * and only where the run aims at this server: what a foreign server takes is the
  * run's own load, too.
  *
+ * What a run asks of the monitor comes as late as the monitor's samples do.
+ *
  * Durations are those of the monotonic clock, but the end of a password and
  * pg_sleep() are a matter of the server's clock, which may be set meanwhile.
  *
@@ -24,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "base/text.h"
+#include "shmem/monitor_status.h"
 #include "story/story.h"
 #include "story/target_type.h"
 
@@ -85,6 +88,8 @@ lateness_tick(Alarm *alarm)
 
 	histogram_add(&run->late, late_us);
 	histogram_add(&run->ready, ready);
+	if (run->asks_monitor)
+		run->monitor_late_us = Max(run->monitor_late_us, monitor_late_us());
 	slowness_add(run, Max(late_us / 1000.0 / BUSY_P50_MS, ready / BUSY_READY / uv_available_parallelism()));
 	alarm_set(&run->clock, alarm, now_us + TICK_US);
 }
@@ -155,12 +160,19 @@ ready_each(const Run *run)
 	return histogram_ms(&run->ready, BUSY_QUANTILE) * 1000 / uv_available_parallelism();
 }
 
+/* Returns whether a sample of the monitor that the run waited for was too late for that. */
+static bool
+monitor_was_late(const Run *run)
+{
+	return run->monitor_late_us / 1000.0 > BUSY_MAX_MS;
+}
+
 /* Returns whether the machine was too busy for claims on time. */
 bool
 run_is_late(const Run *run)
 {
 	return histogram_ms(&run->late, 0.50) > BUSY_P50_MS || histogram_max_ms(&run->late) > BUSY_MAX_MS ||
-		ready_each(run) >= BUSY_READY;
+		monitor_was_late(run) || ready_each(run) >= BUSY_READY;
 }
 
 /*
@@ -182,21 +194,23 @@ claim_is_proved(const Run *run, const Check *check)
 }
 
 /*
- * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, 16.5 processes took
- * turns on each processor, other processes took 83 % of the processors, and the first
+ * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, a sample of the monitor
+ * was 1200 ms late, 16.5 processes took turns on each processor, other processes took 83 % of the processors, and the first
  * login took 310 ms", palloc'd; the first only if it was measured, the others only if
- * they were many, if it was much, and if it was slow.
+ * they were so late, many, much, and slow.
  */
 char *
 lateness_text(const Run *run)
 {
 	StringInfoData text;
-	const char *figures[4];
+	const char *figures[5];
 	int			n = 0;
 
 	if (run->late.count > 0)
 		figures[n++] = psprintf("the loop woke up %.1f ms late (p50), %.0f ms at the most",
 								histogram_ms(&run->late, 0.50), histogram_max_ms(&run->late));
+	if (monitor_was_late(run))
+		figures[n++] = psprintf("a sample of the monitor was %.0f ms late", run->monitor_late_us / 1000.0);
 	if (ready_each(run) >= BUSY_READY)
 		figures[n++] = psprintf("%s processes took turns on each processor", number_text(ready_each(run)));
 	if (run->others >= OTHERS_MIN)
@@ -238,6 +252,8 @@ run_report_lateness(Run *run)
 	p->name = "machine";
 	phase_figure(run, "late_p50_ms", histogram_ms(&run->late, 0.50));
 	phase_figure(run, "late_max_ms", histogram_max_ms(&run->late));
+	if (run->asks_monitor)
+		phase_figure(run, "monitor_late_ms", run->monitor_late_us / 1000.0);
 	phase_figure(run, "ready_per_processor", ready_each(run));
 	phase_figure(run, "others_percent", 100 * run->others);
 	phase_figure(run, "login_ms", login_ms_taken(run));

@@ -52,6 +52,7 @@ run_watch_leaks(Run *run)
 		run_end(run, VERDICT_INVALID, "the monitor does not run, so no leak can be found: see pool_exhaust.monitor");
 	if (where[0] != '\0')
 		run_end(run, VERDICT_INVALID, "track_activities is off for %s, so no leak can be found: set it to on", where);
+	run->asks_monitor = true;
 	pg_atomic_write_u32(&run->entry->leak_threshold_ms, (uint32) run->options.leak_threshold_ms);
 }
 

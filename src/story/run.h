@@ -124,13 +124,15 @@ typedef struct Run
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;
-	Alarm		tick;			/* these eight: see lateness.c */
+	Alarm		tick;			/* these ten: see lateness.c */
 	Histogram	late;
 	Histogram	ready;			/* processes, not us */
 	double		slowness;		/* of the last second or so; 1.0 = too busy */
 	ProcessorTimes processors;	/* when the story began ... */
 	bool		processors_known;	/* ... if that could be read */
 	double		others;			/* share of the processors that other processes took; 0 = not known */
+	bool		asks_monitor;	/* for what only the monitor's samples show */
+	uint64		monitor_late_us;	/* the latest of these, since it asks */
 	uint64		login_us;		/* its first login took that; 0 = not known */
 	bool		too_busy;		/* it is invalid or aborted, and the machine was too busy */
 	bool		out_of_time;	/* a wait of the story was over before what it waited for */

@@ -71,6 +71,21 @@ foreach my $scenario ('leak', 'recovery')
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
 ok(samples($watcher, 2), 'and takes samples');
 
+# Nor is it proved that the monitor is slow where the machine gives it no time.
+{
+	my $pid = monitor_pid($watcher);
+	my $run_id = $watcher->query(q(SELECT pool_exhaust_start('leak', options => '{"leak_threshold_ms": 1500, "tolerance_ms": 100}')));
+
+	in_progress($watcher, 'leak', 'a late monitor: leaks are there');
+	kill 'STOP', $pid;
+	my $until = $watcher->query("SELECT elapsed + '2.3 s' FROM pool_exhaust_progress");
+	ok(wait_for($watcher, "SELECT elapsed > '$until' FROM pool_exhaust_progress", 't'), 'a late monitor: it gets no time for longer than the claim allows');
+	kill 'CONT', $pid;
+	verdict_of($watcher, $run_id);
+	like(run_outcome($watcher, $run_id),
+		qr/^invalid: the machine was too busy: .* a sample of the monitor was \d{4} ms late.*; failed: .*slowest to be found/, 'a late monitor: it proves nothing');
+}
+
 # It heals its own sessions, and no others.
 ok(change_setting($watcher, 'pool_exhaust.leak_threshold' => "'300ms'"), 'a low threshold for others');
 my $bystander = client($node, application_name => 'bystander');
