@@ -21,7 +21,6 @@
 #include "story/scripted_session.h"
 
 #define CLIENTS		2			/* of the load that goes on all the time */
-#define TRIES		5			/* of each leak to get a connection */
 #define VANISHING	4			/* clients that vanish, with sessions of their own */
 
 /* An operation is as fast as before if it takes no longer than so many times as long. */
@@ -103,20 +102,6 @@ leaks_make(Recovery *recovery)
 	}
 }
 
-/* Acquires a connection for it; on a busy machine that may time out beside the load, and is repeated. */
-static void
-leak_take(Recovery *recovery, ScriptedSession *leak)
-{
-	int			tries = 0;
-
-	do
-	{
-		leak->failed = false;
-		scripted_session_take(leak, recovery->run->pool);
-		scripted_sessions_wait(recovery->run, leak, 1);
-	} while (leak->failed && ++tries < TRIES);
-}
-
 /* Every connection is leaked or waits for a lock, so that requests time out. */
 static void
 exhaust(Recovery *recovery)
@@ -129,7 +114,10 @@ exhaust(Recovery *recovery)
 	leaks_make(recovery);
 	phase(run, "exhaust");
 	for (int i = 0; i < recovery->nleaks; i++)
-		leak_take(recovery, &recovery->leaks[i]);
+	{
+		scripted_session_take(&recovery->leaks[i], run->pool);
+		scripted_sessions_wait(run, &recovery->leaks[i], 1);
+	}
 	timed_out = stats->timed_out;
 	wait_until(run, run->parties[0].judge.health == HEALTH_EXHAUSTED && stats->timed_out >= timed_out + CLIENTS,
 			   2 * run->options.pool_timeout_ms + settle_ms(run));

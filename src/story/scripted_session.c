@@ -8,6 +8,8 @@
 #include "load/failure.h"
 #include "story/scripted_session.h"
 
+#define TRIES		5			/* to get a connection */
+
 const ScriptedSession leak_open = {.sql = "BEGIN; SELECT 1", .leaks = LEAK_IDLE_IN_TRANSACTION};
 const ScriptedSession leak_aborted = {.sql = "BEGIN; SELECT 1 / 0", .leaks = LEAK_IDLE_IN_TRANSACTION};
 
@@ -31,6 +33,7 @@ scripted_session_act(ScriptedSession *scripted)
 	scripted->at_work = scripted->lasts;
 }
 
+/* On a busy machine a login, or a turn in the queue, may take longer than the pool waits: then it tries again. */
 static void
 scripted_session_ended(Request *request, AcquireEnd end)
 {
@@ -38,6 +41,8 @@ scripted_session_ended(Request *request, AcquireEnd end)
 
 	if (end == ACQUIRE_GRANTED)
 		scripted_session_act(scripted);
+	else if (end != ACQUIRE_CANCELED && scripted->tries < TRIES)
+		scripted_session_take(scripted, request->pool);
 	else
 		scripted->failed = true;
 }
@@ -80,11 +85,12 @@ static const SessionEvents own_events = {
 	.lost = own_lost,
 };
 
-/* Acquires a connection of the pool, once. */
+/* Acquires a connection of the pool, in a few tries. */
 void
 scripted_session_take(ScriptedSession *scripted, Pool *pool)
 {
 	scripted->asked = true;
+	scripted->tries++;
 	scripted->request.events = &scripted_session_events;
 	pool_acquire(pool, &scripted->request);
 }

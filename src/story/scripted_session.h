@@ -22,6 +22,7 @@ typedef struct ScriptedSession
 	bool		done;			/* its statement has ended */
 	bool		vanished;
 	bool		lost;			/* the server has ended it */
+	int			tries;			/* to get a connection of the pool */
 	bool		failed;			/* it got no connection ... */
 	ConnectResult failure;		/* ... of its own, for that */
 } ScriptedSession;
