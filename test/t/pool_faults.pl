@@ -106,7 +106,14 @@ my %slow = ('isolation ignore_timeout' => 12, 'isolation lost_wakeup' => 12, 'is
 	map { ("recovery $_" => 12) } qw(ignore_timeout no_limit leak_on_error));
 
 # A client that is not healed, or not woken, waits as long as this.
-my %patience = (never_heal => { recovery_limit_ms => 3000 }, lost_wakeup => { timeout_ms => 120000 });
+sub patience
+{
+	my ($scenario, $fault) = @_;
+
+	return (timeout_ms => 120000) if $fault eq 'lost_wakeup';
+	return (recovery_limit_ms => 3000) if $fault eq 'never_heal' && $scenario =~ /^(leak|recovery)$/;
+	return;
+}
 
 # The reference API is served by backpressure alone: backpressure.pl has its faults.
 my @faults = grep { !/^(none|http_\w+|liveness_down)$/ } split /, /,
@@ -146,7 +153,7 @@ foreach my $lane (@lanes)
 		'SET pool_exhaust.progress = off',
 		map {
 			my $target = $_->{scenario} eq 'saturation' ? 'role' : 'pool';
-			my $options = $json->encode({ %{ $options{ $_->{scenario} } }, %{ $certain{"$_->{scenario} $_->{fault}"} // {} }, $_->{scenario} =~ /^(leak|recovery)$/ ? %{ $patience{ $_->{fault} } // {} } : (), fault => $_->{fault} });
+			my $options = $json->encode({ %{ $options{ $_->{scenario} } }, %{ $certain{"$_->{scenario} $_->{fault}"} // {} }, patience(@{$_}{qw(scenario fault)}), fault => $_->{fault} });
 			"SELECT pool_exhaust_run('$_->{scenario}', '$target', '$options', 'json')::jsonb->'run_id'"
 		} @{ $lane->{jobs} });
 }
