@@ -2,7 +2,7 @@
 #
 #   make, make install, make installcheck   for the PostgreSQL of PG_CONFIG
 #   make demo, make check                   all by itself, on a throwaway server
-#   make check-versions                     make check on PostgreSQL 17 and 18
+#   make check-versions                     make check on PostgreSQL 17, 18 and 19
 #   make check-sanitized, check-style       memory errors, undefined behaviour; how the sources look
 #   make check-faults                       runs and holds interrupted at random, hundreds of times
 #   make check-busy                         every scenario, many times, on a machine that is much too busy
@@ -47,7 +47,7 @@ OBJS       = $(patsubst %.c,%.o,$(wildcard pool_exhaust.c $(foreach depth,/* /*/
 REGRESS    = surface errors histograms see pool target hold leak run
 
 PG_CPPFLAGS = -Isrc -I$(libpq_srcdir) $(shell pkg-config --cflags $(LIBRARIES)) -DEXTVERSION='"$(EXTVERSION)"'
-PG_CFLAGS   = $(if $(WERROR),-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers)
+PG_CFLAGS   = -Werror=implicit-function-declaration -Werror=int-conversion $(if $(WERROR),-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers)
 SHLIB_LINK  = $(libpq) $(shell pkg-config --libs $(LIBRARIES))
 
 # Bitcode lets the JIT inline functions into a query; ours are called once a

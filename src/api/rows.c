@@ -8,6 +8,7 @@
 
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "api/rows.h"
 #include "shmem/shared.h"

@@ -9,7 +9,7 @@
 const CauseKind cause_kinds[CAUSES] = {CAUSE_LIST(LIST_ROW)};
 
 /*
- * Routines as 15, 17 and 18 report them; the first rule that fits decides.
+ * Routines as 15, 17, 18 and 19 report them; the first rule that fits decides.
  * A NULL routine fits every routine.  max_wal_senders shares InitProcess with
  * "too many clients": only the server can distinguish them (refusal.c).
  */
@@ -20,7 +20,7 @@ static const struct
 	Cause		cause;
 }			cause_rules[] = {
 	{"53300", "ProcessStartupPacket", CAUSE_CHILD_PROCESSES},	/* 15 */
-	{"53300", "BackendInitialize", CAUSE_CHILD_PROCESSES},	/* 17, 18 */
+	{"53300", "BackendInitialize", CAUSE_CHILD_PROCESSES},	/* 17, 18, 19 */
 	{"53300", "InitProcess", CAUSE_TOO_MANY_CLIENTS},
 	{"53300", "InitPostgres", CAUSE_RESERVED_SLOTS},
 	{"53300", "InitializeSessionUserId", CAUSE_ROLE_LIMIT},

@@ -1,6 +1,6 @@
 /*
  * compat.h
- *		What differs between PostgreSQL 15, 16, 17 and 18, in one place.
+ *		What differs between PostgreSQL 15, 16, 17, 18 and 19, in one place.
  *
  * The newest spelling wins: the rest of the code is written as if for the
  * newest release, and this file teaches it to the older ones.  PG_VERSION_NUM
@@ -20,6 +20,7 @@
 
 #include "catalog/pg_database.h"
 #include "common/scram-common.h"
+#include "parser/analyze.h"
 #include "postmaster/postmaster.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -27,6 +28,31 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
+
+/* 19 has get_database_name() in another place. */
+#if PG_VERSION_NUM >= 190000
+#include "utils/lsyscache.h"
+#else
+#include "commands/dbcommands.h"
+#endif
+
+/*
+ * 19 hands signal handlers what is known of the sender, and so has a type of its
+ * own for them.
+ */
+#if PG_VERSION_NUM >= 190000
+#define compat_signal_args postgres_signal_arg, pg_siginfo
+#else
+#define compat_signal_args postgres_signal_arg
+#define PG_SIG_IGN SIG_IGN
+#endif
+
+/* 19 lets no hook change it. */
+#if PG_VERSION_NUM >= 190000
+#define compat_jumble_state const JumbleState
+#else
+#define compat_jumble_state JumbleState
+#endif
 
 /* The two reserves: for superusers, and (16) for pg_use_reserved_connections. */
 #if PG_VERSION_NUM >= 160000

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 #include "report/compare.h"
 #include "report/report.h"

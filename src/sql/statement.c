@@ -22,6 +22,7 @@
 #include "parser/analyze.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "sql/statement.h"
 
 static const Extension *the_extension;	/* of the statement that is analyzed */
@@ -86,7 +87,7 @@ relations_walker(Node *node, void *context)
 
 /* post_parse_analyze_hook: all relations of the statement are locked, and it has not run. */
 static void
-statement_check(ParseState *pstate, Query *query, JumbleState *jstate)
+statement_check(ParseState *pstate, Query *query, compat_jumble_state *jstate)
 {
 	(void) relations_walker((Node *) query, NULL);
 	if (next_hook != NULL)

@@ -4,13 +4,13 @@
  */
 #include "postgres.h"
 
-#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "api/rows.h"
+#include "base/compat.h"
 #include "base/text.h"
 #include "event/loop.h"
 #include "observe/monitor/pools.h"
