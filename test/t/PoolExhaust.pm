@@ -17,7 +17,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT = qw($busy_per_core backend_pid begin_load busy_machine calm_machine change_setting client end_load failed_transaction fails_with forked_client
-  http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid new_server open_transaction
+  http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid name_in new_server open_transaction
   proved_nothing refusals report_of rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are until_proved
   verdict_of wait_for wait_until wrong_outcomes);
 
@@ -76,6 +76,15 @@ sub rewrite_hba
 
 	unlink $node->data_dir . '/pg_hba.conf';
 	$node->append_conf('pg_hba.conf', join("\n", @lines));
+}
+
+# A name of a role or database that has line ends. 19 has no such names: it gets
+# vertical tabs there.
+sub name_in
+{
+	my ($node, $name) = @_;
+
+	return $node->pg_version < '19devel' ? $name : $name =~ tr/\r\n/\x0b/r;
 }
 
 # A session, by default of the superuser; dies if it is refused.

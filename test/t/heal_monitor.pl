@@ -90,7 +90,7 @@ adds_up('always');
 $_->vanish foreach @timed;
 
 # A hostile name, in the log too
-my $name = "hostile\n\"role\" terminated session 1 of \"x\", by'";
+my $name = name_in($node, "hostile\n\"role\" terminated session 1 of \"x\", by'");
 my $quoted = $name =~ s/"/""/gr;
 $watcher->query(qq(CREATE ROLE "$quoted" LOGIN));
 my $hostile = failed_transaction($node, '%s"%n', user => $name);

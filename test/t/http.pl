@@ -279,14 +279,15 @@ is(monitor_pid($watcher), $pid, 'no descriptors: it is the same monitor');
 # ---------- What the pages say ----------
 
 # The name of a role or database can be anything.
-my @names = ('plain', q(it's "quoted"), 'back\\slash\\', "new\nline", "tab\tand\x01control\x7f", "caf\xc3\xa9 \xe2\x98\x83", '{a="b"} 1', '<script>', '$(reboot)', 'x' x 63);
+my @names = ('plain', q(it's "quoted"), 'back\\slash\\', name_in($node, "new\nline"), "tab\tand\x01control\x7f", "caf\xc3\xa9 \xe2\x98\x83", '{a="b"} 1', '<script>', '$(reboot)', 'x' x 63);
 foreach my $name (@names)
 {
 	my $quoted = $name =~ s/"/""/gr;
 	$watcher->query(qq(CREATE ROLE "$quoted" LOGIN CONNECTION LIMIT 3));
 	is(sqlstate($watcher), '00000', 'a role with a name') or diag $watcher->message;
 }
-$watcher->query(qq(CREATE DATABASE "d""\\\n\xc3\xa9" CONNECTION LIMIT 7));
+my $database = name_in($node, "d\"\\\n\xc3\xa9");
+$watcher->query(sprintf q(CREATE DATABASE "%s" CONNECTION LIMIT 7), $database =~ s/"/""/r);
 my @clients = map { client($node, user => $_) } @names;
 my $talkative = client($node, application_name => 'secret_app');
 $talkative->query("CREATE ROLE someone PASSWORD 'secret_password'");
@@ -295,7 +296,7 @@ $talkative->send("SELECT 'secret_in_query', pg_advisory_lock(1), pg_sleep(600)")
 ok(samples($watcher, 2), 'the monitor has seen them');
 
 my $pools = http_json($port, '/pools');
-foreach my $name (@names, "d\"\\\n\xc3\xa9")
+foreach my $name (@names, $database)
 {
 	my ($pool) = grep { Encode::encode_utf8($_->{name}) eq $name } @$pools;
 	my $shown = $name =~ s/[^ -~]/./gr;

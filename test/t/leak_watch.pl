@@ -189,7 +189,7 @@ $_->close foreach $observer, $app, $others, $patient;
 
 foreach (
 	[ "quo\"te's", "it's \"mine\"" ],
-	[ "new\nline", 'x|y;--' ],
+	[ name_in($node, "new\nline"), 'x|y;--' ],
 	[ 'r' x 63, 'a' x 63 ],
 	[ '%s%n%d', '%s%n%d' ])
 {

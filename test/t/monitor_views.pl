@@ -42,7 +42,7 @@ ok(wait_for($superuser, $times, 't|t'), 'xact_ms of a transaction');
 $stranger->query('COMMIT');
 
 # Names can be anything, and are those of the catalogs.
-my @odd = ("ev\e[31mil\x7f", "two\r\nlines\t", "back\xe2\x80\xaewards\xc2\x9b2J", "caf\xc3\xa9");
+my @odd = ("ev\e[31mil\x7f", name_in($node, "two\r\nlines\t"), "back\xe2\x80\xaewards\xc2\x9b2J", "caf\xc3\xa9");
 $superuser->query("CREATE ROLE \"$_\" LOGIN CONNECTION LIMIT 9") foreach @odd;
 my @clients = map { client($node, user => $_, application_name => $_ x 200) } @odd;
 ok(samples($superuser, 2), 'names that are odd: they are seen');
