@@ -195,6 +195,9 @@ require_served(Backpressure *bp, const HttpLoad *load)
 		return;
 	if (tally->first_failure != NULL)
 		run_end(bp->run, VERDICT_INVALID, "GET %s gets no answer even without load: %s; start the service, or check option url of the foreign server", path, tally->first_failure);
+	if (bp->own)
+		run_end(bp->run, VERDICT_INVALID, "GET %s of the run's own API does not answer 200 even without load, but: %s; raise pool_timeout_ms beyond the %.0f ms of a login",
+				path, http_tally_text(tally), bp->run->login_us / 1000.0);
 	if (tally->nstatuses > 0 && tally->statuses[tally->nstatuses - 1] / 100 == 3)
 		run_end(bp->run, VERDICT_INVALID, "GET %s is redirected (%d), and redirects are not followed: name the path that it leads to",
 				path, tally->statuses[tally->nstatuses - 1]);
@@ -241,13 +244,16 @@ fill(Run *run)
 			   run->pool->stats.held, run_capacity(run), limit, limit);
 }
 
-/* Returns "53300 role_limit", how the server refused the last one; may be palloc'd. */
+/*
+ * Returns "53300 role_limit", how the server refused the last login of this phase, also
+ * if its client had timed out by then; may be palloc'd.
+ */
 static char *
-refusal_text(const Pool *pool, const Tally *tally)
+refusal_text(const Run *run, const Pool *pool, const Tally *tally)
 {
 	const ConnectResult *last = &pool->last_failure;
 
-	if (tally->refused == 0)
+	if (pool->failed_us < run->phase_us || tally->refused + tally->timed_out == 0)
 		return "not refused";
 	return psprintf("%s %s", last->sqlstate, last->cause != CAUSE_NONE ? cause_kinds[last->cause].name : "no cause");
 }
@@ -267,11 +273,12 @@ ask_over_sql(Run *run)
 	load = clients_start(run, 0, SQL_CLIENTS, 1, 0);
 	beyond = clients_start(run, 1, 1, 1, 0);
 	wait_until(run, load_is_over(load) && load_is_over(beyond), options->pool_timeout_ms + options->tolerance_ms);
+	run_await_logins(run);
 	phase_end(run);
 	tally = &load->calm;
 	phase_note(run, UINT64_FORMAT " timed out after %.0f to %.0f ms, " UINT64_FORMAT " refused by a full queue; beyond the role's limit: %s",
 			   tally->timed_out, tally->shortest_timeout_us / 1000.0, tally->longest_timeout_us / 1000.0,
-			   tally->refused, refusal_text(run->parties[1].pool, &beyond->calm));
+			   tally->refused, refusal_text(run, run->parties[1].pool, &beyond->calm));
 
 	check_timed_out(run, "SQL", queued, tally);
 	check_count(run, "SQL: refused by a full queue", SQL_CLIENTS - queued, tally->refused,
@@ -280,7 +287,7 @@ ask_over_sql(Run *run)
 				: "requests that may wait were refused: see pool_exhaust_refused_services for logins that the server refused");
 	check_timeout_times(run, "SQL", tally);
 	check_text(run, "SQL: beyond the role's limit", "53300 role_limit",
-			   refusal_text(run->parties[1].pool, &beyond->calm),
+			   refusal_text(run, run->parties[1].pool, &beyond->calm),
 			   "the refusal does not say which limit it was: see pool_exhaust_refusals");
 	check_logins_since(run, "SQL", &before);
 }

@@ -145,6 +145,7 @@ saturate_server(Story *story)
 	load = clients_start(run, 0, more, 1, 0);
 	wait_until(run, (server_full(story), load_is_over(load)), run->options.pool_timeout_ms + settle_ms(run));
 	tally = load_end(run, load, 0);
+	run_await_logins(run);
 	if (run_fault(run, FAULT_MISCOUNT))
 		before.refused--;
 	poll_until(run, run->parties[1].judge.health == HEALTH_EXHAUSTED, settle_ms(run));
@@ -156,9 +157,12 @@ saturate_server(Story *story)
 	if (tally->refused < more && run->options.bystanders != BYSTANDERS_REFUSE)
 		check_skip(run, "saturated: refused", "sessions of others ended, and left slots to the pool");
 	else
+	{
 		check_count(run, "saturated: refused", more, tally->refused,
 					psprintf(UINT64_FORMAT " were granted and " UINT64_FORMAT " timed out: a pool that cannot grow refuses requests; see pool_exhaust_slots for room that was left, and raise pool_timeout_ms if logins are slow",
 							 tally->granted, tally->timed_out));
+		check_was_of_time(run); /* a client may wait no longer when its login is refused */
+	}
 	check_logins_since(run, "saturated", &before);
 	server_empty(story);
 }
@@ -171,7 +175,7 @@ saturate(Story *story)
 	int			keeps = (int) run->options.pool_size;
 
 	phase(run, "saturated");
-	wait_until(run, run->pool->stats.opening == 0, settle_ms(run));	/* a session that was opened too late is closed */
+	run_await_logins(run);		/* a session that was opened too late is closed */
 	run_hold(run, keeps);
 	if (run->parties[1].pool->driver->exclusive)
 		saturate_server(story);

@@ -122,7 +122,7 @@ exhaust(Run *run)
 	e->second = load_end(run, second, settle_ms(run));
 	e->beside_us = loop_now_us() - p->started_us;
 	e->first = load_end(run, first, options->long_ms + settle_ms(run));
-	wait_until(run, run->pool->stats.opening == 0, settle_ms(run)); /* these may be refused */
+	run_await_logins(run);
 	e->ledger += run->target->ledger ? run_refusals_in_ledger(run) : 0;
 	phase_note(run, "the first: " UINT64_FORMAT " not granted, %s",
 			   run_not_granted(&run->pool->stats), e->limits.len > 0 ? e->limits.data : "no limit was reached");

@@ -325,6 +325,25 @@ logins_unanswered(const Pool *pool)
 	return pool->stats.given_up + pool->stats.broken;
 }
 
+static bool
+logins_under_way(const Run *run)
+{
+	for (int i = 0; i < run->nparties; i++)
+		if (run->parties[i].pool->stats.opening > 0)
+			return true;
+	return false;
+}
+
+/*
+ * Waits until each login to the pools of the run has ended: it may take longer than
+ * its client waits for a connection, and be refused then.
+ */
+void
+run_await_logins(Run *run)
+{
+	wait_until(run, !logins_under_way(run), settle_ms(run));
+}
+
 /* Returns what the clients of all pools of the run have seen of refusals so far, and the ledger. */
 LoginCounts
 run_logins(const Run *run)

@@ -117,6 +117,7 @@ extern char *causes_text(const uint64 *refused_by);
 extern char *phase_causes_text(const Run *run);
 extern uint64 logins_refused(const Pool *pool);
 extern uint64 logins_unanswered(const Pool *pool);
+extern void run_await_logins(Run *run);
 extern LoginCounts run_logins(const Run *run);
 
 /*

@@ -11,7 +11,7 @@ use Test::More;
 # With a fault only those that do not wait for a deadline then.
 my @runs = (
 	[ queue => 'pool', 'lifo' ], [ degradation => 'pool' ], [ isolation => 'pool', 'shared_between_services' ],
-	[ latency => 'pool' ], [ accuracy => 'pool', 'miscount' ], [ leak => 'pool' ],
+	[ latency => 'pool' ], [ accuracy => 'pool', 'miscount' ], [ leak => 'pool' ], [ backpressure => 'pool' ],
 	[ recovery => 'pool' ], [ storm => 'role', 'miscount' ], [ saturation => 'role', 'keep_slot' ], [ all => 'role', 'miscount' ]);
 
 my $node = new_server('busy', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf => 'max_connections = 100');
