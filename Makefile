@@ -3,6 +3,7 @@
 #   make, make install, make installcheck   for the PostgreSQL of PG_CONFIG
 #   make demo, make check                   all by itself, on a throwaway server
 #   make check-versions                     make check on PostgreSQL 17, 18 and 19
+#   make check-upgrade                      pg_upgrade from PostgreSQL 15 to 17
 #   make check-sanitized, check-style       memory errors, undefined behaviour; how the sources look
 #   make check-faults                       runs and holds interrupted at random, hundreds of times
 #   make check-busy                         every scenario, many times, on a machine that is much too busy
@@ -10,7 +11,7 @@
 #
 # make WERROR=1 turns the warnings that "make check" insists on into errors.
 
-SANDBOXED = demo check check-versions check-sanitized check-style check-members check-faults check-busy
+SANDBOXED = demo check check-versions check-upgrade check-sanitized check-style check-members check-faults check-busy
 
 # These install what they need first, so nothing here may ask for PostgreSQL
 # yet; other goals beside them get a make of their own.
@@ -20,6 +21,7 @@ ifneq ($(filter $(SANDBOXED),$(MAKECMDGOALS)),)
 demo:           ; @test/sandbox demo
 check:          ; @test/sandbox check $(TESTS)
 check-versions: ; @test/versions
+check-upgrade:  ; @test/pg_upgrade
 check-sanitized: ; @.ci/sanitized $(TESTS)
 check-style:    ; @.ci/style
 check-members:  ; @test/members
