@@ -8,6 +8,10 @@
  */
 #pragma once
 
+#if PG_VERSION_NUM < 150000
+#error "pool_exhaust needs PostgreSQL 15 or newer: name the pg_config of such a server with PG_CONFIG="
+#endif
+
 /*
  * libpq-be.h wants gssapi.h when the server was built with GSSAPI, which
  * needs one more -dev package for a field that is not used here.  Port keeps
