@@ -28,9 +28,25 @@ CREATE OR REPLACE VIEW pool_exhaust_slots AS
 	FROM pool_exhaust_census();
 
 -- A function cannot get another column; a view can, and what depends on it stays.
+ALTER FUNCTION pool_exhaust_refusals_rows() RENAME TO pool_exhaust_refusals_rows_1_0;
 ALTER FUNCTION pool_exhaust_refused_services_rows() RENAME TO pool_exhaust_refused_services_rows_1_0;
 ALTER FUNCTION pool_exhaust_services_rows() RENAME TO pool_exhaust_services_rows_1_0;
 ALTER FUNCTION pool_exhaust_heals_rows() RENAME TO pool_exhaust_heals_rows_1_0;
+CREATE FUNCTION pool_exhaust_refusals_rows(
+	OUT cause text,
+	OUT sqlstate text,
+	OUT refusals bigint,
+	OUT first_at timestamptz,
+	OUT last_at timestamptz,
+	OUT http_status integer,
+	OUT blind_since timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_refusals_rows() IS
+	'the rows of view pool_exhaust_refusals';
+CREATE OR REPLACE VIEW pool_exhaust_refusals AS
+	SELECT * FROM pool_exhaust_refusals_rows();
 CREATE FUNCTION pool_exhaust_refused_services_rows(
 	OUT cause text,
 	OUT usename text,
@@ -84,9 +100,9 @@ COMMENT ON FUNCTION pool_exhaust_heals_rows() IS
 	'the rows of view pool_exhaust_heals';
 CREATE OR REPLACE VIEW pool_exhaust_heals AS
 	SELECT * FROM pool_exhaust_heals_rows();
-DROP FUNCTION pool_exhaust_refused_services_rows_1_0(), pool_exhaust_services_rows_1_0(), pool_exhaust_heals_rows_1_0();
-REVOKE ALL ON FUNCTION pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows() TO pg_monitor;
+DROP FUNCTION pool_exhaust_refusals_rows_1_0(), pool_exhaust_refused_services_rows_1_0(), pool_exhaust_services_rows_1_0(), pool_exhaust_heals_rows_1_0();
+REVOKE ALL ON FUNCTION pool_exhaust_refusals_rows(), pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_refusals_rows(), pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows() TO pg_monitor;
 
 -- Without a transaction it has not lasted for any time.
 CREATE OR REPLACE VIEW pool_exhaust_backends AS
@@ -133,6 +149,8 @@ COMMENT ON COLUMN pool_exhaust_slots.authenticating IS
 	'slots taken by logins that are not complete yet; pg_stat_activity does not show them before 18';
 COMMENT ON COLUMN pool_exhaust_slots.free_unreserved IS
 	'slots that a role without a right to the reserved ones can still take';
+COMMENT ON COLUMN pool_exhaust_refusals.blind_since IS
+	'since when refusals of this cause, or some of them, are not counted: log_min_messages keeps them out of the server log; NULL: they are';
 COMMENT ON VIEW pool_exhaust_refused_services IS
 	'the services that were refused, by address: names as the clients sent them, unauthenticated; what does not fit is counted in one row (others)';
 COMMENT ON COLUMN pool_exhaust_refused_services.client_addr IS

@@ -496,7 +496,8 @@ CREATE FUNCTION pool_exhaust_refusals_rows(
 	OUT refusals bigint,
 	OUT first_at timestamptz,
 	OUT last_at timestamptz,
-	OUT http_status integer)
+	OUT http_status integer,
+	OUT blind_since timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -507,6 +508,8 @@ CREATE VIEW pool_exhaust_refusals AS
 	SELECT * FROM pool_exhaust_refusals_rows();
 COMMENT ON VIEW pool_exhaust_refusals IS
 	'the refusal ledger: how many connections were refused since the server started, by cause';
+COMMENT ON COLUMN pool_exhaust_refusals.blind_since IS
+	'since when refusals of this cause, or some of them, are not counted: log_min_messages keeps them out of the server log; NULL: they are';
 
 CREATE FUNCTION pool_exhaust_refused_services_rows(
 	OUT cause text,

@@ -24,6 +24,7 @@
 
 #include "catalog/pg_database.h"
 #include "common/scram-common.h"
+#include "miscadmin.h"
 #include "parser/analyze.h"
 #include "postmaster/postmaster.h"
 #include "storage/latch.h"
@@ -50,6 +51,17 @@
 #define compat_signal_args postgres_signal_arg
 #define PG_SIG_IGN SIG_IGN
 #endif
+
+/* 19 has a level of the server log for each type of process. */
+static inline int
+compat_log_level(BackendType type)
+{
+#if PG_VERSION_NUM >= 190000
+	return log_min_messages[type];
+#else
+	return log_min_messages;
+#endif
+}
 
 /* 19 lets no hook change it. */
 #if PG_VERSION_NUM >= 190000

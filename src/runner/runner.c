@@ -466,6 +466,12 @@ runner_judge(Run *run)
 	for (int i = 0; i < run->nchecks; i++)
 		if (run->checks[i].outcome == OUTCOME_FAIL)
 			appendStringInfo(&failed, "%s%s", failed.len > 0 ? ", " : "failed: ", run->checks[i].name);
+	if (failed.len == 0 && run->ledger_blind)
+	{
+		run->verdict = VERDICT_INVALID;
+		strlcpy(run->reason, LEDGER_BLIND, sizeof(run->reason));
+		return;
+	}
 	if (failed.len == 0 && run->options.fault != FAULT_NONE && !fault_may_pass(&run->options))
 	{
 		run->verdict = VERDICT_INVALID;

@@ -84,6 +84,11 @@ shared_reset(PoolExhaustShared *s)
 	}
 	for (int i = 0; i < ADDRESS_SCOPES; i++)
 		names_init(&s->refused[i]);
+	for (int i = 0; i < REFUSED_PROCESSES; i++)
+	{
+		pg_atomic_init_u64(&s->blind[i].since, 0);
+		pg_atomic_init_u64(&s->blind[i].until, 0);
+	}
 	pg_atomic_init_u64(&s->opened, 0);
 	pg_atomic_init_u64(&s->opened_reset, 0);
 	names_init(&s->services);

@@ -13,6 +13,9 @@
  *		Written by each session at the end of its login, and the peaks by the monitor.
  *		Atomics only.
  *
+ * blind
+ *		Written by the monitor.  Atomics.
+ *
  * monitor, attention, sweep_wanted, sweeping
  *		How those processes and runners wake the monitor, and whether a sweeper of
  *		its is at work.  Atomics.
@@ -68,6 +71,25 @@ typedef struct RefusalCounter
 	pg_atomic_uint64 first_at;	/* TimestampTz, 0 = never */
 	pg_atomic_uint64 last_at;
 } RefusalCounter;
+
+/* The types of processes that are refused: each may have its own level of the server log. */
+#define REFUSED_PROCESS_LIST(ROW) \
+	ROW(REFUSED_BACKEND, "backend") \
+	ROW(REFUSED_WALSENDER, "walsender")
+
+typedef enum RefusedProcess
+{
+	REFUSED_PROCESS_LIST(LIST_MEMBER)
+} RefusedProcess;
+
+#define REFUSED_PROCESSES	LIST_COUNT(REFUSED_PROCESS_LIST)
+
+/* When the ledger did not see refusals of such a process; TimestampTz, 0 = never. */
+typedef struct LedgerBlind
+{
+	pg_atomic_uint64 since;		/* 0 = it sees them now */
+	pg_atomic_uint64 until;		/* the last end of that */
+} LedgerBlind;
 
 /*
  * A bounded table of names, with a counter each: of the refused services, and
@@ -340,6 +362,7 @@ typedef struct PoolExhaustShared
 	int64		holds;			/* ids given to holds so far, protected by lock */
 	RefusalCounter refusals[LEDGER_CAUSES];
 	NameTable	refused[ADDRESS_SCOPES];
+	LedgerBlind blind[REFUSED_PROCESSES];
 	pg_atomic_uint64 opened;	/* logins that succeeded */
 	pg_atomic_uint64 opened_reset;	/* what it was at the last reset */
 	NameTable	services;

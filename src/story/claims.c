@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "observe/slots/ledger.h"
 #include "story/story.h"
 
 /* Returns the name of a check, palloc'd if there is a part. */
@@ -100,14 +101,20 @@ check_attempts(Run *run)
 
 /*
  * The ledger rose by the refusals that the clients saw; an attempt that was given up
- * without an answer may have been refused, too.  Skipped where another server refuses.
+ * without an answer may have been refused, too.  Skipped where another server refuses,
+ * and where the ledger was blind: then the run is invalid, unless other claims fail.
  */
 void
 check_ledger(Run *run, const char *part, int64 refused, int64 unanswered, int64 rise)
 {
 	const char *name = claim(part, "refusals in the ledger");
 
-	if (run->target->ledger)
+	if (run->target->ledger && rise < refused && ledger_was_blind(REFUSED_BACKEND, run->started_at))
+	{
+		run->ledger_blind = true;
+		check_skip(run, name, LEDGER_BLIND);
+	}
+	else if (run->target->ledger)
 		check_rise(run, name, refused, unanswered, rise,
 				   rise < refused
 				   ? psprintf(INT64_FORMAT " refusals that clients saw are not in the ledger: it counts those that are logged, see log_min_messages",

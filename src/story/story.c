@@ -416,11 +416,18 @@ run_is_exclusive(const Run *run)
 	return false;
 }
 
-/* Ends the run if it makes the server refuse others, unless that was asked for. */
+/*
+ * Ends the run if it makes the server refuse others, unless that was asked for; and
+ * before it does, if that could not be seen.
+ */
 static void
 protect_bystanders(Run *run)
 {
-	if (run_is_exclusive(run) && run->options.bystanders != BYSTANDERS_IGNORE && others_refused(run) > 0)
+	if (!run_is_exclusive(run) || run->options.bystanders == BYSTANDERS_IGNORE)
+		return;
+	if (!request_is_hold(&run->request) && ledger_was_blind(REFUSED_BACKEND, run->started_at))
+		run_end(run, VERDICT_INVALID, LEDGER_BLIND);
+	if (others_refused(run) > 0)
 		run_end(run, VERDICT_ABORTED, "another client was refused a slot (option bystanders = %s)",
 				run->options.bystanders == BYSTANDERS_ABORT ? "abort" : "refuse");
 }

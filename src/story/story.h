@@ -181,6 +181,10 @@ extern void check_fifo(Run *run, const char *part, const GrantOrder *order);
 extern void check_all_ended(Run *run, const char *part, const Tally *tally);
 extern void check_timed_out(Run *run, const char *part, int64 expected, const Tally *tally);
 extern void check_timeout_times(Run *run, const char *part, const Tally *tally);
+/* What keeps refusals out of the ledger, and what to do. */
+#define LEDGER_BLIND \
+	"log_min_messages keeps refusals out of the server log, and so out of the ledger: set it to fatal, or a level before it, for backends"
+
 extern void check_ledger(Run *run, const char *part, int64 refused, int64 unanswered, int64 rise);
 extern void check_logins_since(Run *run, const char *part, const LoginCounts *before);
 extern void check_attempts(Run *run);

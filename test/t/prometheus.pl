@@ -149,7 +149,7 @@ cmp_ok(scalar(@rules), '>=', 5, 'there are rules');
 is(join("\n", map { "$_->{name}: $_->{health} " . ($_->{lastError} // '') } grep { $_->{health} ne 'ok' } @rules), '', 'all of them work');
 
 # Names of all kinds do not blind it.
-$watcher->query(qq(CREATE ROLE "a\\\\ ""b""\n{c=\xc3\xa9} 1" LOGIN CONNECTION LIMIT 2));
+$watcher->query(name_in($node, qq(CREATE ROLE "a\\\\ ""b""\n{c=\xc3\xa9} 1" LOGIN CONNECTION LIMIT 2)));
 value_becomes('pool_exhaust_pool_capacity_connections{kind="role"}', 2, 'a role with a name');
 page_is_good('names');
 $watcher->query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");

@@ -10,7 +10,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 # For the server
-my $node = new_server('settings', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf => q(
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+my $node = new_server('settings', heals => qr{^pool_exhaust_\d+/pool_exhaust$}, conf => qq(
+pool_exhaust.http_port = $port
 max_connections = 60
 track_activities = off
 client_connection_check_interval = 20ms
@@ -70,6 +72,38 @@ $caller->query('ALTER DATABASE hostile SET track_activities = off');
 is(outcome_of('leak'), blind('the database'), 'off for the database');
 $caller->query('ALTER DATABASE hostile SET track_activities = on');
 is(outcome_of($_), 'pass', "$_ with it") foreach qw(leak recovery);
+
+# What the server log does not get is not in the ledger: the views say so, and runs that need it prove nothing.
+sub unseen { return $caller->query("SELECT coalesce(string_agg(cause, ' '), 'none') FROM pool_exhaust_refusals WHERE $_[0]") }
+sub blind_to
+{
+	my $metrics = http_metrics($port);
+
+	return join ' ', map { exists $metrics->{qq(ledger_blind_since_time_seconds{process="$_"})} ? ($_) : () }
+	  grep { $metrics->{qq(ledger_blind{process="$_"})} } qw(backend walsender);
+}
+my $walsenders = 'child_processes walsender_limit not_accepting other_limit';
+my $clients = 'child_processes too_many_clients reserved_slots role_limit database_limit not_accepting other_limit';
+my $all = 'child_processes too_many_clients reserved_slots role_limit database_limit walsender_limit not_accepting other_limit';
+my %levels = (fatal => [ 'none', '' ], panic => [ $all, 'backend walsender' ],
+	$node->pg_version < '19devel' ? () : ("'warning, backend:panic'" => [ $clients, 'backend' ], "'warning, walsender:panic'" => [ $walsenders, 'walsender' ],
+		"'panic, backend:fatal'" => [ $walsenders, 'walsender' ], "'warning, bgworker:panic'" => [ 'none', '' ]));
+foreach my $level (sort keys %levels)
+{
+	my ($causes, $processes) = @{ $levels{$level} };
+	my $from = $caller->query('SELECT clock_timestamp()');
+	my $is = $processes =~ /backend/ ? qr/^invalid: log_min_messages keeps refusals out of the server log, and so out of the ledger: set it to fatal, or a level before it, for backends$/ : qr/^pass$/;
+
+	ok(change_setting($caller, log_min_messages => $level), "log_min_messages = $level");
+	ok(wait_until(\&blind_to, $processes, '/metrics'), "$level: /metrics");
+	is(unseen('blind_since IS NOT NULL'), $causes, "$level: causes");
+	is(unseen("blind_since NOT BETWEEN '$from' AND clock_timestamp()"), 'none', "$level: since when");
+	like(outcome_of('saturation', $_), $is, "$level: saturation on $_") foreach 'role', $level eq 'panic' ? 'server' : ();
+	is(outcome_of('queue'), 'pass', "$level: a run that does not need it") if $level eq 'panic';
+	change_setting($caller, log_min_messages => 'warning');
+	ok(wait_until(\&blind_to, '', '/metrics'), "$level: it is over");
+}
+is($caller->query("SELECT count(*) FROM pool_exhaust_checks WHERE name = 'refusals in the ledger' AND outcome = 'skip'"), scalar(grep { $_->[1] =~ /backend/ } values %levels), 'the check of the ledger is skipped');
 is($caller->query('SELECT count(*) FROM pg_db_role_setting s WHERE setrole <> 0'), 0, 'no setting is left of the roles of runs');
 $caller->close;
 

@@ -29,6 +29,7 @@ pool_exhaust_refusals_rows(PG_FUNCTION_ARGS)
 		row_time(&row, pg_atomic_read_u64(&counter->first_at));
 		row_time(&row, pg_atomic_read_u64(&counter->last_at));
 		row_int(&row, cause_kinds[i].http_status);
+		row_time(&row, ledger_cause_blind_since(i));
 		row_end(&row);
 	}
 	return (Datum) 0;

@@ -7,7 +7,7 @@
  * hook sees every FATAL on its way there, also in a child that was refused
  * before it got a PGPROC.  Such a process may not take an LWLock, so the
  * ledger is made of atomics.  A refusal that log_min_messages keeps out of the
- * log ("panic") is not seen.
+ * log is not seen: ledger_note_blindness().
  */
 #include "postgres.h"
 

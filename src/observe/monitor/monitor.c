@@ -161,6 +161,7 @@ monitor_configure(void)
 		uv_timer_start(&sample_timer, timer_fired, sample_interval, sample_interval);
 	}
 	http_configure(monitor_on);
+	ledger_note_blindness();
 	leak_detector_note_limits();
 }
 

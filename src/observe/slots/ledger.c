@@ -7,8 +7,13 @@
  */
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
 #include "observe/slots/ledger.h"
 #include "shmem/names.h"
+
+const char *const refused_process_names[] = {REFUSED_PROCESS_LIST(LIST_WORD)};
 
 /* What was counted since the reset, which is read first: it is not to be the later one. */
 static uint64
@@ -87,6 +92,55 @@ ledger_last_slot_cause(void)
 		}
 	}
 	return last;
+}
+
+void
+ledger_note_blindness(void)
+{
+	static const BackendType types[] = {[REFUSED_BACKEND] = B_BACKEND, [REFUSED_WALSENDER] = B_WAL_SENDER};
+
+	for (int i = 0; i < REFUSED_PROCESSES; i++)
+	{
+		LedgerBlind *blind = &shared->blind[i];
+		bool		was = pg_atomic_read_u64(&blind->since) != 0;
+		bool		is = compat_log_level(types[i]) > FATAL;
+
+		/* In this order one of the two always says that it was blind. */
+		if (was && !is)
+			pg_atomic_write_u64(&blind->until, (uint64) GetCurrentTimestamp());
+		pg_write_barrier();
+		if (was != is)
+			pg_atomic_write_u64(&blind->since, is ? (uint64) GetCurrentTimestamp() : 0);
+	}
+}
+
+uint64
+ledger_blind_since(RefusedProcess process)
+{
+	return pg_atomic_read_u64(&shared->blind[process].since);
+}
+
+/*
+ * Walsenders have a limit of their own, and none of the others; but the server refuses
+ * them, too, while it accepts no clients, or has all the children it may.
+ */
+uint64
+ledger_cause_blind_since(Cause cause)
+{
+	bool		any = cause == CAUSE_CHILD_PROCESSES || cause == CAUSE_NOT_ACCEPTING || cause == CAUSE_OTHER_LIMIT;
+	uint64		backend = cause != CAUSE_WALSENDER_LIMIT ? ledger_blind_since(REFUSED_BACKEND) : 0;
+	uint64		walsender = any || cause == CAUSE_WALSENDER_LIMIT ? ledger_blind_since(REFUSED_WALSENDER) : 0;
+
+	return backend == 0 || walsender == 0 ? Max(backend, walsender) : Min(backend, walsender);
+}
+
+bool
+ledger_was_blind(RefusedProcess process, TimestampTz then)
+{
+	uint64		since = ledger_blind_since(process);
+
+	pg_read_barrier();
+	return since != 0 || (TimestampTz) pg_atomic_read_u64(&shared->blind[process].until) >= then;
 }
 
 void

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "base/cause.h"
+#include "shmem/shared.h"
 
 /* Since the last reset. */
 extern uint64 ledger_refusals(Cause cause);
@@ -20,6 +20,23 @@ extern uint64 ledger_logins_ever(void);
 
 /* The cause of the last refusal for lack of slots, CAUSE_NONE if there was none. */
 extern Cause ledger_last_slot_cause(void);
+
+/*
+ * The ledger counts what reaches the server log, and is blind to processes whose level
+ * there is above FATAL.  The monitor, which has the settings of new processes, takes
+ * note of that.
+ */
+extern const char *const refused_process_names[];
+extern void ledger_note_blindness(void);
+
+/* Since when: a TimestampTz, 0 = it sees. */
+extern uint64 ledger_blind_since(RefusedProcess process);
+
+/* The same of what may be refused for that cause. */
+extern uint64 ledger_cause_blind_since(Cause cause);
+
+/* Was it blind at any time since then? */
+extern bool ledger_was_blind(RefusedProcess process, TimestampTz then);
 
 /* Begins anew, with the names too. */
 extern void ledger_reset(void);

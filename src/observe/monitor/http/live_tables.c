@@ -15,6 +15,7 @@
 #include "observe/monitor/http/live_text.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/snapshot.h"
+#include "observe/slots/ledger.h"
 #include "plot/page.h"
 #include "plot/table.h"
 #include "shmem/names.h"
@@ -128,6 +129,9 @@ live_refused_services(StringInfo out)
 	uint64		others = refused_others();
 
 	page_heading(out, 2, "Refused services");
+	if (ledger_blind_since(REFUSED_BACKEND) != 0)
+		page_paragraph(out, NULL, psprintf("None is counted since %s: log_min_messages keeps refusals out of the server log; set it to fatal, or a level before it.",
+										   live_time((TimestampTz) ledger_blind_since(REFUSED_BACKEND))));
 	if (n == 0)
 	{
 		page_paragraph(out, NULL, psprintf("There are none since %s.", live_time(shared->observed.counted_since)));
