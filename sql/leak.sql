@@ -102,7 +102,7 @@ SELECT refusal('recovery', '{"leak_threshold_ms": 1000, "vanish_ms": 1000, "time
 
 -- Where nothing is to fail nothing can be proved
 SELECT count(*) AS lines FROM pool_exhaust_run('leak', options => '{"failing_percent": 0, "pool_timeout_ms": 10000}', format => 'json');
-SELECT verdict, reason FROM pool_exhaust_runs;
+SELECT verdict, regexp_replace(reason, '; the loop woke up .*', '') AS reason FROM pool_exhaust_runs;
 
 -- No right
 CREATE ROLE pool_exhaust_test_nobody;
