@@ -4,7 +4,7 @@
 #   make -f ../Makefile VPATH=..            the same from another directory, which gets all that is built
 #   make demo, make check                   all by itself, on a throwaway server
 #   make check-versions                     make check on PostgreSQL 17, 18 and 19
-#   make check-upgrade                      pg_upgrade from PostgreSQL 15 to 17
+#   make check-upgrade, check-image         pg_upgrade from PostgreSQL 15 to 17; the extension image on 18
 #   make check-package                      the Debian package: built, installed, tested and purged in clean roots
 #   make check-sanitized, check-style       memory errors, undefined behaviour; how the sources look
 #   make check-faults                       runs and holds interrupted at random, hundreds of times
@@ -21,7 +21,7 @@ ifneq ($(words $(SOURCES)) $(words $(wildcard $(SOURCES)/pool_exhaust.control)),
 $(error no sources of pool_exhaust in "$(SOURCES)": name their directory with VPATH=, or build in it if there is a blank in its path)
 endif
 
-SANDBOXED = demo check check-versions check-upgrade check-package check-sanitized check-style check-members check-faults check-busy dist
+SANDBOXED = demo check check-versions check-upgrade check-image check-package check-sanitized check-style check-members check-faults check-busy dist
 
 # These install what they need first, or need nothing, so nothing here may ask
 # for PostgreSQL yet; other goals beside them get a make of their own.
@@ -30,8 +30,9 @@ ifneq ($(filter $(SANDBOXED),$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 demo:           ; @$(SOURCES)/test/sandbox demo
 check:          ; @$(SOURCES)/test/sandbox check $(TESTS)
-check-versions: ; @$(SOURCES)/test/versions
+check-versions: ; @$(SOURCES)/test/versions $(RELEASES)
 check-upgrade:  ; @$(SOURCES)/test/pg_upgrade
+check-image:    ; @$(SOURCES)/test/image
 check-package:  ; @$(SOURCES)/test/package
 check-sanitized: ; @$(SOURCES)/.ci/sanitized $(TESTS)
 check-style:    ; @$(SOURCES)/.ci/style
