@@ -76,6 +76,34 @@ my %report_of = $commands{'github.yml'} =~ / -s (\w+) < report\.sh > (\S+)$/mg;
 my %kept = map { my $name = $_; $name => join ' ', sort keys %{ { map { $_ => 1 } $file{$name} =~ m{^ *(?:- |junit: )?contrib/ci/(\S+\.\S+)$}mg } } } keys %commands;
 is($kept{$_}, join(' ', sort values %report_of), "$_ keeps the reports") foreach sort keys %kept;
 
+# ---------- The project's own ----------
+
+# What the workflow runs is a goal of make that exists, and nothing else but what a
+# bare container lacks for that. They take minutes to hours, so here it is seen that there
+# are such goals, and by each of them that it works.
+SKIP:
+{
+	my $top = "$FindBin::RealBin/../..";
+	skip 'this is no clone of the repository', 1 if !-d "$top/.github";
+	my $workflow = slurp_file("$top/.github/workflows/check.yml");
+	my ($goals) = slurp_file("$top/Makefile") =~ /^SANDBOXED = (.*)$/m;
+	my @commands = grep { !/^\$\{\{/ } map { /^\[(.*)\]$/ ? split(/, /, $1) : $_ } $workflow =~ /^.*\brun: (.*?)(?: \}|)$/mg;
+	my %run = map { /^make ([\w-]+)(?: [A-Z]+=\w+)*$/ ? ($1 => 1) : () } @commands;
+
+	is(join(', ', grep { !/^make / } sort { $a cmp $b } keys %{ { map { $_ => 1 } @commands } }), 'apt-get update && apt-get -qy install make', 'what is not make');
+	my %goal = map { $_ => 1 } split ' ', $goals;
+	ok($goal{$_}, "make $_ is there") foreach sort keys %run;
+	foreach my $document (qw(README.md docs/install.md contrib/image/README.md))
+	{
+		ok($goal{$_}, "$document: make $_ is there") foreach slurp_file("$top/$document") =~ /`make (check[\w-]*)/g;
+	}
+	is(join(' ', $workflow =~ /name: PostgreSQL (\d+)/g), '15 16 17 18 19', 'on every version');
+	if (!system qq($python -c 'import yaml' 2>/dev/null))
+	{
+		is(output($workflow, $python, '-c', 'import sys, yaml; yaml.safe_load(sys.stdin)'), '', 'it is YAML');
+	}
+}
+
 # ---------- The stack ----------
 
 my @running;
