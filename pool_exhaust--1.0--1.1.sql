@@ -304,6 +304,23 @@ COMMENT ON FUNCTION pool_exhaust_report(text, text) IS
 REVOKE ALL ON FUNCTION pool_exhaust_report(bigint[], text), pool_exhaust_report(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pool_exhaust_report(bigint[], text), pool_exhaust_report(text, text) TO pg_monitor;
 
+-- Before a run
+CREATE FUNCTION pool_exhaust_plan(
+	scenario text,
+	target text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
+	OUT item text,
+	OUT value text,
+	OUT detail text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_plan(text, text, jsonb) IS
+	'what pool_exhaust_run() with these arguments would do, without doing it: whether it would start, or the ERROR that it would end with; roles, connections, what it leaves to each service, and how long it may take';
+
+REVOKE ALL ON FUNCTION pool_exhaust_plan(text, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_plan(text, text, jsonb) TO pg_monitor;
+
 -- Runs beside each other, and over time
 CREATE FUNCTION pool_exhaust_compare(base bigint, candidate bigint, format text DEFAULT 'text')
 RETURNS SETOF text

@@ -274,6 +274,19 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_run(text, text, jsonb, text) IS
 	'runs a scenario and returns its report, a line a row; formats: text, json, tap, junit, markdown, html, svg, benchmark-json';
 
+CREATE FUNCTION pool_exhaust_plan(
+	scenario text,
+	target text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
+	OUT item text,
+	OUT value text,
+	OUT detail text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_plan(text, text, jsonb) IS
+	'what pool_exhaust_run() with these arguments would do, without doing it: whether it would start, or the ERROR that it would end with; roles, connections, what it leaves to each service, and how long it may take';
+
 CREATE FUNCTION pool_exhaust_start(
 	scenario text,
 	target text DEFAULT NULL,
@@ -822,6 +835,7 @@ FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
 	pool_exhaust_run(text, text, jsonb, text),
+	pool_exhaust_plan(text, text, jsonb),
 	pool_exhaust_start(text, text, jsonb),
 	pool_exhaust_wait(bigint, interval),
 	pool_exhaust_stop(bigint),
@@ -871,6 +885,7 @@ GRANT SELECT ON
 TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
+	pool_exhaust_plan(text, text, jsonb),
 	pool_exhaust_report(bigint, text),
 	pool_exhaust_report(bigint[], text),
 	pool_exhaust_report(text, text),

@@ -123,13 +123,22 @@ require_repeat(const Scenario *scenario, const Options *asked)
 				 errhint("SELECT id FROM pool_exhaust_runs WHERE scenario = '%s' AND verdict = 'pass' lists some.", scenario->name)));
 }
 
-/* Arguments 0 to 2 of run and start: scenario, target, options. */
-static void
-request_from_args(FunctionCallInfo fcinfo, RunRequest *request)
+/* ERROR where no run is possible at all. */
+void
+run_preflight_server(void)
+{
+	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
+}
+
+/*
+ * Reads arguments 0 to 2 of run, start and plan: scenario, target, options.  ERROR if one
+ * of them is wrong, or they do not fit together.
+ */
+void
+run_request_read(FunctionCallInfo fcinfo, RunRequest *request)
 {
 	const Scenario *scenario;
 
-	preflight_server("a scenario cannot run", "A run makes a login role and writes its results.");
 	memset(request, 0, sizeof(*request));
 	request->user = GetUserId();
 	request->owner = GetSessionUserId();
@@ -186,7 +195,8 @@ pool_exhaust_run(PG_FUNCTION_ARGS)
 	RunStatus	view;
 	ReportEnd	end;
 
-	request_from_args(fcinfo, &request);
+	run_preflight_server();
+	run_request_read(fcinfo, &request);
 	format = format_arg(fcinfo, 3);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	view = run_begin(&request, RUN_ENDED);
@@ -201,7 +211,8 @@ pool_exhaust_start(PG_FUNCTION_ARGS)
 {
 	RunRequest	request;
 
-	request_from_args(fcinfo, &request);
+	run_preflight_server();
+	run_request_read(fcinfo, &request);
 	PG_RETURN_INT64(run_begin(&request, RUN_RUNNING).run_id);
 }
 

@@ -393,6 +393,7 @@ const Scenario scenario_endtoend = {
 	.pools = 1,
 	.embedded = 1 << 0,
 	.spare_sessions = CANARY_SESSIONS,
+	.asks_monitor = true,
 	.options = (const OptionDefault[]) {
 		{OPTION_pool_size, {4, 10, 10}},
 		{OPTION_max_overflow, {2, 5, 5}},

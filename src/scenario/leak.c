@@ -404,6 +404,7 @@ const Scenario scenario_leak = {
 	.pools = 1,
 	.spare_sessions = PARTS - POOL_PARTS + 1,
 	.grows = true,
+	.asks_monitor = true,
 	.patient = true,
 	.options = (const OptionDefault[]) {
 		{OPTION_pool_size, {4, 4, 4}},

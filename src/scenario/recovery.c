@@ -428,6 +428,7 @@ const Scenario scenario_recovery = {
 	.default_target = TARGET_POOL,
 	.targets = ON_POOL | ON_PGBOUNCER,
 	.heals = true,
+	.asks_monitor = true,
 	.patient = true,
 	.spare_sessions = VANISHING,
 	.options = (const OptionDefault[]) {

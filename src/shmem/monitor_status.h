@@ -11,6 +11,9 @@ extern int	sample_interval;	/* ms */
 
 extern void monitor_status_init(void);
 
+/* Why a run that watches leaks is invalid then. */
+#define MONITOR_IS_AWAY "the monitor does not run, so no leak can be found: see pool_exhaust.monitor"
+
 /* Wakes the monitor after a refusal.  Safe in any process. */
 extern void monitor_wake(void);
 

@@ -49,7 +49,7 @@ run_watch_leaks(Run *run)
 	const char *where = where_not_tracked(run);
 
 	if (!monitor_is_fresh())
-		run_end(run, VERDICT_INVALID, "the monitor does not run, so no leak can be found: see pool_exhaust.monitor");
+		run_end(run, VERDICT_INVALID, MONITOR_IS_AWAY);
 	if (where[0] != '\0')
 		run_end(run, VERDICT_INVALID, "track_activities is off for %s, so no leak can be found: set it to on", where);
 	run->asks_monitor = true;

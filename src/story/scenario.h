@@ -35,6 +35,7 @@ typedef struct Scenario
 	int			spare_sessions; /* that it opens beside those of its pools ... */
 	bool		grows;			/* ... and as many more as are a growth here */
 	bool		patient;		/* it mostly waits; or else it measures time */
+	bool		asks_monitor;	/* where the target ends sessions it proves nothing without the monitor */
 	const OptionDefault *options;	/* its own ones, ended by OPTION_END */
 	bool		bare;			/* and it has no others */
 

@@ -17,7 +17,7 @@ CREATE ROLE tester LOGIN;
 CREATE ROLE tester2 LOGIN;
 CREATE ROLE owner LOGIN;
 CREATE ROLE signaller LOGIN IN ROLE pg_signal_backend;
-GRANT EXECUTE ON FUNCTION pool_exhaust_run(text, text, jsonb, text), pool_exhaust_start(text, text, jsonb),
+GRANT EXECUTE ON FUNCTION pool_exhaust_run(text, text, jsonb, text), pool_exhaust_start(text, text, jsonb), pool_exhaust_plan(text, text, jsonb),
 	pool_exhaust_wait(bigint, interval), pool_exhaust_stop(bigint), pool_exhaust_report(bigint, text),
 	pool_exhaust_report(bigint[], text), pool_exhaust_report(text, text)
 	TO tester, tester2, signaller;
@@ -36,6 +36,7 @@ cmp_ok(scalar(@functions), '>=', 14, 'there are functions');
 # EXECUTE, U is USAGE, the others are the letters of access privileges in psql.
 my %rights = map { my ($object, $letters) = /^(.*?\S) {2,}(.*)$/; $object => $letters =~ s/ +/ /gr } split /\n/, <<'RIGHTS';
 function pool_exhaust_run(text, text, jsonb, text)                   -  -  X  -  X
+function pool_exhaust_plan(text, text, jsonb)                        -  X  X  -  X
 function pool_exhaust_start(text, text, jsonb)                       -  -  X  -  X
 function pool_exhaust_wait(bigint, interval)                         -  -  X  -  X
 function pool_exhaust_stop(bigint)                                   -  -  X  -  X

@@ -165,18 +165,25 @@ headroom_database(Oid role, Oid database)
 }
 
 /*
- * Returns how many more connections the role can open to the database now,
- * after every limit and reserve; 0 if it may not connect at all.  Needs a
- * transaction.
+ * Returns how many more connections the role could open to the database beside "taken"
+ * more by other roles, after every limit and reserve; 0 if it may not connect at all.
+ * Needs a transaction.
  */
 int
-limit_headroom(Oid role, Oid database)
+limit_headroom_beside(Oid role, Oid database, int taken)
 {
-	int			by_slots = headroom_slots(role);
+	int			by_slots = headroom_slots(role) - taken;
 	int			by_role = headroom_role(role);
 	int			by_database = headroom_database(role, database);
 
 	return Max(Min(Min(by_slots, by_role), by_database), 0);
+}
+
+/* Returns how many it can open now. */
+int
+limit_headroom(Oid role, Oid database)
+{
+	return limit_headroom_beside(role, database, 0);
 }
 
 /*
