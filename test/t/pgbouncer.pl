@@ -33,7 +33,8 @@ my %good = (
 my %options = (
 	saturation  => {},
 	queue       => { tolerance_ms => 5000 },
-	degradation => { response_limit_ms => 5000, burst_error_percent => 50 },
+	# A machine that stands still for half a second is not to bring more clients than there may be.
+	degradation => { work_ms => 60, load_percent => 70, response_limit_ms => 5000, burst_error_percent => 50 },
 	isolation   => { second => 'beside', tolerance_ms => 10_000 },
 	latency     => { levels => [ 20, 50, 80 ], latency_limit_ms => 1000 },
 	recovery    => {},
