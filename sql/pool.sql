@@ -133,20 +133,19 @@ DROP TABLE did, of_another;
 DROP FUNCTION tried, makes_temporary;
 DROP ROLE pool_exhaust_test_owner;
 
--- TAP, as it runs, and JSON, which is one row
+-- TAP, as it runs, and the same run as JSON, which is one row
 SELECT regexp_replace(line, 'run \d+', 'run N') AS tap
 FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000}', 'tap') AS line;
 SELECT r->>'verdict' AS verdict, r->>'target' AS target, jsonb_array_length(r->'checks') AS checks,
        r->'options'->>'idle_order' AS idle_order,
        ARRAY(SELECT jsonb_object_keys(r) ORDER BY 1) AS keys
-FROM (SELECT line::jsonb AS r
-      FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000}', 'json') AS line) s;
+FROM (SELECT line::jsonb AS r FROM pool_exhaust_report(format => 'json') AS line) s;
 
 -- A deliberate fault is found, and reported or raised
 SELECT line FROM pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000, "fault": "miscount"}') AS line
 WHERE line ~ '^(FAIL  |      )\w' OR line ~ '^ +failed: ';
 \set VERBOSITY sqlstate
-SELECT pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000, "fault": "lifo", "on_fail": "error"}');
+SELECT pool_exhaust_run('saturation', 'role', '{"fault": "keep_slot", "on_fail": "error"}');
 \set VERBOSITY default
 
 -- Nothing is left
