@@ -74,8 +74,8 @@ refusal_find(RunRequest *request)
 	PG_TRY();
 	{
 		run_preflight_server();
-		preflight_run(request);
 		run_entry_require(request);
+		preflight_run(request);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -251,11 +251,9 @@ put_bystanders(RunPlan *plan)
 static void
 put_time(RunPlan *plan)
 {
-	const Options *options = &plan->options;
-	int64		runs = request_repeats(&plan->request) ? repeat_runs_max(options) : 1;
-	int64		most_ms = Min(options->timeout_ms * runs, plan->request.time_max_ms);
+	int64		runs = repeat_runs_max(&plan->options);
 
-	plan_put(plan, "time at the most", psprintf("%s s", number_text(most_ms / 1000.0)),
+	plan_put(plan, "time at the most", psprintf("%s s", number_text(repeat_time_ms(&plan->request, &plan->options) / 1000.0)),
 			 runs > 1 ? psprintf("up to " INT64_FORMAT " runs; options timeout_ms and repeat, setting pool_exhaust.max_run_time", runs)
 			 : "option timeout_ms, setting pool_exhaust.max_run_time");
 }

@@ -161,6 +161,7 @@ run_begin(RunRequest *request, RunState wanted)
 {
 	RunStatus	view;
 
+	run_entry_require(request); /* first: its sessions are no bystanders */
 	preflight_run(request);
 	view = run_launch(request, wanted, wanted == RUN_ENDED && progress);
 	if (view.run_id == 0)

@@ -253,15 +253,6 @@ runner_lock_extension(void)
 	CommitTransactionCommand();
 }
 
-/* How long it may take: as long as each of the runs that it starts may, one after the other. */
-static int64
-time_ms(const Run *run)
-{
-	int64		runs = request_repeats(&run->request) ? repeat_runs_max(&run->options) : 1;
-
-	return Min(run->options.timeout_ms * runs, run->request.time_max_ms);
-}
-
 static void
 runner_make_run(RunEntry *entry)
 {
@@ -280,7 +271,7 @@ runner_make_run(RunEntry *entry)
 	run->sub_run_methods = &sub_run_methods;
 	run->started_us = loop_now_us();
 	run->started_at = GetCurrentTimestamp();
-	run->deadline_us = run->started_us + time_ms(run) * 1000;
+	run->deadline_us = run->started_us + repeat_time_ms(&run->request, &run->options) * 1000;
 	run->refused_before = ledger_slot_refusals_ever();
 	the_run = run;
 

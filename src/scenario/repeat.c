@@ -47,11 +47,18 @@ typedef struct Shift
 	bool		suspect;
 } Shift;
 
-/* Returns how many runs one with these options starts at the most. */
+/* Returns of how many runs one with these options is made at the most: itself, or those that it starts. */
 int64
 repeat_runs_max(const Options *options)
 {
-	return options->against > 0 ? 2 * options->repeat : options->repeat;
+	return Max(options->against > 0 ? 2 * options->repeat : options->repeat, 1);
+}
+
+/* Returns how long it may take: as long as each of those may, one after the other. */
+int64
+repeat_time_ms(const RunRequest *request, const Options *options)
+{
+	return Min(options->timeout_ms * repeat_runs_max(options), request->time_max_ms);
 }
 
 /* ---------- The runs ---------- */

@@ -7,4 +7,5 @@
 #include "story/story.h"
 
 extern int64 repeat_runs_max(const Options *options);
+extern int64 repeat_time_ms(const RunRequest *request, const Options *options);
 extern void repeat_play(Run *run);
