@@ -27,7 +27,7 @@ my @phases = ('calm', 'ramp', 'saturated', 'queue', 'degraded', 'leak', 'heal', 
 
 foreach (
 	[ server => {}, 0 ], [ pool => {}, 1 ],
-	[ server => { pool_size => 6, max_overflow => 3, operations => 40 }, 0 ], [ server => { chaos => 20, tolerance_ms => 3000 }, 0 ])
+	[ server => { pool_size => 6, max_overflow => 3, operations => 40 }, 0 ], [ server => { chaos => 20, pool_timeout_ms => 1500, tolerance_ms => 3000 }, 0 ])
 {
 	my ($target, $options, $skipped) = @$_;
 	my $name = "endtoend on $target " . $json->encode($options);
