@@ -57,10 +57,17 @@ loop_pause_over(uv_timer_t *timer)
 	((Loop *) timer->data)->busy = false;
 }
 
+/*
+ * libuv rings the timers that are due before it waits, and then waits for what is set:
+ * a timer that rings once would leave it nothing to wake up for, where this process had
+ * no processor for so long in between.
+ */
 static void
 loop_turn_busy(Loop *loop, int timeout_ms)
 {
-	uv_timer_start(&loop->pause, loop_pause_over, Min(timeout_ms, BUSY_TURN_MS), 0);
+	int			pause_ms = Min(timeout_ms, BUSY_TURN_MS);
+
+	uv_timer_start(&loop->pause, loop_pause_over, pause_ms, pause_ms);
 	uv_run(&loop->uv, UV_RUN_ONCE);
 	uv_timer_stop(&loop->pause);
 }
