@@ -113,7 +113,7 @@ put_start(RunPlan *plan)
 {
 	if (plan->refusal != NULL)
 		plan_put(plan, "would start", "no", refusal_text(plan->refusal));
-	else if (plan->scenario->asks_monitor && plan->target->terminates && !monitor_is_fresh())
+	else if (target_needs_monitor(plan->target, plan->scenario) && !monitor_is_fresh())
 		plan_put(plan, "would start", "yes, and be invalid", MONITOR_IS_AWAY);
 	else
 		plan_put(plan, "would start", "yes", "a login that is refused would show only then");
@@ -148,8 +148,6 @@ put_connections(RunPlan *plan)
 	Census		census;
 	int			needed = plan->request.needed;
 
-	if (plan->refusal != NULL)
-		return;
 	if (!scenario_has_pools(plan->scenario))
 	{
 		plan_put(plan, "connections", NULL, "those of its scenarios: each has a plan of its own");
@@ -306,10 +304,14 @@ pool_exhaust_plan(PG_FUNCTION_ARGS)
 	put_start(&plan);
 	put_what(&plan);
 	put_roles(&plan);
-	put_connections(&plan);
+	if (plan.refusal == NULL)
+		put_connections(&plan);
 	put_bystanders(&plan);
 	put_services(&plan);
-	put_time(&plan);
-	put_earlier(&plan);
+	if (plan.refusal == NULL)
+	{
+		put_time(&plan);
+		put_earlier(&plan);
+	}
 	return (Datum) 0;
 }

@@ -25,7 +25,6 @@
 #include "catalog/pg_database.h"
 #include "common/scram-common.h"
 #include "miscadmin.h"
-#include "parser/analyze.h"
 #include "postmaster/postmaster.h"
 #include "storage/latch.h"
 #include "storage/proc.h"

@@ -74,8 +74,8 @@ typedef struct RefusalCounter
 
 /* The types of processes that are refused: each may have its own level of the server log. */
 #define REFUSED_PROCESS_LIST(ROW) \
-	ROW(REFUSED_BACKEND, "backend") \
-	ROW(REFUSED_WALSENDER, "walsender")
+	ROW(REFUSED_BACKEND, "backend", B_BACKEND) \
+	ROW(REFUSED_WALSENDER, "walsender", B_WAL_SENDER)
 
 typedef enum RefusedProcess
 {

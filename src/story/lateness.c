@@ -88,7 +88,7 @@ lateness_tick(Alarm *alarm)
 
 	histogram_add(&run->late, late_us);
 	histogram_add(&run->ready, ready);
-	if (run->asks_monitor)
+	if (target_needs_monitor(run->target, run->scenario))
 		run->monitor_late_us = Max(run->monitor_late_us, monitor_late_us());
 	slowness_add(run, Max(late_us / 1000.0 / BUSY_P50_MS, ready / BUSY_READY / uv_available_parallelism()));
 	alarm_set(&run->clock, alarm, now_us + TICK_US);
@@ -195,9 +195,10 @@ claim_is_proved(const Run *run, const Check *check)
 
 /*
  * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, a sample of the monitor
- * was 1200 ms late, 16.5 processes took turns on each processor, other processes took 83 % of the processors, and the first
- * login took 310 ms", palloc'd; the first only if it was measured, the others only if
- * they were so late, many, much, and slow.
+ * was 1200 ms late, 16.5 processes took turns on each processor, other processes took
+ * 83 % of the processors, and the first login took 310 ms", palloc'd; the first only if
+ * it was measured, the others only if it was so late, they were many, it was much, and
+ * if it was slow.
  */
 char *
 lateness_text(const Run *run)
@@ -252,7 +253,7 @@ run_report_lateness(Run *run)
 	p->name = "machine";
 	phase_figure(run, "late_p50_ms", histogram_ms(&run->late, 0.50));
 	phase_figure(run, "late_max_ms", histogram_max_ms(&run->late));
-	if (run->asks_monitor)
+	if (target_needs_monitor(run->target, run->scenario))
 		phase_figure(run, "monitor_late_ms", run->monitor_late_us / 1000.0);
 	phase_figure(run, "ready_per_processor", ready_each(run));
 	phase_figure(run, "others_percent", 100 * run->others);

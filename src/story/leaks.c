@@ -14,6 +14,7 @@
 #include "observe/monitor/strategy.h"
 #include "shmem/monitor_status.h"
 #include "story/story.h"
+#include "story/target_type.h"
 
 /*
  * Returns where track_activities is off for the sessions of the run, palloc'd, or "":
@@ -48,11 +49,11 @@ run_watch_leaks(Run *run)
 {
 	const char *where = where_not_tracked(run);
 
+	Assert(target_needs_monitor(run->target, run->scenario));
 	if (!monitor_is_fresh())
 		run_end(run, VERDICT_INVALID, MONITOR_IS_AWAY);
 	if (where[0] != '\0')
 		run_end(run, VERDICT_INVALID, "track_activities is off for %s, so no leak can be found: set it to on", where);
-	run->asks_monitor = true;
 	pg_atomic_write_u32(&run->entry->leak_threshold_ms, (uint32) run->options.leak_threshold_ms);
 }
 

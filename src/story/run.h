@@ -124,15 +124,14 @@ typedef struct Run
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;
-	Alarm		tick;			/* these ten: see lateness.c */
+	Alarm		tick;			/* these nine: see lateness.c */
 	Histogram	late;
 	Histogram	ready;			/* processes, not us */
 	double		slowness;		/* of the last second or so; 1.0 = too busy */
 	ProcessorTimes processors;	/* when the story began ... */
 	bool		processors_known;	/* ... if that could be read */
 	double		others;			/* share of the processors that other processes took; 0 = not known */
-	bool		asks_monitor;	/* for what only the monitor's samples show */
-	uint64		monitor_late_us;	/* the latest of these, since it asks */
+	uint64		monitor_late_us;	/* of its samples the latest, where the run needs those */
 	uint64		login_us;		/* its first login took that; 0 = not known */
 	bool		too_busy;		/* it is invalid or aborted, and the machine was too busy */
 	bool		ledger_blind;	/* it was to count refusals, and could not */

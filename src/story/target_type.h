@@ -92,6 +92,13 @@ typedef struct TargetType
 	void		(*open_service) (Run *run);
 } TargetType;
 
+/* Does a run of the scenario there prove nothing without the monitor's samples? */
+static inline bool
+target_needs_monitor(const TargetType *target, const Scenario *scenario)
+{
+	return scenario->asks_monitor && target->terminates;
+}
+
 /* Does a second party of the scenario need another foreign server of that kind? */
 static inline bool
 target_needs_second(const TargetType *target, const Scenario *scenario)

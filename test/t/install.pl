@@ -106,7 +106,7 @@ is($provides->{file}, "pool_exhaust--$version.sql", 'and the file of that');
 ok(-e "$top/$provides->{file}", 'which exists');
 like(slurp_file("$top/CHANGELOG.md"), qr/\A# Changelog\n\n## \Q$version\E /, 'the first version of CHANGELOG.md');
 like(slurp_file("$top/debian/changelog"), qr/\Apool-exhaust \(\Q$meta->{version}\E\) /, 'and of debian/changelog');
-is(join(' ', glob("$top/pool_exhaust--*--$version.sql") ? 'yes' : 'no'), 'yes', 'an upgrade leads to it');
+ok(scalar(() = glob("$top/pool_exhaust--*--$version.sql")), 'an upgrade leads to it');
 
 # META.json has what version 1.0.0 of the PGXN Meta Spec asks for
 ok(defined $meta->{$_} && $meta->{$_} ne '', "META.json: $_") foreach qw(name version abstract maintainer license provides meta-spec);

@@ -43,7 +43,7 @@ sub runnable
 	like($err, $_, "$name: and why") foreach @reasons;
 }
 
-runnable('beside one other', [ 0, 2 ], map { qr/^skipped \Q$_\E: it fills the server, and 1 others are connected there; make installcheck FILL=1 runs it$/m } @tests[ 1, 3 ]);
+runnable('beside one other', [ 0, 2 ], map { qr/^skipped \Q$_\E: it fills the server, to which other sessions are connected \(1\); make installcheck FILL=1 runs it$/m } @tests[ 1, 3 ]);
 {
 	local $ENV{FILL} = 1;
 	runnable('told to fill', [ 0 .. 3 ]);

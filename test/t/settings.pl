@@ -98,6 +98,7 @@ foreach my $level (sort keys %levels)
 	ok(wait_until(\&blind_to, $processes, '/metrics'), "$level: /metrics");
 	is(unseen('blind_since IS NOT NULL'), $causes, "$level: causes");
 	is(unseen("blind_since NOT BETWEEN '$from' AND clock_timestamp()"), 'none', "$level: since when");
+	like(http($port, '/report')->{content}, $processes =~ /backend/ ? qr/None is counted since/ : qr/\A(?!.*None is counted since)/s, "$level: /report");
 	like(outcome_of('saturation', $_), $is, "$level: saturation on $_") foreach 'role', $level eq 'panic' ? 'server' : ();
 	is(outcome_of('queue'), 'pass', "$level: a run that does not need it") if $level eq 'panic';
 	change_setting($caller, log_min_messages => 'warning');

@@ -52,6 +52,7 @@ foreach my $target ('server', 'role')
 		[ qr/cannot run while the server is in recovery/, qr/Run it on the primary/ ], "$_ on $target")
 	  foreach 'run', 'start';
 }
+like($watcher->query("SELECT value, detail FROM pool_exhaust_plan('saturation') WHERE item = 'would start'"), qr/^no\|25006: a scenario cannot run while the server is in recovery\./, 'a plan says that it would not');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_progress'), 0, 'no run was begun');
 fails_with($watcher, "SELECT pool_exhaust_$_(1)", '25006',
 	[ qr/connections cannot be held while the server is in recovery/, qr/A hold makes a login role/ ], $_)

@@ -13,7 +13,7 @@
 #include "observe/slots/ledger.h"
 #include "shmem/names.h"
 
-const char *const refused_process_names[] = {REFUSED_PROCESS_LIST(LIST_WORD)};
+const RefusedProcessKind refused_processes[] = {REFUSED_PROCESS_LIST(LIST_ROW)};
 
 /* What was counted since the reset, which is read first: it is not to be the later one. */
 static uint64
@@ -97,13 +97,11 @@ ledger_last_slot_cause(void)
 void
 ledger_note_blindness(void)
 {
-	static const BackendType types[] = {[REFUSED_BACKEND] = B_BACKEND, [REFUSED_WALSENDER] = B_WAL_SENDER};
-
 	for (int i = 0; i < REFUSED_PROCESSES; i++)
 	{
 		LedgerBlind *blind = &shared->blind[i];
 		bool		was = pg_atomic_read_u64(&blind->since) != 0;
-		bool		is = compat_log_level(types[i]) > FATAL;
+		bool		is = compat_log_level(refused_processes[i].type) > FATAL;
 
 		/* In this order one of the two always says that it was blind. */
 		if (was && !is)

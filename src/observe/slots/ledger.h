@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include "miscadmin.h"
+
 #include "shmem/shared.h"
 
 /* Since the last reset. */
@@ -26,7 +28,13 @@ extern Cause ledger_last_slot_cause(void);
  * there is above FATAL.  The monitor, which has the settings of new processes, takes
  * note of that.
  */
-extern const char *const refused_process_names[];
+typedef struct RefusedProcessKind
+{
+	const char *name;
+	BackendType type;
+} RefusedProcessKind;
+
+extern const RefusedProcessKind refused_processes[];
 extern void ledger_note_blindness(void);
 
 /* Since when: a TimestampTz, 0 = it sees. */

@@ -292,11 +292,11 @@ write_counters(const Writer *w)
 		labeled(w, "refusals_total", "cause", cause_kinds[i].name, ledger_refusals(i));
 	family(w, "ledger_blind", "gauge", NULL, "1 while refusals of such processes are not counted: log_min_messages.");
 	for (int i = 0; i < REFUSED_PROCESSES; i++)
-		labeled(w, "ledger_blind", "process", refused_process_names[i], ledger_blind_since(i) != 0);
+		labeled(w, "ledger_blind", "process", refused_processes[i].name, ledger_blind_since(i) != 0);
 	family(w, "ledger_blind_since_time_seconds", "gauge", "seconds", "Since when they are not.");
 	for (int i = 0; i < REFUSED_PROCESSES; i++)
 		if (ledger_blind_since(i) != 0)
-			labeled(w, "ledger_blind_since_time_seconds", "process", refused_process_names[i],
+			labeled(w, "ledger_blind_since_time_seconds", "process", refused_processes[i].name,
 					to_epoch((TimestampTz) ledger_blind_since(i)));
 	family(w, "opened_connections", "counter", "connections", "Logins granted.");
 	plain(w, "opened_connections_total", ledger_logins());
