@@ -314,19 +314,35 @@ ids_count(const char *ids)
 	return n;
 }
 
-/* Returns how many candidates it takes to show one of "n" latencies to be slower, or, of "more_base", runs in the base. */
-static int
-runs_enough(const Repeat *repeat, int n, bool more_base)
+/* Can so many runs show one of "n" latencies to be slower? */
+static bool
+can_show(int n, int nbase, int ncandidate)
 {
-	int			nbase = ids_count(repeat->bases);
-	int			ncandidate = ids_count(repeat->candidates);
+	return n * least_p(nbase, ncandidate) < P_LIMIT;
+}
 
-	while (n * least_p(nbase, ncandidate) >= P_LIMIT)
+/*
+ * Returns how many would be enough, palloc'd.  Of runs in turns it takes more of both, or
+ * else more of the base, as far as that goes, and then more of these.
+ */
+static char *
+power_advice(const Repeat *repeat, int n, int nbase, int ncandidate)
+{
+	int			base = nbase;
+	int			candidate = ncandidate;
+
+	while (!can_show(n, base, candidate) && (repeat->in_turns || base < BASE_RUNS))
 	{
-		nbase += repeat->in_turns || more_base;
-		ncandidate += !more_base;
+		base++;
+		candidate += repeat->in_turns;
 	}
-	return more_base ? nbase : ncandidate;
+	while (!can_show(n, base, candidate))
+		candidate++;
+	if (repeat->in_turns || base == nbase)
+		return psprintf("raise option repeat to %d", candidate);
+	if (candidate == ncandidate)
+		return psprintf("the runs before these must be %d", base);
+	return psprintf("the runs before these must be %d, and option repeat %d", base, candidate);
 }
 
 /* Ends the run as invalid if so few runs cannot show any of "n" latencies to be slower. */
@@ -335,13 +351,10 @@ require_power(Repeat *repeat, int n)
 {
 	int			nbase = ids_count(repeat->bases);
 	int			ncandidate = ids_count(repeat->candidates);
-	bool		more_base = !repeat->in_turns && runs_enough(repeat, n, true) <= BASE_RUNS;
 
-	if (n * least_p(nbase, ncandidate) < P_LIMIT)
-		return;
-	run_end(repeat->run, VERDICT_INVALID, "%d runs against %d cannot show whether one of %d latencies is slower: %s %d",
-			ncandidate, nbase, n, more_base ? "the runs before these must be" : "raise option repeat to",
-			runs_enough(repeat, n, more_base));
+	if (!can_show(n, nbase, ncandidate))
+		run_end(repeat->run, VERDICT_INVALID, "%d runs against %d cannot show whether one of %d latencies is slower: %s",
+				ncandidate, nbase, n, power_advice(repeat, n, nbase, ncandidate));
 }
 
 /* One check for each suspect, or else for each latency. */

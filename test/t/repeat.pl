@@ -108,6 +108,12 @@ like(shifts($run_id), qr/release: grant p50 pass improved improved/, 'beside run
 $run_id = repeated(repeat => 1, @fault);
 is(run_outcome($client, $run_id), 'invalid: 1 runs against 20 cannot show whether one of 1 latencies is slower: raise option repeat to 2', 'too few');
 
+# Of one run before it no number of these can: both it takes then.
+report_of($client, 'queue', undef, pool_size => 2, max_overflow => 1);
+$run_id = run_scenario($client, 'queue', undef, pool_size => 2, max_overflow => 1, repeat => 1);
+like(run_outcome($client, $run_id), qr/^invalid: 1 runs against 1 cannot show whether one of 8 latencies is slower: the runs before these must be 20, and option repeat 3$/,
+	'too few on both sides');
+
 # ---------- It ends early ----------
 
 my $other = client($node);
