@@ -175,6 +175,33 @@ compat_no_locks(PGPROC *proc, int partition)
 #endif
 }
 
+/*
+ * The lists of a lock: of those that hold it or wait for it, and the queue of the
+ * latter.  16 has another kind of list, 19 a link of its own for the queue.
+ */
+#if PG_VERSION_NUM >= 160000
+typedef dlist_node CompatLink;
+#define compat_holders(lock)	(&(lock)->procLocks.head)
+#define compat_queue(lock)		(&(lock)->waitProcs.dlist.head)
+#else
+typedef SHM_QUEUE CompatLink;
+#define compat_holders(lock)	(&(lock)->procLocks)
+#define compat_queue(lock)		(&(lock)->waitProcs.links)
+#endif
+#if PG_VERSION_NUM < 190000
+#define waitLink links
+#endif
+#define compat_container(type, field, link) \
+	((type *) ((char *) (link) - offsetof(type, field)))
+#define compat_foreach_link(link, head) \
+	for (CompatLink *link = (head)->next; link != (head); link = link->next)
+#define compat_foreach_holder(link, lock) \
+	compat_foreach_link(link, compat_holders(lock))
+#define compat_foreach_waiter(link, lock) \
+	compat_foreach_link(link, compat_queue(lock))
+#define compat_holder(link)		compat_container(PROCLOCK, lockLink, link)
+#define compat_waiter(link)		compat_container(PGPROC, waitLink, link)
+
 /* 17 has a timeout for transactions. */
 #if PG_VERSION_NUM < 170000
 #define TransactionTimeout 0
