@@ -609,6 +609,16 @@ COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS
 COMMENT ON COLUMN pool_exhaust_leak_rules.note IS
 	'why the rule can never fire, if that is so: a timeout of PostgreSQL or the lifetime of a pool comes first, or track_activities is off';
 
+CREATE FUNCTION pool_exhaust_lock_waits(
+	OUT pid integer,
+	OUT lock_wait_ms float8,
+	OUT root_blocker integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_lock_waits() IS
+	'the sessions that wait for a heavyweight lock, for how long (NULL: it began this very moment), and the session at the head of the queue, which waits for no lock itself: one of them where there are several; 0: a prepared transaction; NULL: a deadlock. Rows of other roles need pg_read_all_stats';
+
 CREATE VIEW pool_exhaust_backends AS
 	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
 		   a.backend_start, a.xact_start, a.state_change,
@@ -621,10 +631,18 @@ CREATE VIEW pool_exhaust_backends AS
 		   a.usename::text || '/' || a.application_name AS service,
 		   r.run_id,
 		   r.hold_id,
-		   l.rule AS leak
+		   l.rule AS leak,
+		   CASE WHEN a.wait_event_type = 'Lock' THEN
+			 nullif(pg_catalog.pg_blocking_pids(a.pid), '{}')
+		   END AS blocked_by,
+		   CASE WHEN w.since IS NOT NULL THEN
+			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - greatest(w.since, a.state_change)) * 1000.0, 0.0)::float8
+		   END AS lock_wait_ms
 	FROM pg_catalog.pg_stat_activity a
 		 LEFT JOIN pool_exhaust_run_roles() r ON r.role = a.usesysid
 		 LEFT JOIN pool_exhaust_leaks_rows() l USING (pid, backend_start)
+		 LEFT JOIN (SELECT pid, min(waitstart) AS since FROM pg_catalog.pg_locks WHERE NOT granted GROUP BY pid) w
+		   ON w.pid = a.pid AND a.wait_event_type = 'Lock'
 	WHERE a.backend_type = 'client backend';
 COMMENT ON VIEW pool_exhaust_backends IS
 	'the sessions that hold the slots: one row a client backend; rows of other roles need pg_read_all_stats';
@@ -634,6 +652,10 @@ COMMENT ON COLUMN pool_exhaust_backends.hold_id IS
 	'the hold that the session belongs to, or is opened beside';
 COMMENT ON COLUMN pool_exhaust_backends.leak IS
 	'the rule that suspects a leak, see pool_exhaust_leaks';
+COMMENT ON COLUMN pool_exhaust_backends.blocked_by IS
+	'the sessions in front of it, as pg_blocking_pids() gives them, where it waits for a heavyweight lock; NULL: it waits for none';
+COMMENT ON COLUMN pool_exhaust_backends.lock_wait_ms IS
+	'for how long it has waited for a heavyweight lock; NULL: it waits for none, or began this very moment';
 
 CREATE FUNCTION pool_exhaust_services_rows(
 	OUT service text,
@@ -647,7 +669,8 @@ CREATE FUNCTION pool_exhaust_services_rows(
 	OUT peak_in_use integer,
 	OUT opened bigint,
 	OUT suspects integer,
-	OUT walsenders integer)
+	OUT walsenders integer,
+	OUT waiting_on_lock integer)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -668,6 +691,8 @@ COMMENT ON COLUMN pool_exhaust_services.suspects IS
 	'sessions suspected of a leak; NULL while the monitor does not watch';
 COMMENT ON COLUMN pool_exhaust_services.walsenders IS
 	'replication connections; these have slots of their own and are not in use here';
+COMMENT ON COLUMN pool_exhaust_services.waiting_on_lock IS
+	'sessions that wait for a heavyweight lock now: see blocked_by in pool_exhaust_backends';
 
 CREATE FUNCTION pool_exhaust_pools_rows(
 	OUT name text,
@@ -857,6 +882,7 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_pools_rows(),
 	pool_exhaust_timeline_rows(),
 	pool_exhaust_leaks_rows(),
+	pool_exhaust_lock_waits(),
 	pool_exhaust_leak_rules_rows(),
 	pool_exhaust_heals_rows(),
 	pool_exhaust_heal(boolean),
@@ -901,6 +927,7 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_pools_rows(),
 	pool_exhaust_timeline_rows(),
 	pool_exhaust_leaks_rows(),
+	pool_exhaust_lock_waits(),
 	pool_exhaust_leak_rules_rows(),
 	pool_exhaust_heals_rows(),
 	pool_exhaust_percentile(bigint[], float8),

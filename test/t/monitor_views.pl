@@ -5,12 +5,16 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use PoolExhaust;
+use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_server('views', conf => q(
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+my $node = new_server('views', conf => qq(
 max_connections = 30
+max_prepared_transactions = 1
 autovacuum = off
+pool_exhaust.http_port = $port
 pool_exhaust.sample_interval = 20ms
 ));
 $node->safe_psql('postgres', q(
@@ -40,6 +44,67 @@ ok(wait_for($superuser, $times, 't|'), 'xact_ms is NULL without a transaction');
 $stranger->query('BEGIN');
 ok(wait_for($superuser, $times, 't|t'), 'xact_ms of a transaction');
 $stranger->query('COMMIT');
+
+# ---------- Lock waits ----------
+
+# 1 <- 2 <- 3 <- 4, and 5 in the queue behind 2: with what 1 holds it does not conflict
+$superuser->query('CREATE ROLE queued LOGIN; CREATE TABLE one (); CREATE TABLE two (); CREATE TABLE three (); GRANT SELECT ON one, two, three TO queued;
+	GRANT SELECT ON pool_exhaust_backends TO queued;
+	GRANT EXECUTE ON FUNCTION pool_exhaust_leaks_rows(), pool_exhaust_lock_waits(), pool_exhaust_run_roles() TO queued');
+my @queue = map { client($node, application_name => $_, $_ > 3 ? (user => 'queued') : ()) } 1 .. 5;
+my $waiting = "SELECT count(lock_wait_ms) FROM pool_exhaust_backends WHERE application_name ~ '^[1-5]\$'";
+my @waits = (undef, [ 'LOCK TABLE two', 'LOCK TABLE one' ], [ 'LOCK TABLE three', 'LOCK TABLE two' ], [ 'SELECT 1', 'LOCK TABLE three IN ACCESS SHARE MODE' ],
+	[ 'SELECT 1', 'LOCK TABLE one IN ACCESS SHARE MODE' ]);
+$queue[0]->query('BEGIN; LOCK TABLE one IN ACCESS SHARE MODE');
+foreach my $i (1 .. 4)
+{
+	$queue[$i]->query("BEGIN; $waits[$i][0]");
+	$queue[$i]->send($waits[$i][1]);
+	ok(wait_for($superuser, $waiting, $i), "lock waits: session " . ($i + 1) . ' waits');
+}
+my $behind = "SELECT string_agg(concat_ws(' ', b.application_name,
+		(SELECT string_agg(f.application_name, '+' ORDER BY f.application_name) FROM pool_exhaust_backends f WHERE f.pid = ANY (b.blocked_by)),
+		coalesce(r.application_name, w.root_blocker::text), b.lock_wait_ms <= 1 + extract(epoch FROM clock_timestamp() - b.state_change) * 1000), ', ' ORDER BY b.application_name)
+	FROM pool_exhaust_backends b LEFT JOIN pool_exhaust_lock_waits() w USING (pid) LEFT JOIN pg_stat_activity r ON r.pid = w.root_blocker
+	WHERE b.application_name ~ '^[1-5]\$'";
+is($superuser->query($behind), '1, 2 1 1 t, 3 2 1 t, 4 3 1 t, 5 2 1 t', 'lock waits: what blocks each, and the root');
+is($superuser->query("SELECT count(*) FROM pool_exhaust_backends WHERE lock_wait_ms IS NOT NULL AND blocked_by IS DISTINCT FROM pg_blocking_pids(pid)"), 0,
+	'lock waits: blocked_by is what pg_blocking_pids() says');
+ok(wait_for($superuser, 'SELECT min(lock_wait_ms) > 200 FROM pool_exhaust_backends', 't'), 'lock waits: they last');
+is($superuser->query("SELECT string_agg(application_name || ' ' || waiting_on_lock, ', ' ORDER BY application_name) FROM pool_exhaust_services WHERE application_name ~ '^[1-5]\$'"),
+	'1 0, 2 1, 3 1, 4 1, 5 1', 'lock waits: by service');
+is(http_metrics($port)->{waiting_on_lock}, 4, 'lock waits: /metrics');
+is($superuser->query('SELECT count(*) FROM pool_exhaust_lock_waits() w JOIN pool_exhaust_backends b USING (pid)
+	WHERE b.lock_wait_ms - w.lock_wait_ms BETWEEN 0 AND 5000'), 4, 'lock waits: both say for how long');
+my $viewer = client($node, user => 'queued');
+my $seen = "SELECT string_agg(concat_ws(' ', application_name, cardinality(blocked_by), lock_wait_ms > 0), ', ' ORDER BY application_name)
+	FROM pool_exhaust_backends WHERE application_name ~ '^[1-5]\$'";
+is($superuser->query($seen), '1, 2 1 t, 3 1 t, 4 1 t, 5 1 t', 'lock waits: a superuser sees those of all');
+is($viewer->query($seen), '4 1 t, 5 1 t', 'lock waits: a role sees those of its own sessions');
+is($viewer->query("SELECT string_agg(application_name, ' ' ORDER BY application_name) FROM pool_exhaust_lock_waits() JOIN pg_stat_activity USING (pid)"),
+	'4 5', 'lock waits: their roots, too');
+$viewer->close;
+
+$queue[0]->query("PREPARE TRANSACTION 'orphan'");
+is($superuser->query($behind), '1, 2 0 t, 3 2 0 t, 4 3 0 t, 5 2 0 t', 'lock waits: the root is a prepared transaction');
+$superuser->query("ROLLBACK PREPARED 'orphan'");
+foreach my $i (1 .. 4)
+{
+	is($queue[$i]->result, '', 'lock waits: session ' . ($i + 1) . ' goes on');
+	$queue[$i]->query('COMMIT');
+}
+is($superuser->query('SELECT count(*) FROM pool_exhaust_backends WHERE num_nonnulls(blocked_by, lock_wait_ms) > 0'), 0, 'lock waits: no session waits any more');
+
+# Two that wait for each other
+$queue[$_]->query("SET deadlock_timeout = '10min'; BEGIN; LOCK TABLE " . qw(one two)[$_]) foreach 0, 1;
+$queue[0]->send('LOCK TABLE two');
+ok(wait_for($superuser, $waiting, 1), 'deadlock: one waits');
+$queue[1]->send('LOCK TABLE one');
+ok(wait_for($superuser, $waiting, 2), 'deadlock: both wait');
+is($superuser->query($behind), '1 2 t, 2 1 t, 3, 4, 5', 'deadlock: it has no root');
+$superuser->query("SELECT pg_cancel_backend(pid) FROM pool_exhaust_backends WHERE application_name = '2'");
+$queue[$_]->result foreach 1, 0;
+$_->close foreach @queue;
 
 # Names can be anything, and are those of the catalogs.
 my @odd = ("ev\e[31mil\x7f", name_in($node, "two\r\nlines\t"), "back\xe2\x80\xaewards\xc2\x9b2J", "caf\xc3\xa9");

@@ -57,6 +57,7 @@ function pool_exhaust_services_rows()                                -  X  -  - 
 function pool_exhaust_pools_rows()                                   -  X  -  -  X
 function pool_exhaust_timeline_rows()                                -  X  -  -  X
 function pool_exhaust_leaks_rows()                                   -  X  -  -  X
+function pool_exhaust_lock_waits()                                   -  X  -  -  X
 function pool_exhaust_leak_rules_rows()                              -  X  -  -  X
 function pool_exhaust_heals_rows()                                   -  X  -  -  X
 function pool_exhaust_heal(boolean)                                  -  -  -  -  X

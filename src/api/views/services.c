@@ -32,6 +32,7 @@ service_put(RowBuilder *row, const Service *service, int64 opened, int peak)
 	row_bigint(row, opened);
 	row_int_if(row, monitor_is_fresh(), service->suspects);
 	row_int(row, service->walsenders);
+	row_int(row, service->waiting_on_lock);
 	row_end(row);
 }
 

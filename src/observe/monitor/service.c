@@ -51,7 +51,7 @@ service_of(HTAB *services, const Slot *slot)
 	service = hash_search(services, &key, HASH_ENTER, &found);
 	if (!found)
 	{
-		service->in_use = service->suspects = service->walsenders = 0;
+		service->in_use = service->suspects = service->waiting_on_lock = service->walsenders = 0;
 		memset(service->by_state, 0, sizeof(service->by_state));
 		role_name(key.role, service->usename);
 	}
@@ -72,6 +72,7 @@ services_add(HTAB *services, const Slot *slot)
 	service = service_of(services, slot);
 	service->in_use++;
 	service->by_state[slot->state]++;
+	service->waiting_on_lock += slot->waits_on_lock;
 	return service;
 }
 

@@ -22,6 +22,7 @@ typedef struct Service
 	int			in_use;
 	int			by_state[SLOT_STATES];
 	int			suspects;
+	int			waiting_on_lock;
 	int			walsenders;		/* not in use: these have slots of their own */
 } Service;
 

@@ -50,6 +50,7 @@ census_take(Census *census)
 			census->in_use++;
 			if (proc->roleId == InvalidOid)
 				census->authenticating++;
+			census->waiting_on_lock += proc->waitLock != NULL;
 		}
 		else if (PROC_OF_LIST(proc, walsenderFreeProcs))
 			census->walsenders++;

@@ -10,6 +10,7 @@ typedef struct Census
 	int			in_use;			/* slots taken, logins under way included */
 	int			free;			/* slots not taken, reserved ones included */
 	int			authenticating; /* taken by logins that are not through yet */
+	int			waiting_on_lock;	/* in use, by sessions that wait for a heavyweight lock */
 	int			walsenders;		/* these have slots of their own */
 	int			workers;		/* background and autovacuum workers: likewise */
 } Census;

@@ -105,6 +105,7 @@ slot_read(int number, Slot *slot)
 		return false;
 	slot->role = ((volatile PGPROC *) proc)->roleId;
 	slot->database = ((volatile PGPROC *) proc)->databaseId;
+	slot->waits_on_lock = ((volatile PGPROC *) proc)->waitLock != NULL;
 	slot->application_name[0] = '\0';
 	status = compat_backend_status(proc);
 	if (status == NULL || !slot_read_status(slot, status))

@@ -18,6 +18,7 @@ typedef struct Slot
 								 * authenticating */
 	TimestampTz state_since;
 	bool		aborted;		/* idle in a transaction that has failed */
+	bool		waits_on_lock;	/* for a heavyweight lock */
 	bool		local;			/* its client came through a unix socket */
 	uint32		client;			/* hash of the address of its client's host */
 	char		application_name[NAMEDATALEN];

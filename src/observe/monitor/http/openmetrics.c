@@ -128,6 +128,7 @@ write_server(const Writer *w)
 	family(w, "slots", "gauge", NULL, "Slots in use, by what their sessions do.");
 	for (int i = 0; i < SLOT_STATES; i++)
 		labeled(w, "slots", "state", slot_state_names[i], snapshot->by_state[i]);
+	gauge(w, "waiting_on_lock", NULL, census.waiting_on_lock, "Sessions that wait for a heavyweight lock.");
 	gauge(w, "walsenders", NULL, census.walsenders, "Walsenders; they have slots of their own.");
 	gauge(w, "workers", NULL, census.workers,
 		  "Background and autovacuum workers; they have slots of their own.");
