@@ -349,6 +349,71 @@ COMMENT ON FUNCTION pool_exhaust_plan(text, text, jsonb) IS
 REVOKE ALL ON FUNCTION pool_exhaust_plan(text, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pool_exhaust_plan(text, text, jsonb) TO pg_monitor;
 
+-- Do the pools add up
+CREATE TABLE pool_exhaust_declared (
+	service			text PRIMARY KEY
+		CONSTRAINT pool_exhaust_declared_service_check CHECK (length(service) BETWEEN 1 AND 200),
+	role			text,
+	database		text,
+	application_name text,
+	via				text,
+	replicas		integer NOT NULL DEFAULT 1
+		CONSTRAINT pool_exhaust_declared_replicas_check CHECK (replicas BETWEEN 0 AND 10000),
+	replicas_max	integer
+		CONSTRAINT pool_exhaust_declared_replicas_max_check CHECK (replicas_max BETWEEN replicas AND 10000),
+	surge			integer NOT NULL DEFAULT 0
+		CONSTRAINT pool_exhaust_declared_surge_check CHECK (surge BETWEEN 0 AND 10000),
+	processes		integer NOT NULL DEFAULT 1
+		CONSTRAINT pool_exhaust_declared_processes_check CHECK (processes BETWEEN 1 AND 1000),
+	pool_size		integer NOT NULL
+		CONSTRAINT pool_exhaust_declared_pool_size_check CHECK (pool_size BETWEEN 0 AND 10000),
+	max_overflow	integer NOT NULL DEFAULT 0
+		CONSTRAINT pool_exhaust_declared_max_overflow_check CHECK (max_overflow BETWEEN 0 AND 10000),
+	min_idle		integer NOT NULL DEFAULT 0
+		CONSTRAINT pool_exhaust_declared_min_idle_check CHECK (min_idle BETWEEN 0 AND pool_size + max_overflow),
+	source			text NOT NULL DEFAULT 'sql'
+);
+COMMENT ON TABLE pool_exhaust_declared IS
+	'the services that connect to this server, with the pools that they are configured with: what pool_exhaust_budget() adds up';
+COMMENT ON COLUMN pool_exhaust_declared.service IS
+	'its name in the budget; each is declared once';
+COMMENT ON COLUMN pool_exhaust_declared.role IS
+	'as which it logs in; NULL: not known, so that no limit of a role is checked';
+COMMENT ON COLUMN pool_exhaust_declared.database IS
+	'to which it connects, by the name that the pooler has for it if it goes by one; NULL: not known';
+COMMENT ON COLUMN pool_exhaust_declared.application_name IS
+	'of its sessions, to know them among those that run beside it; NULL: all sessions of the role are its own';
+COMMENT ON COLUMN pool_exhaust_declared.via IS
+	'the pooler that it connects through; replication: its connections are walsenders; NULL: it connects to the server';
+COMMENT ON COLUMN pool_exhaust_declared.replicas IS
+	'how many run on an ordinary day';
+COMMENT ON COLUMN pool_exhaust_declared.replicas_max IS
+	'how many an autoscaler may start; NULL: replicas';
+COMMENT ON COLUMN pool_exhaust_declared.surge IS
+	'how many more run during a deploy';
+COMMENT ON COLUMN pool_exhaust_declared.processes IS
+	'processes of each replica, with a pool each';
+COMMENT ON COLUMN pool_exhaust_declared.pool_size IS
+	'connections of each pool';
+COMMENT ON COLUMN pool_exhaust_declared.max_overflow IS
+	'connections of each pool beyond pool_size';
+COMMENT ON COLUMN pool_exhaust_declared.min_idle IS
+	'connections that each pool keeps open, used or not';
+COMMENT ON COLUMN pool_exhaust_declared.source IS
+	'where the row is from: sql, or the kind of the document that was imported';
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_declared', '');
+REVOKE ALL ON pool_exhaust_declared FROM PUBLIC;
+GRANT SELECT ON pool_exhaust_declared TO pg_monitor;
+
+CREATE FUNCTION pool_exhaust_budget(format text DEFAULT 'text', options jsonb DEFAULT '{}')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_budget(text, jsonb) IS
+	'adds up what pool_exhaust_declared has against every limit on the way, a line a row: verdict, the limit that is hit first and where, limits of roles to set; option on_fail: report or error; formats: text, json, tap, junit, markdown, html';
+REVOKE ALL ON FUNCTION pool_exhaust_budget(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_budget(text, jsonb) TO pg_monitor;
+
 -- Runs beside each other, and over time
 CREATE FUNCTION pool_exhaust_compare(base bigint, candidate bigint, format text DEFAULT 'text')
 RETURNS SETOF text

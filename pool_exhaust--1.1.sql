@@ -99,11 +99,64 @@ COMMENT ON COLUMN pool_exhaust_histograms.unit IS
 COMMENT ON COLUMN pool_exhaust_histograms.buckets IS
 	'a row a bucket that is not empty, ascending: {its largest value, how many fell into it}; the last of those values is the maximum; values from 64 on are up to 3.2 % too large';
 
+CREATE TABLE pool_exhaust_declared (
+	service			text PRIMARY KEY
+		CONSTRAINT pool_exhaust_declared_service_check CHECK (length(service) BETWEEN 1 AND 200),
+	role			text,
+	database		text,
+	application_name text,
+	via				text,
+	replicas		integer NOT NULL DEFAULT 1
+		CONSTRAINT pool_exhaust_declared_replicas_check CHECK (replicas BETWEEN 0 AND 10000),
+	replicas_max	integer
+		CONSTRAINT pool_exhaust_declared_replicas_max_check CHECK (replicas_max BETWEEN replicas AND 10000),
+	surge			integer NOT NULL DEFAULT 0
+		CONSTRAINT pool_exhaust_declared_surge_check CHECK (surge BETWEEN 0 AND 10000),
+	processes		integer NOT NULL DEFAULT 1
+		CONSTRAINT pool_exhaust_declared_processes_check CHECK (processes BETWEEN 1 AND 1000),
+	pool_size		integer NOT NULL
+		CONSTRAINT pool_exhaust_declared_pool_size_check CHECK (pool_size BETWEEN 0 AND 10000),
+	max_overflow	integer NOT NULL DEFAULT 0
+		CONSTRAINT pool_exhaust_declared_max_overflow_check CHECK (max_overflow BETWEEN 0 AND 10000),
+	min_idle		integer NOT NULL DEFAULT 0
+		CONSTRAINT pool_exhaust_declared_min_idle_check CHECK (min_idle BETWEEN 0 AND pool_size + max_overflow),
+	source			text NOT NULL DEFAULT 'sql'
+);
+COMMENT ON TABLE pool_exhaust_declared IS
+	'the services that connect to this server, with the pools that they are configured with: what pool_exhaust_budget() adds up';
+COMMENT ON COLUMN pool_exhaust_declared.service IS
+	'its name in the budget; each is declared once';
+COMMENT ON COLUMN pool_exhaust_declared.role IS
+	'as which it logs in; NULL: not known, so that no limit of a role is checked';
+COMMENT ON COLUMN pool_exhaust_declared.database IS
+	'to which it connects, by the name that the pooler has for it if it goes by one; NULL: not known';
+COMMENT ON COLUMN pool_exhaust_declared.application_name IS
+	'of its sessions, to know them among those that run beside it; NULL: all sessions of the role are its own';
+COMMENT ON COLUMN pool_exhaust_declared.via IS
+	'the pooler that it connects through; replication: its connections are walsenders; NULL: it connects to the server';
+COMMENT ON COLUMN pool_exhaust_declared.replicas IS
+	'how many run on an ordinary day';
+COMMENT ON COLUMN pool_exhaust_declared.replicas_max IS
+	'how many an autoscaler may start; NULL: replicas';
+COMMENT ON COLUMN pool_exhaust_declared.surge IS
+	'how many more run during a deploy';
+COMMENT ON COLUMN pool_exhaust_declared.processes IS
+	'processes of each replica, with a pool each';
+COMMENT ON COLUMN pool_exhaust_declared.pool_size IS
+	'connections of each pool';
+COMMENT ON COLUMN pool_exhaust_declared.max_overflow IS
+	'connections of each pool beyond pool_size';
+COMMENT ON COLUMN pool_exhaust_declared.min_idle IS
+	'connections that each pool keeps open, used or not';
+COMMENT ON COLUMN pool_exhaust_declared.source IS
+	'where the row is from: sql, or the kind of the document that was imported';
+
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_checks', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_samples', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_histograms', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_declared', '');
 
 CREATE FUNCTION pool_exhaust_percentile(buckets bigint[], fraction float8)
 RETURNS float8
@@ -286,6 +339,13 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_plan(text, text, jsonb) IS
 	'what pool_exhaust_run() with these arguments would do, without doing it: whether it would start, or the ERROR that it would end with; roles, connections, what it leaves to each service, and how long it may take';
+
+CREATE FUNCTION pool_exhaust_budget(format text DEFAULT 'text', options jsonb DEFAULT '{}')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_budget(text, jsonb) IS
+	'adds up what pool_exhaust_declared has against every limit on the way, a line a row: verdict, the limit that is hit first and where, limits of roles to set; option on_fail: report or error; formats: text, json, tap, junit, markdown, html';
 
 CREATE FUNCTION pool_exhaust_start(
 	scenario text,
@@ -850,7 +910,7 @@ COMMENT ON COLUMN pool_exhaust_heals.run_id IS
 /* ---------- Rights ---------- */
 
 REVOKE ALL ON
-	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends,
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends, pool_exhaust_declared,
 	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
@@ -861,6 +921,7 @@ FROM PUBLIC;
 REVOKE ALL ON FUNCTION
 	pool_exhaust_run(text, text, jsonb, text),
 	pool_exhaust_plan(text, text, jsonb),
+	pool_exhaust_budget(text, jsonb),
 	pool_exhaust_start(text, text, jsonb),
 	pool_exhaust_wait(bigint, interval),
 	pool_exhaust_stop(bigint),
@@ -902,7 +963,7 @@ FROM PUBLIC;
 -- What opens connections is for superusers and the roles that they grant it to;
 -- what only reads is for pg_monitor.
 GRANT SELECT ON
-	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends,
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends, pool_exhaust_declared,
 	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
@@ -912,6 +973,7 @@ TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
 	pool_exhaust_plan(text, text, jsonb),
+	pool_exhaust_budget(text, jsonb),
 	pool_exhaust_report(bigint, text),
 	pool_exhaust_report(bigint[], text),
 	pool_exhaust_report(text, text),

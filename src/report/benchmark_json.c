@@ -46,5 +46,6 @@ benchmark_json_write(const ReportData *const *runs, int n, StringInfo out)
 const ReportFormat report_format_benchmark_json = {
 	.name = "benchmark-json",
 	.parts = true,
+	.measured = true,
 	.write_several = benchmark_json_write,
 };

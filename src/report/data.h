@@ -1,6 +1,9 @@
 /*
  * data.h
  *		The results of a run as a report needs them, read once.
+ *
+ * A document that no run has made is one, too: its run_id is 0, and what only a run has
+ * is empty.
  */
 #pragma once
 
@@ -81,7 +84,7 @@ typedef struct ReportHistory
 
 typedef struct ReportData
 {
-	int64		run_id;
+	int64		run_id;			/* 0: no run has made it */
 	char	   *scenario;
 	char	   *target;
 	char	   *verdict;		/* "" while it is under way */
@@ -136,6 +139,7 @@ extern void history_read(ReportData *data);
 
 /* What writers share; see report.c. */
 extern const char *verdict_text(const ReportData *run);
+extern char *run_text(const ReportData *run);
 extern void checks_count(const ReportData *run, int *passed, int *tried);
 extern bool check_is(const ReportCheck *check, const char *outcome);
 extern char *expected_text(const ReportCheck *check);

@@ -31,6 +31,7 @@ typedef struct ReportFormat
 	const char *name;
 	bool		parts;			/* a run comes with its parts */
 	bool		history;		/* a report of one run comes with the history of its metrics */
+	bool		measured;		/* it shows what was measured, so a document that no run has made has none of it */
 
 	/* The report of a run; NULL: that of several, of which there is one. */
 	void		(*write) (const ReportData *run, StringInfo out);

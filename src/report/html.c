@@ -20,7 +20,7 @@
 
 /* ---------- The verdict ---------- */
 
-/* Returns "12 of 13 checks passed, 0.78 s, run 7, begun ...". */
+/* Returns "12 of 13 checks passed, 0.78 s, run 7, begun ...", without a run if none has made it. */
 static char *
 facts_text(const ReportData *data)
 {
@@ -28,8 +28,8 @@ facts_text(const ReportData *data)
 	int			tried;
 
 	checks_count(data, &passed, &tried);
-	return psprintf("%d of %d checks passed, %s s, run " INT64_FORMAT ", begun %s",
-					passed, tried, number_text(data->elapsed_s), data->run_id, data->started_at);
+	return psprintf("%d of %d checks passed, %s s%s, begun %s", passed, tried, number_text(data->elapsed_s),
+					data->run_id == 0 ? "" : psprintf(", run " INT64_FORMAT, data->run_id), data->started_at);
 }
 
 static void
@@ -279,12 +279,14 @@ html_run(const ReportData *data, int level, StringInfo out)
 	appendStringInfo(out, "<article id=\"run" INT64_FORMAT "\">\n", data->run_id);
 	html_verdict(data, level, out);
 	html_checks(data, level + 1, out);
-	html_charts(data, level + 1, out);
+	if (data->run_id != 0)
+		html_charts(data, level + 1, out);
 	html_history(data, level + 1, out);
 	html_phases(data, level + 1, out);
 	html_options(data, level + 1, out);
 	html_environment(data, level + 1, out);
-	html_repeat(data, level + 1, out);
+	if (data->run_id != 0)
+		html_repeat(data, level + 1, out);
 	appendStringInfoString(out, "</article>\n");
 }
 
@@ -306,8 +308,7 @@ matrix_row(const ReportData *run, bool shown, StringInfo out)
 	appendStringInfoString(out, "<tr><th scope=\"row\">");
 	if (shown)
 		appendStringInfo(out, "<a href=\"#run" INT64_FORMAT "\">", run->run_id);
-	markup_text(out, psprintf("%s on %s, run " INT64_FORMAT "%s%s", run->scenario, run->target, run->run_id,
-							  run->repeat[0] != '\0' ? ", " : "", run->repeat));
+	markup_text(out, psprintf("%s%s%s", run_text(run), run->repeat[0] != '\0' ? ", " : "", run->repeat));
 	appendStringInfo(out, "%s</th><td>", shown ? "</a>" : "");
 	page_badge(out, verdict_text(run));
 	appendStringInfoString(out, "</td>");
@@ -350,8 +351,7 @@ html_several(const ReportData *const *runs, int n, StringInfo out)
 static void
 html_write_several(const ReportData *const *runs, int n, StringInfo out)
 {
-	page_begin(out, n == 1 ? psprintf("%s: %s on %s, run " INT64_FORMAT, verdict_text(runs[0]), runs[0]->scenario,
-									  runs[0]->target, runs[0]->run_id) : psprintf("%d runs of pool_exhaust", n));
+	page_begin(out, n == 1 ? psprintf("%s: %s", verdict_text(runs[0]), run_text(runs[0])) : psprintf("%d runs of pool_exhaust", n));
 	if (n == 1 && runs[0]->nparts == 0)
 		html_run(runs[0], 1, out);
 	else

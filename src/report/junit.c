@@ -191,7 +191,8 @@ static void
 properties(const ReportData *run, StringInfo out)
 {
 	appendStringInfoString(out, "    <properties>\n");
-	property(out, "run_id", psprintf(INT64_FORMAT, run->run_id));
+	if (run->run_id != 0)
+		property(out, "run_id", psprintf(INT64_FORMAT, run->run_id));
 	property(out, "verdict", run->verdict);
 	property(out, "reason", run->reason);
 	property(out, "seed", run->seed);
@@ -209,7 +210,7 @@ suite(Junit *junit, const ReportData *run)
 	StringInfo	out = junit->out;
 
 	appendStringInfoString(out, "  <testsuite");
-	attribute(out, "name", psprintf("%s on %s, run " INT64_FORMAT, run->scenario, run->target, run->run_id));
+	attribute(out, "name", run_text(run));
 	appendStringInfo(out, " tests=\"%d\" failures=\"%d\" errors=\"%d\" skipped=\"%d\" time=\"" TIME_FORMAT "\"",
 					 counts.tests, counts.failures, counts.errors, counts.skipped, run->elapsed_s);
 	attribute(out, "timestamp", run->started_utc);

@@ -25,7 +25,7 @@ typedef struct Markdown
 	int			runs;			/* these three left out */
 	int			failures;
 	int			details;
-	int64		left_out_of;	/* the first run of which something is */
+	const ReportData *left_out_of;	/* the first run of which something is */
 } Markdown;
 
 /* Appends a text, cut if it is long. */
@@ -59,8 +59,8 @@ block_end(Markdown *md, const ReportData *run, int *left_out, int n)
 	else
 	{
 		*left_out += n;
-		if (md->left_out_of == 0)
-			md->left_out_of = run->run_id;
+		if (md->left_out_of == NULL)
+			md->left_out_of = run;
 	}
 	resetStringInfo(&md->block);
 	return fits;
@@ -70,13 +70,6 @@ static bool
 is_passed(const ReportData *run)
 {
 	return strcmp(run->verdict, "pass") == 0;
-}
-
-/* "saturation on server, run 7" */
-static char *
-run_name(const ReportData *run)
-{
-	return psprintf("%s on %s, run " INT64_FORMAT, run->scenario, run->target, run->run_id);
 }
 
 static void
@@ -92,7 +85,8 @@ verdict_row(Markdown *md, const ReportData *run)
 	cell(&md->block, run->target);
 	appendStringInfoString(&md->block, mark);
 	put(&md->block, verdict_text(run));
-	appendStringInfo(&md->block, "%s | %d of %d | %.2f s | " INT64_FORMAT " |\n", mark, passed, tried, run->elapsed_s, run->run_id);
+	appendStringInfo(&md->block, "%s | %d of %d | %.2f s | %s |\n", mark, passed, tried, run->elapsed_s,
+					 run->run_id == 0 ? "" : psprintf(INT64_FORMAT, run->run_id));
 	(void) block_end(md, run, &md->runs, 1);
 }
 
@@ -119,7 +113,7 @@ failures(Markdown *md, const ReportData *run)
 	if (is_passed(run))
 		return;
 	appendStringInfoString(&md->block, "\n### ");
-	put(&md->block, psprintf("%s: %s", run_name(run), verdict_text(run)));
+	put(&md->block, psprintf("%s: %s", run_text(run), verdict_text(run)));
 	appendStringInfoString(&md->block, "\n\n");
 	if (run->reason[0] != '\0')
 		put(&md->block, psprintf("Reason: %s", run->reason));
@@ -186,10 +180,10 @@ details(Markdown *md, const ReportData *run)
 	StringInfo	block = &md->block;
 
 	appendStringInfoString(block, "\n<details>\n<summary>");
-	put(block, run_name(run));
+	put(block, run_text(run));
 	appendStringInfoString(block, "</summary>\n\n");
-	put(block, psprintf("Started %s UTC, seed %s, PostgreSQL %s, pool_exhaust %s",
-						run->started_utc, run->seed, run->server_version, run->extension_version));
+	put(block, psprintf("Started %s UTC, %sPostgreSQL %s, pool_exhaust %s", run->started_utc,
+						run->run_id == 0 ? "" : psprintf("seed %s, ", run->seed), run->server_version, run->extension_version));
 	appendStringInfoChar(block, '\n');
 	phase_rows(run, block);
 	check_rows(run, block);
@@ -219,10 +213,12 @@ markdown_write_several(const ReportData *const *runs, int n, StringInfo out)
 	each_run(&md, runs, n, verdict_row);
 	each_run(&md, runs, n, failures);
 	each_run(&md, runs, n, details);
-	if (md.left_out_of != 0)
+	if (md.left_out_of != NULL)
 		appendStringInfo(out, "\nLeft out, as this is at most %d KiB: %d rows of runs, %d of failures, the details of %d runs. "
-						 "`SELECT pool_exhaust_report(" INT64_FORMAT ")` has all of the first of these.\n",
-						 SIZE_MAX_BYTES / 1024, md.runs, md.failures, md.details, md.left_out_of);
+						 "%s has all of the first of these.\n",
+						 SIZE_MAX_BYTES / 1024, md.runs, md.failures, md.details,
+						 md.left_out_of->run_id == 0 ? "Format html"
+						 : psprintf("`SELECT pool_exhaust_report(" INT64_FORMAT ")`", md.left_out_of->run_id));
 }
 
 /* ---------- Two runs side by side ---------- */

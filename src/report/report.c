@@ -20,35 +20,57 @@ static const ReportFormat *const formats[] = {
 	REPORT_FORMATS(REPORT_FORMAT_ADDRESS)
 };
 
-/* Is it one of those that are asked for: all, or those that compare runs? */
-static bool
-format_fits(const ReportFormat *format, bool compares)
+/* What a format is asked for, and which of them have it. */
+typedef struct FormatUse
 {
-	return !compares || format->compare != NULL;
+	const char *what;			/* NULL: all have it */
+	bool		(*fits) (const ReportFormat *format);
+} FormatUse;
+
+static bool
+fits_run(const ReportFormat *format)
+{
+	return true;
 }
 
+static bool
+fits_comparison(const ReportFormat *format)
+{
+	return format->compare != NULL;
+}
+
+static bool
+fits_document(const ReportFormat *format)
+{
+	return !format->measured;
+}
+
+static const FormatUse use_run = {NULL, fits_run};
+static const FormatUse use_comparison = {"comparisons of runs", fits_comparison};
+static const FormatUse use_document = {"what no run has measured", fits_document};
+
 static char *
-formats_list(bool compares)
+formats_list(const FormatUse *use)
 {
 	StringInfoData list;
 
 	initStringInfo(&list);
 	for (int i = 0; i < lengthof(formats); i++)
-		if (format_fits(formats[i], compares))
+		if (use->fits(formats[i]))
 			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", formats[i]->name);
 	return list.data;
 }
 
 static const ReportFormat *
-format_find(const char *name, bool compares)
+format_find(const char *name, const FormatUse *use)
 {
 	for (int i = 0; i < lengthof(formats); i++)
-		if (strcmp(formats[i]->name, name) == 0 && format_fits(formats[i], compares))
+		if (strcmp(formats[i]->name, name) == 0 && use->fits(formats[i]))
 			return formats[i];
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 compares ? errmsg("there is no format \"%s\" for comparisons of runs", name) : errmsg("format \"%s\" does not exist", name),
-			 errhint("Formats are: %s.", formats_list(compares))));
+			 use->what != NULL ? errmsg("there is no format \"%s\" for %s", name, use->what) : errmsg("format \"%s\" does not exist", name),
+			 errhint("Formats are: %s.", formats_list(use))));
 }
 
 /* Returns the format of that name; ERROR with the list if there is none. */
@@ -57,14 +79,21 @@ report_format_find(const char *name)
 {
 	const ReportFormat *chart = svg_format_find(name);
 
-	return chart != NULL ? chart : format_find(name, false);
+	return chart != NULL ? chart : format_find(name, &use_run);
 }
 
 /* The same of those that compare runs. */
 const ReportFormat *
 compare_format_find(const char *name)
 {
-	return format_find(name, true);
+	return format_find(name, &use_comparison);
+}
+
+/* The same of those that can write a document that no run has made. */
+const ReportFormat *
+document_format_find(const char *name)
+{
+	return format_find(name, &use_document);
 }
 
 static void
@@ -98,15 +127,23 @@ void
 report_put(ReturnSetInfo *rsinfo, int64 run_id, const ReportEnd *end, const ReportFormat *format)
 {
 	ReportData *run = report_read(run_id, end, format->parts);
-	StringInfoData out;
 
 	if (format->history && run->nparts == 0)
 		history_read(run);
+	report_put_document(rsinfo, run, format);
+}
+
+/* The same of a run that was read, or of a document that no run has made. */
+void
+report_put_document(ReturnSetInfo *rsinfo, const ReportData *document, const ReportFormat *format)
+{
+	StringInfoData out;
+
 	initStringInfo(&out);
 	if (format->write != NULL)
-		format->write(run, &out);
+		format->write(document, &out);
 	else
-		format->write_several((const ReportData *const *) &run, 1, &out);
+		format->write_several(&document, 1, &out);
 	put_lines(rsinfo, out.data);
 }
 
@@ -171,7 +208,13 @@ compare_put(ReturnSetInfo *rsinfo, const ReportData *base, const ReportData *can
 char *
 report_failures(int64 run_id, const ReportEnd *end)
 {
-	const ReportData *data = report_read(run_id, end, false);
+	return document_failures(report_read(run_id, end, false));
+}
+
+/* The same of a run that was read, or of a document that no run has made. */
+char *
+document_failures(const ReportData *data)
+{
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -193,6 +236,15 @@ const char *
 verdict_text(const ReportData *run)
 {
 	return run->verdict[0] != '\0' ? run->verdict : "running";
+}
+
+/* Returns "saturation on server, run 7", or "budget on server" of what no run has made; palloc'd. */
+char *
+run_text(const ReportData *run)
+{
+	char	   *text = psprintf("%s on %s", run->scenario, run->target);
+
+	return run->run_id == 0 ? text : psprintf("%s, run " INT64_FORMAT, text, run->run_id);
 }
 
 /* How many checks have passed, and how many there are without those that were skipped. */

@@ -54,6 +54,7 @@ svg_write(const ReportData *data, StringInfo out)
 
 const ReportFormat report_format_svg = {
 	.name = "svg",
+	.measured = true,
 	.write = svg_write,
 	.write_several = svg_write_several,
 };

@@ -46,7 +46,7 @@ tap_verdict(const ReportData *data, StringInfo out)
 static char *
 tap_name(const ReportData *data)
 {
-	return tap_safe(psprintf("%s on %s, run " INT64_FORMAT, data->scenario, data->target, data->run_id));
+	return tap_safe(run_text(data));
 }
 
 static void

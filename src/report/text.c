@@ -32,10 +32,10 @@ text_headline(const ReportData *data, StringInfo out)
 	int			tried;
 
 	checks_count(data, &passed, &tried);
-	appendStringInfo(out, "%-7s %-26s %d of %d checks      %.2f s      run " INT64_FORMAT "\n",
+	appendStringInfo(out, "%-7s %-26s %d of %d checks      %.2f s%s\n",
 					 in_capitals(verdict_text(data)),
-					 psprintf("%s on %s", data->scenario, data->target), passed, tried,
-					 data->elapsed_s, data->run_id);
+					 psprintf("%s on %s", data->scenario, data->target), passed, tried, data->elapsed_s,
+					 data->run_id == 0 ? "" : psprintf("      run " INT64_FORMAT, data->run_id));
 	if (data->reason[0] != '\0')
 		appendStringInfo(out, "        %s\n", data->reason);
 }

@@ -15,19 +15,21 @@ my $results = q(
 		   (SELECT md5(string_agg(c::text, E'\n' ORDER BY run_id, seq)) FROM pool_exhaust_checks c),
 		   (SELECT md5(string_agg(s::text, E'\n' ORDER BY s::text)) FROM pool_exhaust_samples s),
 		   (SELECT md5(string_agg(h::text, E'\n' ORDER BY h::text)) FROM pool_exhaust_histograms h),
+		   (SELECT string_agg(service || ' ' || pool_size, ', ') FROM pool_exhaust_declared),
 		   (SELECT count(*) FROM pool_exhaust_runs));
 
 $node->safe_psql('postgres', q(SET client_min_messages = warning;
 	SELECT pool_exhaust_run('saturation', 'role');
 	SELECT pool_exhaust_run('saturation', 'server');
-	SELECT pool_exhaust_run('saturation', 'role', '{"fault": "miscount"}')));
+	SELECT pool_exhaust_run('saturation', 'role', '{"fault": "miscount"}');
+	INSERT INTO pool_exhaust_declared (service, pool_size) VALUES ('shop', 5)));
 my $before = $node->safe_psql('postgres', $results);
-like($before, qr/^(?:\w{32}\|){4}3$/, 'there are results');
+like($before, qr/^(?:\w{32}\|){4}shop 5\|3$/, 'there are results');
 
 $node->command_ok([ 'pg_dump', '--format', 'custom', '--file', $dump, '-d', 'postgres' ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE copy');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'copy', $dump ], 'pg_restore');
-is($node->safe_psql('copy', $results), $before, 'every run, check, sample and histogram is there');
+is($node->safe_psql('copy', $results), $before, 'every run, check, sample, histogram and declared service is there');
 is( $node->safe_psql('copy', 'SELECT pool_exhaust_report(3)'),
 	$node->safe_psql('postgres', 'SELECT pool_exhaust_report(3)'),
 	'the report is the same');

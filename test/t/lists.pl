@@ -156,6 +156,8 @@ is_deeply([ listed(comment("obj_description('pool_exhaust_$_'::regprocedure)") .
 
 is_deeply([ listed(comment(q(obj_description('pool_exhaust_compare(bigint, bigint, text)'::regprocedure))) . '.', 'formats: ') ],
 	[ hint(q{SELECT pool_exhaust_compare(0, 0, 'none')}, 'Formats are: ') ], 'comment: formats of compare');
+is_deeply([ listed(comment(q(obj_description('pool_exhaust_budget(text, jsonb)'::regprocedure))) . '.', 'formats: ') ],
+	[ hint(q{SELECT pool_exhaust_budget('none')}, 'Formats are: ') ], 'comment: formats of budget');
 
 # The operators of checks, and those that have a tolerance: no view has them.
 my $comparison = slurp_file("$top/src/base/comparison.c");

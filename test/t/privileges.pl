@@ -37,6 +37,7 @@ cmp_ok(scalar(@functions), '>=', 14, 'there are functions');
 my %rights = map { my ($object, $letters) = /^(.*?\S) {2,}(.*)$/; $object => $letters =~ s/ +/ /gr } split /\n/, <<'RIGHTS';
 function pool_exhaust_run(text, text, jsonb, text)                   -  -  X  -  X
 function pool_exhaust_plan(text, text, jsonb)                        -  X  X  -  X
+function pool_exhaust_budget(text, jsonb)                            -  X  -  -  X
 function pool_exhaust_start(text, text, jsonb)                       -  -  X  -  X
 function pool_exhaust_wait(bigint, interval)                         -  -  X  -  X
 function pool_exhaust_stop(bigint)                                   -  -  X  -  X
@@ -77,6 +78,7 @@ table pool_exhaust_runs                                              -  r  -  - 
 table pool_exhaust_checks                                            -  r  -  -  arwdDxt
 table pool_exhaust_samples                                           -  r  -  -  arwdDxt
 table pool_exhaust_histograms                                        -  r  -  -  arwdDxt
+table pool_exhaust_declared                                          -  r  -  -  arwdDxt
 view pool_exhaust_trends                                             -  r  -  -  arwdDxt
 view pool_exhaust_scenarios                                          -  r  -  -  arwdDxt
 view pool_exhaust_scenario_options                                   -  r  -  -  arwdDxt

@@ -1,0 +1,240 @@
+/*
+ * limit.c
+ *		The limits on the way of what is declared, and what adds up against each.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "replication/walsender.h"
+#include "utils/builtins.h"
+
+#include "advise/budget/budget.h"
+#include "base/compat.h"
+#include "base/text.h"
+#include "observe/slots/census.h"
+
+const SituationType situation_types[SITUATIONS] = {SITUATION_LIST(LIST_ROW)};
+
+/* Returns the limit of that name, a new one without a capacity if there is none. */
+BudgetLimit *
+limit_get(Budget *budget, const char *name, bool *found)
+{
+	char		key[LIMIT_NAME_LEN] = {0};
+	BudgetLimit *limit;
+
+	strlcpy(key, name, sizeof(key));
+	limit = hash_search(budget->by_name, key, HASH_ENTER, found);
+	if (!*found)
+	{
+		memset((char *) limit + sizeof(key), 0, sizeof(BudgetLimit) - sizeof(key));
+		limit->cause = CAUSE_NONE;
+		limit->capacity = INFINITY;
+		limit->origin = "";
+		limit->parts = 1;
+		budget->limits = lappend(budget->limits, limit);
+	}
+	return limit;
+}
+
+/* Adds a share, which stays as it is from here on. */
+void
+limit_add(BudgetLimit *limit, const Share *share)
+{
+	limit->shares = lappend(limit->shares, (void *) share);
+	for (int s = 0; s < SITUATIONS; s++)
+		limit->demand[s] += share->demand[s];
+}
+
+/* Returns what the service takes at its worst, palloc'd. */
+Share *
+share_of_service(const DeclaredService *service)
+{
+	Share	   *share = palloc(sizeof(Share));
+
+	*share = (Share) {psprintf("service %s", service->name), "replica", service->per_replica};
+	for (int s = 0; s < SITUATIONS; s++)
+		share->demand[s] = service->replicas[s] * service->per_replica;
+	return share;
+}
+
+/* ---------- The limits of the server ---------- */
+
+/* Gives it what "all" leaves beside others. */
+static void
+limit_set(BudgetLimit *limit, Cause cause, double all, double beside)
+{
+	limit->cause = cause;
+	limit->beside = beside;
+	limit->capacity = Max(all - beside, 0);
+}
+
+static char *
+beside_text(const Budget *budget)
+{
+	const Beside *beside = &budget->beside;
+
+	if (!beside->known)
+		return psprintf("%.0f beside it: what is open now, for without shared_preload_libraries there are no peaks", beside->sessions);
+	return psprintf("%.0f beside it: the peaks of %d services that are not declared%s", beside->sessions, beside->services,
+					beside->unnamed > 0 ? psprintf(", without %.0f logins of services that found no place among them", beside->unnamed) : "");
+}
+
+static BudgetLimit *
+limit_server(Budget *budget)
+{
+	bool		found;
+	BudgetLimit *limit = limit_get(budget, "server", &found);
+
+	if (found)
+		return limit;
+	limit_set(limit, SuperuserReservedConnections + ReservedConnections > 0 ? CAUSE_RESERVED_SLOTS : CAUSE_TOO_MANY_CLIENTS,
+			  census_capacity(), budget->beside.sessions);
+	limit->origin = psprintf("%.0f connections: max_connections %d - %d reserved - %s", limit->capacity, MaxConnections,
+							 SuperuserReservedConnections + ReservedConnections, beside_text(budget));
+	return limit;
+}
+
+static BudgetLimit *
+limit_walsenders(Budget *budget)
+{
+	bool		found;
+	BudgetLimit *limit = limit_get(budget, "walsenders", &found);
+
+	if (found)
+		return limit;
+	limit_set(limit, CAUSE_WALSENDER_LIMIT, max_wal_senders, budget->beside.walsenders);
+	limit->origin = psprintf("%.0f connections: max_wal_senders %d - %.0f of others now", limit->capacity, max_wal_senders, limit->beside);
+	limit->raise = "max_wal_senders =";
+	return limit;
+}
+
+static BudgetLimit *
+limit_of_role(Budget *budget, const char *role, int capacity)
+{
+	bool		found;
+	BudgetLimit *limit = limit_get(budget, psprintf("role %s", text_printable(role)), &found);
+
+	if (found)
+		return limit;
+	limit->of_role = true;
+	limit->raise = psprintf("ALTER ROLE %s CONNECTION LIMIT", quote_identifier(role));
+	limit->beside = beside_of_role(budget, role);
+	if (capacity < 0)
+		return limit;
+	limit_set(limit, CAUSE_ROLE_LIMIT, capacity, limit->beside);
+	limit->origin = psprintf("%.0f connections: CONNECTION LIMIT %d - %.0f of its services that are not declared, at their peaks",
+							 limit->capacity, capacity, limit->beside);
+	return limit;
+}
+
+static BudgetLimit *
+limit_of_database(Budget *budget, const char *database, int capacity)
+{
+	bool		found;
+	BudgetLimit *limit = limit_get(budget, psprintf("database %s", text_printable(database)), &found);
+
+	if (found || capacity < 0)
+		return limit;
+	limit_set(limit, CAUSE_DATABASE_LIMIT, capacity, beside_of_database(budget, database));
+	limit->origin = psprintf("%.0f connections: CONNECTION LIMIT %d - %.0f that others have there now",
+							 limit->capacity, capacity, limit->beside);
+	limit->raise = psprintf("ALTER DATABASE %s CONNECTION LIMIT", quote_identifier(database));
+	return limit;
+}
+
+/* A superuser is exempt from the limits of roles and databases. */
+static void
+add_direct(Budget *budget, const DeclaredService *service)
+{
+	const Share *share = share_of_service(service);
+	bool		replicates = strcmp(service->via, VIA_REPLICATION) == 0;
+
+	limit_add(replicates ? limit_walsenders(budget) : limit_server(budget), share);
+	if (service->role_exists && !service->role_is_super)
+		limit_add(limit_of_role(budget, service->role, service->role_limit), share);
+	if (service->database_exists && !service->role_is_super)
+		limit_add(limit_of_database(budget, service->database, service->database_limit), share);
+}
+
+/* Fills in the limits.  Services and what runs beside them are known. */
+void
+limits_add_up(Budget *budget)
+{
+	HASHCTL		control = {.keysize = LIMIT_NAME_LEN, .entrysize = sizeof(BudgetLimit), .hcxt = budget->context};
+	ListCell   *cell;
+
+	budget->by_name = hash_create("limits", 256, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	(void) limit_server(budget);
+	foreach(cell, budget->services)
+	{
+		const DeclaredService *service = lfirst(cell);
+
+		if (service->via[0] == '\0' || strcmp(service->via, VIA_REPLICATION) == 0)
+			add_direct(budget, service);
+		else
+			contradiction(budget, "service \"%s\": pooler \"%s\" is not declared", service->name, text_printable(service->via));
+	}
+}
+
+/* ---------- Where a limit is hit ---------- */
+
+bool
+limit_is_hit(const BudgetLimit *limit, Situation situation)
+{
+	return limit->demand[situation] > limit->capacity;
+}
+
+/* Returns the most that is asked of it in any situation. */
+double
+limit_worst(const BudgetLimit *limit)
+{
+	double		worst = 0;
+
+	for (int s = 0; s < SITUATIONS; s++)
+		worst = Max(worst, limit->demand[s]);
+	return worst;
+}
+
+static Situation compared_situation;	/* list_sort() has no argument for it */
+
+static int
+compare_shares(const ListCell *a, const ListCell *b)
+{
+	const Share *x = lfirst(a);
+	const Share *y = lfirst(b);
+	double		difference = x->demand[compared_situation] - y->demand[compared_situation];
+
+	return difference != 0 ? (difference > 0 ? 1 : -1) : strcmp(x->name, y->name);
+}
+
+/*
+ * Returns where a limit is hit that is hit in this situation, if the smaller shares are
+ * there first: so that the larger ones are named, which are worth looking at.
+ */
+Crossing
+limit_crossing(const BudgetLimit *limit, Situation situation)
+{
+	List	   *shares = list_copy(limit->shares);
+	double		left = floor(limit->capacity);
+	Crossing	crossing = {.connections = left};
+	ListCell   *cell;
+
+	compared_situation = situation;
+	list_sort(shares, compare_shares);
+	foreach(cell, shares)
+	{
+		const Share *share = lfirst(cell);
+
+		if (left >= share->demand[situation])
+		{
+			left -= share->demand[situation];
+			continue;
+		}
+		crossing.share = share;
+		crossing.unit = share->unit[0] != '\0' ? floor(left / share->per_unit) + 1 : 0;
+		break;
+	}
+	return crossing;
+}
