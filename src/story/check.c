@@ -44,7 +44,7 @@ static bool
 check_depends_on_time(const Run *run, const Check *check)
 {
 	return run->out_of_time || logins_given_up(run) || check->comparison.operator == OPERATOR_NEAR ||
-		strcmp(check->unit, "ms") == 0 || strcmp(check->unit, "%") == 0;
+		strcmp(check->unit, "ms") == 0 || check->of_speed;
 }
 
 /* Returns a copy of the text that is fit to be shown, of the run. */
@@ -65,6 +65,7 @@ check_add(Run *run, Check check)
 		elog(ERROR, "a scenario makes more than %d checks", CHECKS_MAX);
 	check.phase = run->nphases > 0 ? run->phases[run->nphases - 1].name : "";
 	check.detail = check.outcome == OUTCOME_PASS ? "" : text_for_run(run, check.detail);
+	check.of_speed = strcmp(check.unit, "%") == 0;
 	check.of_time = check_depends_on_time(run, &check);
 	run->checks[run->nchecks++] = check;
 	if (check.outcome == OUTCOME_FAIL)
@@ -176,7 +177,15 @@ check_skip(Run *run, const char *name, const char *why)
 void
 check_was_of_time(Run *run)
 {
+	run->checks[run->nchecks - 1].of_time = run->checks[run->nchecks - 1].of_speed = true;
+}
+
+/* The latest check is broken by a pooler that is so late, too: it proves nothing then. */
+void
+check_was_of_pooler(Run *run, uint64 late_us)
+{
 	run->checks[run->nchecks - 1].of_time = true;
+	run->checks[run->nchecks - 1].of_pooler_us = late_us;
 }
 
 /* Returns whether a claim has failed so far. */

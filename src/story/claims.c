@@ -57,15 +57,18 @@ void
 check_timeout_times(Run *run, const char *part, const Tally *tally)
 {
 	const Options *options = &run->options;
+	int64		limit_ms = options->pool_timeout_ms + options->tolerance_ms;
+	int64		over_us = (int64) tally->longest_timeout_us - limit_ms * 1000;
 
 	if (tally->timed_out == 0)
 		return;
 	check_at_least(run, claim(part, "earliest timeout"), options->pool_timeout_ms,
 				   tally->shortest_timeout_us / 1000.0, "ms",
 				   "a request timed out before pool_timeout_ms");
-	check_at_most(run, claim(part, "latest timeout"), options->pool_timeout_ms + options->tolerance_ms,
-				  tally->longest_timeout_us / 1000.0, "ms",
+	check_at_most(run, claim(part, "latest timeout"), limit_ms, tally->longest_timeout_us / 1000.0, "ms",
 				  "a request waited longer than pool_timeout_ms, or the machine is overloaded");
+	if (over_us > 0)
+		check_was_of_pooler(run, over_us);	/* which ends waits as late as it does all else */
 }
 
 /*

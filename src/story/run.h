@@ -42,6 +42,8 @@ typedef struct Check
 	const char *unit;
 	const char *detail;			/* what a failure means and what to check next */
 	bool		of_time;		/* a machine that is too busy breaks it by itself */
+	bool		of_speed;		/* so does one whose processors others take a large part of */
+	uint64		of_pooler_us;	/* so does a pooler that is so late; 0: none does */
 } Check;
 
 /* One step of the story, with its own figures. */
@@ -124,7 +126,7 @@ typedef struct Run
 	MemoryContext context;
 	Loop		loop;
 	AlarmClock	clock;
-	Alarm		tick;			/* these nine: see lateness.c */
+	Alarm		tick;			/* these ten: see lateness.c */
 	Histogram	late;
 	Histogram	ready;			/* processes, not us */
 	double		slowness;		/* of the last second or so; 1.0 = too busy */
@@ -132,6 +134,7 @@ typedef struct Run
 	bool		processors_known;	/* ... if that could be read */
 	double		others;			/* share of the processors that other processes took; 0 = not known */
 	uint64		monitor_late_us;	/* of its samples the latest, where the run needs those */
+	uint64		pooler_late_us; /* the longest that the console of a pooler took to answer */
 	uint64		login_us;		/* its first login took that; 0 = not known */
 	bool		too_busy;		/* it is invalid or aborted, and the machine was too busy */
 	bool		ledger_blind;	/* it was to count refusals, and could not */

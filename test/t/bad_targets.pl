@@ -7,6 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use Encode ();
+use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
 use PoolExhaust;
@@ -14,6 +15,7 @@ use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $node = new_server('runs');
 my $watcher = client($node);
@@ -140,12 +142,13 @@ if (!$fake)
 		POSIX::_exit(0);
 	}
 }
-END { kill 'KILL', $fake if $fake }
+my @fakes = ($fake);
+END { kill 'KILL', @fakes }
 
 sub target
 {
-	my ($options, $mapping) = @_;
-	my $where = "host '127.0.0.1', port '" . $listener->sockport . "'";
+	my ($options, $mapping, $port) = @_;
+	my $where = "host '127.0.0.1', port '" . ($port // $listener->sockport) . "'";
 
 	foreach ("DROP SERVER IF EXISTS bad CASCADE",
 		"CREATE SERVER bad FOREIGN DATA WRAPPER pool_exhaust OPTIONS ($where, $options)",
@@ -200,6 +203,124 @@ foreach my $console (sort keys %consoles)
 {
 	target("kind 'pgbouncer', dbname 'good', console '$console'");
 	ends("$console console", 'queue', 'invalid', $consoles{$console});
+}
+
+# ---------- A pooler that serves the last request first ----------
+
+# One connection, and no server behind it. It serves all its clients in one process, as
+# PgBouncer does; asked on the console "late" while a client waits, it stands still once.
+my @unfair = (query_wait_timeout => 1.5, default_pool_size => 1, max_client_conn => 100, pool_mode => 'transaction');
+my $late_s = 0.18;
+
+sub unfair_console
+{
+	my ($query, $clients, $in_use, @waiting) = @_;
+
+	return rows([ 'key', 'value' ], map { [ @unfair[ 2 * $_, 2 * $_ + 1 ] ] } 0 .. 3) if $query =~ /CONFIG/;
+	return rows([qw(database user sv_active cl_waiting)], [ 'unfair', 'app', $in_use, scalar @waiting ]) if $query =~ /POOLS/;
+	return rows([qw(database application_name)], map { [ @{$_}{qw(database application_name)} ] } @$clients) if $query =~ /CLIENTS/;
+	return rows(['name']);
+}
+
+sub unfair_pooler
+{
+	my ($listener) = @_;
+	my $select = IO::Select->new($listener);
+	my (%clients, @waiting, $in_use, @sleeping);
+	my $answer = sub { my ($client, $bytes) = @_; substr $bytes, -1, 1, 'T' if $in_use && $in_use == $client; syswrite $client->{socket}, $bytes };
+	my $gone = sub {
+		my ($client) = @_;
+
+		@waiting = grep { $_ != $client } @waiting;
+		@sleeping = grep { $_ != $client } @sleeping;
+		undef $in_use if $in_use && $in_use == $client;
+		$select->remove($client->{socket});
+		delete $clients{ $client->{socket} };
+	};
+	my $query = sub {
+		my ($client, $sql) = @_;
+
+		if ($client->{database} ne 'unfair')
+		{
+			select undef, undef, undef, $late_s if $client->{database} eq 'late' && @waiting && !$client->{was_late}++;
+			return $answer->($client, unfair_console($sql, [ grep { $_->{database} } values %clients ], $in_use ? 1 : 0, @waiting));
+		}
+		$client->{since} = time;
+		return push @waiting, $client if $sql =~ /^BEGIN/;
+		return push @sleeping, $client if ($client->{sleeps}) = $sql =~ /pg_sleep\(([\d.]+)\)/;
+		undef $in_use if $sql =~ /^(?:COMMIT|ROLLBACK)/;
+		$answer->($client, rows(['x'], [1]));
+	};
+
+	while (1)
+	{
+		foreach my $socket ($select->can_read(0.005))
+		{
+			if ($socket == $listener)
+			{
+				my $new = $listener->accept or next;
+				$select->add($new);
+				$clients{$new} = { socket => $new };
+				next;
+			}
+			my $client = $clients{$socket};
+			my $packet = '';
+			if (!sysread($socket, $packet, 65536) || $packet =~ /^X/) { $gone->($client) }
+			elsif ($packet =~ /^Q....([^\0]*)\0/s) { $query->($client, $1) }
+			else
+			{
+				($client->{$_}) = $packet =~ /\0$_\0([^\0]*)\0/ foreach 'database', 'application_name';
+				syswrite $socket, $welcome;
+			}
+		}
+		my $now = time;
+		my @awake = grep { $now >= $_->{since} + $_->{sleeps} } @sleeping;
+		@sleeping = grep { $now < $_->{since} + $_->{sleeps} } @sleeping;
+		$answer->($_, rows(['x'], [1])) foreach @awake;
+		my @late = grep { $now >= $_->{since} + $unfair[1] } @waiting;
+		foreach my $client (@late)
+		{
+			syswrite $client->{socket}, trouble(S => 'FATAL', C => '08P01', M => 'query_wait_timeout');
+			$gone->($client);
+		}
+		$answer->($in_use = pop @waiting, message('C', "BEGIN\0") . $ready) if @waiting && !$in_use;
+	}
+}
+
+# To be found out, unless it may be due to how late it was.
+{
+	my $listener = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "could not listen: $!";
+	my $pid = fork // die "could not fork: $!";
+	if (!$pid)
+	{
+		local $SIG{PIPE} = 'IGNORE';
+		eval { unfair_pooler($listener) };
+		warn "the unfair pooler: $@";
+		POSIX::_exit(1);
+	}
+	push @fakes, $pid;
+	foreach my $console ('prompt', 'late')
+	{
+		target("kind 'pgbouncer', dbname 'unfair', console '$console'", undef, $listener->sockport);
+		my $report = report_of($watcher, 'queue', 'bad', long_operations => 2, quick_operations => 2, long_ms => 700, tolerance_ms => 3000);
+		my $late_ms = $watcher->query("SELECT f->>'pooler_late_ms' FROM pool_exhaust_runs, jsonb_path_query(summary, '\$.phases[*].figures') AS f
+			WHERE id = $report->{run_id} AND f ? 'pooler_late_ms'");
+
+		is($watcher->query("SELECT string_agg(name, ', ') FROM pool_exhaust_checks WHERE run_id = $report->{run_id} AND outcome = 'fail'"),
+			'granted after a later request', "last request first, $console console: what fails");
+		if ($console eq 'late')
+		{
+			cmp_ok($late_ms, '>=', 1000 * $late_s, 'late console: the summary says how late');
+			is($report->{verdict}, 'invalid', 'late console: verdict');
+			like($report->{reason}, qr/^the machine was too busy: .*the console of the pooler took \d+ ms to answer.*; failed: granted after a later request$/,
+				'late console: reason');
+			next;
+		}
+	  SKIP: {
+			skip "the machine was too busy: $report->{reason}", 1 if proved_nothing($report);
+			is("$report->{verdict}: $report->{reason}", 'fail: failed: granted after a later request', 'prompt console: verdict and reason');
+		}
+	}
 }
 
 # ---------- They send without end, and no more than so much is kept ----------

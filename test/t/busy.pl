@@ -19,6 +19,59 @@ my $watcher = client($node);
 
 # ---------- Not too busy, but others take a large part of the processors ----------
 
+# What others took of the processors, in percent, and whether the machine was too busy in
+# a run that has had its story.
+sub others_in
+{
+	my ($id) = @_;
+	my ($others, $late, $ready) = split /\|/, $watcher->query("SELECT (f->>'others_percent')::float8, (f->>'late_max_ms')::float8, (f->>'ready_per_processor')::float8
+		FROM pool_exhaust_runs, jsonb_path_query(summary, '\$.phases[*] ? (\@.phase == \"machine\").figures') AS f WHERE id = $id");
+
+	return ($others, !defined $others || $late > 250 || $ready >= 12);
+}
+
+# It fails or is invalid, as this says; or it passes.
+sub outcome_is
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($id, $expected, $name) = @_;
+
+	return like(run_outcome($watcher, $id),
+		$expected eq 'invalid' ? qr/^invalid: the machine was too busy: .*other processes took \d+ % of the processors.*; failed: / : qr/^$expected/, $name);
+}
+
+# A claim on a share, here the throughput of an application that a storm cannot but
+# lower, fails on a server that has the processors, and proves nothing on another.
+{
+	my %seen;
+
+	foreach my $per_core (0, 4)
+	{
+		my @others = $per_core ? busy_machine(60, $per_core) : ();
+		my $wanted = $per_core ? 'invalid' : 'fail';
+
+		foreach (1 .. 10)
+		{
+			last if $seen{$wanted};
+			my $id = report_of($watcher, 'storm', 'role', clients => 200, handshakes => 50, work_ms => 0, keep_percent => 100, response_limit_ms => 60_000)->{run_id};
+			my ($others, $late) = others_in($id);
+			my $failed = $watcher->query("SELECT count(*) FROM pool_exhaust_checks WHERE run_id = $id AND outcome = 'fail' AND name LIKE '%throughput'");
+
+			$seen{late}++, next if $late;
+			$seen{late}++ if !$per_core && $others >= 25;
+			my $expected = !$failed ? 'pass' : $others < 25 ? 'fail' : 'invalid';
+			$seen{$expected}++;
+			outcome_is($id, $expected, sprintf 'a throughput that is missed %d times while others take %s %%', $failed, $others);
+		}
+		kill 'KILL', @others;
+		waitpid $_, 0 foreach @others;
+	}
+  SKIP: {
+		skip 'the machine was too busy', 2 if $seen{late};
+		ok($seen{$_}, "a throughput that is missed: $_") foreach qw(invalid fail);
+	}
+}
+
 # A claim on how long something takes fails only where it would have failed with all of
 # them as well. A storm whose limit is lowered until it is missed proves nothing, where
 # that is due to others, and fails, where it is not.
@@ -33,19 +86,15 @@ my $watcher = client($node);
 	{
 		last if $seen{fail} && $seen{invalid};
 		my $id = report_of($watcher, 'storm', 'role', %storm, response_limit_ms => $limit_ms)->{run_id};
-		my ($others, $late, $ready) = split /\|/, $watcher->query("SELECT (f->>'others_percent')::float8, (f->>'late_max_ms')::float8, (f->>'ready_per_processor')::float8
-			FROM pool_exhaust_runs, jsonb_path_query(summary, '\$.phases[*] ? (\@.phase == \"machine\").figures') AS f WHERE id = $id");
-		$seen{late}++, next if !defined $others;    # its story has not begun
+		my ($others, $late) = others_in($id);
 		my ($failed, $slowest) = split /\|/, $watcher->query("SELECT count(*) FILTER (WHERE outcome = 'fail'),
 			max(observed_num / expected_num) FILTER (WHERE outcome = 'fail') FROM pool_exhaust_checks WHERE run_id = $id AND unit = 'ms'");
-		my $expected = !$failed ? 'pass' : $slowest * (1 - $others / 100) > 1 ? 'fail' : 'invalid';
-		my $outcome = run_outcome($watcher, $id);
 
-		note "$limit_ms ms, others $others %, late $late ms, ready $ready: $outcome";
-		$seen{late}++, next if $late > 250 || $ready >= 12;
+		$seen{late}++, next if $late;
+		my $expected = !$failed ? 'pass' : $slowest * (1 - $others / 100) > 1 ? 'fail' : 'invalid';
+		note "$limit_ms ms, others $others %";
 		$seen{$expected}++;
-		like($outcome, $expected eq 'invalid' ? qr/^invalid: the machine was too busy: .*other processes took \d+ % of the processors.*; failed: / : qr/^$expected/,
-			"a limit that is missed by a factor of " . ($slowest || 0) . " while others take $others %");
+		outcome_is($id, $expected, "a limit that is missed by a factor of " . ($slowest || 0) . " while others take $others %");
 
 		# Missed by a little, it is a matter of what others took; by much, it is not.
 		$limit_ms = $expected eq 'fail' ? int($limit_ms * 1.4) : int($limit_ms * 0.7) || 1;

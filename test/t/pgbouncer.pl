@@ -121,6 +121,21 @@ bouncer_with();
 bouncer_with(reserve_pool_size => 2, reserve_pool_timeout => 1);
 run_is('claims that hold', 'pass', '', 'queue', pool_size => 5, max_overflow => 2, pool_timeout_ms => 2000);
 
+# It stands still for a moment, as on a machine that has no time for it: what that breaks
+# proves nothing.
+{
+	my $stand_still = sub {
+		kill 'STOP', $bouncer->{pid};
+		select undef, undef, undef, 0.18;
+		kill 'CONT', $bouncer->{pid};
+	};
+	my $run_id = Target::run_it($watcher, 'queue', 'bouncer', %{ $options{queue} }, meanwhile => [ 'queue', $stand_still ]);
+
+	like(run_outcome($watcher, $run_id), qr/^(?:pass$|invalid: the machine was too busy: )/, 'stands still: verdict')
+	  or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	report_has($run_id, qr/^machine +.*the console of the pooler took \d+ ms to answer/m, 'stands still: the report says so');
+}
+
 # ---------- As it should not be ----------
 
 bouncer_with(query_wait_timeout => 0);

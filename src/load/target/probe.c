@@ -6,6 +6,9 @@
  * wait; PostgreSQL by SQL.  One session asks all questions in a round, and what
  * was heard stands until the next round is over.  A caller that must know what is true
  * by now waits for a round that began after now.
+ *
+ * How long an answer takes is a measure of the server: a pooler is one process,
+ * which answers as late as it does everything else.
  */
 #include "postgres.h"
 
@@ -235,6 +238,7 @@ probe_fail(Probe *probe, const ConnectResult *failure)
 {
 	probe->state = PROBE_LOST;
 	probe->lost_us = loop_now_us();
+	probe->asked_us = 0;
 	probe->failure = *failure;
 }
 
@@ -243,6 +247,8 @@ probe_answered(void *arg, const QueryResult *result)
 {
 	Probe	   *probe = arg;
 
+	probe->slowest_us = probe_slowest_us(probe);
+	probe->asked_us = 0;
 	if (!result->ok)
 	{
 		ConnectResult failure = {CONNECT_DENIED, CAUSE_NONE};
@@ -270,8 +276,16 @@ probe_ask(Probe *probe)
 {
 	while (probe->questions[probe->next].once && probe->heard_us != 0)
 		probe->next++;
+	probe->asked_us = loop_now_us();
 	session_query(&probe->session, probe->questions[probe->next].sql, QUESTION_TIMEOUT_MS,
 				  probe_answered, probe);
+}
+
+/* Returns how long the slowest answer took so far, the one that it waits for included; in microseconds. */
+uint64
+probe_slowest_us(const Probe *probe)
+{
+	return Max(probe->slowest_us, probe->asked_us != 0 ? loop_now_us() - probe->asked_us : 0);
 }
 
 /*

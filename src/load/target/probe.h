@@ -72,6 +72,8 @@ struct Probe
 	ConnectResult failure;
 	int			next;			/* question of the round under way: while the session has a query */
 	uint64		began_us;		/* the round under way */
+	uint64		asked_us;		/* the question that waits for its answer; 0 = none does */
+	uint64		slowest_us;		/* the longest that an answer took */
 	uint64		heard_us;		/* the begin of the last one that has ended; 0 = none has */
 	Figures		figures;		/* of that */
 	int			user_most;		/* connections of one user that PgBouncer makes; 0 = no limit */
@@ -84,4 +86,5 @@ extern const Question pgbouncer_questions[];
 
 extern void probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms);
 extern bool probe_refresh(Probe *probe, uint64 since_us);
+extern uint64 probe_slowest_us(const Probe *probe);
 extern void probe_close(Probe *probe);
