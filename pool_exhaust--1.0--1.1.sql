@@ -556,3 +556,19 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_mad(float8[]),
 	pool_exhaust_shifts(bigint[], bigint[], boolean)
 TO pg_monitor;
+
+-- Advise
+CREATE FUNCTION pool_exhaust_explain(
+	OUT rank integer,
+	OUT cause text,
+	OUT sentence text,
+	OUT evidence text,
+	OUT next_step text,
+	OUT confidence text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_explain() IS
+	'what is wrong with the connections of this server, the most important first: a cause, a sentence, the figures, a statement to go on with, and how certain it is (sure, likely, cannot tell); healthy if nothing is seen to be wrong';
+REVOKE ALL ON FUNCTION pool_exhaust_explain() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_explain() TO pg_monitor;

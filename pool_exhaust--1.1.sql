@@ -907,6 +907,21 @@ COMMENT ON VIEW pool_exhaust_heals IS
 COMMENT ON COLUMN pool_exhaust_heals.run_id IS
 	'the run whose session it was, of the database that the run was started in; NULL for sessions of holds and of others';
 
+/* ---------- Advise ---------- */
+
+CREATE FUNCTION pool_exhaust_explain(
+	OUT rank integer,
+	OUT cause text,
+	OUT sentence text,
+	OUT evidence text,
+	OUT next_step text,
+	OUT confidence text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_explain() IS
+	'what is wrong with the connections of this server, the most important first: a cause, a sentence, the figures, a statement to go on with, and how certain it is (sure, likely, cannot tell); healthy if nothing is seen to be wrong';
+
 /* ---------- Rights ---------- */
 
 REVOKE ALL ON
@@ -947,6 +962,7 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_leak_rules_rows(),
 	pool_exhaust_heals_rows(),
 	pool_exhaust_heal(boolean),
+	pool_exhaust_explain(),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text),
 	pool_exhaust_percentile(bigint[], float8),
@@ -999,6 +1015,7 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_median(float8[]),
 	pool_exhaust_mad(float8[]),
 	pool_exhaust_shifts(bigint[], bigint[], boolean),
+	pool_exhaust_explain(),
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text)
 TO pg_monitor;

@@ -46,6 +46,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "advise/explain/explain_page.h"
 #include "api/run.h"
 #include "base/compat.h"
 #include "base/health.h"
@@ -72,6 +73,7 @@ _PG_init(void)
 	heal_init();
 	health_log_init();
 	run_init();
+	explain_page_init();
 	if (process_shared_preload_libraries_in_progress)
 		timeline_init();		/* has a setting that is fixed at start */
 	MarkGUCPrefixReserved("pool_exhaust");

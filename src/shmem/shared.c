@@ -116,7 +116,11 @@ slots_reset(void)
 {
 	memset(leak_sessions, 0, slots_size());
 	for (int i = 0; i < MaxConnections; i++)
+	{
 		pg_atomic_init_u32(&session_slots[i].listener, 0);
+		pg_atomic_init_u32(&session_slots[i].login, 0);
+		pg_atomic_init_u64(&session_slots[i].login_us, 0);
+	}
 }
 
 static void

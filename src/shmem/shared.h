@@ -391,6 +391,8 @@ typedef struct PoolExhaustShared
 typedef struct SessionSlot
 {
 	pg_atomic_uint32 listener;	/* pid of the session that LISTENs; its own to write */
+	pg_atomic_uint32 login;		/* pid of a login under way; these two are the monitor's to write */
+	pg_atomic_uint64 login_us;	/* when it saw that first, monotonic */
 } SessionSlot;
 
 extern SessionSlot *session_slots;

@@ -25,7 +25,7 @@ autovacuum = off
 pool_exhaust.http_port = $port
 ));
 my $watcher = client($node);
-my @pages = ('/livez', '/readyz', '/metrics', '/pools', '/report');
+my @pages = ('/livez', '/readyz', '/metrics', '/pools', '/report', '/explain');
 my $end = "Host: localhost\r\nConnection: close\r\n\r\n";
 
 sub connected
@@ -312,7 +312,7 @@ foreach my $page (@pages)
 {
 	my $content = http($port, $page)->{content};
 
-	unlike($content, $page eq '/report' ? qr/secret_(?!app)/ : qr/secret/, "$page: nothing of what sessions do");
+	unlike($content, $page =~ m{^/(?:report|explain)$} ? qr/secret_(?!app)/ : qr/secret/, "$page: nothing of what sessions do");
 	ok(is_utf8($content), "$page is UTF-8");
 }
 

@@ -128,6 +128,8 @@ fails_with($caller, "SELECT * FROM $_", '55000',
   map { "pool_exhaust_$_" } qw(progress holds refusals refused_services backends pools);
 like($caller->query("SELECT string_agg(item || '=' || coalesce(value, ''), ' ' ORDER BY item) || ': ' || string_agg(detail, '') FILTER (WHERE item = 'would start') FROM pool_exhaust_plan('leak')"),
 	qr/^roles=2 scenario=leak target=pool would start=no: 55000: pool_exhaust is not in shared_preload_libraries\./, 'not preloaded: a plan says that it would not start');
+is($caller->query('SELECT rank, cause, next_step, confidence FROM pool_exhaust_explain()'),
+	q(1|not preloaded|ALTER SYSTEM SET shared_preload_libraries = 'pool_exhaust';|cannot tell), 'not preloaded: that is what is wrong');
 is($caller->query('SELECT in_use, capacity FROM pool_exhaust_slots'), '1|17', 'not preloaded: slots are counted all the same');
 is($caller->query('SELECT count(*) > 0 FROM pool_exhaust_scenarios'), 't', 'not preloaded: scenarios are described');
 fails_with($caller, 'SELECT pool_exhaust_report()', '42704', [qr/no run in this database yet/], 'not preloaded: no report yet');

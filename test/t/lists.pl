@@ -127,6 +127,11 @@ is_deeply([ listed("$comment.", 'kinds: the states of a hold, ') ],
 documented('option', [ hint(q{SELECT pool_exhaust_hold(1, options => '{"none": 1}')}, 'Options are: ') ],
 	has => 'hold_ms', any_order => 1);
 
+# Explanations, in the order of their list
+my $explain = "$top/src/advise/explain";
+my $sources = join '', map { slurp_file($_) } glob("$explain/*.c");
+documented('explanation', [ map { $sources =~ /explanation_$_ = \{\s*\.name = "(.*?)"/ ? $1 : $_ } slurp_file("$explain/explain.h") =~ /^\tEXPLANATION\((\w+)\)/mg ]);
+
 documented('chart', [ hint(q{SELECT pool_exhaust_report(1, 'svg:none')}, 'Charts are: ') ]);
 foreach my $function ('pool_exhaust_run(text, text, jsonb, text)', 'pool_exhaust_report(bigint, text)')
 {

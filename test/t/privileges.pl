@@ -62,6 +62,7 @@ function pool_exhaust_lock_waits()                                   -  X  -  - 
 function pool_exhaust_leak_rules_rows()                              -  X  -  -  X
 function pool_exhaust_heals_rows()                                   -  X  -  -  X
 function pool_exhaust_heal(boolean)                                  -  -  -  -  X
+function pool_exhaust_explain()                                      -  X  -  -  X
 function pool_exhaust_health()                                       -  X  -  -  X
 function pool_exhaust_headroom(regrole, text)                        -  X  -  -  X
 function pool_exhaust_percentile(bigint[], double precision)         -  X  -  -  X

@@ -37,6 +37,12 @@ role_name(Oid role, char *name)
 		snprintf(name, NAMEDATALEN, "%u", role);
 }
 
+bool
+role_monitors(Oid role)
+{
+	return has_privs_of_role(role, ROLE_PG_MONITOR) && !superuser_arg(role);
+}
+
 /* Returns the service of the session, a new one if need be. */
 static Service *
 service_of(HTAB *services, const Slot *slot)
@@ -54,6 +60,7 @@ service_of(HTAB *services, const Slot *slot)
 		service->in_use = service->suspects = service->waiting_on_lock = service->walsenders = 0;
 		memset(service->by_state, 0, sizeof(service->by_state));
 		role_name(key.role, service->usename);
+		service->monitoring = role_monitors(key.role);
 	}
 	return service;
 }

@@ -21,6 +21,7 @@ typedef struct Service
 	char		usename[NAMEDATALEN];
 	int			in_use;
 	int			by_state[SLOT_STATES];
+	bool		monitoring;		/* its role has the rights of pg_monitor, and is no superuser */
 	int			suspects;
 	int			waiting_on_lock;
 	int			walsenders;		/* not in use: these have slots of their own */
@@ -34,6 +35,9 @@ extern void services_remember(HTAB *services);
 
 /* Roles that may not read all statistics see the services of their own roles. */
 extern bool service_may_see(Oid role);
+
+/* Whether a role is to monitor: it has the rights of pg_monitor, and not all others too.  Needs a transaction. */
+extern bool role_monitors(Oid role);
 
 /* ROLE/APPLICATION_NAME; "name" has SERVICE_LEN bytes.  Needs a transaction. */
 extern void service_name(Oid role, const char *application_name, char *name);

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_auth_members.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
@@ -59,7 +60,8 @@ static bool
 catalogs_readable(void)
 {
 	static const Oid relations[] = {
-		AuthIdRelationId, AuthIdOidIndexId, AuthIdRolnameIndexId, DatabaseRelationId, DatabaseOidIndexId,
+		AuthIdRelationId, AuthIdOidIndexId, AuthIdRolnameIndexId, AuthMemRelationId, AuthMemMemRoleIndexId,
+		DatabaseRelationId, DatabaseOidIndexId,
 	};
 
 	for (int i = 0; i < lengthof(relations); i++)
@@ -157,6 +159,7 @@ slots_observe(void)
 			if (snapshot.readable)
 				services_add(snapshot.services, slot);
 		}
+		slot_note_login(i, slot, now_us);
 		/* When sessions ended before the last observation is not known. */
 		if (recent && before[i].started != 0 &&
 			(before[i].pid != slot->pid || before[i].started != slot->started))

@@ -145,6 +145,39 @@ slot_holds_lock(int number)
 	return false;
 }
 
+bool
+slot_listens(int number, const Slot *slot)
+{
+	return pg_atomic_read_u32(&session_slots[number].listener) == (uint32) slot->pid;
+}
+
+/* Writes the moment first, so that it is that of the process that is named. */
+void
+slot_note_login(int number, const Slot *slot, uint64 now_us)
+{
+	SessionSlot *noted = &session_slots[number];
+	uint32		pid = slot->pid != 0 && slot->state == SLOT_AUTHENTICATING ? (uint32) slot->pid : 0;
+
+	if (pg_atomic_read_u32(&noted->login) == pid)
+		return;
+	pg_atomic_write_u32(&noted->login, 0);
+	pg_write_barrier();
+	pg_atomic_write_u64(&noted->login_us, now_us);
+	pg_write_barrier();
+	pg_atomic_write_u32(&noted->login, pid);
+}
+
+uint64
+slot_login_since_us(int number, const Slot *slot)
+{
+	SessionSlot *noted = &session_slots[number];
+
+	if (pg_atomic_read_u32(&noted->login) != (uint32) slot->pid)
+		return 0;
+	pg_read_barrier();
+	return pg_atomic_read_u64(&noted->login_us);
+}
+
 /*
  * Returns whether the session in this slot, if it is idle, is so on purpose: it waits
  * for notifications, or holds an advisory lock, as elected leaders do.
@@ -152,6 +185,6 @@ slot_holds_lock(int number)
 bool
 slot_has_idle_reason(int number, const Slot *slot)
 {
-	return pg_atomic_read_u32(&session_slots[number].listener) == (uint32) slot->pid ||
+	return slot_listens(number, slot) ||
 		(slot->state == SLOT_IDLE && slot_holds_lock(number));
 }

@@ -34,3 +34,13 @@ extern bool slot_read(int number, Slot *slot);
 /* The next walsender from "number" on, which is moved behind it; false if there is none. */
 extern bool walsender_read(int *number, Slot *slot);
 extern bool slot_has_idle_reason(int number, const Slot *slot);
+
+/* Returns whether the session in the slot has said LISTEN. */
+extern bool slot_listens(int number, const Slot *slot);
+
+/*
+ * The monitor notes of each slot that it reads whether a login is under way there; since
+ * when is known from its first look at it.  Returns that, monotonic, or 0.
+ */
+extern void slot_note_login(int number, const Slot *slot, uint64 now_us);
+extern uint64 slot_login_since_us(int number, const Slot *slot);

@@ -175,6 +175,7 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 		.path = url,
 		.accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT),
 		.refresh = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "refresh"),
+		.format = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "format"),
 	};
 	MemoryContext old;
 	enum MHD_Result result;

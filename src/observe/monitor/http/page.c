@@ -1,10 +1,12 @@
 /*
  * page.c
  *		What there is to read over HTTP: /livez, /readyz, /pools; /metrics, which
- *		openmetrics.c writes, and /report, which live_page.c does.
+ *		openmetrics.c writes, and /report, which live_page.c does.  Rooms above add
+ *		theirs: /explain.
  *
  * Numbers, states and the names of roles and databases; nothing of what a
- * session does.  /report has application_names, and the addresses of refused clients.
+ * session does.  /report and /explain have application_names, and the addresses of
+ * refused clients.
  */
 #include "postgres.h"
 
@@ -17,8 +19,6 @@
 #include "observe/monitor/snapshot.h"
 #include "plot/page.h"
 
-#define JSON_TYPE	"application/json"
-#define TEXT_TYPE	"text/plain; charset=utf-8"
 #define HTML_TYPE	"text/html; charset=utf-8"
 
 /* Prometheus asks for the former; the latter is for every other client. */
@@ -143,17 +143,37 @@ page_report(HttpResponse *answer, const PageRequest *request)
 	live_page_write(answer->body, request->refresh == NULL || strcmp(request->refresh, "0") != 0);
 }
 
-static const struct
-{
-	const char *path;
-	void		(*write) (HttpResponse *answer, const PageRequest *request);
-}			pages[] = {
+/* Room for pages of rooms above */
+#define PAGES_MAX		16
+
+static HttpPage pages[PAGES_MAX] = {
 	{"/livez", page_livez},
 	{"/readyz", page_readyz},
 	{"/metrics", page_metrics},
 	{"/pools", page_pools},
 	{"/report", page_report},
 };
+
+/* How many there are: the rest has no path. */
+static int
+npages(void)
+{
+	int			n = 0;
+
+	while (n < PAGES_MAX && pages[n].path != NULL)
+		n++;
+	return n;
+}
+
+void
+page_add(const HttpPage *page)
+{
+	int			n = npages();
+
+	if (n == PAGES_MAX)
+		elog(ERROR, "there is no room for page %s", page->path);
+	pages[n] = *page;
+}
 
 /* Fills in the answer to a request that gets none of these; the message needs no escape. */
 void
@@ -169,10 +189,11 @@ static char *
 pages_text(void)
 {
 	StringInfoData text;
+	int			n = npages();
 
 	initStringInfo(&text);
-	for (int i = 0; i < lengthof(pages); i++)
-		appendStringInfo(&text, "%s%s", i == 0 ? "there are " : i < lengthof(pages) - 1 ? ", " : " and ", pages[i].path);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&text, "%s%s", i == 0 ? "there are " : i < n - 1 ? ", " : " and ", pages[i].path);
 	return text.data;
 }
 
@@ -184,7 +205,7 @@ void
 page_request(HttpResponse *answer, const PageRequest *request)
 {
 	answer->status = 200;
-	for (int i = 0; i < lengthof(pages); i++)
+	for (int i = 0; i < npages(); i++)
 	{
 		if (strcmp(pages[i].path, request->path) != 0)
 			continue;

@@ -1,0 +1,237 @@
+/*
+ * facts.c
+ *		Reads what explanations are judged by.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "advise/explain/facts.h"
+#include "base/text.h"
+#include "event/loop.h"
+#include "observe/slots/ledger.h"
+#include "observe/slots/lock_wait.h"
+#include "shmem/monitor_status.h"
+
+/* What was refused so long ago is still news. */
+#define NEWS_US			(FACTS_SLICES * FACTS_SLICE_S * USECS_PER_SEC)
+
+/* The services of a role. */
+typedef struct RoleServices
+{
+	Oid			role;			/* must be first: the key of the table */
+	int			small;			/* with no more than two sessions */
+} RoleServices;
+
+/* Returns how many sessions are worth a word: a tenth of what can be held, and three at the least. */
+int
+facts_crowd(const Facts *facts)
+{
+	return Max(facts->census.capacity / 10, 3);
+}
+
+/* Returns how many logins were refused for lack of slots in the last minute. */
+uint64
+facts_refused(const Facts *facts)
+{
+	uint64		refused = 0;
+
+	for (int i = 0; i < FACTS_SLICES; i++)
+		refused += facts->slices[i].refused;
+	return refused;
+}
+
+/* Returns how long something takes, as "0.4 s", "12 s" or "3 min", palloc'd. */
+char *
+seconds_text(int64 ms)
+{
+	if (ms < 10 * 1000)
+		return psprintf("%.1f s", ms / 1000.0);
+	if (ms < 600 * 1000)
+		return psprintf(INT64_FORMAT " s", ms / 1000);
+	return psprintf(INT64_FORMAT " min", ms / 60000);
+}
+
+/* Returns whether the pool has little left to hand out; one that is closed has nothing to. */
+bool
+pool_is_pressed(const Facts *facts, const PoolRow *pool)
+{
+	return pool->limit.capacity > 0 && pool->health >= HEALTH_CRITICAL;
+}
+
+static bool
+session_is_pressed(const Facts *facts, const Slot *slot)
+{
+	for (int i = 0; i < facts->npools; i++)
+	{
+		const PoolLimit *limit = &facts->pools[i].limit;
+
+		if (pool_is_pressed(facts, &facts->pools[i]) &&
+			(limit->kind == POOL_SERVER ||
+			 (limit->kind == POOL_ROLE && limit->oid == slot->role) ||
+			 (limit->kind == POOL_DATABASE && limit->oid == slot->database)))
+			return true;
+	}
+	return false;
+}
+
+/* Counts the session in its service. */
+static HeldService *
+service_add(const Facts *facts, const FactsSource *source, const Slot *slot)
+{
+	ServiceKey	key;
+	HeldService *service;
+	bool		found;
+
+	memset(&key, 0, sizeof(key));
+	key.role = slot->role;
+	strlcpy(key.application_name, slot->application_name, NAMEDATALEN);
+	service = hash_search(facts->services, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset((char *) service + sizeof(key), 0, sizeof(*service) - sizeof(key));
+		source->name(service);
+		if (!source->may_see(key.role))
+		{
+			service->name = "a service that is not shown";
+			service->usename = NULL;
+		}
+	}
+	service->in_use++;
+	service->idle += slot->state == SLOT_IDLE;
+	return service;
+}
+
+static int64
+ms_since(const Facts *facts, TimestampTz then)
+{
+	return then != 0 ? Max((facts->now - then) / 1000, 0) : 0;
+}
+
+/* By the monotonic clock where the monitor has seen the state begin. */
+static int64
+state_ms(const Facts *facts, const SessionFacts *session, int number)
+{
+	uint64		login_us;
+
+	if (session->slot.state == SLOT_AUTHENTICATING)
+	{
+		login_us = slot_login_since_us(number, &session->slot);
+		return login_us != 0 && login_us < facts->now_us ? (int64) (facts->now_us - login_us) / 1000 : 0;
+	}
+	if (session->watched.seen.pid != 0 && session->watched.seen.state_since == session->slot.state_since)
+		return (int64) leak_held_us(&session->watched, facts->now_us) / 1000;
+	return ms_since(facts, session->slot.state_since);
+}
+
+static void
+session_read(Facts *facts, const FactsSource *source, int number, const LeakSession *watched)
+{
+	SessionFacts *session = &facts->sessions[facts->nsessions];
+
+	if (!slot_read(number, &session->slot))
+		return;
+	if (watched->seen.pid == session->slot.pid && watched->seen.started == session->slot.started)
+		session->watched = *watched;
+	if (session->slot.state != SLOT_AUTHENTICATING)
+		session->service = service_add(facts, source, &session->slot);
+	session->run = slot_run(&session->slot);
+	session->listens = slot_listens(number, &session->slot);
+	session->pressed = session_is_pressed(facts, &session->slot);
+	session->state_ms = state_ms(facts, session, number);
+	session->age_ms = ms_since(facts, session->slot.started);
+	facts->nsessions++;
+}
+
+/* Counts for each service those of the same role that have no more than two sessions. */
+static void
+alike_count(const Facts *facts)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(RoleServices), .hcxt = CurrentMemoryContext};
+	HTAB	   *roles = hash_create("pool_exhaust roles", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	HASH_SEQ_STATUS seq;
+	HeldService *service;
+	RoleServices *role;
+	bool		found;
+
+	hash_seq_init(&seq, facts->services);
+	while ((service = hash_seq_search(&seq)) != NULL)
+	{
+		role = hash_search(roles, &service->key.role, HASH_ENTER, &found);
+		role->small = (found ? role->small : 0) + (service->in_use <= 2);
+	}
+	hash_seq_init(&seq, facts->services);
+	while ((service = hash_seq_search(&seq)) != NULL)
+	{
+		role = hash_search(roles, &service->key.role, HASH_FIND, NULL);
+		service->alike = role->small;
+	}
+	hash_destroy(roles);
+}
+
+static int
+compare_pids(const void *a, const void *b)
+{
+	return ((const SessionFacts *) a)->slot.pid - ((const SessionFacts *) b)->slot.pid;
+}
+
+static SessionFacts *
+session_of(const Facts *facts, int pid)
+{
+	SessionFacts key = {.slot.pid = pid};
+
+	return bsearch(&key, facts->sessions, facts->nsessions, sizeof(SessionFacts), compare_pids);
+}
+
+/* Which sessions wait for a lock, and behind which ones.  The sessions must be in the order of their pids. */
+static void
+locks_read(Facts *facts)
+{
+	LockWait   *waits = palloc_extended(sizeof(LockWait) * MaxBackends, MCXT_ALLOC_HUGE);
+	int			n = lock_waits_read(waits, MaxBackends);
+
+	for (int i = 0; i < n; i++)
+	{
+		SessionFacts *waiter = session_of(facts, waits[i].pid);
+		SessionFacts *root = session_of(facts, waits[i].root_pid);
+
+		if (waiter == NULL)
+			continue;
+		waiter->behind = root != waiter ? root : NULL;
+		waiter->behind_prepared = waits[i].root_pid == 0;
+		waiter->waits_for_several = waits[i].several;
+		waiter->wait_ms = ms_since(facts, waits[i].since);
+		if (waiter->behind != NULL)
+			root->blocks++;
+	}
+	pfree(waits);
+}
+
+/*
+ * Reads all of them; palloc'd, with all that is in it.  Takes the lock, and those of the
+ * lock manager, for moments.
+ */
+Facts *
+facts_read(const FactsSource *source)
+{
+	Facts	   *facts = palloc0(sizeof(Facts));
+	HASHCTL		ctl = {.keysize = sizeof(ServiceKey), .entrysize = sizeof(HeldService), .hcxt = CurrentMemoryContext};
+	LeakSession *watched = leak_sessions_copy(&facts->watched);
+
+	facts->now = GetCurrentTimestamp();
+	facts->now_us = loop_now_us();
+	census_take(&facts->census);
+	facts->pools = pools_read(source->limits);
+	facts->npools = list_length(source->limits);
+	timeline_slices(facts->now - NEWS_US, facts->now, facts->slices, FACTS_SLICES);
+	facts->services = hash_create("pool_exhaust held services", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	facts->sessions = palloc_extended(sizeof(SessionFacts) * MaxConnections, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int i = 0; i < MaxConnections; i++)
+		session_read(facts, source, i, &watched[i]);
+	pfree(watched);
+	qsort(facts->sessions, facts->nsessions, sizeof(SessionFacts), compare_pids);
+	locks_read(facts);
+	alike_count(facts);
+	return facts;
+}

@@ -1,0 +1,88 @@
+/*
+ * facts.h
+ *		What explanations are judged by: all that is known of this moment, read once.
+ *
+ * It is read from shared memory, in the monitor or in any backend, and needs neither
+ * a catalog nor a transaction.
+ */
+#pragma once
+
+#include "observe/monitor/leak_detector.h"
+#include "observe/monitor/pools.h"
+#include "observe/monitor/service.h"
+#include "observe/monitor/timeline.h"
+#include "observe/slots/census.h"
+
+typedef struct Explanation Explanation;
+
+/* A service: what it holds now. */
+typedef struct HeldService
+{
+	ServiceKey	key;			/* must be first: the key of the table */
+	const char *name;			/* ROLE/APPLICATION_NAME, printable */
+	const char *usename;		/* as it is in the catalog; NULL if it is not known, or not to be shown */
+	bool		monitoring;		/* a role that is to watch, and nothing else */
+	int			in_use;
+	int			idle;
+	int			alike;			/* services of its role with no more than two sessions */
+} HeldService;
+
+/* The session in a slot. */
+typedef struct SessionFacts SessionFacts;
+
+struct SessionFacts
+{
+	Slot		slot;
+	HeldService *service;		/* NULL while it logs in */
+	LeakSession watched;		/* what the monitor remembers of it; pid 0: nothing */
+	const RunEntry *run;		/* of pool_exhaust that it is of, or NULL */
+	bool		listens;
+	bool		pressed;		/* the server, or its role or database, has little left to hand out */
+	int64		state_ms;		/* how long it has been in its state; a login: under way */
+	int64		age_ms;			/* since it logged in */
+	const SessionFacts *behind; /* the one that it waits for in the end; NULL: none that is known */
+	bool		behind_prepared;	/* it waits for a prepared transaction, which is no session */
+	int64		wait_ms;
+	bool		waits_for_several;	/* others than that one hold it up as well */
+	int			blocks;			/* sessions that wait behind it */
+	const Explanation *explained_by;	/* NULL: by nothing */
+};
+
+/* How the server hands out slots: the last minute, in tens of seconds. */
+#define FACTS_SLICES	6
+#define FACTS_SLICE_S	10
+
+typedef struct Facts
+{
+	TimestampTz now;
+	uint64		now_us;
+	bool		watched;		/* the monitor watches */
+	Census		census;
+	const PoolRow *pools;		/* the server first */
+	int			npools;
+	TimelineSlice slices[FACTS_SLICES]; /* the latest comes last */
+	SessionFacts *sessions;
+	int			nsessions;		/* walsenders are not among them */
+	HTAB	   *services;		/* of HeldService */
+} Facts;
+
+/*
+ * Where names come from, and what is to be shown of them: a backend reads the catalogs,
+ * and minds the rights of its caller; the monitor has what its last observation read.
+ */
+typedef struct FactsSource
+{
+	const List *limits;			/* as limits_read() returns them */
+	/* Fills in name, usename and monitoring; palloc'd. */
+	void		(*name) (HeldService *service);
+	bool		(*may_see) (Oid role);
+} FactsSource;
+
+#define foreach_session(facts, session) \
+	for (SessionFacts *session = (facts)->sessions; session < (facts)->sessions + (facts)->nsessions; session++)
+
+extern Facts *facts_read(const FactsSource *source);
+extern bool pool_is_pressed(const Facts *facts, const PoolRow *pool);
+extern int	facts_crowd(const Facts *facts);
+extern uint64 facts_refused(const Facts *facts);
+extern char *seconds_text(int64 ms);

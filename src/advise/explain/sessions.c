@@ -1,0 +1,133 @@
+/*
+ * sessions.c
+ *		Explanations by what sessions are for: listeners, monitoring, runs of
+ *		pool_exhaust, and those that no rule can group.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "advise/explain/explain.h"
+
+/* Sessions that are named together although no pool is short of connections. */
+static int
+pile(const Facts *facts)
+{
+	return Max(facts->census.capacity / 5, 5);
+}
+
+/* ---------- LISTEN ---------- */
+
+static bool
+is_listener(const Facts *facts, const SessionFacts *session)
+{
+	return session->listens && session->slot.state == SLOT_IDLE;
+}
+
+static bool
+judge_listeners(const Facts *facts, const Crowd *crowd, Finding *finding)
+{
+	if (crowd->n < pile(facts))
+		return false;
+	finding->confidence = CONFIDENCE_LIKELY;
+	finding->sentence = psprintf("%s idle and waiting for notifications, the longest for %s", crowd_text(crowd),
+								 seconds_text(crowd->longest->state_ms));
+	finding->evidence = "One session that listens is enough for each process; no leak rule suspects them.";
+	finding->next_step = "SELECT usename, application_name, client_addr, count(*), min(backend_start) FROM pg_stat_activity WHERE query ILIKE 'listen%' GROUP BY 1, 2, 3 ORDER BY 4 DESC;";
+	return true;
+}
+
+const Explanation explanation_listeners = {
+	.name = "listeners",
+	.accounts_for = is_listener,
+	.judge = judge_listeners,
+};
+
+/* ---------- Runs and holds ---------- */
+
+static bool
+is_of_run(const Facts *facts, const SessionFacts *session)
+{
+	return session->run != NULL;
+}
+
+static bool
+judge_run_under_way(const Facts *facts, const Crowd *crowd, Finding *finding)
+{
+	const RunEntry *run = crowd->longest != NULL ? crowd->longest->run : NULL;
+	bool		is_hold;
+
+	if (run == NULL || crowd->n < facts_crowd(facts))
+		return false;
+	is_hold = run->hold_id != 0;
+	finding->confidence = CONFIDENCE_SURE;
+	finding->sentence = psprintf("%s of a %s of pool_exhaust, number " INT64_FORMAT, crowd_text(crowd), is_hold ? "hold" : "run",
+								 is_hold ? run->hold_id : run->run_id);
+	finding->evidence = "It was asked for, and ends by itself.";
+	finding->next_step = is_hold ? psprintf("SELECT pool_exhaust_release(" INT64_FORMAT ");", run->hold_id)
+		: psprintf("SELECT pool_exhaust_stop(" INT64_FORMAT ");", run->run_id);
+	return true;
+}
+
+const Explanation explanation_run_under_way = {
+	.name = "run under way",
+	.accounts_for = is_of_run,
+	.judge = judge_run_under_way,
+};
+
+/* ---------- Monitoring ---------- */
+
+static bool
+is_monitoring(const Facts *facts, const SessionFacts *session)
+{
+	return session->service != NULL && session->service->monitoring;
+}
+
+static bool
+judge_monitoring(const Facts *facts, const Crowd *crowd, Finding *finding)
+{
+	if (crowd->n < facts_crowd(facts))
+		return false;
+	finding->confidence = CONFIDENCE_LIKELY;
+	finding->sentence = psprintf("%s of roles that are to monitor, with the rights of pg_monitor", crowd_text(crowd));
+	finding->evidence = psprintf("%s has %d sessions, %d of them idle; one or two are enough to watch a server.", crowd->service->name,
+								 crowd->service->in_use, crowd->service->idle);
+	finding->next_step = crowd->service->usename != NULL
+		? psprintf("SELECT pid, state, backend_start, client_addr, left(query, 60) AS query FROM pg_stat_activity WHERE usename = %s ORDER BY backend_start;",
+				   quote_literal_cstr(crowd->service->usename))
+		: "SELECT pid, usename, state, backend_start FROM pg_stat_activity ORDER BY backend_start;";
+	return true;
+}
+
+const Explanation explanation_monitoring = {
+	.name = "monitoring",
+	.accounts_for = is_monitoring,
+	.judge = judge_monitoring,
+};
+
+/* ---------- Sessions that no rule can group ---------- */
+
+static bool
+is_alone(const Facts *facts, const SessionFacts *session)
+{
+	return session->service != NULL && session->service->in_use <= 2 && session->service->alike >= pile(facts);
+}
+
+static bool
+judge_many_application_names(const Facts *facts, const Crowd *crowd, Finding *finding)
+{
+	if (crowd->n < pile(facts))
+		return false;
+	finding->confidence = CONFIDENCE_LIKELY;
+	finding->sentence = psprintf("%d sessions have nearly as many names: %d services of one role have one or two each, as %s", crowd->n,
+								 crowd->service->alike, crowd->service->name);
+	finding->evidence = "Sessions of a pool are told by role and application_name, so that leak rules cannot compare these; give all processes of a service the same name.";
+	finding->next_step = "SELECT usename, count(*) AS sessions, count(DISTINCT application_name) AS names, min(application_name), max(application_name) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1 ORDER BY 2 DESC;";
+	return true;
+}
+
+const Explanation explanation_many_application_names = {
+	.name = "many application_names",
+	.accounts_for = is_alone,
+	.judge = judge_many_application_names,
+};
