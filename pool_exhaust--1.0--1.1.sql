@@ -401,9 +401,34 @@ COMMENT ON COLUMN pool_exhaust_declared.min_idle IS
 	'connections that each pool keeps open, used or not';
 COMMENT ON COLUMN pool_exhaust_declared.source IS
 	'where the row is from: sql, or the kind of the document that was imported';
+CREATE TABLE pool_exhaust_declared_poolers (
+	pooler			text NOT NULL,
+	section			text NOT NULL
+		CONSTRAINT pool_exhaust_declared_poolers_section_check CHECK (section IN ('pgbouncer', 'databases', 'users')),
+	name			text NOT NULL DEFAULT '',
+	setting			text NOT NULL,
+	value			text NOT NULL,
+	source			text NOT NULL DEFAULT 'sql',
+	PRIMARY KEY (pooler, section, name, setting)
+);
+COMMENT ON TABLE pool_exhaust_declared_poolers IS
+	'the poolers that services go by: the settings of pgbouncer.ini that limit connections, a row each';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.pooler IS
+	'its name, as pool_exhaust_declared.via has it';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.section IS
+	'of pgbouncer.ini: pgbouncer, databases, users';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.name IS
+	'of the database or user; empty in section pgbouncer';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.setting IS
+	'as PgBouncer calls it; and processes, how many share the port';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.value IS
+	'as it is in the file';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.source IS
+	'where the row is from: sql, or the kind of the document that was imported';
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_declared', '');
-REVOKE ALL ON pool_exhaust_declared FROM PUBLIC;
-GRANT SELECT ON pool_exhaust_declared TO pg_monitor;
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_declared_poolers', '');
+REVOKE ALL ON pool_exhaust_declared, pool_exhaust_declared_poolers FROM PUBLIC;
+GRANT SELECT ON pool_exhaust_declared, pool_exhaust_declared_poolers TO pg_monitor;
 
 CREATE FUNCTION pool_exhaust_budget(format text DEFAULT 'text', options jsonb DEFAULT '{}')
 RETURNS SETOF text
@@ -411,7 +436,14 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_budget(text, jsonb) IS
 	'adds up what pool_exhaust_declared has against every limit on the way, a line a row: verdict, the limit that is hit first and where, limits of roles to set; option on_fail: report or error; formats: text, json, tap, junit, markdown, html';
-REVOKE ALL ON FUNCTION pool_exhaust_budget(text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION pool_exhaust_budget_import(document text, kind text)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_budget_import(text, text) IS
+	'declares what a document says, in the place of what was imported as the same kind before, and returns how many rows that are; a name may follow the kind, as in csv:NAME; kinds: csv, kubernetes, pgbouncer';
+REVOKE ALL ON FUNCTION pool_exhaust_budget(text, jsonb), pool_exhaust_budget_import(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pool_exhaust_budget(text, jsonb) TO pg_monitor;
 
 -- Runs beside each other, and over time

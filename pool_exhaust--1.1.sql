@@ -151,12 +151,38 @@ COMMENT ON COLUMN pool_exhaust_declared.min_idle IS
 COMMENT ON COLUMN pool_exhaust_declared.source IS
 	'where the row is from: sql, or the kind of the document that was imported';
 
+CREATE TABLE pool_exhaust_declared_poolers (
+	pooler			text NOT NULL,
+	section			text NOT NULL
+		CONSTRAINT pool_exhaust_declared_poolers_section_check CHECK (section IN ('pgbouncer', 'databases', 'users')),
+	name			text NOT NULL DEFAULT '',
+	setting			text NOT NULL,
+	value			text NOT NULL,
+	source			text NOT NULL DEFAULT 'sql',
+	PRIMARY KEY (pooler, section, name, setting)
+);
+COMMENT ON TABLE pool_exhaust_declared_poolers IS
+	'the poolers that services go by: the settings of pgbouncer.ini that limit connections, a row each';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.pooler IS
+	'its name, as pool_exhaust_declared.via has it';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.section IS
+	'of pgbouncer.ini: pgbouncer, databases, users';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.name IS
+	'of the database or user; empty in section pgbouncer';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.setting IS
+	'as PgBouncer calls it; and processes, how many share the port';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.value IS
+	'as it is in the file';
+COMMENT ON COLUMN pool_exhaust_declared_poolers.source IS
+	'where the row is from: sql, or the kind of the document that was imported';
+
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_runs_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_checks', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_samples', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_histograms', '');
 SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_declared', '');
+SELECT pg_catalog.pg_extension_config_dump('pool_exhaust_declared_poolers', '');
 
 CREATE FUNCTION pool_exhaust_percentile(buckets bigint[], fraction float8)
 RETURNS float8
@@ -346,6 +372,13 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_budget(text, jsonb) IS
 	'adds up what pool_exhaust_declared has against every limit on the way, a line a row: verdict, the limit that is hit first and where, limits of roles to set; option on_fail: report or error; formats: text, json, tap, junit, markdown, html';
+
+CREATE FUNCTION pool_exhaust_budget_import(document text, kind text)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_budget_import(text, text) IS
+	'declares what a document says, in the place of what was imported as the same kind before, and returns how many rows that are; a name may follow the kind, as in csv:NAME; kinds: csv, kubernetes, pgbouncer';
 
 CREATE FUNCTION pool_exhaust_start(
 	scenario text,
@@ -925,7 +958,7 @@ COMMENT ON FUNCTION pool_exhaust_explain() IS
 /* ---------- Rights ---------- */
 
 REVOKE ALL ON
-	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends, pool_exhaust_declared,
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends, pool_exhaust_declared, pool_exhaust_declared_poolers,
 	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,
@@ -937,6 +970,7 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_run(text, text, jsonb, text),
 	pool_exhaust_plan(text, text, jsonb),
 	pool_exhaust_budget(text, jsonb),
+	pool_exhaust_budget_import(text, text),
 	pool_exhaust_start(text, text, jsonb),
 	pool_exhaust_wait(bigint, interval),
 	pool_exhaust_stop(bigint),
@@ -979,7 +1013,7 @@ FROM PUBLIC;
 -- What opens connections is for superusers and the roles that they grant it to;
 -- what only reads is for pg_monitor.
 GRANT SELECT ON
-	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends, pool_exhaust_declared,
+	pool_exhaust_runs, pool_exhaust_checks, pool_exhaust_samples, pool_exhaust_histograms, pool_exhaust_trends, pool_exhaust_declared, pool_exhaust_declared_poolers,
 	pool_exhaust_scenarios, pool_exhaust_scenario_options, pool_exhaust_progress, pool_exhaust_holds,
 	pool_exhaust_slots, pool_exhaust_refusals, pool_exhaust_refused_services,
 	pool_exhaust_backends, pool_exhaust_services, pool_exhaust_pools,

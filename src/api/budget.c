@@ -1,6 +1,7 @@
 /*
  * budget.c
- *		pool_exhaust_budget(): do the pools that are declared add up?
+ *		Do the pools that are declared add up: pool_exhaust_budget(), and
+ *		pool_exhaust_budget_import(), which declares them.
  */
 #include "postgres.h"
 
@@ -9,11 +10,13 @@
 #include "utils/jsonb.h"
 
 #include "advise/budget/budget.h"
+#include "advise/budget/import.h"
 #include "api/launch.h"
 #include "base/option_words.h"
 #include "report/report.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_budget);
+PG_FUNCTION_INFO_V1(pool_exhaust_budget_import);
 
 #define OPTIONS_HINT "There is one option, on_fail: %s.  For example: {\"on_fail\": \"error\"}."
 
@@ -71,4 +74,12 @@ pool_exhaust_budget(PG_FUNCTION_ARGS)
 				 errhint("SELECT pool_exhaust_budget() shows the whole of it.")));
 	report_put_document((ReturnSetInfo *) fcinfo->resultinfo, document, format);
 	return (Datum) 0;
+}
+
+Datum
+pool_exhaust_budget_import(PG_FUNCTION_ARGS)
+{
+	arg_require(fcinfo, 0, "document", "Give the text of the document.");
+	arg_require(fcinfo, 1, "kind", "For example csv.");
+	PG_RETURN_INT32(budget_import(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1))));
 }

@@ -7,6 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use JSON::PP ();
 use PoolExhaust;
+use Pooler;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -179,6 +180,240 @@ isnt($status, 0, 'on_fail: psql has an exit status');
 	fails_with(my $web = client($node, user => 'web'), 'SELECT pool_exhaust_budget()', '42501', [qr/permission denied/], 'others may not');
 	$web->close;
 }
+
+# ---------- Documents ----------
+
+sub import
+{
+	my ($document, $kind) = @_;
+
+	return $client->query(sprintf q(SELECT pool_exhaust_budget_import($doc$%s$doc$, '%s')), $document, $kind);
+}
+
+sub refuses
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($document, $kind, $sqlstate, $patterns, $name) = @_;
+
+	fails_with($client, sprintf(q(SELECT pool_exhaust_budget_import($doc$%s$doc$, '%s')), $document, $kind), $sqlstate, $patterns, $name);
+	unlike($client->message, qr/s3cret/, "$name: no password in it");
+}
+
+sub declared
+{
+	return $client->query("SELECT concat_ws(' ', service, role, database, application_name, via, replicas, replicas_max, surge, processes, pool_size, max_overflow, min_idle, source)
+		FROM pool_exhaust_declared ORDER BY service COLLATE \"C\"");
+}
+
+declare();
+is(import(qq(service,role,pool_size,replicas\r\n"a ""b""",app,5,2\n\nc,,3,\n), 'csv'), 2, 'csv: two services');
+is(declared(), qq(a "b" app 2 0 1 5 0 0 csv\nc 1 0 1 3 0 0 csv), 'csv: quotes, empty fields, an empty line, line ends of both kinds');
+is(import("service,pool_size\nd,1", 'csv'), 1, 'csv: again');
+is(import("service,pool_size\ne,1", 'csv:other'), 1, 'csv: under another name');
+is(declared(), "d 1 0 1 1 0 0 csv\ne 1 0 1 1 0 0 csv:other", 'csv: what was imported is replaced, and nothing else');
+refuses("service,nothing\n", 'csv', '22P02', [ qr/line 1 of the document: there is no column "nothing"/, qr/Columns are: service, role, / ], 'csv: another column');
+refuses("service,pool_size,service\n", 'csv', '22P02', [qr/column "service" is there twice/], 'csv: a column twice');
+refuses("service,pool_size\na,1\nb,-1\n", 'csv', '22P02', [ qr/line 3 of the document: pool_size is "-1"/, qr/a number from 0 to 10000/ ], 'csv: a negative number');
+refuses("service,pool_size\na,1e9\n", 'csv', '22P02', [qr/line 2 .*pool_size is "1e9"/], 'csv: an absurd number');
+refuses("service,pool_size\na\n", 'csv', '22P02', [qr/line 2 of the document: it has fewer fields than line 1/], 'csv: fewer fields');
+refuses("service,pool_size\na,1,2\n", 'csv', '22P02', [qr/line 2 of the document: it has more fields/], 'csv: more fields');
+refuses("service,pool_size\n\"a,1\n\n", 'csv', '22P02', [qr/line 2 of the document: a quote begins there and does not end/], 'csv: an open quote');
+refuses("service,pool_size\n,1\n", 'csv', '22P02', [qr/line 2 of the document: there is no service/], 'csv: no service');
+refuses("service,pool_size\na,\n", 'csv', '22P02', [qr/line 2 of the document: service "a" has no pool_size/], 'csv: no pool_size');
+refuses("service,pool_size\na,1\na,2\n", 'csv', '23505', [qr/declared_pkey/], 'csv: a service twice');
+refuses("service,pool_size\ne,1\n", 'csv', '23505', [qr/declared_pkey/], 'csv: a service that another document has');
+refuses("service,pool_size\n" . join('', map { "s$_,1\n" } 1 .. 10001), 'csv', '54000', [qr/more than 10000/], 'csv: too many rows');
+fails_with($client, q(SELECT pool_exhaust_budget_import(repeat('x', 17000000), 'csv')), '54000', [ qr/has 17000000 bytes, and may have 16777216/ ], 'a huge document');
+refuses('', 'xml', '22023', [qr/Kinds are: csv, kubernetes, pgbouncer\./], 'another kind');
+
+# Kubernetes: what it knows, what annotations and variables say, and what is no client
+sub workload
+{
+	my ($kind, $name, $spec, $annotations, $env, $namespace) = @_;
+
+	return { kind => $kind, metadata => { name => $name, annotations => $annotations, $namespace ? (namespace => $namespace) : () },
+		spec => { %$spec, template => { spec => { containers => [ { name => 'main', env => $env } ] } } } };
+}
+
+my $list = { kind => 'List', items => [
+	workload('Deployment', 'shop', { replicas => 3, strategy => { type => 'RollingUpdate', rollingUpdate => { maxSurge => '30%' } } },
+		{ 'pool-exhaust/pool-size' => '5', 'pool-exhaust/max-overflow' => '2', 'pool-exhaust/min-idle' => '1', 'pool-exhaust/via' => 'pb' },
+		[ { name => 'PGUSER', value => 'app' }, { name => 'PGDATABASE', value => 'shop' }, { name => 'PGPASSWORD', value => 's3cret' }, { name => 'WEB_CONCURRENCY', value => '4' }, { name => 'PGAPPNAME', value => 'shop' } ]),
+	workload('StatefulSet', 'queue', { replicas => 2 }, {}, [ { name => 'POOL_SIZE', value => '9' }, { name => 'DB_POOL_SIZE', value => '7' }, { name => 'X', valueFrom => {} } ], 'jobs'),
+	workload('Deployment', 'once', { strategy => { type => 'Recreate' } }, { 'pool-exhaust/pool-size' => '1', 'pool-exhaust/service' => 'one' }, []),
+	workload('Deployment', 'static', { replicas => 2 }, undef, undef),
+	{ kind => 'HorizontalPodAutoscaler', metadata => { name => 'x' }, spec => { minReplicas => 2, maxReplicas => 10, scaleTargetRef => { kind => 'Deployment', name => 'shop' } } } ] };
+my $json = JSON::PP->new->canonical->pretty;
+$client->query('DELETE FROM pool_exhaust_declared');
+is(import($json->encode($list), 'kubernetes'), 3, 'kubernetes: three services');
+is(declared(), "jobs/queue 2 0 1 7 0 0 kubernetes\none 1 0 1 1 0 0 kubernetes\nshop app shop shop pb 3 10 3 4 5 2 1 kubernetes",
+	'kubernetes: replicas, autoscaler, surge rounded up, annotations, variables');
+refuses("{\n \"a\": s3cret }", 'kubernetes', '22P02', [qr/line 2 of the document: it is no JSON/], 'kubernetes: no JSON');
+refuses('{"items": []}', 'kubernetes', '22P02', [ qr/none of the 0 workloads/, qr/kubectl annotate/ ], 'kubernetes: nothing in it');
+refuses('[' x 100000, 'kubernetes', '54001', [qr/stack depth/], 'kubernetes: too deep');
+refuses($json->encode({ items => [ workload('Deployment', 'a', { replicas => -1 }, { 'pool-exhaust/pool-size' => '5' }, []) ] }), 'kubernetes', '22P02',
+	[qr{Deployment default/a of the document: replicas is "-1"}], 'kubernetes: negative replicas');
+
+# PgBouncer: settings, and nothing else
+my $ini = <<'INI';
+; pool-exhaust: processes = 2
+[databases]
+shop = host=127.0.0.1 port=5432 dbname=shop pool_size=8 password='s3cret ''x'
+"odd ""db" = dbname=postgres user=app password=s3cret
+* = host=/tmp
+[users]
+app = pool_mode=session max_user_connections=50
+[pgbouncer]
+auth_file = s3cret
+max_client_conn = 200
+pool_mode = transaction
+reserve_pool_size = 2
+default_pool_size=10
+default_pool_size=12
+INI
+is(import($ini, 'pgbouncer:pb'), 12, 'pgbouncer: its settings');
+is($client->query(q(SELECT string_agg(concat_ws(' ', pooler, section, name, setting || '=' || value), E'\n' ORDER BY section, name COLLATE "C", setting COLLATE "C") FROM pool_exhaust_declared_poolers)),
+	join("\n", map { "pb $_" } 'databases * dbname=', 'databases odd "db dbname=postgres', 'databases odd "db user=app', 'databases shop dbname=shop', 'databases shop pool_size=8',
+		(map { "pgbouncer  $_" } qw(default_pool_size=12 max_client_conn=200 pool_mode=transaction processes=2 reserve_pool_size=2)),
+		'users app max_user_connections=50', 'users app pool_mode=session'), 'pgbouncer: the last of several values holds, and no password is kept');
+refuses("[pgbouncer]\nx = s3cret\n%include s3cret\n", 'pgbouncer', '22P02', [qr/line 3 of the document: %include is not followed/], 'pgbouncer: %include');
+refuses("[pgbouncer]\nmax_client_conn = -5\n", 'pgbouncer', '22P02', [ qr/line 2 of the document: max_client_conn is "-5"/, qr/a number from 0 to 1000000/ ], 'pgbouncer: a negative number');
+refuses("[pgbouncer]\npool_mode = s\n", 'pgbouncer', '22P02', [ qr/line 2 .*pool_mode is another word/, qr/one of: session, transaction, statement/ ], 'pgbouncer: another word');
+refuses("[databases]\na = password=s3cret s3cret\n", 'pgbouncer', '22P02', [qr/line 2 of the document: there is a key without "="/], 'pgbouncer: a broken line');
+refuses("[databases]\na = password='s3cret\n", 'pgbouncer', '22P02', [qr/line 2 of the document: a quote does not end/], 'pgbouncer: an open quote');
+refuses("s3cret\n", 'pgbouncer', '22P02', [qr/line 1 of the document: it is neither/], 'pgbouncer: another file');
+refuses("[x]\na = b\n", 'pgbouncer', '22P02', [qr/nothing of it limits connections/], 'pgbouncer: nothing in it');
+
+# ---------- What poolers make of it ----------
+
+sub pooled
+{
+	my ($ini, @services) = @_;
+
+	declare(map { { role => 'app', database => 'shop', via => 'pb', %$_ } } @services);
+	import($ini, 'pgbouncer:pb') // die $client->message;
+	return budget();
+}
+
+sub sums
+{
+	my ($budget) = @_;
+
+	return { map { $_->{name} =~ /^(.*), at rest$/ ? ($1 => "$_->{observed_num} of $_->{expected_num}") : () } @{ $budget->{checks} } };
+}
+
+$client->query("ALTER ROLE app CONNECTION LIMIT 20");
+$client->query("ALTER DATABASE shop CONNECTION LIMIT 30");
+reset_peaks();
+my $transaction = "[databases]\n* =\n[pgbouncer]\npool_mode = transaction\nmax_client_conn = 100\ndefault_pool_size = 10\n";
+is_deeply(sums(pooled($transaction, { service => 'a', pool_size => 15 }, { service => 'b', role => 'web', pool_size => 4 })),
+	{ 'pooler pb, clients' => '19 of 100', 'role app' => '10 of 20', 'database shop' => '14 of 30', server => '14 of 56' },
+	'transaction: clients share a pool, which has no more connections than clients');
+is_deeply(sums(pooled("$transaction; pool-exhaust: processes = 3\nreserve_pool_size = 2\n", { service => 'a', pool_size => 99 })),
+	{ 'pooler pb, clients' => '99 of 300', 'role app' => '36 of 20', 'database shop' => '36 of 30', server => '36 of 56' },
+	'transaction: pool_size and the reserve of each process');
+is_deeply(sums(pooled("$transaction\nmax_db_connections = 6\n", { service => 'a', pool_size => 99 }, { service => 'b', role => 'web', pool_size => 99 })),
+	{ 'pooler pb, clients' => '198 of 100', 'role app' => '6 of 20', 'database shop' => '6 of 30', server => '6 of 56' },
+	'transaction: max_db_connections');
+is_deeply(sums(pooled("[databases]\nfront = dbname=shop user=app\n[pgbouncer]\nmax_client_conn = 100\ndefault_pool_size = 3\nmax_db_client_connections = 50\n",
+		{ service => 'a', role => 'web', database => 'front', pool_size => 9 })),
+	{ 'pooler pb, clients' => '9 of 100', 'pooler pb, pool front/app' => '9 of 3', 'pooler pb, clients of database front' => '9 of 50',
+		'role app' => '3 of 20', 'database shop' => '3 of 30', server => '3 of 56' },
+	'session: a client keeps a connection; names of the pooler are not those of the server');
+is(budget()->{first}{cause}, 'pooler_queue_timeout', 'session: the cause of what waits in vain');
+is(pooled($transaction, { service => 'a', database => 'shop', via => 'pc', pool_size => 1 })->{reason}, '1 contradictions: service "a": pooler "pc" is not declared', 'another pooler');
+is(pooled("[databases]\nx =\n[pgbouncer]\nmax_client_conn = 5\n", { service => 'a', pool_size => 1 })->{reason}, '1 contradictions: service "a": pooler "pb" has no database "shop"', 'a database that it does not have');
+$client->query(q(UPDATE pool_exhaust_declared_poolers SET value = 'many' WHERE setting = 'max_client_conn'));
+like(budget()->{reason}, qr/pooler "pb": max_client_conn is "many", and must be a number from 0 to 1000000/, 'a value that was written by hand');
+
+sub lints
+{
+	my %checks = map { ($_->{name} =~ s/^pooler pb, //r) => $_->{outcome} . ($_->{detail} =~ /^warning/ ? ' with a warning' : '') }
+	  grep { $_->{phase} eq 'poolers' } @{ pooled(@_)->{checks} };
+
+	return \%checks;
+}
+
+is_deeply(lints("[databases]\nshop = pool_size=20 min_pool_size=15\n[pgbouncer]\nmax_db_connections = 10\nreserve_pool_size = 5\nreserve_pool_timeout = 0\n", { service => 'a', pool_size => 1 }),
+	{ query_wait_timeout => 'pass with a warning', reserve_pool_timeout => 'pass with a warning', 'pool_size of shop' => 'pass with a warning', 'min_pool_size of shop' => 'fail' },
+	'lint: what is odd');
+is_deeply(lints("[databases]\nshop = pool_size=10 min_pool_size=5\n[pgbouncer]\nquery_wait_timeout = 10\nmax_db_connections = 10\nreserve_pool_size = 5\n", { service => 'a', pool_size => 1 }),
+	{ query_wait_timeout => 'pass', reserve_pool_timeout => 'pass', 'pool_size of shop' => 'pass', 'min_pool_size of shop' => 'pass' },
+	'lint: what is not');
+{
+	my $listener = client($node, user => 'app', database => 'shop');
+	$listener->query('LISTEN orders');
+	is(lints($transaction, { service => 'a', pool_size => 1 })->{'session features of shop/app'}, 'pass with a warning', 'lint: LISTEN in a transaction pool');
+	$listener->query('UNLISTEN orders; SELECT 1');
+	$listener->close;
+}
+
+# A real PgBouncer with that pgbouncer.ini: the number that is said is the number that it has.
+SKIP:
+{
+	skip 'no PgBouncer', 1 if !Pooler::version('pgbouncer');
+
+	foreach my $case (
+		[ { max_client_conn => 6, default_pool_size => 20, pool_mode => 'session' }, 8, 'pooler pb, clients', 'pooler_clients', qr/max_client_conn|no more connections/ ],
+		[ { max_client_conn => 20, default_pool_size => 3, pool_mode => 'session', query_wait_timeout => 1 }, 5, 'pooler pb, pool shop/app', 'pooler_queue_timeout', qr/query_wait_timeout/ ],
+		[ { max_client_conn => 20, default_pool_size => 9, pool_mode => 'session', query_wait_timeout => 1 }, 6, 'role app', 'role_limit', qr/query_wait_timeout|too many connections for role/ ])
+	{
+		my ($settings, $clients, $limit, $cause, $message) = @$case;
+
+		$client->query('ALTER ROLE app CONNECTION LIMIT ' . ($cause eq 'role_limit' ? 4 : 20));
+		my $pooler = Pooler->new('pgbouncer', node => $node, settings => $settings, users => { app => '' });
+		reset_peaks();
+		my $first = pooled(slurp_file($pooler->host . '/pgbouncer.ini'), { service => 'a', pool_size => $clients })->{first};
+		is("$first->{limit} $first->{cause}", "$limit $cause", "PgBouncer: $limit is hit first");
+		my (@open, $refused);
+		while (@open < $clients)
+		{
+			my $login = login($pooler, user => 'app', database => 'shop');
+			$login->query('SELECT 1') if !$login->{error};
+			$refused = $login->{error} and last;
+			push @open, $login;
+		}
+		is(scalar(@open), $first->{connections}, "PgBouncer: $first->{connections} clients have connections");
+		like($refused->{M} // '', $message, 'PgBouncer: and the next has not');
+		is($client->query("SELECT refusals > 0 FROM pool_exhaust_refusals WHERE cause = 'role_limit'"), $cause eq 'role_limit' ? 't' : 'f', 'PgBouncer: the cause in the server');
+		$_->close foreach @open;
+		$pooler->stop;
+	}
+	$client->query('ALTER ROLE app CONNECTION LIMIT 20');
+}
+
+# ---------- Hostile documents ----------
+
+# Mutations of each kind: a byte changed, taken out, doubled; a piece moved.  Each is
+# taken or refused with a message, and nothing else happens.
+my $mutations = $ENV{BUDGET_MUTATIONS} // 900;
+my %seeds = (csv => qq(service,role,pool_size,replicas\n"a ""b""",app,5,2\nc,,3,\n), kubernetes => $json->encode($list), "pgbouncer:pb" => $ini);
+my %ends;
+srand(7);
+for (my $n = 0; $n < $mutations; $n++)
+{
+	my $kind = (sort keys %seeds)[ $n % 3 ];
+	my $document = $seeds{$kind};
+
+	foreach (1 .. 1 + int rand 4)
+	{
+		my ($at, $length) = (int rand length $document, int rand 20);
+		my $what = int rand 4;
+
+		substr($document, $at, 1) = chr(1 + int rand 126) if $what == 0;
+		substr($document, $at, $length) = '' if $what == 1;
+		substr($document, $at, 0) = substr $document, int rand length $document, $length if $what == 2;
+		substr($document, $at, 0) = ('"', "'", '%', '[', '=', "\n", '9' x 30, '\\u0000', "\xc3\xa9")[ int rand 9 ] if $what == 3;
+	}
+	import($document, $kind);
+	my $state = sqlstate($client);
+	$ends{$state}++;
+	like($client->message, qr/^(?!.*s3cret)/s, 'no password') if $client->{error} && $client->message =~ /s3cret/;
+}
+is($client->query(q(SELECT count(*) FROM pool_exhaust_declared d, pool_exhaust_declared_poolers p WHERE d::text || p::text LIKE '%s3cret%')), 0, 'no password is kept');
+is(join(' ', grep { !/^(?:00000|22021|22P02|22P05|22023|23505|23514|54000)$/ } sort keys %ends), '', "$mutations mutations: " . join(', ', map { "$_ $ends{$_}" } sort keys %ends));
+cmp_ok($ends{'00000'}, '>', 0, 'some are taken');
+$client->query('DELETE FROM pool_exhaust_declared_poolers');
 
 # ---------- The predicted limit is hit at exactly that number ----------
 

@@ -16,15 +16,17 @@ my $results = q(
 		   (SELECT md5(string_agg(s::text, E'\n' ORDER BY s::text)) FROM pool_exhaust_samples s),
 		   (SELECT md5(string_agg(h::text, E'\n' ORDER BY h::text)) FROM pool_exhaust_histograms h),
 		   (SELECT string_agg(service || ' ' || pool_size, ', ') FROM pool_exhaust_declared),
+		   (SELECT string_agg(pooler || ' ' || value, ', ') FROM pool_exhaust_declared_poolers),
 		   (SELECT count(*) FROM pool_exhaust_runs));
 
 $node->safe_psql('postgres', q(SET client_min_messages = warning;
 	SELECT pool_exhaust_run('saturation', 'role');
 	SELECT pool_exhaust_run('saturation', 'server');
 	SELECT pool_exhaust_run('saturation', 'role', '{"fault": "miscount"}');
-	INSERT INTO pool_exhaust_declared (service, pool_size) VALUES ('shop', 5)));
+	INSERT INTO pool_exhaust_declared (service, pool_size) VALUES ('shop', 5);
+	INSERT INTO pool_exhaust_declared_poolers (pooler, section, setting, value) VALUES ('pb', 'pgbouncer', 'max_client_conn', '7')));
 my $before = $node->safe_psql('postgres', $results);
-like($before, qr/^(?:\w{32}\|){4}shop 5\|3$/, 'there are results');
+like($before, qr/^(?:\w{32}\|){4}shop 5\|pb 7\|3$/, 'there are results');
 
 $node->command_ok([ 'pg_dump', '--format', 'custom', '--file', $dump, '-d', 'postgres' ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE copy');

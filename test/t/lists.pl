@@ -163,6 +163,8 @@ is_deeply([ listed(comment(q(obj_description('pool_exhaust_compare(bigint, bigin
 	[ hint(q{SELECT pool_exhaust_compare(0, 0, 'none')}, 'Formats are: ') ], 'comment: formats of compare');
 is_deeply([ listed(comment(q(obj_description('pool_exhaust_budget(text, jsonb)'::regprocedure))) . '.', 'formats: ') ],
 	[ hint(q{SELECT pool_exhaust_budget('none')}, 'Formats are: ') ], 'comment: formats of budget');
+is_deeply([ listed(comment(q(obj_description('pool_exhaust_budget_import(text, text)'::regprocedure))) . '.', 'kinds: ') ],
+	[ hint(q{SELECT pool_exhaust_budget_import('', 'none')}, 'Kinds are: ') ], 'comment: kinds of documents');
 
 # The operators of checks, and those that have a tolerance: no view has them.
 my $comparison = slurp_file("$top/src/base/comparison.c");

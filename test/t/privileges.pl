@@ -38,6 +38,7 @@ my %rights = map { my ($object, $letters) = /^(.*?\S) {2,}(.*)$/; $object => $le
 function pool_exhaust_run(text, text, jsonb, text)                   -  -  X  -  X
 function pool_exhaust_plan(text, text, jsonb)                        -  X  X  -  X
 function pool_exhaust_budget(text, jsonb)                            -  X  -  -  X
+function pool_exhaust_budget_import(text, text)                      -  -  -  -  X
 function pool_exhaust_start(text, text, jsonb)                       -  -  X  -  X
 function pool_exhaust_wait(bigint, interval)                         -  -  X  -  X
 function pool_exhaust_stop(bigint)                                   -  -  X  -  X
@@ -80,6 +81,7 @@ table pool_exhaust_checks                                            -  r  -  - 
 table pool_exhaust_samples                                           -  r  -  -  arwdDxt
 table pool_exhaust_histograms                                        -  r  -  -  arwdDxt
 table pool_exhaust_declared                                          -  r  -  -  arwdDxt
+table pool_exhaust_declared_poolers                                  -  r  -  -  arwdDxt
 view pool_exhaust_trends                                             -  r  -  -  arwdDxt
 view pool_exhaust_scenarios                                          -  r  -  -  arwdDxt
 view pool_exhaust_scenario_options                                   -  r  -  -  arwdDxt

@@ -13,6 +13,7 @@
 #include "utils/hsearch.h"
 
 #include "base/cause.h"
+#include "base/comparison.h"
 #include "base/words.h"
 #include "sql/extension.h"
 
@@ -54,15 +55,27 @@ typedef struct DeclaredService
 	double		idle;			/* what it keeps open all the time */
 	struct Names *names;		/* of role and application_name, as shared memory has them */
 
-	/* Of the catalogs. */
-	bool		role_exists;
-	bool		role_can_login;
-	bool		role_is_super;	/* no CONNECTION LIMIT holds for it */
-	int			role_limit;		/* -1: none; likewise of the database */
-	bool		database_exists;
-	bool		database_allows;
-	int			database_limit;
+	bool		is_super;		/* no CONNECTION LIMIT holds for it */
 } DeclaredService;
+
+/* What the catalogs say of a role or a database. */
+typedef struct Facts
+{
+	bool		exists;
+	bool		connects;		/* it has LOGIN, or allows connections */
+	bool		is_super;
+	int			limit;			/* -1: none */
+} Facts;
+
+/* What is odd about how a pooler is configured; a check. */
+typedef struct Lint
+{
+	const char *name;
+	Comparison	comparison;
+	const char *unit;
+	bool		fails;			/* if the comparison does not hold; otherwise that is a warning */
+	const char *meaning;		/* of that */
+} Lint;
 
 /* What one service, or one pool of a pooler, takes of a limit. */
 typedef struct Share
@@ -131,12 +144,18 @@ typedef struct Budget
 	Beside		beside;
 	HTAB	   *by_name;		/* BudgetLimit */
 	List	   *limits;			/* the same in the order in which they were found */
+	List	   *poolers;		/* Pooler */
+	List	   *pools;			/* PoolerPool */
+	List	   *lints;			/* Lint */
 	StringInfoData contradictions;	/* the first of them, as sentences */
 	int			ncontradictions;
 } Budget;
 
 /* declared.c */
 extern void declared_read(Budget *budget);
+extern bool service_is_pooled(const DeclaredService *service);
+extern Facts facts_of_role(const char *name);
+extern Facts facts_of_database(const char *name);
 extern void contradiction(Budget *budget, const char *format,...) pg_attribute_printf(2, 3);
 
 /* beside.c */
@@ -146,12 +165,23 @@ extern double beside_of_database(const Budget *budget, const char *database);
 
 /* limit.c */
 extern void limits_add_up(Budget *budget);
+extern void limits_add_role(Budget *budget, const char *role, const Share *share);
+extern void limits_add_database(Budget *budget, const char *database, const Share *share);
+extern void limits_add_server(Budget *budget, const Share *share);
+extern void limit_set(BudgetLimit *limit, Cause cause, double all, double beside);
 extern BudgetLimit *limit_get(Budget *budget, const char *name, bool *found);
 extern void limit_add(BudgetLimit *limit, const Share *share);
 extern Share *share_of_service(const DeclaredService *service);
 extern bool limit_is_hit(const BudgetLimit *limit, Situation situation);
 extern Crossing limit_crossing(const BudgetLimit *limit, Situation situation);
 extern double limit_worst(const BudgetLimit *limit);
+
+/* pooler.c */
+extern void poolers_read(Budget *budget);
+extern void poolers_add_up(Budget *budget);
+
+/* lint.c */
+extern void poolers_lint(Budget *budget);
 
 /* propose.c */
 extern List *proposals(const Budget *budget, const char **isolation);

@@ -5,9 +5,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_authid.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 
 #include "advise/budget/budget.h"
+#include "base/compat.h"
 #include "base/text.h"
 #include "shmem/names.h"
 #include "sql/statement.h"
@@ -42,12 +45,6 @@ number(int row, int column)
 	return text[0] != '\0' ? strtod(text, NULL) : -1;
 }
 
-static bool
-is_true(int row, int column)
-{
-	return statement_text(row, column)[0] == 't';
-}
-
 static void
 service_read(DeclaredService *service, int row)
 {
@@ -65,30 +62,67 @@ service_read(DeclaredService *service, int row)
 		.replicas = {replicas, replicas_max + number(row, 9), replicas_max + (replicas_max > 0)},
 		.per_replica = number(row, 10) * (number(row, 11) + number(row, 12)),
 		.idle = replicas * number(row, 10) * number(row, 13),
-		.role_exists = !is_null(row, 14),
-		.role_can_login = is_true(row, 14),
-		.role_is_super = is_true(row, 15),
-		.role_limit = (int) number(row, 16),
-		.database_exists = !is_null(row, 17),
-		.database_allows = is_true(row, 17),
-		.database_limit = (int) number(row, 18),
 	};
+	service->names = palloc(sizeof(Names));
+	names_fill(service->names, CAUSE_NONE, service->role, NULL, service->application_name);
 }
 
-/* What the catalogs contradict. */
-static void
-service_check(Budget *budget, const DeclaredService *service)
+/* Does it go by a pooler? */
+bool
+service_is_pooled(const DeclaredService *service)
 {
-	if (service->role[0] != '\0' && !service->role_exists)
+	return service->via[0] != '\0' && strcmp(service->via, VIA_REPLICATION) != 0;
+}
+
+/* Returns what the catalogs say of the role. */
+Facts
+facts_of_role(const char *name)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHNAME, CStringGetDatum(name));
+	Facts		facts = {.limit = -1};
+	Form_pg_authid role;
+
+	if (!HeapTupleIsValid(tuple))
+		return facts;
+	role = (Form_pg_authid) GETSTRUCT(tuple);
+	facts = (Facts) {true, role->rolcanlogin, role->rolsuper, role->rolconnlimit};
+	ReleaseSysCache(tuple);
+	return facts;
+}
+
+/* The same of the database. */
+Facts
+facts_of_database(const char *name)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(get_database_oid(name, true)));
+	Facts		facts = {.limit = -1};
+	Form_pg_database database;
+
+	if (!HeapTupleIsValid(tuple))
+		return facts;
+	database = (Form_pg_database) GETSTRUCT(tuple);
+	facts = (Facts) {true, database->datallowconn && database->datconnlimit >= -1, false, database->datconnlimit};
+	ReleaseSysCache(tuple);
+	return facts;
+}
+
+/* What the catalogs contradict; the database of a service behind a pooler is one of the pooler's. */
+static void
+service_check(Budget *budget, DeclaredService *service)
+{
+	bool		pooled = service_is_pooled(service);
+	Facts		role = facts_of_role(service->role);
+	Facts		database = facts_of_database(service->database);
+
+	service->is_super = role.is_super;
+	if (service->role[0] != '\0' && !pooled && !role.exists)
 		contradiction(budget, "service \"%s\": role \"%s\" does not exist", service->name, text_printable(service->role));
-	else if (service->role[0] != '\0' && !service->role_can_login)
-		contradiction(budget, "service \"%s\": role \"%s\" has no LOGIN", service->name, service->role);
-	if (service->via[0] != '\0' && strcmp(service->via, VIA_REPLICATION) != 0)
-		return;					/* its database is one of the pooler's */
-	if (service->database[0] != '\0' && !service->database_exists)
+	else if (service->role[0] != '\0' && !pooled && !role.connects)
+		contradiction(budget, "service \"%s\": role \"%s\" has no LOGIN", service->name, text_printable(service->role));
+	if (service->database[0] != '\0' && !pooled && !database.exists)
 		contradiction(budget, "service \"%s\": database \"%s\" does not exist", service->name, text_printable(service->database));
-	else if (service->database[0] != '\0' && !service->database_allows)
-		contradiction(budget, "service \"%s\": database \"%s\" allows no connections", service->name, service->database);
+	else if (service->database[0] != '\0' && !pooled && !database.connects)
+		contradiction(budget, "service \"%s\": database \"%s\" allows no connections", service->name, text_printable(service->database));
 }
 
 /* Reads all services by name.  SPI is connected, and the user the owner of the extension. */
@@ -99,9 +133,7 @@ declared_read(Budget *budget)
 
 	statement_run(&budget->extension,
 				  "SELECT service, role, database, application_name, via, source, replicas, coalesce(replicas_max, replicas), "
-				  "surge, processes, pool_size, max_overflow, min_idle, rolcanlogin, rolsuper, rolconnlimit, datallowconn, datconnlimit "
-				  "FROM @.pool_exhaust_declared LEFT JOIN pg_catalog.pg_roles ON rolname = role "
-				  "LEFT JOIN pg_catalog.pg_database ON datname = database ORDER BY service COLLATE \"C\"",
+				  "surge, processes, pool_size, max_overflow, min_idle FROM @.pool_exhaust_declared ORDER BY service COLLATE \"C\"",
 				  SPI_OK_SELECT, 0, NULL, NULL);
 	MemoryContextSwitchTo(budget->context);
 	n = SPI_processed;
@@ -110,8 +142,6 @@ declared_read(Budget *budget)
 		DeclaredService *service = palloc(sizeof(DeclaredService));
 
 		service_read(service, (int) row);
-		service->names = palloc(sizeof(Names));
-		names_fill(service->names, CAUSE_NONE, service->role, NULL, service->application_name);
 		service_check(budget, service);
 		budget->services = lappend(budget->services, service);
 	}

@@ -197,6 +197,22 @@ check_limit(ReportData *data, const BudgetLimit *limit, Situation situation)
 	check->detail = failure_detail(limit, situation);
 }
 
+/* What is odd about a pooler: it fails, or it passes with a warning. */
+static void
+check_lint(ReportData *data, const Lint *lint)
+{
+	ReportCheck *check = check_add(data);
+
+	check->phase = "poolers";
+	check->name = (char *) lint->name;
+	check->unit = (char *) lint->unit;
+	check->comparison = lint->comparison;
+	if (comparison_holds(&lint->comparison))
+		return;
+	check->outcome = lint->fails ? "fail" : "pass";
+	check->detail = lint->fails ? (char *) lint->meaning : psprintf("warning: %s", lint->meaning);
+}
+
 /* A limit that is not checked for some services, with the reason; nothing if that holds for none. */
 static void
 check_skip(ReportData *data, const Budget *budget, bool (*holds) (const DeclaredService *service), const char *name, const char *why)
@@ -231,7 +247,7 @@ lacks_database(const DeclaredService *service)
 static bool
 is_exempt(const DeclaredService *service)
 {
-	return service->role_is_super;
+	return service->is_super;
 }
 
 static void
@@ -244,6 +260,8 @@ checks_add(Document *document)
 		foreach(cell, document->budget.limits)
 			if (is_limited(lfirst(cell)) && ((const BudgetLimit *) lfirst(cell))->shares != NIL)
 				check_limit(data, lfirst(cell), s);
+	foreach(cell, document->budget.lints)
+		check_lint(data, lfirst(cell));
 	check_skip(data, &document->budget, lacks_role, "limits of roles", "declare no role: its CONNECTION LIMIT is not checked");
 	check_skip(data, &document->budget, lacks_database, "limits of databases", "declare no database: its CONNECTION LIMIT is not checked");
 	check_skip(data, &document->budget, is_exempt, "limits of superusers", "log in as superusers: no CONNECTION LIMIT holds for them");
@@ -261,7 +279,7 @@ json_member(StringInfo json, const char *key, const char *value)
 static void
 json_number(StringInfo json, const char *key, double value)
 {
-	appendStringInfo(json, ", \"%s\": %.0f", key, value);
+	appendStringInfo(json, ", \"%s\": %.10g", key, value);
 }
 
 static void
@@ -347,6 +365,8 @@ budget_read(Budget *budget)
 	extension_enter(&budget->extension);
 	SPI_connect();
 	declared_read(budget);
+	poolers_read(budget);
+	poolers_lint(budget);
 	SPI_finish();
 	extension_leave(&budget->extension);
 	beside_read(budget);

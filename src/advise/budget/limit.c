@@ -62,7 +62,7 @@ share_of_service(const DeclaredService *service)
 /* ---------- The limits of the server ---------- */
 
 /* Gives it what "all" leaves beside others. */
-static void
+void
 limit_set(BudgetLimit *limit, Cause cause, double all, double beside)
 {
 	limit->cause = cause;
@@ -144,18 +144,43 @@ limit_of_database(Budget *budget, const char *database, int capacity)
 	return limit;
 }
 
-/* A superuser is exempt from the limits of roles and databases. */
+/* Adds a share of the role; superusers are exempt from its limit, and that of the database. */
+void
+limits_add_role(Budget *budget, const char *role, const Share *share)
+{
+	Facts		facts = facts_of_role(role);
+
+	if (facts.exists && !facts.is_super)
+		limit_add(limit_of_role(budget, role, facts.limit), share);
+}
+
+void
+limits_add_database(Budget *budget, const char *database, const Share *share)
+{
+	Facts		facts = facts_of_database(database);
+
+	if (facts.exists)
+		limit_add(limit_of_database(budget, database, facts.limit), share);
+}
+
+void
+limits_add_server(Budget *budget, const Share *share)
+{
+	limit_add(limit_server(budget), share);
+}
+
 static void
 add_direct(Budget *budget, const DeclaredService *service)
 {
 	const Share *share = share_of_service(service);
-	bool		replicates = strcmp(service->via, VIA_REPLICATION) == 0;
 
-	limit_add(replicates ? limit_walsenders(budget) : limit_server(budget), share);
-	if (service->role_exists && !service->role_is_super)
-		limit_add(limit_of_role(budget, service->role, service->role_limit), share);
-	if (service->database_exists && !service->role_is_super)
-		limit_add(limit_of_database(budget, service->database, service->database_limit), share);
+	if (strcmp(service->via, VIA_REPLICATION) == 0)
+		limit_add(limit_walsenders(budget), share);
+	else
+		limits_add_server(budget, share);
+	limits_add_role(budget, service->role, share);
+	if (!service->is_super)
+		limits_add_database(budget, service->database, share);
 }
 
 /* Fills in the limits.  Services and what runs beside them are known. */
@@ -171,11 +196,10 @@ limits_add_up(Budget *budget)
 	{
 		const DeclaredService *service = lfirst(cell);
 
-		if (service->via[0] == '\0' || strcmp(service->via, VIA_REPLICATION) == 0)
+		if (!service_is_pooled(service))
 			add_direct(budget, service);
-		else
-			contradiction(budget, "service \"%s\": pooler \"%s\" is not declared", service->name, text_printable(service->via));
 	}
+	poolers_add_up(budget);
 }
 
 /* ---------- Where a limit is hit ---------- */

@@ -39,7 +39,7 @@ all_have_roles(const Budget *budget)
 	{
 		const DeclaredService *service = lfirst(cell);
 
-		if (!service->role_exists || service->role_is_super)
+		if (service->role[0] == '\0' || service->is_super)
 			return false;
 	}
 	return true;
