@@ -17,7 +17,7 @@ use Test::More;
 my $ci = "$FindBin::RealBin/../../contrib/ci";
 my $python = '/usr/bin/python3';    # the system's own, which has the packages
 my %file = map { $_ => slurp_file("$ci/$_") }
-  qw(docker-compose.yml github.yml gitlab-ci.yml targets.sql run.sh report.sh db/Dockerfile pgbouncer/pgbouncer.ini pgbouncer/users.txt service/app.py);
+  qw(docker-compose.yml github.yml gitlab-ci.yml targets.sql budget.sh services.csv run.sh report.sh db/Dockerfile pgbouncer/pgbouncer.ini pgbouncer/users.txt service/app.py);
 
 # Debian has PgBouncer where only root's PATH leads.
 $ENV{PATH} = "$ENV{PATH}:/usr/sbin";
@@ -60,7 +60,7 @@ SKIP:
 }
 
 my %commands = map { $_ => join "\n", $file{$_} =~ /(docker compose (?:up|exec) .*)/g } 'github.yml', 'gitlab-ci.yml';
-like($commands{'github.yml'}, qr/up .*--wait\n.* < targets\.sql\n.* < run\.sh\n.* < report\.sh > /, 'the stack, the targets, the runs, the reports');
+like($commands{'github.yml'}, qr/up .*--wait\n.* < targets\.sql\n.* psql .*\n.* < run\.sh\n.* < report\.sh > /, 'the stack, the targets, the budget, the runs, the reports');
 is($commands{'gitlab-ci.yml'}, $commands{'github.yml'}, 'GitLab does what GitHub does');
 
 # Comments and strings aside, what services there are, and where.
@@ -69,7 +69,7 @@ foreach my $library (slurp_file("$FindBin::RealBin/../../Makefile") =~ /^LIBRARI
 {
 	like($file{'db/Dockerfile'}, qr/ $library\S*-dev /, "the image of the server has what it takes to build with $library");
 }
-is(output($file{$_}, 'sh', '-n', '-s'), '', "$_ is a script") foreach 'run.sh', 'report.sh';
+is(output($file{$_}, 'sh', '-n', '-s'), '', "$_ is a script") foreach 'budget.sh', 'run.sh', 'report.sh';
 
 # The files that reports are written to, by format, are those that are kept.
 my %report_of = $commands{'github.yml'} =~ / -s (\w+) < report\.sh > (\S+)$/mg;
@@ -186,6 +186,17 @@ SKIP:
 	local @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, 'postgres');
 	is(output($targets, 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1'), '', 'targets.sql');
 	ok(wait_until(sub { status_of("$url$_") }, 200, "$url$_"), "$_ answers") foreach '/livez', '/about', '/report';
+
+	# The budget of the example passes; that of a pool that is too large fails the job.
+	my $budget = output('', 'sh', '-c', "sh $ci/budget.sh | psql -XAtq -v ON_ERROR_STOP=1");
+	is($?, 0, 'budget.sh: the example passes') or diag $budget;
+	like($budget, qr/^PASS +budget on server /m, 'budget.sh: and says so');
+	my $copy = PostgreSQL::Test::Utils::tempdir();
+	mkdir "$copy/pgbouncer";
+	append_to_file("$copy/$_", $file{$_} =~ s/,2,1$/,50,1/mr) foreach 'budget.sh', 'services.csv', 'pgbouncer/pgbouncer.ini';
+	$budget = output('', 'sh', '-c', "sh $copy/budget.sh | psql -XAtq -v ON_ERROR_STOP=1");
+	isnt($?, 0, 'budget.sh: a pool of 50 fails');
+	like($budget, qr/pooler pgbouncer, clients, deploy: expected <= 200 connections, observed 255 connections/, 'budget.sh: and says where');
 
 	my $reports = output($file{'run.sh'}, 'sh', '-s');
 	is($?, 0, 'every run passes') or diag $reports, slurp_file($log);
