@@ -25,7 +25,6 @@ name_service(HeldService *service)
 	service_name(service->key.role, service->key.application_name, name);
 	service->name = text_printable(name);
 	service->usename = usename;
-	service->monitoring = usename != NULL && role_monitors(service->key.role);
 }
 
 /* SQL: the rows of what is wrong, the most important first. */
@@ -38,7 +37,7 @@ pool_exhaust_explain(PG_FUNCTION_ARGS)
 
 	if (shared != NULL)
 	{
-		FactsSource source = {.limits = limits_read(), .name = name_service, .may_see = service_may_see};
+		FactsSource source = {.limits = limits_read(), .name = name_service, .may_see = service_may_see, .monitors = role_monitors};
 
 		n = explain(&source, findings);
 	}

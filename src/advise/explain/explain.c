@@ -231,7 +231,7 @@ judge_healthy(const Facts *facts, Finding *finding)
 {
 	*finding = (Finding) {
 		.cause = "healthy",
-		.confidence = CONFIDENCE_SURE,
+		.confidence = CONFIDENCE_LIKELY,
 		.sentence = "nothing is seen to be wrong",
 		.next_step = service_step,
 	};

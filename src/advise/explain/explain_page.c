@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "utils/json.h"
 
 #include "advise/explain/explain.h"
@@ -30,7 +31,6 @@ name_service(HeldService *service)
 	const Service *read = hash_search(snapshot_last()->services, &service->key, HASH_FIND, NULL);
 
 	service->usename = read != NULL ? read->usename : NULL;
-	service->monitoring = read != NULL && read->monitoring;
 	service->name = live_service(read != NULL ? read->usename : psprintf("%u", service->key.role), service->key.application_name);
 }
 
@@ -41,12 +41,27 @@ may_see(Oid role)
 	return true;
 }
 
+static bool
+monitors_unknown(Oid role)
+{
+	return false;
+}
+
+/* Roles are looked up in the catalogs, if no session has locked these. */
 static int
 explain_here(Finding *findings)
 {
+	MemoryContext old = CurrentMemoryContext;
 	FactsSource source = {.limits = snapshot_last()->limits, .name = name_service, .may_see = may_see};
+	int			n;
 
-	return explain(&source, findings);
+	StartTransactionCommand();
+	source.monitors = snapshot_catalogs_readable() ? role_monitors : monitors_unknown;
+	MemoryContextSwitchTo(old);
+	n = explain(&source, findings);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return n;
 }
 
 /* ---------- Text ---------- */

@@ -21,7 +21,7 @@
 typedef struct RoleServices
 {
 	Oid			role;			/* must be first: the key of the table */
-	int			small;			/* with no more than two sessions */
+	int			small;
 } RoleServices;
 
 /* Returns how many sessions are worth a word: a tenth of what can be held, and three at the least. */
@@ -120,8 +120,8 @@ state_ms(const Facts *facts, const SessionFacts *session, int number)
 		login_us = slot_login_since_us(number, &session->slot);
 		return login_us != 0 && login_us < facts->now_us ? (int64) (facts->now_us - login_us) / 1000 : 0;
 	}
-	if (session->watched.seen.pid != 0 && session->watched.seen.state_since == session->slot.state_since)
-		return (int64) leak_held_us(&session->watched, facts->now_us) / 1000;
+	if (session->watched != NULL && session->watched->seen.state_since == session->slot.state_since)
+		return (int64) leak_held_us(session->watched, facts->now_us) / 1000;
 	return ms_since(facts, session->slot.state_since);
 }
 
@@ -132,8 +132,8 @@ session_read(Facts *facts, const FactsSource *source, int number, const LeakSess
 
 	if (!slot_read(number, &session->slot))
 		return;
-	if (watched->seen.pid == session->slot.pid && watched->seen.started == session->slot.started)
-		session->watched = *watched;
+	if (facts->watched && watched->seen.pid == session->slot.pid && watched->seen.started == session->slot.started)
+		session->watched = watched;
 	if (session->slot.state != SLOT_AUTHENTICATING)
 		session->service = service_add(facts, source, &session->slot);
 	session->run = slot_run(&session->slot);
@@ -144,9 +144,9 @@ session_read(Facts *facts, const FactsSource *source, int number, const LeakSess
 	facts->nsessions++;
 }
 
-/* Counts for each service those of the same role that have no more than two sessions. */
+/* Counts for each service those of the same role that are small, and asks of the others what they are for. */
 static void
-alike_count(const Facts *facts)
+services_compare(const Facts *facts, const FactsSource *source)
 {
 	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(RoleServices), .hcxt = CurrentMemoryContext};
 	HTAB	   *roles = hash_create("pool_exhaust roles", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -159,13 +159,14 @@ alike_count(const Facts *facts)
 	while ((service = hash_seq_search(&seq)) != NULL)
 	{
 		role = hash_search(roles, &service->key.role, HASH_ENTER, &found);
-		role->small = (found ? role->small : 0) + (service->in_use <= 2);
+		role->small = (found ? role->small : 0) + (service->in_use <= SMALL_SERVICE);
 	}
 	hash_seq_init(&seq, facts->services);
 	while ((service = hash_seq_search(&seq)) != NULL)
 	{
 		role = hash_search(roles, &service->key.role, HASH_FIND, NULL);
 		service->alike = role->small;
+		service->monitoring = service->in_use > SMALL_SERVICE && source->monitors(service->key.role);
 	}
 	hash_destroy(roles);
 }
@@ -229,9 +230,8 @@ facts_read(const FactsSource *source)
 	facts->sessions = palloc_extended(sizeof(SessionFacts) * MaxConnections, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < MaxConnections; i++)
 		session_read(facts, source, i, &watched[i]);
-	pfree(watched);
 	qsort(facts->sessions, facts->nsessions, sizeof(SessionFacts), compare_pids);
 	locks_read(facts);
-	alike_count(facts);
+	services_compare(facts, source);
 	return facts;
 }

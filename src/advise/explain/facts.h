@@ -21,7 +21,7 @@ typedef struct HeldService
 	ServiceKey	key;			/* must be first: the key of the table */
 	const char *name;			/* ROLE/APPLICATION_NAME, printable */
 	const char *usename;		/* as it is in the catalog; NULL if it is not known, or not to be shown */
-	bool		monitoring;		/* a role that is to watch, and nothing else */
+	bool		monitoring;		/* its role is to monitor; of those with more than two sessions */
 	int			in_use;
 	int			idle;
 	int			alike;			/* services of its role with no more than two sessions */
@@ -34,7 +34,7 @@ struct SessionFacts
 {
 	Slot		slot;
 	HeldService *service;		/* NULL while it logs in */
-	LeakSession watched;		/* what the monitor remembers of it; pid 0: nothing */
+	const LeakSession *watched; /* what the monitor remembers of it; NULL: nothing */
 	const RunEntry *run;		/* of pool_exhaust that it is of, or NULL */
 	bool		listens;
 	bool		pressed;		/* the server, or its role or database, has little left to hand out */
@@ -66,6 +66,9 @@ typedef struct Facts
 	HTAB	   *services;		/* of HeldService */
 } Facts;
 
+/* Services with no more sessions are small. */
+#define SMALL_SERVICE	2
+
 /*
  * Where names come from, and what is to be shown of them: a backend reads the catalogs,
  * and minds the rights of its caller; the monitor has what its last observation read.
@@ -73,9 +76,10 @@ typedef struct Facts
 typedef struct FactsSource
 {
 	const List *limits;			/* as limits_read() returns them */
-	/* Fills in name, usename and monitoring; palloc'd. */
+	/* Fills in name and usename; palloc'd. */
 	void		(*name) (HeldService *service);
 	bool		(*may_see) (Oid role);
+	bool		(*monitors) (Oid role);
 } FactsSource;
 
 #define foreach_session(facts, session) \

@@ -12,9 +12,9 @@
 static const char *const heal_step = "SELECT * FROM pool_exhaust_heal();	-- shows what it would end, and ends nothing";
 
 static bool
-is_suspected(const Facts *facts, const SessionFacts *session, LeakRule rule)
+is_suspected(const SessionFacts *session, LeakRule rule)
 {
-	return facts->watched && session->watched.rule == rule;
+	return session->watched != NULL && session->watched->rule == rule;
 }
 
 /* Returns the sentence of evidence of the leak rule on that session, palloc'd. */
@@ -23,7 +23,7 @@ suspect_evidence(const Facts *facts, const SessionFacts *session)
 {
 	char		evidence[LEAK_EVIDENCE_LEN];
 
-	leak_evidence(&session->watched, facts->now_us, evidence);
+	leak_evidence(session->watched, facts->now_us, evidence);
 	return psprintf("pid %d: %s.", session->slot.pid, evidence);
 }
 
@@ -44,7 +44,7 @@ judge_suspects(const Facts *facts, const Crowd *crowd, Finding *finding, Confide
 static bool
 of_dead_client(const Facts *facts, const SessionFacts *session)
 {
-	return is_suspected(facts, session, LEAK_DEAD_CLIENT);
+	return is_suspected(session, LEAK_DEAD_CLIENT);
 }
 
 static bool
@@ -67,7 +67,7 @@ const Explanation explanation_dead_client = {
 static bool
 is_idle_in_transaction(const Facts *facts, const SessionFacts *session)
 {
-	return is_suspected(facts, session, LEAK_IDLE_IN_TRANSACTION) ||
+	return is_suspected(session, LEAK_IDLE_IN_TRANSACTION) ||
 		(session->pressed && session->slot.state == SLOT_IDLE_IN_TRANSACTION && session->state_ms >= IDLE_IN_TRANSACTION_MS);
 }
 
@@ -79,7 +79,7 @@ judge_idle_in_transaction(const Facts *facts, const Crowd *crowd, Finding *findi
 
 	foreach_session_of(facts, &explanation_idle_in_transaction, session)
 	{
-		suspects += is_suspected(facts, session, LEAK_IDLE_IN_TRANSACTION);
+		suspects += is_suspected(session, LEAK_IDLE_IN_TRANSACTION);
 		aborted += session->slot.aborted;
 	}
 	if (suspects > 0)
@@ -104,7 +104,7 @@ const Explanation explanation_idle_in_transaction = {
 static bool
 is_abandoned(const Facts *facts, const SessionFacts *session)
 {
-	return is_suspected(facts, session, LEAK_ABANDONED);
+	return is_suspected(session, LEAK_ABANDONED);
 }
 
 static bool
@@ -122,7 +122,7 @@ const Explanation explanation_abandoned = {
 static bool
 is_growth(const Facts *facts, const SessionFacts *session)
 {
-	return is_suspected(facts, session, LEAK_GROWTH);
+	return is_suspected(session, LEAK_GROWTH);
 }
 
 static bool

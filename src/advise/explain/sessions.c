@@ -110,7 +110,7 @@ const Explanation explanation_monitoring = {
 static bool
 is_alone(const Facts *facts, const SessionFacts *session)
 {
-	return session->service != NULL && session->service->in_use <= 2 && session->service->alike >= pile(facts);
+	return session->service != NULL && session->service->in_use <= SMALL_SERVICE && session->service->alike >= pile(facts);
 }
 
 static bool

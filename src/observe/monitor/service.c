@@ -60,7 +60,6 @@ service_of(HTAB *services, const Slot *slot)
 		service->in_use = service->suspects = service->waiting_on_lock = service->walsenders = 0;
 		memset(service->by_state, 0, sizeof(service->by_state));
 		role_name(key.role, service->usename);
-		service->monitoring = role_monitors(key.role);
 	}
 	return service;
 }

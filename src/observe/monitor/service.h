@@ -21,7 +21,6 @@ typedef struct Service
 	char		usename[NAMEDATALEN];
 	int			in_use;
 	int			by_state[SLOT_STATES];
-	bool		monitoring;		/* its role has the rights of pg_monitor, and is no superuser */
 	int			suspects;
 	int			waiting_on_lock;
 	int			walsenders;		/* not in use: these have slots of their own */

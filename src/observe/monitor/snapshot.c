@@ -56,8 +56,8 @@ snapshot_init(void)
  * Locks the shared catalogs, and their indexes, until the end of the transaction,
  * or returns false: the monitor must not wait for a session that rewrites one.
  */
-static bool
-catalogs_readable(void)
+bool
+snapshot_catalogs_readable(void)
 {
 	static const Oid relations[] = {
 		AuthIdRelationId, AuthIdOidIndexId, AuthIdRolnameIndexId, AuthMemRelationId, AuthMemMemRoleIndexId,
@@ -174,7 +174,7 @@ snapshot_take(void)
 	MemoryContext old;
 	ListCell   *lc;
 
-	snapshot.readable = catalogs_readable();
+	snapshot.readable = snapshot_catalogs_readable();
 	if (snapshot.readable)
 		limits_refresh();
 	memset(snapshot.by_state, 0, sizeof(snapshot.by_state));

@@ -20,3 +20,4 @@ typedef struct MonitorSnapshot
 extern void snapshot_init(void);
 extern const MonitorSnapshot *snapshot_take(void);
 extern const MonitorSnapshot *snapshot_last(void);
+extern bool snapshot_catalogs_readable(void);
