@@ -6,6 +6,7 @@
 cd "$(dirname "$0")" || exit
 
 # document FILE KIND
+# shellcheck disable=SC2016 # the dollars are quotes of SQL
 document()
 {
 	printf 'SELECT pool_exhaust_budget_import($document$'

@@ -18,7 +18,7 @@
 /* What is worth more than a check of its own: the limit that is hit first. */
 typedef struct FirstLimit
 {
-	const BudgetLimit *limit;			/* NULL: none is hit */
+	const BudgetLimit *limit;	/* NULL: none is hit */
 	Situation	situation;
 	Crossing	crossing;
 } FirstLimit;
