@@ -402,7 +402,8 @@ COMMENT ON COLUMN pool_exhaust_declared.min_idle IS
 COMMENT ON COLUMN pool_exhaust_declared.source IS
 	'where the row is from: sql, or the kind of the document that was imported';
 CREATE TABLE pool_exhaust_declared_poolers (
-	pooler			text NOT NULL,
+	pooler			text NOT NULL
+		CONSTRAINT pool_exhaust_declared_poolers_pooler_check CHECK (octet_length(pooler) BETWEEN 1 AND 63),
 	section			text NOT NULL
 		CONSTRAINT pool_exhaust_declared_poolers_section_check CHECK (section IN ('pgbouncer', 'databases', 'users')),
 	name			text NOT NULL DEFAULT '',

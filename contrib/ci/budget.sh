@@ -9,9 +9,9 @@ cd "$(dirname "$0")" || exit
 # shellcheck disable=SC2016 # the dollars are quotes of SQL
 document()
 {
-	printf 'SELECT pool_exhaust_budget_import($document$'
+	printf "SELECT pool_exhaust_budget_import(\$document\$"
 	cat "$1"
-	printf '$document$, '"'%s');\n" "$2"
+	printf "\$document\$, '%s');\n" "$2"
 }
 
 document services.csv csv

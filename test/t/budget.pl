@@ -78,7 +78,7 @@ foreach my $case (
 # ---------- Contradictions ----------
 
 foreach my $case (
-	[ { role => 'nobody' }, 'role "nobody" does not exist' ],
+	[ { role => 'absent' }, 'role "absent" does not exist' ],
 	[ { role => 'nologin' }, 'role "nologin" has no LOGIN' ],
 	[ { database => 'nowhere' }, 'database "nowhere" does not exist' ],
 	[ { database => 'closed' }, 'database "closed" allows no connections' ],
@@ -101,7 +101,7 @@ my $budget = budget();
 is($budget->{verdict}, 'fail', 'role limit: fail');
 is_deeply($budget->{first}, { limit => 'role app', cause => 'role_limit', situation => 'deploy', connections => 20, asked => 24, of => 'service shop', replica => 4 },
 	'role limit: hit first, during a deploy, in replica 4');
-is_deeply({ map { $_->{name} => "$_->{observed_num} of $_->{expected_num}" } @{ $budget->{checks} } },
+is_deeply({ map { $_->{name} => "$_->{observed_num} of $_->{expected_num}" } grep { $_->{phase} eq 'limits' } @{ $budget->{checks} } },
 	{   'server, at rest' => '12 of 56', 'server, deploy' => '24 of 56', 'server, half open' => '24 of 56',
 		'role app, at rest' => '12 of 20', 'role app, deploy' => '24 of 20', 'role app, half open' => '24 of 20' },
 	'role limit: every sum, and this session beside it');
@@ -144,20 +144,48 @@ is((grep { $_->{outcome} eq 'skip' } @{ budget()->{checks} })[0]{detail}, '1 ser
 	is((map { $_->{expected_num} } grep { $_->{name} eq 'role app, at rest' } @{ budget()->{checks} })[0], 20, 'without an application_name all of the role is declared');
 }
 
+# "Raise max_connections" is said where the memory that it takes is there.
+{
+	reset_peaks();
+	declare({ %shop, role => 'web', replicas_max => 9, surge => 0 });
+	my ($failure) = grep { $_->{name} eq 'server, half open' } @{ budget()->{checks} };
+	my ($number, $more, $available) = $failure->{detail} =~ /, or max_connections = (\d+), which takes up to (\d+) MB more, and (\d+) MB are available$/;
+	is($number, 60 + 3 + 1, 'max_connections: what is asked for, what is reserved, what runs beside it') or diag $failure->{detail};
+	cmp_ok($more, '<=', $available, 'max_connections: it fits');
+	declare({ %shop, role => 'web', replicas => 10000, pool_size => 10000, replicas_max => 10000 });
+	like((grep { $_->{name} eq 'server, at rest' } @{ budget()->{checks} })[0]{detail}, qr/; max_connections = \d+ does not fit, for it takes \d+ MB more, and \d+ MB are available$/,
+		'max_connections: it does not fit');
+
+	# What is said of a session is what its process has.
+	my @idle = map { my $idle = client($node, user => 'web'); $idle->query('SELECT count(*) FROM pg_class'); $idle } 1 .. 5;
+	wait_for($client, q(SELECT count(*) FROM pg_stat_activity WHERE usename = 'web' AND state = 'idle'), 5);
+	wait_for($client, 'SELECT in_use FROM pool_exhaust_slots', 6);
+	my $kib = 0;
+	foreach my $idle (@idle)
+	{
+		my $pid = backend_pid($idle);
+		$kib += $_ foreach slurp_file("/proc/$pid/smaps_rollup") =~ /^Private_\w+: +(\d+)/mg, slurp_file("/proc/$pid/status") =~ /^VmPTE:\s+(\d+)/m;
+	}
+	my ($mb, $n) = $client->query('SELECT pool_exhaust_budget()') =~ /^memory +([\d.]+) MB of its own has an idle session, [\d.]+ MB an active one, by (\d+) and \d+ of them; \d+ MB are available$/m;
+	is($n, 5, 'memory: of the idle sessions');
+	cmp_ok(abs($mb - $kib / 1024 / 5), '<=', 0.1 * $kib / 1024 / 5 + 0.05, "memory: $mb MB each, and their processes have $kib KiB together");
+	$_->close foreach @idle;
+}
+
 # ---------- Formats, on_fail, rights ----------
 
 $client->query('SET client_min_messages = warning');
 declare(\%shop);
 my @text = split /\n/, $client->query('SELECT pool_exhaust_budget()');
-like($text[0], qr/^FAIL    budget on server           4 of 6 checks      \d+\.\d\d s$/, 'text: the verdict, and no run');
+like($text[0], qr/^FAIL    budget on server           5 of 7 checks      \d+\.\d\d s$/, 'text: the verdict, and no run');
 like($text[1], qr/^ {8}role app is hit first, during a deploy, .*: 20 connections fit, the next is refused \(role_limit\), in replica 4 of 4 of service shop; 24 are asked for$/,
 	'text: the reason');
 is(scalar(grep { /^propose +ALTER ROLE app CONNECTION LIMIT/ } @text), 1, 'text: a proposal');
 is(scalar(grep { /^FAIL  role app, (?:deploy|half open) +expected <= \d+ connections, observed 24 connections$/ } @text), 2, 'text: the checks that fail');
 my %starts = (
-	tap => qr/^1\.\.7\n# budget on server\nok 1 - server, at rest\n/,
-	junit => qr/^<\?xml.*\n<testsuites name="pool_exhaust" tests="6" failures="2" errors="0"/,
-	markdown => qr/^\| scenario .*\n.*\n\| budget \| server \| \*\*fail\*\* \| 4 of 6 \|/,
+	tap => qr/^1\.\.8\n# budget on server\nok 1 - server, at rest\n/,
+	junit => qr/^<\?xml.*\n<testsuites name="pool_exhaust" tests="7" failures="2" errors="0"/,
+	markdown => qr/^\| scenario .*\n.*\n\| budget \| server \| \*\*fail\*\* \| 5 of 7 \|/,
 	html => qr/^<!DOCTYPE html>/i);
 like($client->query("SELECT pool_exhaust_budget('$_')"), $starts{$_}, "format $_") foreach sort keys %starts;
 unlike($client->query("SELECT pool_exhaust_budget('$_')"), qr/run 0|run 7|seed \d|pool_exhaust_report/, "format $_: speaks of no run") foreach sort keys %starts;
@@ -283,6 +311,8 @@ refuses("[databases]\na = password=s3cret s3cret\n", 'pgbouncer', '22P02', [qr/l
 refuses("[databases]\na = password='s3cret\n", 'pgbouncer', '22P02', [qr/line 2 of the document: a quote does not end/], 'pgbouncer: an open quote');
 refuses("s3cret\n", 'pgbouncer', '22P02', [qr/line 1 of the document: it is neither/], 'pgbouncer: another file');
 refuses("[x]\na = b\n", 'pgbouncer', '22P02', [qr/nothing of it limits connections/], 'pgbouncer: nothing in it');
+
+refuses($ini, 'pgbouncer:' . 'x' x 64, '23514', [qr/poolers_pooler_check/], 'pgbouncer: a long name');
 
 # ---------- What poolers make of it ----------
 
@@ -418,7 +448,7 @@ $client->query('DELETE FROM pool_exhaust_declared_poolers');
 # ---------- The predicted limit is hit at exactly that number ----------
 
 # Opens connections of the services in proportion to what they ask for in this
-# situation, until one is refused; returns how many each had, and who was refused.
+# situation, until one is refused; returns how many each had, and which was refused.
 sub fill
 {
 	my ($asked, @services) = @_;

@@ -165,6 +165,7 @@ is_deeply([ listed(comment(q(obj_description('pool_exhaust_budget(text, jsonb)':
 	[ hint(q{SELECT pool_exhaust_budget('none')}, 'Formats are: ') ], 'comment: formats of budget');
 is_deeply([ listed(comment(q(obj_description('pool_exhaust_budget_import(text, text)'::regprocedure))) . '.', 'kinds: ') ],
 	[ hint(q{SELECT pool_exhaust_budget_import('', 'none')}, 'Kinds are: ') ], 'comment: kinds of documents');
+documented('kind', [ hint(q{SELECT pool_exhaust_budget_import('', 'none')}, 'Kinds are: ') ], has => 'csv');
 
 # The operators of checks, and those that have a tolerance: no view has them.
 my $comparison = slurp_file("$top/src/base/comparison.c");

@@ -67,9 +67,10 @@ typedef struct Facts
 	int			limit;			/* -1: none */
 } Facts;
 
-/* What is odd about how a pooler is configured; a check. */
+/* What is odd about how something is configured; a check. */
 typedef struct Lint
 {
+	const char *phase;
 	const char *name;
 	Comparison	comparison;
 	const char *unit;
@@ -99,6 +100,7 @@ typedef struct BudgetLimit
 	const char *raise;			/* what sets it, up to the number; NULL: nothing simple */
 	double		parts;			/* of so many processes: each has an equal part of it */
 	bool		of_role;		/* of a role that an ALTER ROLE can limit */
+	double		each_kib;		/* of memory that each further connection takes; 0: none of this machine */
 	List	   *shares;			/* Share */
 	double		demand[SITUATIONS];
 } BudgetLimit;
@@ -133,6 +135,17 @@ typedef struct Beside
 	double		walsenders;		/* of this moment */
 } Beside;
 
+/* What sessions have of the machine's memory for themselves; the averages of those that were measured. */
+typedef struct BudgetMemory
+{
+	bool		known;
+	int			nidle;
+	int			nactive;
+	double		idle_kib;
+	double		active_kib;
+	double		available_kib;	/* of the machine */
+} BudgetMemory;
+
 /* The first contradictions are shown, all are counted. */
 #define CONTRADICTIONS_SHOWN	5
 
@@ -142,6 +155,7 @@ typedef struct Budget
 	MemoryContext context;		/* that everything is in */
 	List	   *services;		/* DeclaredService */
 	Beside		beside;
+	BudgetMemory memory;
 	HTAB	   *by_name;		/* BudgetLimit */
 	List	   *limits;			/* the same in the order in which they were found */
 	List	   *poolers;		/* Pooler */
@@ -162,6 +176,9 @@ extern void contradiction(Budget *budget, const char *format,...) pg_attribute_p
 extern void beside_read(Budget *budget);
 extern double beside_of_role(const Budget *budget, const char *role);
 extern double beside_of_database(const Budget *budget, const char *database);
+
+/* memory.c */
+extern void memory_measure(Budget *budget);
 
 /* limit.c */
 extern void limits_add_up(Budget *budget);

@@ -20,15 +20,20 @@ void
 contradiction(Budget *budget, const char *format,...)
 {
 	StringInfo	text = &budget->contradictions;
-	va_list		args;
-	char		sentence[512];
+	int			needed = 0;
 
 	if (++budget->ncontradictions > CONTRADICTIONS_SHOWN)
 		return;
-	va_start(args, format);
-	vsnprintf(sentence, sizeof(sentence), format, args);
-	va_end(args);
-	appendStringInfo(text, "%s%s", text->len > 0 ? "; " : "", sentence);
+	appendStringInfoString(text, text->len > 0 ? "; " : "");
+	do
+	{
+		va_list		args;
+
+		enlargeStringInfo(text, needed);
+		va_start(args, format);
+		needed = appendStringInfoVA(text, format, args);
+		va_end(args);
+	} while (needed > 0);
 }
 
 static bool

@@ -99,15 +99,38 @@ hit_text(const BudgetLimit *limit, Situation situation)
 					cause_kinds[limit->cause].name, crossing_text(&crossing, situation));
 }
 
+/* Returns what setting it to would help, "" if nothing simple would, or what keeps that from helping. */
 static char *
-failure_detail(const BudgetLimit *limit, Situation situation)
+raise_text(const Budget *budget, const BudgetLimit *limit)
 {
-	double		excess = limit->demand[situation] - limit->capacity;
-	char	   *text = psprintf("%s: make pools or replicas smaller by %.0f connections", hit_text(limit, situation), excess);
+	double		number = ceil((limit_worst(limit) + limit->beside) / limit->parts);
+	double		more_mb = (limit_worst(limit) - limit->capacity) * limit->each_kib / 1024;
+	double		available_mb = budget->memory.available_kib / 1024;
 
 	if (limit->raise == NULL)
-		return text;
-	return psprintf("%s, or %s %.0f", text, limit->raise, ceil((limit_worst(limit) + limit->beside) / limit->parts));
+		return "";
+	if (more_mb > available_mb)
+		return psprintf("; %s %.0f does not fit, for it takes %.0f MB more, and %.0f MB are available", limit->raise, number, more_mb, available_mb);
+	if (more_mb > 0)
+		return psprintf(", or %s %.0f, which takes up to %.0f MB more, and %.0f MB are available", limit->raise, number, more_mb, available_mb);
+	return psprintf(", or %s %.0f", limit->raise, number);
+}
+
+static char *
+failure_detail(const Budget *budget, const BudgetLimit *limit, Situation situation)
+{
+	double		excess = limit->demand[situation] - limit->capacity;
+
+	return psprintf("%s: make pools or replicas smaller by %.0f connections%s", hit_text(limit, situation), excess, raise_text(budget, limit));
+}
+
+static char *
+memory_text(const BudgetMemory *memory)
+{
+	if (!memory->known)
+		return pstrdup("that of sessions cannot be read in /proc, so max_connections is not proposed");
+	return psprintf("%.1f MB of its own has an idle session, %.1f MB an active one, by %d and %d of them; %.0f MB are available",
+					memory->idle_kib / 1024, memory->active_kib / 1024, memory->nidle, memory->nactive, memory->available_kib / 1024);
 }
 
 static char *
@@ -167,6 +190,7 @@ notes_add(Document *document)
 	foreach(cell, document->budget.limits)
 		if (is_limited(lfirst(cell)))
 			note_add(data, ((const BudgetLimit *) lfirst(cell))->name, ((const BudgetLimit *) lfirst(cell))->origin);
+	note_add(data, "memory", memory_text(&document->budget.memory));
 	foreach(cell, document->proposals)
 		note_add(data, "propose", lfirst(cell));
 	if (document->isolation[0] != '\0')
@@ -183,7 +207,7 @@ check_add(ReportData *data)
 }
 
 static void
-check_limit(ReportData *data, const BudgetLimit *limit, Situation situation)
+check_limit(ReportData *data, const Budget *budget, const BudgetLimit *limit, Situation situation)
 {
 	ReportCheck *check = check_add(data);
 
@@ -194,16 +218,16 @@ check_limit(ReportData *data, const BudgetLimit *limit, Situation situation)
 	if (comparison_holds(&check->comparison))
 		return;
 	check->outcome = "fail";
-	check->detail = failure_detail(limit, situation);
+	check->detail = failure_detail(budget, limit, situation);
 }
 
-/* What is odd about a pooler: it fails, or it passes with a warning. */
+/* What is odd: it fails, or it passes with a warning. */
 static void
 check_lint(ReportData *data, const Lint *lint)
 {
 	ReportCheck *check = check_add(data);
 
-	check->phase = "poolers";
+	check->phase = (char *) lint->phase;
 	check->name = (char *) lint->name;
 	check->unit = (char *) lint->unit;
 	check->comparison = lint->comparison;
@@ -259,7 +283,7 @@ checks_add(Document *document)
 	for (int s = 0; s < SITUATIONS; s++)
 		foreach(cell, document->budget.limits)
 			if (is_limited(lfirst(cell)) && ((const BudgetLimit *) lfirst(cell))->shares != NIL)
-				check_limit(data, lfirst(cell), s);
+				check_limit(data, &document->budget, lfirst(cell), s);
 	foreach(cell, document->budget.lints)
 		check_lint(data, lfirst(cell));
 	check_skip(data, &document->budget, lacks_role, "limits of roles", "declare no role: its CONNECTION LIMIT is not checked");
@@ -370,6 +394,7 @@ budget_read(Budget *budget)
 	SPI_finish();
 	extension_leave(&budget->extension);
 	beside_read(budget);
+	memory_measure(budget);
 	limits_add_up(budget);
 }
 

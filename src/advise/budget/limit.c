@@ -91,6 +91,10 @@ limit_server(Budget *budget)
 		return limit;
 	limit_set(limit, SuperuserReservedConnections + ReservedConnections > 0 ? CAUSE_RESERVED_SLOTS : CAUSE_TOO_MANY_CLIENTS,
 			  census_capacity(), budget->beside.sessions);
+	limit->beside += SuperuserReservedConnections + ReservedConnections;
+	if (budget->memory.known)
+		limit->raise = "max_connections =";
+	limit->each_kib = budget->memory.active_kib;
 	limit->origin = psprintf("%.0f connections: max_connections %d - %d reserved - %s", limit->capacity, MaxConnections,
 							 SuperuserReservedConnections + ReservedConnections, beside_text(budget));
 	return limit;

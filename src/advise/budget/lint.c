@@ -20,7 +20,7 @@ lint_add(Budget *budget, const Pooler *pooler, const char *what, Comparison comp
 {
 	Lint	   *lint = palloc(sizeof(Lint));
 
-	*lint = (Lint) {text_printable(psprintf("pooler %s, %s", pooler->name, what)), comparison, unit, fails, meaning};
+	*lint = (Lint) {"poolers", text_printable(psprintf("pooler %s, %s", pooler->name, what)), comparison, unit, fails, meaning};
 	budget->lints = lappend(budget->lints, lint);
 }
 

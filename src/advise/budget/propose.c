@@ -48,9 +48,11 @@ all_have_roles(const Budget *budget)
 static const char *
 isolation_text(const Budget *budget, double sum, double capacity)
 {
-	const char *text = sum <= capacity
-		? psprintf("with these limits each role has its worst case whatever the others do: together %.0f of the %.0f connections of the server", sum, capacity)
-		: psprintf("with these limits each role keeps that many whatever the others do, and has fewer than its worst case: together those are %.0f, and the server has %.0f", sum, capacity);
+	const char *format = sum <= capacity
+		? "with these limits each role has its worst case whatever the others do: together %.0f of the %.0f connections of the server"
+		: "with these limits each role keeps that many whatever the others do, and has fewer than its worst case: "
+		"together those are %.0f, and the server has %.0f";
+	const char *text = psprintf(format, sum, capacity);
 
 	return psprintf("%s; roles that are not declared%s have none", text,
 					all_have_roles(budget) ? "" : ", superusers and services without a role");

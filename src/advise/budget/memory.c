@@ -1,0 +1,111 @@
+/*
+ * memory.c
+ *		What a connection of this server takes of the machine's memory: measured, of
+ *		those that there are.
+ *
+ * That is the private memory of a backend and its page tables: what is given back when
+ * it ends.  Shared memory is there anyway.  A look at a process walks its page tables,
+ * so a few of each state have to do.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+#include "advise/budget/budget.h"
+#include "observe/slots/census.h"
+#include "observe/slots/slot.h"
+
+#define LOOKS_MAX	8			/* processes of each state */
+
+/* What was measured of the processes of one state. */
+typedef struct Looks
+{
+	int			n;
+	double		kib;
+} Looks;
+
+/* Adds up the lines of a file in /proc that begin with that word; false if it cannot be read. */
+static bool
+proc_sum(const char *path, const char *word, double *kib)
+{
+	FILE	   *file = AllocateFile(path, "r");
+	char		line[256];
+
+	if (file == NULL)
+		return false;
+	while (fgets(line, sizeof(line), file) != NULL)
+		if (strncmp(line, word, strlen(word)) == 0 && strchr(line, ':') != NULL)
+			*kib += strtod(strchr(line, ':') + 1, NULL);
+	FreeFile(file);
+	return true;
+}
+
+static bool
+look(int pid, Looks *looks)
+{
+	double		kib = 0;
+
+	if (!proc_sum(psprintf("/proc/%d/smaps_rollup", pid), "Private_", &kib) ||
+		!proc_sum(psprintf("/proc/%d/status", pid), "VmPTE:", &kib) || kib == 0)
+		return false;
+	looks->n++;
+	looks->kib += kib;
+	return true;
+}
+
+static double
+mean(const Looks *looks)
+{
+	return looks->n > 0 ? looks->kib / looks->n : 0;
+}
+
+/* Do all slots fit that are not taken yet?  A warning if not. */
+static void
+lint_memory(Budget *budget)
+{
+	Lint	   *lint = palloc(sizeof(Lint));
+	Census		census;
+
+	census_take(&census);
+	*lint = (Lint)
+	{
+		.phase = "memory",
+		.name = "memory of the free slots",
+		.comparison = {OPERATOR_AT_MOST, rint(budget->memory.available_kib / 1024), 0, rint(census.free * budget->memory.active_kib / 1024)},
+		.unit = "MB",
+		.meaning = "max_connections allows more sessions than fit into memory, if they are like those that were measured",
+	};
+	budget->lints = lappend(budget->lints, lint);
+}
+
+/* Measures some idle and some active sessions, this one among them, and what is available. */
+void
+memory_measure(Budget *budget)
+{
+	BudgetMemory *memory = &budget->memory;
+	Looks		idle = {0};
+	Looks		active = {0};
+	Slot		slot;
+
+	(void) look(MyProcPid, &active);
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		Looks	   *looks;
+
+		if (!slot_read(i, &slot) || slot.pid == MyProcPid || slot.state == SLOT_AUTHENTICATING)
+			continue;
+		looks = slot.state == SLOT_IDLE ? &idle : &active;
+		if (looks->n < LOOKS_MAX)
+			(void) look(slot.pid, looks);
+	}
+	memory->known = active.n > 0 && proc_sum("/proc/meminfo", "MemAvailable:", &memory->available_kib) && memory->available_kib > 0;
+	memory->nidle = idle.n;
+	memory->nactive = active.n;
+	memory->idle_kib = mean(&idle);
+	memory->active_kib = Max(mean(&active), mean(&idle));
+	if (memory->known)
+		lint_memory(budget);
+}
