@@ -104,7 +104,7 @@ state_text(const Facts *facts)
 		return psprintf("Full, %s", in_use);
 	if (refused > 0)
 		return psprintf(UINT64_FORMAT " login%s refused in the last minute, %s", refused, refused == 1 ? "" : "s", in_use);
-	return psprintf("%s%s", server->health == HEALTH_CRITICAL ? "Nearly full, " : "", in_use);
+	return psprintf("%s%s", server->health >= HEALTH_CRITICAL ? "Nearly full, " : "", in_use);
 }
 
 static int
@@ -275,6 +275,8 @@ explain(const FactsSource *source, Finding *findings)
 		judge_healthy(facts, &findings[n++]);
 	qsort(findings, n, sizeof(Finding), compare_findings);
 	introduce(facts, source, &findings[0]);
+	for (int i = 1; i < n; i++)
+		findings[i].sentence = psprintf("%c%s.", pg_toupper(findings[i].sentence[0]), findings[i].sentence + 1);
 	return n;
 }
 

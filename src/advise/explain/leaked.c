@@ -9,7 +9,7 @@
 /* A full server does not wait for the threshold of the rule. */
 #define IDLE_IN_TRANSACTION_MS	1000
 
-static const char *const heal_step = "SELECT * FROM pool_exhaust_heal();	-- shows what it would end, and ends nothing";
+static const char *const heal_step = "SELECT * FROM pool_exhaust_heal(); -- shows what it would end, and ends nothing";
 
 static bool
 is_suspected(const SessionFacts *session, LeakRule rule)

@@ -61,7 +61,7 @@ judge_run_under_way(const Facts *facts, const Crowd *crowd, Finding *finding)
 		return false;
 	is_hold = run->hold_id != 0;
 	finding->confidence = CONFIDENCE_SURE;
-	finding->sentence = psprintf("%s of a %s of pool_exhaust, number " INT64_FORMAT, crowd_text(crowd), is_hold ? "hold" : "run",
+	finding->sentence = psprintf("%s those of %s " INT64_FORMAT " of pool_exhaust", crowd_text(crowd), is_hold ? "hold" : "run",
 								 is_hold ? run->hold_id : run->run_id);
 	finding->evidence = "It was asked for, and ends by itself.";
 	finding->next_step = is_hold ? psprintf("SELECT pool_exhaust_release(" INT64_FORMAT ");", run->hold_id)
