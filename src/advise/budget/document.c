@@ -129,7 +129,7 @@ memory_text(const BudgetMemory *memory)
 {
 	if (!memory->known)
 		return pstrdup("that of sessions cannot be read in /proc, so max_connections is not proposed");
-	return psprintf("%.1f MB of its own has an idle session, %.1f MB an active one, by %d and %d of them; %.0f MB are available",
+	return psprintf("%.2f MB of its own has an idle session, %.2f MB an active one, by %d and %d of them; %.0f MB are available",
 					memory->idle_kib / 1024, memory->active_kib / 1024, memory->nidle, memory->nactive, memory->available_kib / 1024);
 }
 

@@ -114,6 +114,15 @@ limit_walsenders(Budget *budget)
 	return limit;
 }
 
+/* Returns the statement that sets a limit, up to the number; NULL if the name cannot be shown as it is. */
+static char *
+alter_text(const char *what, const char *name)
+{
+	const char *quoted = quote_identifier(name);
+
+	return strcmp(text_printable(quoted), quoted) == 0 ? psprintf("ALTER %s %s CONNECTION LIMIT", what, quoted) : NULL;
+}
+
 static BudgetLimit *
 limit_of_role(Budget *budget, const char *role, int capacity)
 {
@@ -123,7 +132,7 @@ limit_of_role(Budget *budget, const char *role, int capacity)
 	if (found)
 		return limit;
 	limit->of_role = true;
-	limit->raise = psprintf("ALTER ROLE %s CONNECTION LIMIT", quote_identifier(role));
+	limit->raise = alter_text("ROLE", role);
 	limit->beside = beside_of_role(budget, role);
 	if (capacity < 0)
 		return limit;
@@ -144,7 +153,7 @@ limit_of_database(Budget *budget, const char *database, int capacity)
 	limit_set(limit, CAUSE_DATABASE_LIMIT, capacity, beside_of_database(budget, database));
 	limit->origin = psprintf("%.0f connections: CONNECTION LIMIT %d - %.0f that others have there now",
 							 limit->capacity, capacity, limit->beside);
-	limit->raise = psprintf("ALTER DATABASE %s CONNECTION LIMIT", quote_identifier(database));
+	limit->raise = alter_text("DATABASE", database);
 	return limit;
 }
 

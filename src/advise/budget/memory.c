@@ -3,9 +3,9 @@
  *		What a connection of this server takes of the machine's memory: measured, of
  *		those that there are.
  *
- * That is the private memory of a backend and its page tables: what is given back when
- * it ends.  Shared memory is there anyway.  A look at a process walks its page tables,
- * so a few of each state have to do.
+ * That is its part of what is not shared memory (Pss), its page tables, and what the
+ * kernel has for a process and its socket.  Shared memory is there anyway.  A look at a
+ * process walks its page tables, so a few of each state have to do.
  */
 #include "postgres.h"
 
@@ -19,6 +19,7 @@
 #include "observe/slots/slot.h"
 
 #define LOOKS_MAX	8			/* processes of each state */
+#define KERNEL_KIB	150			/* stack, task, maps and socket, as bench/budget finds them */
 
 /* What was measured of the processes of one state. */
 typedef struct Looks
@@ -46,13 +47,14 @@ proc_sum(const char *path, const char *word, double *kib)
 static bool
 look(int pid, Looks *looks)
 {
+	const char *rollup = psprintf("/proc/%d/smaps_rollup", pid);
 	double		kib = 0;
 
-	if (!proc_sum(psprintf("/proc/%d/smaps_rollup", pid), "Private_", &kib) ||
-		!proc_sum(psprintf("/proc/%d/status", pid), "VmPTE:", &kib) || kib == 0)
+	if (!proc_sum(rollup, "Pss_Anon:", &kib) || kib == 0 || !proc_sum(rollup, "Pss_File:", &kib) ||
+		!proc_sum(psprintf("/proc/%d/status", pid), "VmPTE:", &kib))
 		return false;
 	looks->n++;
-	looks->kib += kib;
+	looks->kib += kib + KERNEL_KIB;
 	return true;
 }
 

@@ -79,8 +79,8 @@ proposals(const Budget *budget, const char **isolation)
 		const BudgetLimit *limit = lfirst(cell);
 		double		n = floor(limit_worst(limit) * scale);
 
-		if (n < 1)
-			return NIL;			/* more roles than connections */
+		if (n < 1 || limit->raise == NULL)
+			return NIL;			/* more roles than connections, or one that cannot be named */
 		if (limit->capacity != n)
 			statements = lappend(statements, psprintf("%s %.0f;", limit->raise, n + limit->beside));
 	}
