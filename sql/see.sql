@@ -18,7 +18,8 @@ BEGIN
 	END LOOP;
 END $$;
 
--- After a reset everything begins anew
+-- After a reset everything begins anew; sessions that ended before it have been seen
+CALL wait_until(format($$ (SELECT count(*) FROM pool_exhaust_timeline WHERE at > %L) >= 2 $$, clock_timestamp()));
 CALL wait_until($$ pool_exhaust_health() = 'healthy' $$);
 SELECT pool_exhaust_reset_stats();
 SELECT sum(refusals) AS refusals, count(first_at) AS first_at, count(last_at) AS last_at

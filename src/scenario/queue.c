@@ -152,8 +152,12 @@ queue_up(Run *run)
 	if (run->target->counts_itself && queue->longest > 0)
 		check_used_up(run);
 	else if (run->pool->stats.peak_held < run_capacity(run))
+	{
+		/* Where a login takes longer than an operation, the machine is slow. */
+		run->too_busy = histogram_max_ms(&tally->connect) >= options->long_ms;
 		run_end(run, VERDICT_INVALID, "the pool was never full: at most %d of %d connections were in use at once, and logins took up to %.0f ms; raise long_ms beyond that, or long_operations",
 				run->pool->stats.peak_held, run_capacity(run), histogram_max_ms(&tally->connect));
+	}
 	check_fifo(run, NULL, &queue->order);
 	if (queue->order.slack_us > 0)
 		check_was_of_pooler(run, LATE_US);
