@@ -59,13 +59,13 @@ typedef struct DeclaredService
 } DeclaredService;
 
 /* What the catalogs say of a role or a database. */
-typedef struct Facts
+typedef struct CatalogEntry
 {
 	bool		exists;
 	bool		connects;		/* it has LOGIN, or allows connections */
 	bool		is_super;
 	int			limit;			/* -1: none */
-} Facts;
+} CatalogEntry;
 
 /* What is odd about how something is configured; a check. */
 typedef struct Lint
@@ -168,8 +168,8 @@ typedef struct Budget
 /* declared.c */
 extern void declared_read(Budget *budget);
 extern bool service_is_pooled(const DeclaredService *service);
-extern Facts facts_of_role(const char *name);
-extern Facts facts_of_database(const char *name);
+extern CatalogEntry facts_of_role(const char *name);
+extern CatalogEntry facts_of_database(const char *name);
 extern void contradiction(Budget *budget, const char *format,...) pg_attribute_printf(2, 3);
 
 /* beside.c */

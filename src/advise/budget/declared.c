@@ -80,33 +80,33 @@ service_is_pooled(const DeclaredService *service)
 }
 
 /* Returns what the catalogs say of the role. */
-Facts
+CatalogEntry
 facts_of_role(const char *name)
 {
 	HeapTuple	tuple = SearchSysCache1(AUTHNAME, CStringGetDatum(name));
-	Facts		facts = {.limit = -1};
+	CatalogEntry		facts = {.limit = -1};
 	Form_pg_authid role;
 
 	if (!HeapTupleIsValid(tuple))
 		return facts;
 	role = (Form_pg_authid) GETSTRUCT(tuple);
-	facts = (Facts) {true, role->rolcanlogin, role->rolsuper, role->rolconnlimit};
+	facts = (CatalogEntry) {true, role->rolcanlogin, role->rolsuper, role->rolconnlimit};
 	ReleaseSysCache(tuple);
 	return facts;
 }
 
 /* The same of the database. */
-Facts
+CatalogEntry
 facts_of_database(const char *name)
 {
 	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(get_database_oid(name, true)));
-	Facts		facts = {.limit = -1};
+	CatalogEntry		facts = {.limit = -1};
 	Form_pg_database database;
 
 	if (!HeapTupleIsValid(tuple))
 		return facts;
 	database = (Form_pg_database) GETSTRUCT(tuple);
-	facts = (Facts) {true, database->datallowconn && database->datconnlimit >= -1, false, database->datconnlimit};
+	facts = (CatalogEntry) {true, database->datallowconn && database->datconnlimit >= -1, false, database->datconnlimit};
 	ReleaseSysCache(tuple);
 	return facts;
 }
@@ -116,8 +116,8 @@ static void
 service_check(Budget *budget, DeclaredService *service)
 {
 	bool		pooled = service_is_pooled(service);
-	Facts		role = facts_of_role(service->role);
-	Facts		database = facts_of_database(service->database);
+	CatalogEntry		role = facts_of_role(service->role);
+	CatalogEntry		database = facts_of_database(service->database);
 
 	service->is_super = role.is_super;
 	if (service->role[0] != '\0' && !pooled && !role.exists)
