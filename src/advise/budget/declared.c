@@ -84,7 +84,7 @@ CatalogEntry
 facts_of_role(const char *name)
 {
 	HeapTuple	tuple = SearchSysCache1(AUTHNAME, CStringGetDatum(name));
-	CatalogEntry		facts = {.limit = -1};
+	CatalogEntry facts = {.limit = -1};
 	Form_pg_authid role;
 
 	if (!HeapTupleIsValid(tuple))
@@ -100,7 +100,7 @@ CatalogEntry
 facts_of_database(const char *name)
 {
 	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(get_database_oid(name, true)));
-	CatalogEntry		facts = {.limit = -1};
+	CatalogEntry facts = {.limit = -1};
 	Form_pg_database database;
 
 	if (!HeapTupleIsValid(tuple))
@@ -116,8 +116,8 @@ static void
 service_check(Budget *budget, DeclaredService *service)
 {
 	bool		pooled = service_is_pooled(service);
-	CatalogEntry		role = facts_of_role(service->role);
-	CatalogEntry		database = facts_of_database(service->database);
+	CatalogEntry role = facts_of_role(service->role);
+	CatalogEntry database = facts_of_database(service->database);
 
 	service->is_super = role.is_super;
 	if (service->role[0] != '\0' && !pooled && !role.exists)

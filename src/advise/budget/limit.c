@@ -161,7 +161,7 @@ limit_of_database(Budget *budget, const char *database, int capacity)
 void
 limits_add_role(Budget *budget, const char *role, const Share *share)
 {
-	CatalogEntry		facts = facts_of_role(role);
+	CatalogEntry facts = facts_of_role(role);
 
 	if (facts.exists && !facts.is_super)
 		limit_add(limit_of_role(budget, role, facts.limit), share);
@@ -170,7 +170,7 @@ limits_add_role(Budget *budget, const char *role, const Share *share)
 void
 limits_add_database(Budget *budget, const char *database, const Share *share)
 {
-	CatalogEntry		facts = facts_of_database(database);
+	CatalogEntry facts = facts_of_database(database);
 
 	if (facts.exists)
 		limit_add(limit_of_database(budget, database, facts.limit), share);
