@@ -65,7 +65,7 @@ sub_run_plan(const Run *run, const SubRun *sub_run, RunRequest *request)
 	request->asked.values.seed = (run->options.seed + sub_run->seed_step) % PG_INT32_MAX;
 	request->asked.given.has[OPTION_seed] = true;
 	request->asked = options_pass_on(&request->asked, sub_run->scenario);
-	request->time_max_ms = (int64) (run->deadline_us - loop_now_us()) / 1000;
+	request->time_max_ms = loop_now_us() < run->deadline_us ? (int64) (run->deadline_us - loop_now_us()) / 1000 : 0;
 }
 
 /*
