@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
+use IPC::Run ();
 use JSON::PP ();
 use lib $FindBin::RealBin;
 use PoolExhaust;
@@ -22,7 +23,7 @@ my $node = new_server('explain',
 max_connections = 43
 superuser_reserved_connections = 3
 wal_level = replica
-max_wal_senders = 1
+max_wal_senders = 2
 max_prepared_transactions = 2
 max_worker_processes = 20
 authentication_timeout = 10min
@@ -120,6 +121,35 @@ my $load = begin_load($watcher, $node);
 }
 end_load($load);
 
+# A leader that keeps its lock while it is idle, and a follower that waits for it.
+{
+	my ($leader, $follower) = sessions(2, 'elected');
+	$leader->query('SELECT pg_advisory_lock(9)');
+	$follower->send('SELECT pg_advisory_lock(9)');
+	ok(wait_for($watcher, 'SELECT sum(waiting_on_lock) FROM pool_exhaust_services WHERE service = $$app/elected$$', 1), 'a follower waits');
+	my %causes;
+	$causes{ explained()->[0]{cause} }++ foreach 1 .. 50;
+	is_deeply(\%causes, { healthy => 50 }, 'a leader and a follower are no complaint');
+	$_->vanish foreach $leader, $follower;
+	over('a leader and a follower');
+}
+
+# Waits behind one row, each a short one.
+{
+	$node->safe_psql('postgres', 'CREATE TABLE hot (n int); INSERT INTO hot VALUES (0)');
+	my $script = PostgreSQL::Test::Utils::tempdir() . '/hot.sql';
+	append_to_file($script, "UPDATE hot SET n = n + 1;\n");
+	my $pgbench = IPC::Run::start(
+		[ 'pgbench', '--no-vacuum', '--client=8', '--time=900', "--file=$script", '--host=' . $node->host, '--port=' . $node->port, 'postgres' ],
+		'<', \undef, '>', \my $output, '2>', \my $errors);
+	ok(wait_until(sub { $watcher->query('SELECT n > 100 FROM hot') }, 't', 'pgbench'), 'a hot row');
+	my %causes;
+	$causes{ explained()->[0]{cause} }++ foreach 1 .. 200;
+	is_deeply(\%causes, { healthy => 200 }, 'short waits behind a hot row are no complaint, in 200 looks') or diag $errors;
+	$pgbench->kill_kill;
+	over('a hot row');
+}
+
 # ---------- Leaks ----------
 
 {
@@ -140,9 +170,20 @@ end_load($load);
 	my $refused = login($node, user => 'app', application_name => 'late');
 	incident('full of open transactions', cause => 'idle in transaction', confidence => 'likely', busy => sub { used(@fill) },
 		sentence => qr/^Full, 40 of 40 slots in use: 25 sessions of app\/web are idle in transaction/,
-		evidence => qr/Slots: app\/web 25, app\/other 14, \S+\/watcher 1\. Refused of late, most often: app\/late of database postgres, from this host, for cause reserved_slots 1 times\.$/);
+		evidence => qr/Slots: app\/web 25, app\/other 14, \S+\/watcher 1\. Refused in the last minute: app\/late of database postgres, from this host, for cause reserved_slots, 1 time so far\.$/);
 	$refused->vanish;
 	over('full of open transactions', @leaks, @fill);
+}
+{
+	# Its sessions are idle in transaction for longer than those that leak, and no leak: they are the hold's.
+	my $hold = $watcher->query("SELECT pool_exhaust_hold(10, 'server', 'idle in transaction')");
+	my @fill = sessions($capacity - 1 - 10 - 12, 'other');
+	my @leaks = map { open_transaction($node, 'web') } 1 .. 12;
+	incident('beside a hold', cause => 'idle in transaction', confidence => 'likely', busy => sub { used(@fill) },
+		sentence => qr/^Full, 40 of 40 slots in use: 12 sessions of app\/web are idle in transaction/);
+	is($watcher->query("SELECT string_agg(cause, ', ' ORDER BY rank) FROM pool_exhaust_explain() WHERE rank > 1 AND cause = 'run under way'"), 'run under way', 'beside a hold: that is named next');
+	$watcher->query("SELECT pool_exhaust_release($hold)");
+	over('beside a hold', @leaks, @fill);
 }
 {
 	my @leaks = map { my $leak = client($node, user => 'app', application_name => 'forgetful'); $leak->query('SELECT pg_sleep(0.14)'); $leak } 1 .. 9;
@@ -168,18 +209,18 @@ end_load($load);
 	my @waiters = sessions(12, 'web');
 	$_->send('SELECT count(*) FROM stock') foreach @waiters;
 	incident('behind one session', cause => 'lock pile-up', confidence => 'sure',
-		sentence => qr/: 12 sessions wait behind pid @{[ backend_pid($holder) ]} \(app\/batch\), idle in transaction for /, evidence => qr/^The longest of them has waited for \d/);
+		sentence => qr/: 12 sessions wait behind pid @{[ backend_pid($holder) ]} \(app\/batch, idle in transaction for [\d.]+ s\)\.$/, evidence => qr/^The longest wait is \d/);
 	$holder->query('ROLLBACK');
 	$_->result foreach @waiters;
 	over('behind one session', $holder, @waiters);
 }
 {
 	my $holder = client($node, user => 'app', application_name => 'pooled');
-	my @waiters = sessions(2, 'pooled');
+	my @waiters = sessions(3, 'pooled');
 	$holder->query('SELECT pg_advisory_lock(7)');
 	$_->send('SELECT pg_advisory_lock(7)') foreach @waiters;
-	incident('a lock in a transaction pool', cause => 'stranded advisory lock', confidence => 'sure',
-		sentence => qr/2 sessions wait for an advisory lock of pid @{[ backend_pid($holder) ]} \(app\/pooled\), which is idle outside of a transaction/);
+	incident('a lock in a transaction pool', cause => 'stranded advisory lock', confidence => 'likely',
+		sentence => qr/: 3 sessions wait for an advisory lock of pid @{[ backend_pid($holder) ]} \(app\/pooled\), which is idle outside of a transaction/);
 	$_->vanish foreach $holder, @waiters;
 	over('a lock in a transaction pool');
 }
@@ -193,6 +234,19 @@ end_load($load);
 	$watcher->query(q(ROLLBACK PREPARED 'forgotten'));
 	$_->result foreach @waiters;
 	over('a prepared transaction', $preparer, @waiters);
+}
+
+{
+	my $walsender = client($node, user => 'copy', replication => 'database', application_name => 'slots');
+	$walsender->query('BEGIN');
+	$walsender->query('SELECT pg_advisory_xact_lock(8)');
+	my @waiters = sessions(3, 'web');
+	$_->send('SELECT pg_advisory_xact_lock(8)') foreach @waiters;
+	incident('behind a walsender', cause => 'lock pile-up', confidence => 'sure',
+		sentence => qr/: 3 sessions wait behind pid @{[ backend_pid($walsender) ]}, which is no session of a client\.$/);
+	$walsender->query('ROLLBACK');
+	$_->result foreach @waiters;
+	over('behind a walsender', $walsender, @waiters);
 }
 
 # ---------- Logins ----------
@@ -241,11 +295,11 @@ end_load($load);
 	over('the limit of a database', @sessions);
 }
 {
-	my $standby = client($node, user => 'copy', replication => 'true', application_name => 'standby');
+	my @standbys = map { client($node, user => 'copy', replication => 'true', application_name => 'standby') } 1 .. 2;
 	login($node, user => 'copy', replication => 'true')->vanish;
-	incident('the limit of walsenders', cause => 'walsender_limit', confidence => 'sure', sentence => qr/: replication: 1 of 1 connections in use, 1 refused for that \(max_wal_senders\)/);
+	incident('the limit of walsenders', cause => 'walsender_limit', confidence => 'sure', sentence => qr/: replication: 2 of 2 connections in use, 1 refused for that \(max_wal_senders\)/);
 	$watcher->query('SELECT pool_exhaust_reset_stats()');
-	over('the limit of walsenders', $standby);
+	over('the limit of walsenders', @standbys);
 }
 
 # ---------- Sessions ----------
@@ -270,9 +324,18 @@ end_load($load);
 }
 {
 	my $hold = $watcher->query("SELECT pool_exhaust_hold(10, 'server', 'active')");
-	my $first = incident('a hold', cause => 'run under way', confidence => 'sure', sentence => qr/10 sessions of \S+ are those of hold $hold of pool_exhaust\.$/);
+	my $first = incident('a hold', cause => 'run under way', confidence => 'sure', sentence => qr/10 sessions of \S+ are those of hold $hold of pool_exhaust\.$/,
+		evidence => qr/in the database with OID \d/);
 	is($watcher->query('SELECT count(*) FROM pool_exhaust_holds'), 0, 'a hold: its next step releases it');
 	over('a hold');
+}
+
+{
+	my $run = $watcher->query(q(SELECT pool_exhaust_start('degradation', options => '{"profile": "standard", "pool_size": 10}')));
+	my $first = incident('a run', cause => 'run under way', confidence => 'sure', sentence => qr/are those of run $run of pool_exhaust\.$/);
+	like($first->{next_step}, qr/pool_exhaust_stop\($run\)/, 'a run: its next step');
+	is($watcher->query("SELECT pool_exhaust_wait($run, '1 min')"), 'aborted', 'a run: its next step stops it');
+	over('a run');
 }
 
 # ---------- Load ----------
@@ -289,7 +352,7 @@ end_load($load);
 {
 	my @sessions = sessions($capacity - 1, 'surging');
 	incident('a surge', cause => 'surge', confidence => 'likely', busy => sub { used(@sessions) },
-		sentence => qr/: \d+ more slots are in use than a minute ago: 39 sessions of app\/surging (and 1 other )?are new/);
+		sentence => qr/: the slots in use rose by \d+ in the last minute: 39 sessions of app\/surging (and 1 other )?are new/);
 
 	# Without a past that could tell, nothing is known but that they are there.
 	$watcher->query('SELECT pool_exhaust_reset_stats()');

@@ -234,16 +234,27 @@ limit_worst(const BudgetLimit *limit)
 	return worst;
 }
 
-static Situation compared_situation;	/* list_sort() has no argument for it */
-
 static int
-compare_shares(const ListCell *a, const ListCell *b)
+compare_shares(const void *a, const void *b, void *situation)
 {
-	const Share *x = lfirst(a);
-	const Share *y = lfirst(b);
-	double		difference = x->demand[compared_situation] - y->demand[compared_situation];
+	const Share *x = *(const Share *const *) a;
+	const Share *y = *(const Share *const *) b;
+	double		difference = x->demand[*(Situation *) situation] - y->demand[*(Situation *) situation];
 
 	return difference != 0 ? (difference > 0 ? 1 : -1) : strcmp(x->name, y->name);
+}
+
+/* Returns the shares of the limit, the smallest in that situation first, palloc'd. */
+static const Share **
+shares_sorted(const BudgetLimit *limit, Situation situation)
+{
+	const Share **shares = palloc(sizeof(Share *) * Max(list_length(limit->shares), 1));
+	ListCell   *cell;
+
+	foreach(cell, limit->shares)
+		shares[foreach_current_index(cell)] = lfirst(cell);
+	qsort_arg(shares, list_length(limit->shares), sizeof(Share *), compare_shares, &situation);
+	return shares;
 }
 
 /*
@@ -253,16 +264,13 @@ compare_shares(const ListCell *a, const ListCell *b)
 Crossing
 limit_crossing(const BudgetLimit *limit, Situation situation)
 {
-	List	   *shares = list_copy(limit->shares);
+	const Share **shares = shares_sorted(limit, situation);
 	double		left = floor(limit->capacity);
 	Crossing	crossing = {.connections = left};
-	ListCell   *cell;
 
-	compared_situation = situation;
-	list_sort(shares, compare_shares);
-	foreach(cell, shares)
+	for (int i = 0; i < list_length(limit->shares); i++)
 	{
-		const Share *share = lfirst(cell);
+		const Share *share = shares[i];
 
 		if (left >= share->demand[situation])
 		{

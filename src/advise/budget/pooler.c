@@ -241,17 +241,21 @@ clients_add(Budget *budget, const PoolerPool *pool, const char *name, Cause caus
 		limit_add(limit, share_of_service(lfirst(cell)));
 }
 
+/* Returns how many connections a process opens for the pool at the most; the reserve needs a timeout. */
+static double
+pool_most(const PoolerPool *pool)
+{
+	return pool_value(pool, SETTING_POOL_SIZE) + (pool_value(pool, SETTING_RESERVE_TIMEOUT) > 0 ? pool_value(pool, SETTING_RESERVE) : 0);
+}
+
 /* What waits in vain beyond the connections of a pool, in the mode in which clients keep theirs. */
 static void
 add_session_limits(Budget *budget, const PoolerPool *pool)
 {
-	double		reserve = pool_value(pool, SETTING_RESERVE_TIMEOUT) > 0 ? pool_value(pool, SETTING_RESERVE) : 0;
-	double		size = pool_value(pool, SETTING_POOL_SIZE);
-
 	if (pool_value(pool, SETTING_POOL_MODE) != MODE_SESSION)
 		return;
 	clients_add(budget, pool, psprintf("pool %s/%s", pool->name, pool->role), CAUSE_POOLER_QUEUE_TIMEOUT,
-				size + reserve, SECTION_DATABASES, SETTING_POOL_SIZE);
+				pool_most(pool), SECTION_DATABASES, SETTING_POOL_SIZE);
 	clients_add(budget, pool, psprintf("sessions of database %s", pool->name), CAUSE_POOLER_QUEUE_TIMEOUT,
 				pool_value(pool, SETTING_DATABASE_CONNECTIONS), SECTION_DATABASES, SETTING_DATABASE_CONNECTIONS);
 	clients_add(budget, pool, psprintf("sessions of user %s", pool->role), CAUSE_POOLER_QUEUE_TIMEOUT,
@@ -283,8 +287,7 @@ static Share *
 share_of_pool(const PoolerPool *pool)
 {
 	double		processes = processes_of(pool->pooler);
-	double		reserve = pool_value(pool, SETTING_RESERVE_TIMEOUT) > 0 ? pool_value(pool, SETTING_RESERVE) : 0;
-	double		most = (pool_value(pool, SETTING_POOL_SIZE) + reserve) * processes;
+	double		most = pool_most(pool) * processes;
 	Share	   *share = palloc(sizeof(Share));
 
 	*share = (Share) {text_printable(psprintf("pool %s/%s of pooler %s", pool->name, pool->role, pool->pooler->name)), "connection", 1};

@@ -13,7 +13,7 @@
 /* ---------- The monitor ---------- */
 
 static bool
-judge_monitor_away(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_monitor_away(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	if (facts->watched)
 		return false;
@@ -34,7 +34,7 @@ const Explanation explanation_monitor_away = {
 /* ---------- The ledger ---------- */
 
 static bool
-judge_ledger_blind(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_ledger_blind(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	uint64		since = ledger_blind_since(REFUSED_BACKEND);
 
@@ -56,7 +56,7 @@ const Explanation explanation_ledger_blind = {
 /* ---------- What sessions do ---------- */
 
 static bool
-judge_activities_off(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_activities_off(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	int			n = 0;
 

@@ -85,7 +85,7 @@ sessions_explain(const Facts *facts)
 	foreach_session(facts, session)
 	{
 		for (int i = 0; i < EXPLANATIONS && session->explained_by == NULL; i++)
-			if (explanations[i]->accounts_for != NULL && explanations[i]->accounts_for(facts, session))
+			if (explanations[i]->accounts_for != NULL && explanations[i]->accounts_for(explanations[i], facts, session))
 				session->explained_by = explanations[i];
 	}
 }
@@ -145,7 +145,7 @@ holders_text(const Facts *facts)
 	return text.data;
 }
 
-/* Returns the entry of the ledger that was refused most of those refused of late, or NULL. */
+/* Returns the entry of the ledger that was refused most, of those refused since then, or NULL. */
 static NameEntry *
 most_refused(TimestampTz since)
 {
@@ -166,18 +166,20 @@ most_refused(TimestampTz since)
 static char *
 refused_text(const Facts *facts, const FactsSource *source)
 {
-	const NameEntry *entry = most_refused(facts->now - FACTS_SLICES * FACTS_SLICE_S * USECS_PER_SEC);
+	NameEntry  *entry = most_refused(facts->now - FACTS_SLICES * FACTS_SLICE_S * USECS_PER_SEC);
 	const Names *names;
+	uint64		count;
 
 	if (entry == NULL)
 		return NULL;
 	names = &entry->names;
+	count = pg_atomic_read_u64(&entry->count);
 	if (!source->may_see(InvalidOid))
 		return psprintf("logins for cause %s", cause_kinds[names->cause].name);
-	return psprintf("%s/%s of database %s, from %s, for cause %s " UINT64_FORMAT " times",
+	return psprintf("%s/%s of database %s, from %s, for cause %s, " UINT64_FORMAT " time%s so far",
 					names->usename, names->application_name, names->datname,
 					names->client_addr[0] != '\0' ? names->client_addr : "this host", cause_kinds[names->cause].name,
-					pg_atomic_read_u64(&unconstify(NameEntry *, entry)->count));
+					count, count == 1 ? "" : "s");
 }
 
 /* The first finding says how things are, too: how full, what holds the slots, what was refused. */
@@ -190,7 +192,7 @@ introduce(const Facts *facts, const FactsSource *source, Finding *first)
 	first->sentence = psprintf("%s: %s.", state_text(facts), first->sentence);
 	first->evidence = psprintf("%s%sSlots: %s.%s", first->evidence != NULL ? first->evidence : "", first->evidence != NULL ? " " : "",
 							   holders[0] != '\0' ? holders : "none",
-							   refused != NULL ? psprintf(" Refused of late, most often: %s.", refused) : "");
+							   refused != NULL ? psprintf(" Refused in the last minute: %s.", refused) : "");
 }
 
 /* ---------- The answer ---------- */
@@ -205,7 +207,7 @@ judge_rest(const Facts *facts, const Finding *findings, int n, Finding *rest)
 	int			left = facts->pools[0].in_use;
 	int			idle = 0;
 
-	if (!pool_is_pressed(facts, &facts->pools[0]))
+	if (!pool_is_pressed(&facts->pools[0]))
 		return false;
 	for (int i = 0; i < n; i++)
 		left -= findings[i].urgent ? findings[i].weight : 0;
@@ -268,7 +270,7 @@ explain(const FactsSource *source, Finding *findings)
 		Crowd		crowd = crowd_of(facts, explanations[i]);
 
 		findings[n] = (Finding) {.cause = explanations[i]->name, .place = i, .urgent = crowd.pressed > 0, .weight = crowd.n};
-		n += explanations[i]->judge(facts, &crowd, &findings[n]);
+		n += explanations[i]->judge(explanations[i], facts, &crowd, &findings[n]);
 	}
 	n += judge_rest(facts, findings, n, &findings[n]);
 	if (n == 0)

@@ -16,6 +16,7 @@
  * certain comes before what is likely, and a mechanism before the limit that it fills.
  */
 #define EXPLANATION_LIST(EXPLANATION) \
+	EXPLANATION(run_under_way) \
 	EXPLANATION(dead_client) \
 	EXPLANATION(stranded_advisory_lock) \
 	EXPLANATION(prepared_transaction) \
@@ -25,7 +26,6 @@
 	EXPLANATION(growth) \
 	EXPLANATION(listeners) \
 	EXPLANATION(stalled_logins) \
-	EXPLANATION(run_under_way) \
 	EXPLANATION(limit_below_use) \
 	EXPLANATION(role_limit) \
 	EXPLANATION(database_limit) \
@@ -82,13 +82,20 @@ struct Explanation
 	const char *name;
 
 	/* Whether a session does what it says, for one that nothing before accounts for; NULL: it is not about sessions. */
-	bool		(*accounts_for) (const Facts *facts, const SessionFacts *session);
+	bool		(*accounts_for) (const Explanation *self, const Facts *facts, const SessionFacts *session);
 
 	/*
 	 * Whether it is so.  Fills in confidence and texts; what is urgent, and the weight,
 	 * are those of the crowd unless it says otherwise.
 	 */
-	bool		(*judge) (const Facts *facts, const Crowd *crowd, Finding *finding);
+	bool		(*judge) (const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding);
+
+	/* What rows that share these functions tell them; each is for one of them. */
+	LeakRule	rule;			/* leaked.c */
+	const char *what;			/* leaked.c: what its sessions are */
+	PoolKind	kind;			/* limits.c */
+	const char *column;			/* limits.c: of pool_exhaust_backends, for the name of the pool */
+	bool		(*is_root) (const LockRoot *root);	/* locks.c */
 };
 
 #define EXPLANATION_DECLARE(row)	extern const Explanation explanation_##row;

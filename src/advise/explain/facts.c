@@ -55,7 +55,7 @@ seconds_text(int64 ms)
 
 /* Returns whether the pool has little left to hand out; one that is closed has nothing to. */
 bool
-pool_is_pressed(const Facts *facts, const PoolRow *pool)
+pool_is_pressed(const PoolRow *pool)
 {
 	return pool->limit.capacity > 0 && pool->health >= HEALTH_CRITICAL;
 }
@@ -67,7 +67,7 @@ session_is_pressed(const Facts *facts, const Slot *slot)
 	{
 		const PoolLimit *limit = &facts->pools[i].limit;
 
-		if (pool_is_pressed(facts, &facts->pools[i]) &&
+		if (pool_is_pressed(&facts->pools[i]) &&
 			(limit->kind == POOL_SERVER ||
 			 (limit->kind == POOL_ROLE && limit->oid == slot->role) ||
 			 (limit->kind == POOL_DATABASE && limit->oid == slot->database)))
@@ -80,14 +80,10 @@ session_is_pressed(const Facts *facts, const Slot *slot)
 static HeldService *
 service_add(const Facts *facts, const FactsSource *source, const Slot *slot)
 {
-	ServiceKey	key;
-	HeldService *service;
+	ServiceKey	key = service_key(slot);
 	bool		found;
+	HeldService *service = hash_search(facts->services, &key, HASH_ENTER, &found);
 
-	memset(&key, 0, sizeof(key));
-	key.role = slot->role;
-	strlcpy(key.application_name, slot->application_name, NAMEDATALEN);
-	service = hash_search(facts->services, &key, HASH_ENTER, &found);
 	if (!found)
 	{
 		memset((char *) service + sizeof(key), 0, sizeof(*service) - sizeof(key));
@@ -185,7 +181,29 @@ session_of(const Facts *facts, int pid)
 	return bsearch(&key, facts->sessions, facts->nsessions, sizeof(SessionFacts), compare_pids);
 }
 
-/* Which sessions wait for a lock, and behind which ones.  The sessions must be in the order of their pids. */
+/* Counts a session that waits with what it waits behind. */
+static void
+wait_add(const Facts *facts, const LockWait *wait)
+{
+	SessionFacts *waiter = session_of(facts, wait->pid);
+	SessionFacts *session = session_of(facts, wait->root_pid);
+	LockRoot   *root;
+	bool		found;
+
+	if (waiter == NULL || session == waiter || wait->root_pid == LOCK_WAIT_UNKNOWN)
+		return;
+	root = hash_search(facts->roots, &wait->root_pid, HASH_ENTER, &found);
+	if (!found)
+		*root = (LockRoot) {.pid = wait->root_pid, .session = session};
+	root->waiters++;
+	root->longest_ms = Max(root->longest_ms, ms_since(facts, wait->since));
+	root->several |= wait->several;
+	waiter->root = root;
+	if (session != NULL)
+		session->root = root;
+}
+
+/* Which sessions wait for a lock, and behind what.  The sessions must be in the order of their pids. */
 static void
 locks_read(Facts *facts)
 {
@@ -193,19 +211,7 @@ locks_read(Facts *facts)
 	int			n = lock_waits_read(waits, MaxBackends);
 
 	for (int i = 0; i < n; i++)
-	{
-		SessionFacts *waiter = session_of(facts, waits[i].pid);
-		SessionFacts *root = session_of(facts, waits[i].root_pid);
-
-		if (waiter == NULL)
-			continue;
-		waiter->behind = root != waiter ? root : NULL;
-		waiter->behind_prepared = waits[i].root_pid == 0;
-		waiter->waits_for_several = waits[i].several;
-		waiter->wait_ms = ms_since(facts, waits[i].since);
-		if (waiter->behind != NULL)
-			root->blocks++;
-	}
+		wait_add(facts, &waits[i]);
 	pfree(waits);
 }
 
@@ -217,7 +223,8 @@ Facts *
 facts_read(const FactsSource *source)
 {
 	Facts	   *facts = palloc0(sizeof(Facts));
-	HASHCTL		ctl = {.keysize = sizeof(ServiceKey), .entrysize = sizeof(HeldService), .hcxt = CurrentMemoryContext};
+	HASHCTL		of_services = {.keysize = sizeof(ServiceKey), .entrysize = sizeof(HeldService), .hcxt = CurrentMemoryContext};
+	HASHCTL		of_roots = {.keysize = sizeof(int), .entrysize = sizeof(LockRoot), .hcxt = CurrentMemoryContext};
 	LeakSession *watched = leak_sessions_copy(&facts->watched);
 
 	facts->now = GetCurrentTimestamp();
@@ -226,7 +233,8 @@ facts_read(const FactsSource *source)
 	facts->pools = pools_read(source->limits);
 	facts->npools = list_length(source->limits);
 	timeline_slices(facts->now - NEWS_US, facts->now, facts->slices, FACTS_SLICES);
-	facts->services = hash_create("pool_exhaust held services", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	facts->services = hash_create("pool_exhaust held services", 64, &of_services, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	facts->roots = hash_create("pool_exhaust lock roots", 64, &of_roots, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	facts->sessions = palloc_extended(sizeof(SessionFacts) * MaxConnections, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < MaxConnections; i++)
 		session_read(facts, source, i, &watched[i]);

@@ -27,9 +27,19 @@ typedef struct HeldService
 	int			alike;			/* services of its role with no more than two sessions */
 } HeldService;
 
-/* The session in a slot. */
 typedef struct SessionFacts SessionFacts;
 
+/* What sessions wait behind for a lock: a process that waits for none itself. */
+typedef struct LockRoot
+{
+	int			pid;			/* must be first: the key of the table; 0: prepared transactions, which are no process */
+	const SessionFacts *session;	/* NULL: not one of a client, as that of a walsender */
+	int			waiters;
+	int64		longest_ms;		/* the longest of their waits */
+	bool		several;		/* others than that one hold some of them up as well */
+} LockRoot;
+
+/* The session in a slot. */
 struct SessionFacts
 {
 	Slot		slot;
@@ -40,11 +50,7 @@ struct SessionFacts
 	bool		pressed;		/* the server, or its role or database, has little left to hand out */
 	int64		state_ms;		/* how long it has been in its state; a login: under way */
 	int64		age_ms;			/* since it logged in */
-	const SessionFacts *behind; /* the one that it waits for in the end; NULL: none that is known */
-	bool		behind_prepared;	/* it waits for a prepared transaction, which is no session */
-	int64		wait_ms;
-	bool		waits_for_several;	/* others than that one hold it up as well */
-	int			blocks;			/* sessions that wait behind it */
+	const LockRoot *root;		/* what it waits behind, or what it is to others; NULL: neither, or not known */
 	const Explanation *explained_by;	/* NULL: by nothing */
 };
 
@@ -64,6 +70,7 @@ typedef struct Facts
 	SessionFacts *sessions;
 	int			nsessions;		/* walsenders are not among them */
 	HTAB	   *services;		/* of HeldService */
+	HTAB	   *roots;			/* of LockRoot */
 } Facts;
 
 /* Services with no more sessions are small. */
@@ -86,7 +93,7 @@ typedef struct FactsSource
 	for (SessionFacts *session = (facts)->sessions; session < (facts)->sessions + (facts)->nsessions; session++)
 
 extern Facts *facts_read(const FactsSource *source);
-extern bool pool_is_pressed(const Facts *facts, const PoolRow *pool);
+extern bool pool_is_pressed(const PoolRow *pool);
 extern int	facts_crowd(const Facts *facts);
 extern uint64 facts_refused(const Facts *facts);
 extern char *seconds_text(int64 ms);

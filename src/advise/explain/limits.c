@@ -65,7 +65,7 @@ most_exceeded(const Facts *facts)
 }
 
 static bool
-judge_limit_below_use(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_limit_below_use(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	const PoolLimit *limit = most_exceeded(facts);
 	int			n;
@@ -102,7 +102,7 @@ pool_reached(const Facts *facts, PoolKind kind)
 	{
 		const PoolRow *pool = &facts->pools[i];
 
-		if (pool->limit.kind == kind && pool_is_pressed(facts, pool) &&
+		if (pool->limit.kind == kind && pool_is_pressed(pool) &&
 			(fullest == NULL || pool->health > fullest->health ||
 			 (pool->health == fullest->health && pool->in_use > fullest->in_use)))
 			fullest = pool;
@@ -111,86 +111,64 @@ pool_reached(const Facts *facts, PoolKind kind)
 }
 
 static bool
-is_of_reached(const Facts *facts, const SessionFacts *session, PoolKind kind)
+counts_against_reached(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
-	const PoolRow *pool = pool_reached(facts, kind);
+	const PoolRow *pool = pool_reached(facts, self->kind);
 
 	return pool != NULL && counts_against(session, &pool->limit);
 }
 
-/* "is" says what the limit is; the statement is to have the sessions that count against it. */
-static bool
-judge_limit(const Facts *facts, Finding *finding, PoolKind kind, const char *is, const char *statement)
+/* Says of a pool that it is reached; "is" says what its limit is, the statement shows what is in it. */
+static void
+say_reached(Finding *finding, const PoolRow *pool, const char *name, const char *is, const char *statement)
 {
-	const PoolRow *pool = pool_reached(facts, kind);
-
-	if (pool == NULL)
-		return false;
 	finding->urgent = true;
 	finding->confidence = CONFIDENCE_SURE;
 	finding->sentence = psprintf("%s: %d of %d connections in use, " INT64_FORMAT " refused for that (%s)",
-								 kind == POOL_WALSENDERS ? "replication" : limit_text(&pool->limit), pool->in_use, pool->limit.capacity,
-								 pool->refused, is);
+								 name, pool->in_use, pool->limit.capacity, pool->refused, is);
 	finding->evidence = pool->peak_in_use > 0 ? psprintf("At its peak %d were in use.", pool->peak_in_use) : NULL;
 	finding->next_step = statement;
-	return true;
 }
 
-/* Returns the statement that shows what the sessions do whose column has that name, palloc'd. */
-static char *
-states_statement(const Facts *facts, PoolKind kind, const char *column)
+static bool
+judge_connection_limit(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
-	const PoolRow *pool = pool_reached(facts, kind);
+	const PoolRow *pool = pool_reached(facts, self->kind);
 
 	if (pool == NULL)
-		return NULL;
-	return psprintf("SELECT service, state, count(*), max(idle_ms) AS idle_ms FROM pool_exhaust_backends WHERE %s = %s GROUP BY 1, 2 ORDER BY 3 DESC;",
-					column, quote_literal_cstr(pool->limit.name));
-}
-
-static bool
-is_of_role(const Facts *facts, const SessionFacts *session)
-{
-	return is_of_reached(facts, session, POOL_ROLE);
-}
-
-static bool
-judge_role_limit(const Facts *facts, const Crowd *crowd, Finding *finding)
-{
-	return judge_limit(facts, finding, POOL_ROLE, "its CONNECTION LIMIT", states_statement(facts, POOL_ROLE, "usename"));
+		return false;
+	say_reached(finding, pool, limit_text(&pool->limit), "its CONNECTION LIMIT",
+				psprintf("SELECT service, state, count(*), max(idle_ms) AS idle_ms FROM pool_exhaust_backends WHERE %s = %s GROUP BY 1, 2 ORDER BY 3 DESC;",
+						 self->column, quote_literal_cstr(pool->limit.name)));
+	return true;
 }
 
 const Explanation explanation_role_limit = {
 	.name = "role_limit",
-	.accounts_for = is_of_role,
-	.judge = judge_role_limit,
+	.kind = POOL_ROLE,
+	.column = "usename",
+	.accounts_for = counts_against_reached,
+	.judge = judge_connection_limit,
 };
-
-static bool
-is_of_database(const Facts *facts, const SessionFacts *session)
-{
-	return is_of_reached(facts, session, POOL_DATABASE);
-}
-
-static bool
-judge_database_limit(const Facts *facts, const Crowd *crowd, Finding *finding)
-{
-	return judge_limit(facts, finding, POOL_DATABASE, "its CONNECTION LIMIT", states_statement(facts, POOL_DATABASE, "datname"));
-}
 
 const Explanation explanation_database_limit = {
 	.name = "database_limit",
-	.accounts_for = is_of_database,
-	.judge = judge_database_limit,
+	.kind = POOL_DATABASE,
+	.column = "datname",
+	.accounts_for = counts_against_reached,
+	.judge = judge_connection_limit,
 };
 
 static bool
-judge_walsender_limit(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_walsender_limit(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
-	if (!judge_limit(facts, finding, POOL_WALSENDERS, "max_wal_senders",
-					 "SELECT pid, usename, application_name, client_addr, state, backend_start FROM pg_stat_replication ORDER BY backend_start;"))
+	const PoolRow *pool = pool_reached(facts, POOL_WALSENDERS);
+
+	if (pool == NULL)
 		return false;
-	finding->weight = pool_reached(facts, POOL_WALSENDERS)->in_use;
+	say_reached(finding, pool, "replication", "max_wal_senders",
+				"SELECT pid, usename, application_name, client_addr, state, backend_start FROM pg_stat_replication ORDER BY backend_start;");
+	finding->weight = pool->in_use;
 	return true;
 }
 

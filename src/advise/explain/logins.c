@@ -14,13 +14,13 @@
 /* ---------- Logins that are not completed ---------- */
 
 static bool
-is_stalled(const Facts *facts, const SessionFacts *session)
+is_stalled(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
 	return session->slot.state == SLOT_AUTHENTICATING && session->state_ms >= STALLED_MS;
 }
 
 static bool
-judge_stalled_logins(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_stalled_logins(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	if (crowd->n < facts_crowd(facts))
 		return false;
@@ -53,23 +53,25 @@ ended_lately(const Facts *facts)
 	return (int64) now->opened - (facts->pools[0].in_use - before->most.in_use);
 }
 
+/* Many sessions come and go, and logins are refused meanwhile, or will be. */
 static bool
 is_storm(const Facts *facts)
 {
-	int			many = Max(facts->census.capacity / 4, 3);
+	const TimelineSlice *now = &facts->slices[FACTS_SLICES - 1];
+	int64		many = Max(facts->census.capacity / 4, 3);
 
-	return (pool_is_pressed(facts, &facts->pools[0]) || facts_refused(facts) > 0) &&
-		facts->slices[FACTS_SLICES - 1].opened >= (uint64) many && ended_lately(facts) >= many;
+	return (pool_is_pressed(&facts->pools[0]) || (int64) now->refused >= many) &&
+		(int64) now->opened >= many && ended_lately(facts) >= many;
 }
 
 static bool
-is_of_storm(const Facts *facts, const SessionFacts *session)
+is_of_storm(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
 	return session->service != NULL && session->age_ms <= FACTS_SLICE_S * 1000 && is_storm(facts);
 }
 
 static bool
-judge_reconnect_storm(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_reconnect_storm(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	const TimelineSlice *now = &facts->slices[FACTS_SLICES - 1];
 

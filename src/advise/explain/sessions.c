@@ -8,6 +8,7 @@
 #include "utils/builtins.h"
 
 #include "advise/explain/explain.h"
+#include "shmem/run_entry.h"
 
 /* Sessions that are named together although no pool is short of connections. */
 static int
@@ -19,13 +20,13 @@ pile(const Facts *facts)
 /* ---------- LISTEN ---------- */
 
 static bool
-is_listener(const Facts *facts, const SessionFacts *session)
+is_listener(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
 	return session->listens && session->slot.state == SLOT_IDLE;
 }
 
 static bool
-judge_listeners(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_listeners(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	if (crowd->n < pile(facts))
 		return false;
@@ -46,26 +47,27 @@ const Explanation explanation_listeners = {
 /* ---------- Runs and holds ---------- */
 
 static bool
-is_of_run(const Facts *facts, const SessionFacts *session)
+is_of_run(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
 	return session->run != NULL;
 }
 
 static bool
-judge_run_under_way(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_run_under_way(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
-	const RunEntry *run = crowd->longest != NULL ? crowd->longest->run : NULL;
+	RunEntry	run;
 	bool		is_hold;
 
-	if (run == NULL || crowd->n < facts_crowd(facts))
+	if (crowd->n < facts_crowd(facts))
 		return false;
-	is_hold = run->hold_id != 0;
+	run_entry_copy((int) (crowd->longest->run - shared->runs), &run);
+	is_hold = run.hold_id != 0;
 	finding->confidence = CONFIDENCE_SURE;
 	finding->sentence = psprintf("%s those of %s " INT64_FORMAT " of pool_exhaust", crowd_text(crowd), is_hold ? "hold" : "run",
-								 is_hold ? run->hold_id : run->run_id);
-	finding->evidence = "It was asked for, and ends by itself.";
-	finding->next_step = is_hold ? psprintf("SELECT pool_exhaust_release(" INT64_FORMAT ");", run->hold_id)
-		: psprintf("SELECT pool_exhaust_stop(" INT64_FORMAT ");", run->run_id);
+								 is_hold ? run.hold_id : run.run_id);
+	finding->evidence = psprintf("It was asked for, in the database with OID %u, and ends by itself.", run.database);
+	finding->next_step = psprintf("SELECT pool_exhaust_%s(" INT64_FORMAT ");", is_hold ? "release" : "stop",
+								  is_hold ? run.hold_id : run.run_id);
 	return true;
 }
 
@@ -78,13 +80,13 @@ const Explanation explanation_run_under_way = {
 /* ---------- Monitoring ---------- */
 
 static bool
-is_monitoring(const Facts *facts, const SessionFacts *session)
+is_monitoring(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
 	return session->service != NULL && session->service->monitoring;
 }
 
 static bool
-judge_monitoring(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_monitoring(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	if (crowd->n < facts_crowd(facts))
 		return false;
@@ -108,13 +110,13 @@ const Explanation explanation_monitoring = {
 /* ---------- Sessions that no rule can group ---------- */
 
 static bool
-is_alone(const Facts *facts, const SessionFacts *session)
+is_alone(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
 	return session->service != NULL && session->service->in_use <= SMALL_SERVICE && session->service->alike >= pile(facts);
 }
 
 static bool
-judge_many_application_names(const Facts *facts, const Crowd *crowd, Finding *finding)
+judge_many_application_names(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	if (crowd->n < pile(facts))
 		return false;

@@ -16,6 +16,17 @@
 #include "observe/monitor/service.h"
 #include "shmem/names.h"
 
+ServiceKey
+service_key(const Slot *slot)
+{
+	ServiceKey	key;
+
+	memset(&key, 0, sizeof(key));	/* it is hashed, with its padding */
+	key.role = slot->role;
+	strlcpy(key.application_name, slot->application_name, NAMEDATALEN);
+	return key;
+}
+
 HTAB *
 services_create(void)
 {
@@ -47,14 +58,10 @@ role_monitors(Oid role)
 static Service *
 service_of(HTAB *services, const Slot *slot)
 {
-	ServiceKey	key;
-	Service    *service;
+	ServiceKey	key = service_key(slot);
 	bool		found;
+	Service    *service = hash_search(services, &key, HASH_ENTER, &found);
 
-	memset(&key, 0, sizeof(key));
-	key.role = slot->role;
-	strlcpy(key.application_name, slot->application_name, NAMEDATALEN);
-	service = hash_search(services, &key, HASH_ENTER, &found);
 	if (!found)
 	{
 		service->in_use = service->suspects = service->waiting_on_lock = service->walsenders = 0;

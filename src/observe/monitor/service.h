@@ -26,6 +26,9 @@ typedef struct Service
 	int			walsenders;		/* not in use: these have slots of their own */
 } Service;
 
+/* Returns the key of the service that the session in the slot is of. */
+extern ServiceKey service_key(const Slot *slot);
+
 /* A table of services, keyed by ServiceKey, in the current memory context. */
 extern HTAB *services_create(void);
 extern Service *services_add(HTAB *services, const Slot *slot);

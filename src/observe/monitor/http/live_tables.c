@@ -153,11 +153,9 @@ live_refused_services(StringInfo out)
 static char *
 service_of(const Slot *slot)
 {
-	ServiceKey	key = {.role = slot->role};
-	const Service *service;
+	ServiceKey	key = service_key(slot);
+	const Service *service = hash_search(snapshot_last()->services, &key, HASH_FIND, NULL);
 
-	strlcpy(key.application_name, slot->application_name, NAMEDATALEN);
-	service = hash_search(snapshot_last()->services, &key, HASH_FIND, NULL);
 	return live_service(service != NULL ? service->usename : psprintf("%u", slot->role), slot->application_name);
 }
 
