@@ -6,13 +6,12 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use IPC::Run ();
-use JSON::PP ();
 use lib $FindBin::RealBin;
+use Explain;
 use PoolExhaust;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 
@@ -47,16 +46,8 @@ CREATE TABLE stock ();
 GRANT ALL ON stock TO app;
 ));
 my $watcher = client($node, application_name => 'watcher');
+my $explain = Explain->new(watcher => $watcher, port => $port);
 my @columns = qw(rank cause sentence evidence next_step confidence);
-
-# The rows, as hashes.
-sub explained
-{
-	my ($session) = @_;
-	my $rows = ($session // $watcher)->query('SELECT jsonb_agg(e) FROM pool_exhaust_explain() AS e');
-
-	return JSON::PP::decode_json($rows);
-}
 
 sub sessions
 {
@@ -68,57 +59,13 @@ sub sessions
 # Uses sessions, so that they are not at rest.
 sub used { $_->query('SELECT 1') foreach @_ }
 
-# The incident is named first, in SQL and over HTTP, and its next step runs.
-# Parameters: cause, sentence, confidence, evidence, busy => called until it is so.
-sub incident
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($name, %incident) = @_;
-	my ($first, $last);
-	my $wrong = '';
-
-	# The first of several sessions may be found before the others.
-	ok(wait_until(sub {
-		$incident{busy}->() if $incident{busy};
-		$first = explained()->[0];
-		$last = "$first->{cause}: $first->{sentence}";
-		$wrong = $last if $first->{confidence} eq 'sure' && $first->{cause} ne $incident{cause};
-		$first->{cause} eq $incident{cause} && $first->{sentence} =~ $incident{sentence} ? 'it is' : $last;
-	}, 'it is', "$name: first"), "$name: $incident{cause} comes first") or diag Test::More::explain(explained());
-	is($wrong, '', "$name: no other cause was sure meanwhile");
-	like($first->{evidence}, $incident{evidence}, "$name: evidence") if $incident{evidence};
-	is($first->{confidence}, $incident{confidence}, "$name: confidence");
-
-	# What the monitor knows of limits is as old as its last observation.
-	ok(wait_until(sub { $incident{busy}->() if $incident{busy}; http_json($port, '/explain?format=json')->[0]{cause} }, $incident{cause}, 'JSON'), "$name: /explain as JSON");
-	my $text = http($port, '/explain')->{content};
-	cmp_ok(length $text, '<=', 2048, "$name: /explain is small");
-	is(join("\n", grep { length > 80 && !/^   next: / } split /\n/, $text), '', "$name: /explain fits 80 columns");
-
-	$watcher->query($_) // fail("$name: $_: " . $watcher->message) foreach grep { /\S/ } split /(?<=;) /, $first->{next_step};
-	return $first;
-}
-
-sub over
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($name, @sessions) = @_;
-
-	$_->close foreach @sessions;
-	ok(wait_until(sub { explained()->[0]{cause} }, 'healthy', "$name: it is over"), "$name: afterwards all is well") or diag Test::More::explain(explained());
-}
-
 # ---------- All is well ----------
 
-is_deeply([ sort keys %{ explained()->[0] } ], [ sort @columns ], 'the columns');
-incident('at rest', cause => 'healthy', sentence => qr/^1 of 40 slots in use: nothing is seen to be wrong\.$/, confidence => 'likely');
+is_deeply([ sort keys %{ $explain->first } ], [ sort @columns ], 'the columns');
+$explain->incident('at rest', cause => 'healthy', sentence => qr/^1 of 40 slots in use: nothing is seen to be wrong\.$/, confidence => 'likely');
 
 my $load = begin_load($watcher, $node);
-{
-	my %causes;
-	$causes{ explained()->[0]{cause} }++ foreach 1 .. 200;
-	is_deeply(\%causes, { healthy => 200 }, 'beside six sessions at work there is no complaint, in 200 looks');
-}
+$explain->healthy('beside six sessions at work', 200);
 end_load($load);
 
 # A leader that keeps its lock while it is idle, and a follower that waits for it.
@@ -127,11 +74,9 @@ end_load($load);
 	$leader->query('SELECT pg_advisory_lock(9)');
 	$follower->send('SELECT pg_advisory_lock(9)');
 	ok(wait_for($watcher, 'SELECT sum(waiting_on_lock) FROM pool_exhaust_services WHERE service = $$app/elected$$', 1), 'a follower waits');
-	my %causes;
-	$causes{ explained()->[0]{cause} }++ foreach 1 .. 50;
-	is_deeply(\%causes, { healthy => 50 }, 'a leader and a follower are no complaint');
+	$explain->healthy('a leader and a follower', 50);
 	$_->vanish foreach $leader, $follower;
-	over('a leader and a follower');
+	$explain->over('a leader and a follower');
 }
 
 # Waits behind one row, each a short one.
@@ -143,62 +88,60 @@ end_load($load);
 		[ 'pgbench', '--no-vacuum', '--client=8', '--time=900', "--file=$script", '--host=' . $node->host, '--port=' . $node->port, 'postgres' ],
 		'<', \undef, '>', \my $output, '2>', \my $errors);
 	ok(wait_until(sub { $watcher->query('SELECT n > 100 FROM hot') }, 't', 'pgbench'), 'a hot row');
-	my %causes;
-	$causes{ explained()->[0]{cause} }++ foreach 1 .. 200;
-	is_deeply(\%causes, { healthy => 200 }, 'short waits behind a hot row are no complaint, in 200 looks') or diag $errors;
+	$explain->healthy('short waits behind a hot row', 200);
 	$pgbench->kill_kill;
-	over('a hot row');
+	$explain->over('a hot row');
 }
 
 # ---------- Leaks ----------
 
 {
 	my @leaks = map { open_transaction($node, 'web') } 1 .. 8;
-	incident('open transactions', cause => 'idle in transaction', confidence => 'likely',
+	$explain->incident('open transactions', cause => 'idle in transaction', confidence => 'likely',
 		sentence => qr/^9 of 40 slots in use: 8 sessions of app\/web are idle in transaction, the longest for \d+\.\d s\.$/,
 		evidence => qr/^pid \d+: .* Slots: app\/web 8, \S+\/watcher 1\.$/);
-	over('open transactions', @leaks);
+	$explain->over('open transactions', @leaks);
 }
 {
 	my @leaks = map { failed_transaction($node, 'web') } 1 .. 3;
-	incident('failed transactions', cause => 'idle in transaction', confidence => 'sure', sentence => qr/3 sessions of app\/web are idle in transaction/);
-	over('failed transactions', @leaks);
+	$explain->incident('failed transactions', cause => 'idle in transaction', confidence => 'sure', sentence => qr/3 sessions of app\/web are idle in transaction/);
+	$explain->over('failed transactions', @leaks);
 }
 {
 	my @fill = sessions($capacity - 1 - 25, 'other');
 	my @leaks = map { open_transaction($node, 'web') } 1 .. 25;
 	my $refused = login($node, user => 'app', application_name => 'late');
-	incident('full of open transactions', cause => 'idle in transaction', confidence => 'likely', busy => sub { used(@fill) },
+	$explain->incident('full of open transactions', cause => 'idle in transaction', confidence => 'likely', busy => sub { used(@fill) },
 		sentence => qr/^Full, 40 of 40 slots in use: 25 sessions of app\/web are idle in transaction/,
 		evidence => qr/Slots: app\/web 25, app\/other 14, \S+\/watcher 1\. Refused in the last minute: app\/late of database postgres, from this host, for cause reserved_slots, 1 time so far\.$/);
 	$refused->vanish;
-	over('full of open transactions', @leaks, @fill);
+	$explain->over('full of open transactions', @leaks, @fill);
 }
 {
 	# Its sessions are idle in transaction for longer than those that leak, and no leak: they are the hold's.
 	my $hold = $watcher->query("SELECT pool_exhaust_hold(10, 'server', 'idle in transaction')");
 	my @fill = sessions($capacity - 1 - 10 - 12, 'other');
 	my @leaks = map { open_transaction($node, 'web') } 1 .. 12;
-	incident('beside a hold', cause => 'idle in transaction', confidence => 'likely', busy => sub { used(@fill) },
+	$explain->incident('beside a hold', cause => 'idle in transaction', confidence => 'likely', busy => sub { used(@fill) },
 		sentence => qr/^Full, 40 of 40 slots in use: 12 sessions of app\/web are idle in transaction/);
 	is($watcher->query("SELECT string_agg(cause, ', ' ORDER BY rank) FROM pool_exhaust_explain() WHERE rank > 1 AND cause = 'run under way'"), 'run under way', 'beside a hold: that is named next');
 	$watcher->query("SELECT pool_exhaust_release($hold)");
-	over('beside a hold', @leaks, @fill);
+	$explain->over('beside a hold', @leaks, @fill);
 }
 {
 	my @leaks = map { my $leak = client($node, user => 'app', application_name => 'forgetful'); $leak->query('SELECT pg_sleep(0.14)'); $leak } 1 .. 9;
-	incident('a connection for each request', cause => 'growth', confidence => 'likely', sentence => qr/sessions of app\/forgetful are opened one after the other/);
-	over('a connection for each request', @leaks);
+	$explain->incident('a connection for each request', cause => 'growth', confidence => 'likely', sentence => qr/sessions of app\/forgetful are opened one after the other/);
+	$explain->over('a connection for each request', @leaks);
 }
 {
 	my ($client, $backend) = forked_client($node, 'SELECT pg_sleep(600)', user => 'app', application_name => 'gone');
 	ok(wait_for($watcher, "SELECT wait_event FROM pg_stat_activity WHERE pid = $backend", 'PgSleep'), 'a statement for a client');
 	kill KILL => $client;
 	waitpid $client, 0;
-	my $first = incident('a dead client', cause => 'dead client', confidence => 'sure',
+	my $first = $explain->incident('a dead client', cause => 'dead client', confidence => 'sure',
 		sentence => qr/1 session of app\/gone is running a statement for a client that is gone/, evidence => qr/pid $backend: /);
 	ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE pid = $backend", 0), 'a dead client: its next step ends the session');
-	over('a dead client');
+	$explain->over('a dead client');
 }
 
 # ---------- Locks ----------
@@ -208,21 +151,21 @@ end_load($load);
 	$holder->query('LOCK TABLE stock');
 	my @waiters = sessions(12, 'web');
 	$_->send('SELECT count(*) FROM stock') foreach @waiters;
-	incident('behind one session', cause => 'lock pile-up', confidence => 'sure',
+	$explain->incident('behind one session', cause => 'lock pile-up', confidence => 'sure',
 		sentence => qr/: 12 sessions wait behind pid @{[ backend_pid($holder) ]} \(app\/batch, idle in transaction for [\d.]+ s\)\.$/, evidence => qr/^The longest wait is \d/);
 	$holder->query('ROLLBACK');
 	$_->result foreach @waiters;
-	over('behind one session', $holder, @waiters);
+	$explain->over('behind one session', $holder, @waiters);
 }
 {
 	my $holder = client($node, user => 'app', application_name => 'pooled');
 	my @waiters = sessions(3, 'pooled');
 	$holder->query('SELECT pg_advisory_lock(7)');
 	$_->send('SELECT pg_advisory_lock(7)') foreach @waiters;
-	incident('a lock in a transaction pool', cause => 'stranded advisory lock', confidence => 'likely',
+	$explain->incident('a lock in a transaction pool', cause => 'stranded advisory lock', confidence => 'likely',
 		sentence => qr/: 3 sessions wait for an advisory lock of pid @{[ backend_pid($holder) ]} \(app\/pooled\), which is idle outside of a transaction/);
 	$_->vanish foreach $holder, @waiters;
-	over('a lock in a transaction pool');
+	$explain->over('a lock in a transaction pool');
 }
 {
 	my $preparer = open_transaction($node, 'batch');
@@ -230,10 +173,10 @@ end_load($load);
 	$preparer->query(q(PREPARE TRANSACTION 'forgotten'));
 	my @waiters = sessions(2, 'web');
 	$_->send('SELECT count(*) FROM stock') foreach @waiters;
-	incident('a prepared transaction', cause => 'prepared transaction', confidence => 'sure', sentence => qr/2 sessions wait for locks of prepared transactions/);
+	$explain->incident('a prepared transaction', cause => 'prepared transaction', confidence => 'sure', sentence => qr/2 sessions wait for locks of prepared transactions/);
 	$watcher->query(q(ROLLBACK PREPARED 'forgotten'));
 	$_->result foreach @waiters;
-	over('a prepared transaction', $preparer, @waiters);
+	$explain->over('a prepared transaction', $preparer, @waiters);
 }
 
 {
@@ -242,25 +185,25 @@ end_load($load);
 	$walsender->query('SELECT pg_advisory_xact_lock(8)');
 	my @waiters = sessions(3, 'web');
 	$_->send('SELECT pg_advisory_xact_lock(8)') foreach @waiters;
-	incident('behind a walsender', cause => 'lock pile-up', confidence => 'sure',
+	$explain->incident('behind a walsender', cause => 'lock pile-up', confidence => 'sure',
 		sentence => qr/: 3 sessions wait behind pid @{[ backend_pid($walsender) ]}, which is no session of a client\.$/);
 	$walsender->query('ROLLBACK');
 	$_->result foreach @waiters;
-	over('behind a walsender', $walsender, @waiters);
+	$explain->over('behind a walsender', $walsender, @waiters);
 }
 
 # ---------- Logins ----------
 
 {
 	my @stalled = map { login($node, user => 'stalled', application_name => 'stalled') } 1 .. 10;
-	incident('logins without an answer', cause => 'stalled logins', confidence => 'sure', sentence => qr/10 logins hold a slot and are not completed, the longest for /,
+	$explain->incident('logins without an answer', cause => 'stalled logins', confidence => 'sure', sentence => qr/10 logins hold a slot and are not completed, the longest for /,
 		evidence => qr/authentication_timeout, 600 s/);
 	$_->vanish foreach @stalled;
-	over('logins without an answer');
+	$explain->over('logins without an answer');
 }
 {
 	my @clients;
-	incident('all connect again and again', cause => 'reconnect storm', confidence => 'likely', sentence => qr/\d+ logins granted and \d+ refused in the last 10 s/,
+	$explain->incident('all connect again and again', cause => 'reconnect storm', confidence => 'likely', sentence => qr/\d+ logins granted and \d+ refused in the last 10 s/,
 		busy => sub {
 			$_->close foreach splice @clients;
 			wait_for($watcher, 'SELECT in_use FROM pool_exhaust_slots', 1);
@@ -269,7 +212,7 @@ end_load($load);
 		});
 	$_->close foreach @clients;
 	$watcher->query('SELECT pool_exhaust_reset_stats()');
-	over('all connect again and again');
+	$explain->over('all connect again and again');
 }
 
 # ---------- Limits ----------
@@ -277,65 +220,65 @@ end_load($load);
 {
 	my @sessions = sessions(3, 'small', user => 'few');
 	login($node, user => 'few', application_name => 'small')->vanish;
-	incident('the limit of a role', cause => 'role_limit', confidence => 'sure', busy => sub { used(@sessions) },
+	$explain->incident('the limit of a role', cause => 'role_limit', confidence => 'sure', busy => sub { used(@sessions) },
 		sentence => qr/: role few: 3 of 3 connections in use, 1 refused for that \(its CONNECTION LIMIT\)\.$/);
 	$watcher->query('ALTER ROLE few CONNECTION LIMIT 2');
-	my $first = incident('a limit below use', cause => 'limit below use', confidence => 'sure', busy => sub { used(@sessions) },
+	my $first = $explain->incident('a limit below use', cause => 'limit below use', confidence => 'sure', busy => sub { used(@sessions) },
 		sentence => qr/: role few has 3 sessions, and its CONNECTION LIMIT is 2\.$/);
 	is($watcher->query(q(SELECT rolconnlimit FROM pg_roles WHERE rolname = 'few')), 3, 'a limit below use: its next step mends that');
 	$watcher->query('SELECT pool_exhaust_reset_stats()');
-	over('the limit of a role', @sessions);
+	$explain->over('the limit of a role', @sessions);
 }
 {
 	my @sessions = sessions(3, 'small', database => 'small');
 	login($node, user => 'app', application_name => 'small', database => 'small')->vanish;
-	incident('the limit of a database', cause => 'database_limit', confidence => 'sure', busy => sub { used(@sessions) },
+	$explain->incident('the limit of a database', cause => 'database_limit', confidence => 'sure', busy => sub { used(@sessions) },
 		sentence => qr/: database small: 3 of 3 connections in use, 1 refused/);
 	$watcher->query('SELECT pool_exhaust_reset_stats()');
-	over('the limit of a database', @sessions);
+	$explain->over('the limit of a database', @sessions);
 }
 {
 	my @standbys = map { client($node, user => 'copy', replication => 'true', application_name => 'standby') } 1 .. 2;
 	login($node, user => 'copy', replication => 'true')->vanish;
-	incident('the limit of walsenders', cause => 'walsender_limit', confidence => 'sure', sentence => qr/: replication: 2 of 2 connections in use, 1 refused for that \(max_wal_senders\)/);
+	$explain->incident('the limit of walsenders', cause => 'walsender_limit', confidence => 'sure', sentence => qr/: replication: 2 of 2 connections in use, 1 refused for that \(max_wal_senders\)/);
 	$watcher->query('SELECT pool_exhaust_reset_stats()');
-	over('the limit of walsenders', @standbys);
+	$explain->over('the limit of walsenders', @standbys);
 }
 
 # ---------- Sessions ----------
 
 {
 	my @sessions = sessions(10, 'agent', user => 'watch');
-	incident('a monitor that opens sessions', cause => 'monitoring', confidence => 'likely', busy => sub { used(@sessions) },
+	$explain->incident('a monitor that opens sessions', cause => 'monitoring', confidence => 'likely', busy => sub { used(@sessions) },
 		sentence => qr/10 sessions of watch\/agent are of roles that are to monitor/);
-	over('a monitor that opens sessions', @sessions);
+	$explain->over('a monitor that opens sessions', @sessions);
 }
 {
 	my @sessions = sessions(10, 'events');
 	$_->query('LISTEN news') foreach @sessions;
-	incident('sessions that listen', cause => 'listeners', confidence => 'likely', sentence => qr/10 sessions of app\/events are idle and waiting for notifications/);
-	over('sessions that listen', @sessions);
+	$explain->incident('sessions that listen', cause => 'listeners', confidence => 'likely', sentence => qr/10 sessions of app\/events are idle and waiting for notifications/);
+	$explain->over('sessions that listen', @sessions);
 }
 {
 	my @sessions = map { sessions(1, "web-$_") } 1 .. 12;
-	incident('a name for each pod', cause => 'many application_names', confidence => 'likely', busy => sub { used(@sessions) },
+	$explain->incident('a name for each pod', cause => 'many application_names', confidence => 'likely', busy => sub { used(@sessions) },
 		sentence => qr/12 sessions have nearly as many names: 12 services of one role/);
-	over('a name for each pod', @sessions);
+	$explain->over('a name for each pod', @sessions);
 }
 {
 	my $hold = $watcher->query("SELECT pool_exhaust_hold(10, 'server', 'active')");
-	my $first = incident('a hold', cause => 'run under way', confidence => 'sure', sentence => qr/10 sessions of \S+ are those of hold $hold of pool_exhaust\.$/,
+	my $first = $explain->incident('a hold', cause => 'run under way', confidence => 'sure', sentence => qr/10 sessions of \S+ are those of hold $hold of pool_exhaust\.$/,
 		evidence => qr/in the database with OID \d/);
 	is($watcher->query('SELECT count(*) FROM pool_exhaust_holds'), 0, 'a hold: its next step releases it');
-	over('a hold');
+	$explain->over('a hold');
 }
 
 {
 	my $run = $watcher->query(q(SELECT pool_exhaust_start('degradation', options => '{"profile": "standard", "pool_size": 10}')));
-	my $first = incident('a run', cause => 'run under way', confidence => 'sure', sentence => qr/are those of run $run of pool_exhaust\.$/);
+	my $first = $explain->incident('a run', cause => 'run under way', confidence => 'sure', sentence => qr/are those of run $run of pool_exhaust\.$/);
 	like($first->{next_step}, qr/pool_exhaust_stop\($run\)/, 'a run: its next step');
 	is($watcher->query("SELECT pool_exhaust_wait($run, '1 min')"), 'aborted', 'a run: its next step stops it');
-	over('a run');
+	$explain->over('a run');
 }
 
 # ---------- Load ----------
@@ -343,42 +286,42 @@ end_load($load);
 {
 	my @sessions = sessions($capacity - 1, 'reports');
 	$_->send('SELECT pg_sleep(600)') foreach @sessions;
-	incident('slow statements', cause => 'slow statements', confidence => 'likely',
+	$explain->incident('slow statements', cause => 'slow statements', confidence => 'likely',
 		sentence => qr/^Full, 40 of 40 slots in use: 39 sessions of app\/reports are busy with statements that take long/);
 	$watcher->query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
 	$_->result foreach @sessions;
-	over('slow statements', @sessions);
+	$explain->over('slow statements', @sessions);
 }
 {
 	my @sessions = sessions($capacity - 1, 'surging');
-	incident('a surge', cause => 'surge', confidence => 'likely', busy => sub { used(@sessions) },
+	$explain->incident('a surge', cause => 'surge', confidence => 'likely', busy => sub { used(@sessions) },
 		sentence => qr/: the slots in use rose by \d+ in the last minute: 39 sessions of app\/surging (and 1 other )?are new/);
 
 	# Without a past that could tell, nothing is known but that they are there.
 	$watcher->query('SELECT pool_exhaust_reset_stats()');
-	incident('pools that are too large', cause => 'no single cause', confidence => 'cannot tell', busy => sub { used(@sessions) },
+	$explain->incident('pools that are too large', cause => 'no single cause', confidence => 'cannot tell', busy => sub { used(@sessions) },
 		sentence => qr/^Full, 40 of 40 slots in use: 40 slots are held by sessions that nothing is seen to be wrong with, 39 of them idle/);
-	over('pools that are too large', @sessions);
+	$explain->over('pools that are too large', @sessions);
 }
 
 # ---------- Blindness ----------
 
 {
 	my @sessions = sessions(2, 'dark', user => 'quiet');
-	incident('sessions that do not say what they do', cause => 'activities off', confidence => 'cannot tell', sentence => qr/what 2 of 3 sessions do is not known/);
-	over('sessions that do not say what they do', @sessions);
+	$explain->incident('sessions that do not say what they do', cause => 'activities off', confidence => 'cannot tell', sentence => qr/what 2 of 3 sessions do is not known/);
+	$explain->over('sessions that do not say what they do', @sessions);
 }
 change_setting($watcher, 'log_min_messages', 'panic');
-incident('the ledger sees nothing', cause => 'ledger blind', confidence => 'cannot tell', sentence => qr/refusals are not counted for [\d.]+ s, since log_min_messages/);
+$explain->incident('the ledger sees nothing', cause => 'ledger blind', confidence => 'cannot tell', sentence => qr/refusals are not counted for [\d.]+ s, since log_min_messages/);
 ok(wait_for($watcher, 'SHOW log_min_messages', 'warning'), 'the ledger sees nothing: its next step mends that');
-over('the ledger sees nothing');
+$explain->over('the ledger sees nothing');
 change_setting($watcher, 'pool_exhaust.monitor', 'off');
 {
 	my $first;
-	ok(wait_until(sub { ($first = explained()->[0])->{cause} }, 'monitor away', 'monitor away'), 'no monitor: that comes first');
+	ok(wait_until(sub { ($first = $explain->first)->{cause} }, 'monitor away', 'monitor away'), 'no monitor: that comes first');
 	is($first->{confidence}, 'cannot tell', 'no monitor: confidence');
 	$watcher->query($_) foreach split /(?<=;) /, $first->{next_step};
-	over('no monitor');
+	$explain->over('no monitor');
 }
 
 # ---------- Rights ----------
@@ -388,11 +331,11 @@ change_setting($watcher, 'pool_exhaust.monitor', 'off');
 	is($reader->query('SELECT * FROM pool_exhaust_explain()'), undef, 'not for PUBLIC');
 	$watcher->query('GRANT EXECUTE ON FUNCTION pool_exhaust_explain() TO reader');
 	my @leaks = map { open_transaction($node, 'secret') } 1 .. 3;
-	ok(wait_until(sub { explained($reader)->[0]{sentence} =~ /: 3 sessions of (.*) are idle in transaction/ ? $1 : '' }, 'a service that is not shown', 'cause'),
+	ok(wait_until(sub { $explain->rows($reader)->[0]{sentence} =~ /: 3 sessions of (.*) are idle in transaction/ ? $1 : '' }, 'a service that is not shown', 'cause'),
 		'a role without pg_read_all_stats sees the cause, and that a name is not shown');
 	my $all = $reader->query('SELECT string_agg(e::text, chr(10)) FROM pool_exhaust_explain() AS e');
 	unlike($all, qr/secret/, 'but no names of others');
-	over('rights', @leaks, $reader);
+	$explain->over('rights', @leaks, $reader);
 }
 
 # ---------- Names ----------
@@ -403,9 +346,9 @@ change_setting($watcher, 'pool_exhaust.monitor', 'off');
 	$watcher->query("CREATE ROLE $ident LOGIN CONNECTION LIMIT 1");
 	my @sessions = sessions(1, "it's; DROP TABLE stock", user => $role);
 	login($node, user => $role)->vanish;
-	incident('a hostile name', cause => 'role_limit', confidence => 'sure', busy => sub { used(@sessions) }, sentence => qr/: role a.b\\x"': 1 of 1 connections in use/);
+	$explain->incident('a hostile name', cause => 'role_limit', confidence => 'sure', busy => sub { used(@sessions) }, sentence => qr/: role a.b\\x"': 1 of 1 connections in use/);
 	is($watcher->query('SELECT count(*) FROM stock'), 0, 'a hostile name: nothing but the statement was run');
-	over('a hostile name', @sessions);
+	$explain->over('a hostile name', @sessions);
 	$watcher->query("DROP ROLE $ident");
 }
 
