@@ -6,12 +6,11 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 
-use Encode ();
+use Fake;
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
 use PoolExhaust;
-use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -22,45 +21,12 @@ my $watcher = client($node);
 
 # ---------- A server that can do nothing right ----------
 
-sub message { my ($type, $body) = @_; return $type . pack('N', 4 + length $body) . $body }
-sub trouble { my (%fields) = @_; return message('E', join('', map { "$_$fields{$_}\0" } sort keys %fields) . "\0") }
-
-my $ready = message('Z', 'I');
-my $welcome = message('R', pack('N', 0)) . $ready;
-
-sub rows
-{
-	my ($columns, @rows) = @_;
-
-	return message('T', pack('n', scalar @$columns) . join('', map { "$_\0" . pack('NnNnNn', 0, 0, 25, 65535, 4294967295, 0) } @$columns))
-	  . join('', map { message('D', pack('n', scalar @$_) . join('', map { pack('N', length) . $_ } @$_)) } @rows)
-	  . message('C', "SELECT\0") . $ready;
-}
-
 sub settings
 {
 	my ($number, $mode) = @_;
 
 	return rows([ 'key', 'value' ], [ 'pool_mode', $mode ],
 		map { [ $_, $number ] } qw(max_client_conn default_pool_size reserve_pool_size query_wait_timeout));
-}
-
-# Writes this, and then that again and again, to a client that takes it.
-sub endless
-{
-	my ($first, $again) = @_;
-
-	return sub {
-		my ($socket) = @_;
-		my ($bytes, $n) = ($first, 0);
-
-		while (length $bytes)
-		{
-			my $written = syswrite $socket, $bytes or return;
-			substr $bytes, 0, $written, '';
-			$bytes = ref $again ? $again->($n++) : $again if !length $bytes;
-		}
-	};
 }
 
 my $long = 0x5fff_ffff;
@@ -73,44 +39,36 @@ my $hostile = "no\e[31m\e]0;title\a\x9b1m\rPASS\n 1..0 # SKIP\tok\x7f\b\"quoted\
 my $printable = $hostile =~ s/\x9b1m//r;
 my $flood = message('N', "SNOTICE\0C00000\0M" . 'x' x 1000 . "\0\0") x 1000;
 my %answers = (
-	good       => [ $welcome, rows(['x'], [1]) ],
+	good       => [ welcome(), rows(['x'], [1]) ],
 	quiet      => [''],
 	closes     => [],
 	web        => ["HTTP/1.1 400 Bad Request\r\n\r\n"],
-	bytes      => [ $welcome, "\x01" x 1000 ],
-	dies       => [ $welcome, trouble(S => 'FATAL', C => '57P01') ],
-	noisy      => [ $welcome . $flood, $flood . rows(['x'], [1]) ],
-	mute       => [ $welcome, '' ],
-	angry      => [ $welcome, trouble(S => 'ERROR', C => '42501', M => 'not for you') . $ready ],
-	hostile    => [ $welcome, trouble(S => 'ERROR', C => '42501', M => $hostile) . $ready ],
-	printable  => [ $welcome, trouble(S => 'ERROR', C => '42501', M => $printable) . $ready ],
-	long       => [ $welcome, trouble(S => 'ERROR', C => '42501', M => "\e" x 10_000) . $ready ],
+	bytes      => [ welcome(), "\x01" x 1000 ],
+	dies       => [ welcome(), trouble(S => 'FATAL', C => '57P01') ],
+	noisy      => [ welcome() . $flood, $flood . rows(['x'], [1]) ],
+	mute       => [ welcome(), '' ],
+	angry      => [ welcome(), trouble(S => 'ERROR', C => '42501', M => 'not for you') . ready() ],
+	hostile    => [ welcome(), trouble(S => 'ERROR', C => '42501', M => $hostile) . ready() ],
+	printable  => [ welcome(), trouble(S => 'ERROR', C => '42501', M => $printable) . ready() ],
+	long       => [ welcome(), trouble(S => 'ERROR', C => '42501', M => "\e" x 10_000) . ready() ],
 	denied     => [ trouble(S => 'FATAL', C => '42501', M => $printable) ],
-	rows       => [ $welcome, endless($columns, message('D', pack('nN', 2, 20_000) . 'x' x 20_000 . pack('N', 1) . 'y')) ],
-	long_row   => [ $welcome, endless($columns . 'D' . pack('NnN', $long, 2, $long - 20), $stuff) ],
-	columns    => [ $welcome, endless('T' . pack('Nn', $long, 30_000), $stuff) ],
-	long_error => [ $welcome, endless('E' . pack('N', $long) . 'M', $stuff) ],
+	rows       => [ welcome(), endless($columns, message('D', pack('nN', 2, 20_000) . 'x' x 20_000 . pack('N', 1) . 'y')) ],
+	long_row   => [ welcome(), endless($columns . 'D' . pack('NnN', $long, 2, $long - 20), $stuff) ],
+	columns    => [ welcome(), endless('T' . pack('Nn', $long, 30_000), $stuff) ],
+	long_error => [ welcome(), endless('E' . pack('N', $long) . 'M', $stuff) ],
 	notice     => [ endless(message('R', pack('N', 0)) . 'N' . pack('N', $long) . 'M', $stuff), undef ],
 	parameters => [ endless(message('R', pack('N', 0)), sub { message('S', "p$_[0]\0" . 'x' x 20_000 . "\0") }), undef ],
-	no_columns => [ $welcome, rows(['y'], [1]) ],
-	negative   => [ $welcome, settings('-7', 'session') ],
-	huge       => [ $welcome, settings('99999999999999999999', 'session') ],
-	evil_mode  => [ $welcome, settings('10', $printable) ],
-	odd_mode   => [ $welcome, settings('10', 'marathon') ]);
-
-sub say_to
-{
-	my ($socket, $what) = @_;
-
-	return ref $what ? $what->($socket) : syswrite($socket, $what);
-}
+	no_columns => [ welcome(), rows(['y'], [1]) ],
+	negative   => [ welcome(), settings('-7', 'session') ],
+	huge       => [ welcome(), settings('99999999999999999999', 'session') ],
+	evil_mode  => [ welcome(), settings('10', $printable) ],
+	odd_mode   => [ welcome(), settings('10', 'marathon') ]);
 
 # One client of it, in a process of its own.
 sub serve
 {
 	my ($socket) = @_;
 
-	local $SIG{PIPE} = 'IGNORE';
 	sysread($socket, my $packet, 65536) or return;
 	if ($packet =~ /^GET/)
 	{
@@ -129,26 +87,12 @@ sub serve
 	}
 }
 
-my $listener = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "could not listen: $!";
-my $fake = fork // die "could not fork: $!";
-if (!$fake)
-{
-	$SIG{CHLD} = 'IGNORE';
-	while (1)
-	{
-		my $socket = $listener->accept or next;
-		next if fork // die "could not fork: $!";
-		eval { serve($socket) };
-		POSIX::_exit(0);
-	}
-}
-my @fakes = ($fake);
-END { kill 'KILL', @fakes }
+my $port = fake_server(\&serve);
 
 sub target
 {
-	my ($options, $mapping, $port) = @_;
-	my $where = "host '127.0.0.1', port '" . ($port // $listener->sockport) . "'";
+	my ($options, $mapping, $other_port) = @_;
+	my $where = "host '127.0.0.1', port '" . ($other_port // $port) . "'";
 
 	foreach ("DROP SERVER IF EXISTS bad CASCADE",
 		"CREATE SERVER bad FOREIGN DATA WRAPPER pool_exhaust OPTIONS ($where, $options)",
@@ -270,7 +214,7 @@ sub unfair_pooler
 			else
 			{
 				($client->{$_}) = $packet =~ /\0$_\0([^\0]*)\0/ foreach 'database', 'application_name';
-				syswrite $socket, $welcome;
+				syswrite $socket, welcome();
 			}
 		}
 		my $now = time;
@@ -283,22 +227,14 @@ sub unfair_pooler
 			syswrite $client->{socket}, trouble(S => 'FATAL', C => '08P01', M => 'query_wait_timeout');
 			$gone->($client);
 		}
-		$answer->($in_use = pop @waiting, message('C', "BEGIN\0") . $ready) if @waiting && !$in_use;
+		$answer->($in_use = pop @waiting, message('C', "BEGIN\0") . ready()) if @waiting && !$in_use;
 	}
 }
 
 # To be found out, unless it may be due to how late it was.
 {
 	my $listener = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "could not listen: $!";
-	my $pid = fork // die "could not fork: $!";
-	if (!$pid)
-	{
-		local $SIG{PIPE} = 'IGNORE';
-		eval { unfair_pooler($listener) };
-		warn "the unfair pooler: $@";
-		POSIX::_exit(1);
-	}
-	push @fakes, $pid;
+	serve_with(sub { local $SIG{PIPE} = 'IGNORE'; unfair_pooler($listener) });
 	foreach my $console ('prompt', 'late')
 	{
 		target("kind 'pgbouncer', dbname 'unfair', console '$console'", undef, $listener->sockport);
@@ -345,18 +281,6 @@ foreach my $database ('rows', 'long_row', 'columns', 'long_error', 'notice', 'pa
 
 # ---------- What they say is shown, and obeyed by no terminal ----------
 
-# No control character but line feeds between lines, nothing that is not UTF-8, and
-# none of its own that turn directions, separate lines, or are controls.
-sub is_printable
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($text, $name) = @_;
-	my $characters = eval { Encode::decode('UTF-8', my $copy = $text, Encode::FB_CROAK) };
-
-	ok(defined $characters, "$name: is UTF-8");
-	is(join(' ', map { sprintf '%02x', ord } ($characters // '') =~ /[^\P{Cc}\n]|[\x{61c}\x{200e}\x{200f}\x{2028}-\x{202e}\x{2066}-\x{2069}]/g), '', "$name: is printable");
-}
-
 my %options = (
 	(map { $_ => "kind 'postgres', host '127.0.0.1', port 'PORT', dbname '$_'" } 'hostile', 'printable', 'long', 'denied'),
 	evil_mode => "kind 'pgbouncer', host '127.0.0.1', port 'PORT', dbname 'good', console 'evil_mode'",
@@ -365,7 +289,7 @@ my %scenarios = (evil_mode => 'queue', web => 'backpressure');
 foreach my $name (sort keys %options)
 {
 	my $server = "bad \e[7m\n$name\xe2\x80\xae";
-	my $options = $options{$name} =~ s/PORT/$listener->sockport/er;
+	my $options = $options{$name} =~ s/PORT/$port/r;
 
 	foreach ("CREATE SERVER \"$server\" FOREIGN DATA WRAPPER pool_exhaust OPTIONS ($options)",
 		"CREATE USER MAPPING FOR CURRENT_USER SERVER \"$server\" OPTIONS (user 'app', password 'secret')")
