@@ -32,15 +32,18 @@
 void
 loop_open(Loop *loop, const char *wait_event)
 {
-	int			rc = uv_loop_init(&loop->uv);
-
-	if (rc != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not open an event loop: %s", uv_strerror(rc))));
+	int			rc;
 
 	loop->wait_event = compat_wait_event(wait_event);
 	loop->events = compat_wait_event_set(3);
+	rc = uv_loop_init(&loop->uv);
+	if (rc != 0)
+	{
+		FreeWaitEventSet(loop->events);
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not open an event loop: %s", uv_strerror(rc))));
+	}
 	AddWaitEventToSet(loop->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(loop->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(loop->events, WL_SOCKET_READABLE, uv_backend_fd(&loop->uv), NULL, NULL);

@@ -108,6 +108,17 @@ failure_from_result(ConnectResult *failure, const PGresult *result)
 	failure_classify(failure);
 }
 
+/* Returns the code of an ERROR for it: the SQLSTATE of the other side, if that gave one of an error. */
+int
+failure_code(const ConnectResult *failure)
+{
+	const char *state = failure->sqlstate;
+	bool		success = state[0] == '0' && strchr("012", state[1]) != NULL;
+
+	return strlen(state) == 5 && !success ? MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4])
+		: ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+}
+
 /*
  * Returns the one text for a failed connection or login, palloc'd in the current
  * context: "SQLSTATE message", or the message alone if the server sent no

@@ -12,4 +12,5 @@ extern void failure_from_connect(ConnectResult *result, const PGconn *conn);
 extern void failure_classify(ConnectResult *result);
 extern void failure_from_result(ConnectResult *failure, const PGresult *result);
 extern void failure_message(const PGresult *result, char *text);
+extern int	failure_code(const ConnectResult *failure);
 extern char *connect_failure_text(const ConnectResult *failure);

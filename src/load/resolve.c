@@ -184,3 +184,26 @@ resolve_give_up(Resolve *resolve)
 	resolve->job = NULL;
 	resolve_fail(resolve, "no answer in time");
 }
+
+/* Does libpq take that host for a unix socket, which has no address? */
+bool
+host_is_socket(const char *host)
+{
+	return host[0] == '/' || host[0] == '@';
+}
+
+/*
+ * Waits for it no longer; returns how many addresses there are, and if there are none
+ * says why in "failure".
+ */
+int
+resolve_end(Resolve *resolve, const char *host, ConnectResult *failure)
+{
+	if (resolve->done && !resolve->failed && resolve->addresses.n > 0)
+		return resolve->addresses.n;
+	*failure = (ConnectResult) {CONNECT_BROKEN, CAUSE_NONE};
+	snprintf(failure->message, MESSAGE_LEN, "host name \"%s\": %s", host,
+			 resolve->failed ? resolve->error : "the name server does not answer");
+	resolve_give_up(resolve);
+	return 0;
+}

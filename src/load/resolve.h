@@ -5,6 +5,7 @@
 #pragma once
 
 #include "event/loop.h"
+#include "load/login.h"
 
 #define RESOLVE_ADDRESSES	8	/* of a host, at the most */
 #define ADDRESS_LEN			64	/* IPv6 with its scope */
@@ -30,3 +31,5 @@ typedef struct Resolve
 extern int	addresses_find(const char *host, int flags, Addresses *addresses);
 extern void resolve_begin(Resolve *resolve, Loop *loop, const char *host);
 extern void resolve_give_up(Resolve *resolve);
+extern bool host_is_socket(const char *host);
+extern int	resolve_end(Resolve *resolve, const char *host, ConnectResult *failure);

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 
 #include "load/auth.h"
+#include "load/failure.h"
 #include "load/resolve.h"
 #include "load/target/local_endpoint.h"
 #include "scenario/hold.h"
@@ -82,10 +83,7 @@ foreign_login_missed(Run *run, const char *what, const ConnectResult *result)
 
 	if (refused && request_is_hold(&run->request))
 		hold_refused(run, result->cause, result->sqlstate, 0);
-	run->error_code = strlen(result->sqlstate) == 5
-		? MAKE_SQLSTATE(result->sqlstate[0], result->sqlstate[1], result->sqlstate[2],
-						result->sqlstate[3], result->sqlstate[4])
-		: ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+	run->error_code = failure_code(result);
 	if (result->sqlstate[0] == '\0')
 		run_glance_at_machine(run);
 	run_end(run, VERDICT_INVALID, "%s %s: %s%s%s%s%s", what, run->request.target_name,
@@ -101,18 +99,17 @@ foreign_login_missed(Run *run, const char *what, const ConnectResult *result)
 static int
 foreign_login_resolve(Run *run, const char *host, Resolve *resolve)
 {
-	ConnectResult failure = {CONNECT_BROKEN, CAUSE_NONE};
+	ConnectResult failure;
+	int			n;
 
-	if (host[0] == '/' || host[0] == '@')
+	if (host_is_socket(host))
 		return 0;
 	resolve_begin(resolve, &run->loop, host);
 	wait_until(run, resolve->done || resolve->failed, run_patience(run, LOGIN_WAIT_MS));
-	if (resolve->done && !resolve->failed && resolve->addresses.n > 0)
-		return resolve->addresses.n;
-	snprintf(failure.message, MESSAGE_LEN, "host name \"%s\": %s", host,
-			 resolve->failed ? resolve->error : "the name server does not answer");
-	resolve_give_up(resolve);
-	foreign_login_missed(run, "could not find", &failure);
+	n = resolve_end(resolve, host, &failure);
+	if (n == 0)
+		foreign_login_missed(run, "could not find", &failure);
+	return n;
 }
 
 /* Tries one address after the other, and keeps the first that answers. */
@@ -143,6 +140,14 @@ foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 	return result;
 }
 
+/* What is said of a place that has not asked for the password of the user; palloc'd. */
+char *
+foreign_login_unasked(const char *where, const char *name)
+{
+	return psprintf("%s%s does not ask for a password, and non-superusers may only aim where theirs is asked for: let its pg_hba.conf or auth_type ask for one",
+					where, name);
+}
+
 /* A login that is granted without the password of the user is not that of the user: see AUTH_PASSWORD. */
 static void
 foreign_login_require_password(Run *run, const ConnectResult *result, const char *where)
@@ -150,9 +155,7 @@ foreign_login_require_password(Run *run, const ConnectResult *result, const char
 	if (result->end != CONNECT_DENIED || strcmp(result->sqlstate, PASSWORD_NOT_ASKED) != 0)
 		return;
 	run->error_code = ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED;
-	run_end(run, VERDICT_INVALID,
-			"%s%s does not ask for a password, and non-superusers may only aim where theirs is asked for: let its pg_hba.conf or auth_type ask for one",
-			where, run->request.target_name);
+	run_end(run, VERDICT_INVALID, "%s", foreign_login_unasked(where, run->request.target_name));
 }
 
 static void

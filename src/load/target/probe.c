@@ -24,8 +24,9 @@
 
 /* ---------- Questions ---------- */
 
-static const char *
-row_value(const PGresult *rows, int row, const char *column)
+/* Returns the value of that column; "" if there is no such column, or it is NULL. */
+const char *
+answer_value(const PGresult *rows, int row, const char *column)
 {
 	int			field = PQfnumber(rows, column);
 
@@ -43,7 +44,7 @@ number_of(const char *value)
 static int
 row_limit(const PGresult *rows, int row, const char *column)
 {
-	return number_of(row_value(rows, row, column));
+	return number_of(answer_value(rows, row, column));
 }
 
 /* A count. */
@@ -88,8 +89,8 @@ postgres_read(Probe *probe, const PGresult *rows)
 	coming->ours = row_number(rows, 0, "ours");
 	coming->beside = row_number(rows, 0, "beside");
 	coming->probes = row_number(rows, 0, "probes");
-	coming->superuser = row_value(rows, 0, "superuser")[0] == 't';
-	coming->blind = row_value(rows, 0, "sees")[0] != 't' && coming->full_cause != CAUSE_ROLE_LIMIT;
+	coming->superuser = answer_value(rows, 0, "superuser")[0] == 't';
+	coming->blind = answer_value(rows, 0, "sees")[0] != 't' && coming->full_cause != CAUSE_ROLE_LIMIT;
 }
 
 const Question postgres_questions[] = {
@@ -123,8 +124,8 @@ config_read(Probe *probe, const PGresult *rows)
 
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
-		const char *key = row_value(rows, i, "key");
-		const char *value = row_value(rows, i, "value");
+		const char *key = answer_value(rows, i, "key");
+		const char *value = answer_value(rows, i, "value");
 
 		if (strcmp(key, "max_client_conn") == 0)
 			coming->capacity = number_of(value);
@@ -162,14 +163,14 @@ databases_read(Probe *probe, const PGresult *rows)
 	{
 		const char *reserve = PQfnumber(rows, "reserve_pool_size") >= 0 ? "reserve_pool_size" : "reserve_pool";
 
-		if (strcmp(row_value(rows, i, "name"), probe->database) != 0)
+		if (strcmp(answer_value(rows, i, "name"), probe->database) != 0)
 			continue;
 		if (row_number(rows, i, "pool_size") > 0)
 			coming->pool_size = row_number(rows, i, "pool_size");
 		coming->reserve = row_number(rows, i, reserve);
 		pool_cut(coming, row_number(rows, i, "max_connections"));
-		if (row_value(rows, i, "pool_mode")[0] != '\0')
-			strlcpy(coming->mode, row_value(rows, i, "pool_mode"), POOL_MODE_LEN);
+		if (answer_value(rows, i, "pool_mode")[0] != '\0')
+			strlcpy(coming->mode, answer_value(rows, i, "pool_mode"), POOL_MODE_LEN);
 	}
 	pool_cut(coming, probe->user_most);
 }
@@ -182,14 +183,14 @@ pools_read(Probe *probe, const PGresult *rows)
 	coming->active = coming->idle = coming->waiting = 0;
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
-		if (strcmp(row_value(rows, i, "database"), probe->database) != 0 ||
-			strcmp(row_value(rows, i, "user"), probe->user) != 0)
+		if (strcmp(answer_value(rows, i, "database"), probe->database) != 0 ||
+			strcmp(answer_value(rows, i, "user"), probe->user) != 0)
 			continue;
 		coming->active = row_number(rows, i, "sv_active");
 		coming->idle = row_number(rows, i, "sv_idle") + row_number(rows, i, "sv_used");
 		coming->waiting = row_number(rows, i, "cl_waiting");
-		if (row_value(rows, i, "pool_mode")[0] != '\0')
-			strlcpy(coming->mode, row_value(rows, i, "pool_mode"), POOL_MODE_LEN);
+		if (answer_value(rows, i, "pool_mode")[0] != '\0')
+			strlcpy(coming->mode, answer_value(rows, i, "pool_mode"), POOL_MODE_LEN);
 	}
 }
 
@@ -212,10 +213,10 @@ clients_read(Probe *probe, const PGresult *rows)
 	coming->ours = coming->beside = coming->probes = 0;
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
-		const char *name = row_value(rows, i, "application_name");
+		const char *name = answer_value(rows, i, "application_name");
 
 		coming->ours += is_named(probe, name, "") &&
-			strcmp(row_value(rows, i, "database"), probe->database) == 0;
+			strcmp(answer_value(rows, i, "database"), probe->database) == 0;
 		coming->beside += is_named(probe, name, BESIDE_SUFFIX);
 		coming->probes += is_named(probe, name, PROBE_SUFFIX);
 	}
@@ -246,20 +247,22 @@ static void
 probe_answered(void *arg, const QueryResult *result)
 {
 	Probe	   *probe = arg;
+	const Question *question = &probe->questions[probe->next];
 
 	probe->slowest_us = probe_slowest_us(probe);
 	probe->asked_us = 0;
-	if (!result->ok)
+	if (!result->ok && !question->optional)
 	{
 		ConnectResult failure = {CONNECT_DENIED, CAUSE_NONE};
 
 		strlcpy(failure.sqlstate, result->sqlstate, sizeof(failure.sqlstate));
-		snprintf(failure.message, MESSAGE_LEN, "%s%s", probe->questions[probe->next].name, result->message);
+		snprintf(failure.message, MESSAGE_LEN, "%s%s", question->name, result->message);
 		probe_fail(probe, &failure);
 		session_close(&probe->session);
 		return;
 	}
-	probe->questions[probe->next++].read(probe, result->rows);
+	probe->next++;
+	question->read(probe, result->ok ? result->rows : NULL);
 	if (probe->questions[probe->next].sql != NULL)
 	{
 		probe_ask(probe);

@@ -54,6 +54,7 @@ typedef struct Question
 	const char *name;			/* stands before why there was no answer */
 	bool		once;			/* the answer does not change */
 	void		(*read) (Probe *probe, const PGresult *rows);
+	bool		optional;		/* not all know it: where an error is the answer, it reads NULL */
 } Question;
 
 struct Probe
@@ -83,6 +84,8 @@ struct Probe
 
 extern const Question postgres_questions[];
 extern const Question pgbouncer_questions[];
+
+extern const char *answer_value(const PGresult *rows, int row, const char *column);
 
 extern void probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms);
 extern bool probe_refresh(Probe *probe, uint64 since_us);
