@@ -163,7 +163,7 @@ CREATE TABLE pool_exhaust_declared_poolers (
 	PRIMARY KEY (pooler, section, name, setting)
 );
 COMMENT ON TABLE pool_exhaust_declared_poolers IS
-	'the poolers that services go by: the settings of pgbouncer.ini that limit connections, a row each';
+	'the poolers that services go by: the settings of PgBouncer that limit connections, a row each';
 COMMENT ON COLUMN pool_exhaust_declared_poolers.pooler IS
 	'its name, as pool_exhaust_declared.via has it';
 COMMENT ON COLUMN pool_exhaust_declared_poolers.section IS
@@ -173,7 +173,7 @@ COMMENT ON COLUMN pool_exhaust_declared_poolers.name IS
 COMMENT ON COLUMN pool_exhaust_declared_poolers.setting IS
 	'as PgBouncer calls it; and processes, how many share the port';
 COMMENT ON COLUMN pool_exhaust_declared_poolers.value IS
-	'as it is in the file';
+	'as it is in the file, or as the console shows it';
 COMMENT ON COLUMN pool_exhaust_declared_poolers.source IS
 	'where the row is from: sql, or the kind of the document that was imported';
 
@@ -379,7 +379,7 @@ RETURNS integer
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_budget_import(text, text) IS
-	'declares what a document says, in the place of what was imported as the same kind before, and returns how many rows that are; a name may follow the kind, as in csv:NAME; kinds: csv, kubernetes, pgbouncer';
+	'declares what a document says, in the place of what was imported as the same kind before, and returns how many rows that are; a name may follow the kind, as in csv:NAME; of kind console the document is the name of a foreign server, whose console is asked; kinds: csv, kubernetes, pgbouncer, console';
 
 CREATE FUNCTION pool_exhaust_start(
 	scenario text,

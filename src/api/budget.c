@@ -79,7 +79,7 @@ pool_exhaust_budget(PG_FUNCTION_ARGS)
 Datum
 pool_exhaust_budget_import(PG_FUNCTION_ARGS)
 {
-	arg_require(fcinfo, 0, "document", "Give the text of the document.");
+	arg_require(fcinfo, 0, "document", "Give the text of the document, or for kind console the name of a foreign server.");
 	arg_require(fcinfo, 1, "kind", "For example csv.");
 	PG_RETURN_INT32(budget_import(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1))));
 }

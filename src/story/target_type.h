@@ -44,6 +44,7 @@ typedef struct TargetType
 	bool		one_backend;	/* a connection is known to keep its backend */
 	bool		counts_itself;	/* a pooler: what it says of its pool is PoolState.said_... */
 	bool		may_vanish;		/* it may end all sessions of a run that goes on */
+	bool		shows_settings; /* on Endpoint.console */
 
 	/* What options mean there. */
 	bool		knows_size;		/* what an OptionDefault that inherits does not say, it says */
@@ -54,8 +55,8 @@ typedef struct TargetType
 	 * Of a foreign server: the options that it and its user mappings have, ended by
 	 * a name of NULL; and how to read them.  read() fills in what "endpoint" has for
 	 * that kind beside its login, with strings in the current memory context; the
-	 * options have been validated.  Called in a transaction of the runner.  NULL:
-	 * there is nothing.
+	 * options have been validated.  Called in a transaction of the runner, or of the
+	 * caller's backend.  NULL: there is nothing.
 	 */
 	const struct ForeignOption *options;
 	const char *default_port;	/* NULL: clients log in by another protocol than PostgreSQL's */

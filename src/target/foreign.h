@@ -59,6 +59,7 @@ extern const char *foreign_option_value(List *options, const char *name);
 extern bool foreign_find(const char *name, RunRequest *request);
 extern void foreign_require(const RunRequest *request, const Scenario *scenario, const Options *options);
 extern Endpoint *foreign_read(Run *run, int n);
+extern Endpoint *foreign_endpoint(const RunRequest *request);
 
 /* See foreign_login.c. */
 extern void foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *known,
@@ -68,6 +69,13 @@ extern void foreign_login_make_console(Endpoint *endpoint);
 extern bool foreign_login_ask(Run *run, RunParty *party, const Question *questions, const char *failure,
 							  const char *where);
 extern void foreign_login_require_alone(Run *run, RunParty *party);
+extern char *foreign_login_unasked(const char *where, const char *name);
+
+/* See foreign_console.c: reads the answers, one for each question; may throw. */
+typedef void (*ConsoleReader) (void *arg, PGresult *const *answers);
+
+extern void foreign_console_ask(const char *name, const Question *questions, ConsoleReader read, void *arg);
+extern void foreign_console_keep(Probe *probe, const PGresult *rows);
 
 /* See foreign_proof.c. */
 extern int	foreign_proof_left(Run *run);

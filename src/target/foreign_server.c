@@ -304,6 +304,19 @@ endpoint_read(Endpoint *endpoint, const ForeignServer *server, Oid user, TargetK
 }
 
 /*
+ * Returns where the server of the request is, for the backend of the caller, who has
+ * found it by foreign_find(); all in the current memory context.
+ */
+Endpoint *
+foreign_endpoint(const RunRequest *request)
+{
+	Endpoint   *endpoint = palloc0(sizeof(Endpoint));
+
+	endpoint_read(endpoint, GetForeignServer(request->server), request->user, request->target);
+	return endpoint;
+}
+
+/*
  * Reads where the run's n-th party goes: the target, or a server of its own; returns
  * it, in the run's memory context.  Makes a transaction of its own; ERROR if the
  * server is gone.

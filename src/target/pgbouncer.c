@@ -173,6 +173,7 @@ const TargetType target_pgbouncer = {
 	.one_party = true,
 	.counts_itself = true,
 	.may_vanish = true,
+	.shows_settings = true,
 	.knows_size = true,
 	.asked_first = true,
 	.options = pgbouncer_options,

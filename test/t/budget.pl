@@ -260,7 +260,7 @@ refuses("service,pool_size\na,1\na,2\n", 'csv', '23505', [qr/declared_pkey/], 'c
 refuses("service,pool_size\ne,1\n", 'csv', '23505', [qr/declared_pkey/], 'csv: a service that another document has');
 refuses("service,pool_size\n" . join('', map { "s$_,1\n" } 1 .. 10001), 'csv', '54000', [qr/more than 10000/], 'csv: too many rows');
 fails_with($client, q(SELECT pool_exhaust_budget_import(repeat('x', 17000000), 'csv')), '54000', [ qr/has 17000000 bytes, and may have 16777216/ ], 'a huge document');
-refuses('', 'xml', '22023', [qr/Kinds are: csv, kubernetes, pgbouncer\./], 'another kind');
+refuses('', 'xml', '22023', [qr/Kinds are: csv, kubernetes, pgbouncer, console\./], 'another kind');
 
 # Kubernetes: what it knows, what annotations and variables say, and what is no client
 sub workload

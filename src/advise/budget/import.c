@@ -173,16 +173,26 @@ write_rows(const Import *import, const char *sql, StringInfo array)
 	return (int) SPI_processed;
 }
 
+/* Deletes what was imported from there before, and of a pooler also from elsewhere. */
+static void
+delete_imported(const Import *import)
+{
+	const char *pooler = import->settings.len > 1 ? import->name : "";
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(import->source), CStringGetTextDatum(pooler)};
+
+	statement_run(import->extension, "DELETE FROM @.pool_exhaust_declared WHERE source = $1", SPI_OK_DELETE, 1, types, values);
+	statement_run(import->extension, "DELETE FROM @.pool_exhaust_declared_poolers WHERE source = $1 OR (pooler = $2 AND source <> 'sql')",
+				  SPI_OK_DELETE, lengthof(types), types, values);
+}
+
 /* Returns how many rows the document declares. */
 static int
 write_import(Import *import)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		source[] = {CStringGetTextDatum(import->source)};
 	int			rows;
 
-	statement_run(import->extension, "DELETE FROM @.pool_exhaust_declared WHERE source = $1", SPI_OK_DELETE, 1, types, source);
-	statement_run(import->extension, "DELETE FROM @.pool_exhaust_declared_poolers WHERE source = $1", SPI_OK_DELETE, 1, types, source);
+	delete_imported(import);
 	rows = write_rows(import, "INSERT INTO @.pool_exhaust_declared (service, role, database, application_name, via, replicas, replicas_max, "
 			   "surge, processes, pool_size, max_overflow, min_idle, source) "
 			   "SELECT service, role, database, application_name, via, coalesce(replicas, 1), replicas_max, coalesce(surge, 0), "
@@ -247,9 +257,12 @@ budget_import(const char *document, const char *kind)
 	appendStringInfoChar(&import.services, '[');
 	appendStringInfoChar(&import.settings, '[');
 	extension_require_current(&extension);
+	if (found->as_caller)
+		found->parse(&import);
 	extension_enter(&extension);
 	SPI_connect();
-	found->parse(&import);
+	if (!found->as_caller)
+		found->parse(&import);
 	rows = write_import(&import);
 	SPI_finish();
 	extension_leave(&extension);

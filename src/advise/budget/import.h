@@ -15,7 +15,8 @@
 #define IMPORT_KINDS(KIND) \
 	KIND(csv) \
 	KIND(kubernetes) \
-	KIND(pgbouncer)
+	KIND(pgbouncer) \
+	KIND(console)
 
 /* Columns of pool_exhaust_declared: name, and bounds if it is a number. */
 #define DECLARED_COLUMN_LIST(ROW) \
@@ -64,6 +65,7 @@ typedef struct ImportKind
 {
 	const char *name;
 	void		(*parse) (Import *import);
+	bool		as_caller;		/* parse() needs the caller's rights, and none of the extension's owner, nor SPI */
 } ImportKind;
 
 #define IMPORT_KIND_DECLARE(name) extern const ImportKind import_kind_##name;
