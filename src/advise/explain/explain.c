@@ -52,7 +52,8 @@ crowd_of(const Facts *facts, const Explanation *explanation)
 {
 	Crowd		crowd = {0};
 	HASH_SEQ_STATUS seq;
-	const HeldService *service;
+	HeldService *service;
+	HeldService *most = NULL;
 
 	foreach_session_of(facts, explanation, session)
 	{
@@ -72,9 +73,12 @@ crowd_of(const Facts *facts, const Explanation *explanation)
 		if (n > crowd.of_service)
 		{
 			crowd.of_service = n;
-			crowd.service = service;
+			most = service;
 		}
 	}
+	if (most != NULL)
+		service_require_name(facts, most);
+	crowd.service = most;
 	return crowd;
 }
 
@@ -113,7 +117,11 @@ compare_services(const ListCell *a, const ListCell *b)
 	const HeldService *x = lfirst(a);
 	const HeldService *y = lfirst(b);
 
-	return x->in_use != y->in_use ? y->in_use - x->in_use : strcmp(x->name, y->name);
+	int			difference = y->in_use - x->in_use;
+
+	if (difference == 0)
+		difference = strcmp(x->key.application_name, y->key.application_name);
+	return difference != 0 ? difference : (x->key.role > y->key.role) - (x->key.role < y->key.role);
 }
 
 /* Returns "app/web 80, app/batch 10, 2 others 5", palloc'd. */
@@ -136,7 +144,10 @@ holders_text(const Facts *facts)
 	{
 		service = lfirst(cell);
 		if (foreach_current_index(cell) < HOLDERS_SHOWN)
+		{
+			service_require_name(facts, service);
 			appendStringInfo(&text, "%s%s %d", text.len > 0 ? ", " : "", service->name, service->in_use);
+		}
 		else
 			others += service->in_use;
 	}

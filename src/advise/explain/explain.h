@@ -59,7 +59,7 @@ typedef struct Crowd
 {
 	int			n;
 	int			pressed;		/* of pools that have little left */
-	const HeldService *service; /* the one with most of them; NULL: none, or they log in */
+	const HeldService *service; /* the one with most of them, named; NULL: none, or they log in */
 	int			of_service;
 	const SessionFacts *longest;	/* in its state; NULL: there is none */
 } Crowd;

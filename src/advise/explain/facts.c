@@ -60,40 +60,57 @@ pool_is_pressed(const PoolRow *pool)
 	return pool->limit.capacity > 0 && pool->health >= HEALTH_CRITICAL;
 }
 
+static List *
+pools_pressed(const Facts *facts)
+{
+	List	   *pressed = NIL;
+
+	for (int i = 0; i < facts->npools; i++)
+		if (pool_is_pressed(&facts->pools[i]))
+			pressed = lappend(pressed, (void *) &facts->pools[i]);
+	return pressed;
+}
+
 static bool
 session_is_pressed(const Facts *facts, const Slot *slot)
 {
-	for (int i = 0; i < facts->npools; i++)
-	{
-		const PoolLimit *limit = &facts->pools[i].limit;
+	ListCell   *cell;
 
-		if (pool_is_pressed(&facts->pools[i]) &&
-			(limit->kind == POOL_SERVER ||
-			 (limit->kind == POOL_ROLE && limit->oid == slot->role) ||
-			 (limit->kind == POOL_DATABASE && limit->oid == slot->database)))
+	foreach(cell, facts->pressed)
+	{
+		const PoolLimit *limit = &((const PoolRow *) lfirst(cell))->limit;
+
+		if (limit->kind == POOL_SERVER ||
+			(limit->kind == POOL_ROLE && limit->oid == slot->role) ||
+			(limit->kind == POOL_DATABASE && limit->oid == slot->database))
 			return true;
 	}
 	return false;
 }
 
+/* Names a service that is to be shown: most are not, and a name takes longer than all else. */
+void
+service_require_name(const Facts *facts, HeldService *service)
+{
+	if (service->name != NULL)
+		return;
+	facts->source->name(service);
+	if (facts->source->may_see(service->key.role))
+		return;
+	service->name = "a service that is not shown";
+	service->usename = NULL;
+}
+
 /* Counts the session in its service. */
 static HeldService *
-service_add(const Facts *facts, const FactsSource *source, const Slot *slot)
+service_add(const Facts *facts, const Slot *slot)
 {
 	ServiceKey	key = service_key(slot);
 	bool		found;
 	HeldService *service = hash_search(facts->services, &key, HASH_ENTER, &found);
 
 	if (!found)
-	{
 		memset((char *) service + sizeof(key), 0, sizeof(*service) - sizeof(key));
-		source->name(service);
-		if (!source->may_see(key.role))
-		{
-			service->name = "a service that is not shown";
-			service->usename = NULL;
-		}
-	}
 	service->in_use++;
 	service->idle += slot->state == SLOT_IDLE;
 	return service;
@@ -122,7 +139,7 @@ state_ms(const Facts *facts, const SessionFacts *session, int number)
 }
 
 static void
-session_read(Facts *facts, const FactsSource *source, int number, const LeakSession *watched)
+session_read(Facts *facts, int number, const LeakSession *watched)
 {
 	SessionFacts *session = &facts->sessions[facts->nsessions];
 
@@ -131,7 +148,7 @@ session_read(Facts *facts, const FactsSource *source, int number, const LeakSess
 	if (facts->watched && watched->seen.pid == session->slot.pid && watched->seen.started == session->slot.started)
 		session->watched = watched;
 	if (session->slot.state != SLOT_AUTHENTICATING)
-		session->service = service_add(facts, source, &session->slot);
+		session->service = service_add(facts, &session->slot);
 	session->run = slot_run(&session->slot);
 	session->listens = slot_listens(number, &session->slot);
 	session->pressed = session_is_pressed(facts, &session->slot);
@@ -142,7 +159,7 @@ session_read(Facts *facts, const FactsSource *source, int number, const LeakSess
 
 /* Counts for each service those of the same role that are small, and asks of the others what they are for. */
 static void
-services_compare(const Facts *facts, const FactsSource *source)
+services_compare(const Facts *facts)
 {
 	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(RoleServices), .hcxt = CurrentMemoryContext};
 	HTAB	   *roles = hash_create("pool_exhaust roles", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -162,7 +179,7 @@ services_compare(const Facts *facts, const FactsSource *source)
 	{
 		role = hash_search(roles, &service->key.role, HASH_FIND, NULL);
 		service->alike = role->small;
-		service->monitoring = service->in_use > SMALL_SERVICE && source->monitors(service->key.role);
+		service->monitoring = service->in_use > SMALL_SERVICE && facts->source->monitors(service->key.role);
 	}
 	hash_destroy(roles);
 }
@@ -230,16 +247,18 @@ facts_read(const FactsSource *source)
 	facts->now = GetCurrentTimestamp();
 	facts->now_us = loop_now_us();
 	census_take(&facts->census);
+	facts->source = source;
 	facts->pools = pools_read(source->limits);
 	facts->npools = list_length(source->limits);
+	facts->pressed = pools_pressed(facts);
 	timeline_slices(facts->now - NEWS_US, facts->now, facts->slices, FACTS_SLICES);
 	facts->services = hash_create("pool_exhaust held services", 64, &of_services, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	facts->roots = hash_create("pool_exhaust lock roots", 64, &of_roots, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	facts->sessions = palloc_extended(sizeof(SessionFacts) * MaxConnections, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < MaxConnections; i++)
-		session_read(facts, source, i, &watched[i]);
+		session_read(facts, i, &watched[i]);
 	qsort(facts->sessions, facts->nsessions, sizeof(SessionFacts), compare_pids);
 	locks_read(facts);
-	services_compare(facts, source);
+	services_compare(facts);
 	return facts;
 }

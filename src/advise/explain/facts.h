@@ -19,8 +19,8 @@ typedef struct Explanation Explanation;
 typedef struct HeldService
 {
 	ServiceKey	key;			/* must be first: the key of the table */
-	const char *name;			/* ROLE/APPLICATION_NAME, printable */
-	const char *usename;		/* as it is in the catalog; NULL if it is not known, or not to be shown */
+	const char *name;			/* ROLE/APPLICATION_NAME, printable; NULL until service_require_name() */
+	const char *usename;		/* as it is in the catalog; NULL if it is not known, or not to be shown, or until then */
 	bool		monitoring;		/* its role is to monitor; of those with more than two sessions */
 	int			in_use;
 	int			idle;
@@ -54,28 +54,6 @@ struct SessionFacts
 	const Explanation *explained_by;	/* NULL: by nothing */
 };
 
-/* How the server hands out slots: the last minute, in tens of seconds. */
-#define FACTS_SLICES	6
-#define FACTS_SLICE_S	10
-
-typedef struct Facts
-{
-	TimestampTz now;
-	uint64		now_us;
-	bool		watched;		/* the monitor watches */
-	Census		census;
-	const PoolRow *pools;		/* the server first */
-	int			npools;
-	TimelineSlice slices[FACTS_SLICES]; /* the latest comes last */
-	SessionFacts *sessions;
-	int			nsessions;		/* walsenders are not among them */
-	HTAB	   *services;		/* of HeldService */
-	HTAB	   *roots;			/* of LockRoot */
-} Facts;
-
-/* Services with no more sessions are small. */
-#define SMALL_SERVICE	2
-
 /*
  * Where names come from, and what is to be shown of them: a backend reads the catalogs,
  * and minds the rights of its caller; the monitor has what its last observation read.
@@ -89,6 +67,30 @@ typedef struct FactsSource
 	bool		(*monitors) (Oid role);
 } FactsSource;
 
+/* How the server hands out slots: the last minute, in tens of seconds. */
+#define FACTS_SLICES	6
+#define FACTS_SLICE_S	10
+
+typedef struct Facts
+{
+	TimestampTz now;
+	uint64		now_us;
+	bool		watched;		/* the monitor watches */
+	Census		census;
+	const FactsSource *source;
+	const PoolRow *pools;		/* the server first */
+	int			npools;
+	List	   *pressed;		/* of const PoolRow: those with little left to hand out */
+	TimelineSlice slices[FACTS_SLICES]; /* the latest comes last */
+	SessionFacts *sessions;
+	int			nsessions;		/* walsenders are not among them */
+	HTAB	   *services;		/* of HeldService */
+	HTAB	   *roots;			/* of LockRoot */
+} Facts;
+
+/* Services with no more sessions are small. */
+#define SMALL_SERVICE	2
+
 #define foreach_session(facts, session) \
 	for (SessionFacts *session = (facts)->sessions; session < (facts)->sessions + (facts)->nsessions; session++)
 
@@ -96,4 +98,5 @@ extern Facts *facts_read(const FactsSource *source);
 extern bool pool_is_pressed(const PoolRow *pool);
 extern int	facts_crowd(const Facts *facts);
 extern uint64 facts_refused(const Facts *facts);
+extern void service_require_name(const Facts *facts, HeldService *service);
 extern char *seconds_text(int64 ms);

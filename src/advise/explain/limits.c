@@ -55,7 +55,7 @@ most_exceeded(const Facts *facts)
 	{
 		const PoolLimit *limit = &facts->pools[i].limit;
 
-		if (is_below_use(facts, limit) && sessions_against(facts, limit) - limit->capacity > beyond)
+		if (facts->pools[i].in_use > limit->capacity && is_below_use(facts, limit) && sessions_against(facts, limit) - limit->capacity > beyond)
 		{
 			beyond = sessions_against(facts, limit) - limit->capacity;
 			most = limit;
@@ -97,12 +97,13 @@ static const PoolRow *
 pool_reached(const Facts *facts, PoolKind kind)
 {
 	const PoolRow *fullest = NULL;
+	ListCell   *cell;
 
-	for (int i = 0; i < facts->npools; i++)
+	foreach(cell, facts->pressed)
 	{
-		const PoolRow *pool = &facts->pools[i];
+		const PoolRow *pool = lfirst(cell);
 
-		if (pool->limit.kind == kind && pool_is_pressed(pool) &&
+		if (pool->limit.kind == kind &&
 			(fullest == NULL || pool->health > fullest->health ||
 			 (pool->health == fullest->health && pool->in_use > fullest->in_use)))
 			fullest = pool;

@@ -24,7 +24,7 @@ is_of_root(const Explanation *self, const Facts *facts, const SessionFacts *sess
 	return session->root != NULL && self->is_root(session->root);
 }
 
-/* Returns the root that most sessions of the explanation wait behind; NULL: there is none. */
+/* Returns the root that most sessions of the explanation wait behind, its service named; NULL: there is none. */
 static const LockRoot *
 worst_root(const Explanation *self, const Facts *facts)
 {
@@ -33,6 +33,8 @@ worst_root(const Explanation *self, const Facts *facts)
 	foreach_session_of(facts, self, session)
 		if (worst == NULL || session->root->waiters > worst->waiters)
 			worst = session->root;
+	if (worst != NULL && worst->session != NULL && worst->session->service != NULL)
+		service_require_name(facts, worst->session->service);
 	return worst;
 }
 
