@@ -120,10 +120,10 @@ end_load($load);
 {
 	# Its sessions are idle in transaction for longer than those that leak, and no leak: they are the hold's.
 	my $hold = $watcher->query("SELECT pool_exhaust_hold(10, 'server', 'idle in transaction')");
-	my @fill = sessions($capacity - 1 - 10 - 12, 'other');
-	my @leaks = map { open_transaction($node, 'web') } 1 .. 12;
+	my @fill = sessions($capacity - 1 - 10 - 20, 'other');
+	my @leaks = map { open_transaction($node, 'web') } 1 .. 20;
 	$explain->incident('beside a hold', cause => 'idle in transaction', confidence => 'likely', busy => sub { used(@fill) },
-		sentence => qr/^Full, 40 of 40 slots in use: 12 sessions of app\/web are idle in transaction/);
+		sentence => qr/^Full, 40 of 40 slots in use: 20 sessions of app\/web are idle in transaction/);
 	is($watcher->query("SELECT string_agg(cause, ', ' ORDER BY rank) FROM pool_exhaust_explain() WHERE rank > 1 AND cause = 'run under way'"), 'run under way', 'beside a hold: that is named next');
 	$watcher->query("SELECT pool_exhaust_release($hold)");
 	$explain->over('beside a hold', @leaks, @fill);
