@@ -7,10 +7,12 @@ Does what WAY says, with N connections, to the server that the PG* variables
 name; prints "ready" when it has begun, and ends when its standard input does.
 """
 
+import os
 import random
 import sys
 import threading
 import time
+import traceback
 
 import psycopg
 import sqlalchemy
@@ -34,14 +36,22 @@ def engine(**params):
 
 
 def in_threads(n, work):
-    """Does it in n threads, again and again, until the process ends."""
+    """Does it in n threads, again and again; returns when each has done it once.  An error ends the process."""
+    done = threading.Barrier(n + 1)
 
     def forever():
-        while True:
+        try:
             work()
+            done.wait()
+            while True:
+                work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
 
     for _ in range(n):
         threading.Thread(target=forever, daemon=True).start()
+    done.wait()
 
 
 # ---------- What goes wrong ----------
@@ -130,7 +140,12 @@ def stranded_lock(n):
 @way
 def waiters(n):
     """Clients that want that lock."""
-    in_threads(n, lambda: connect(autocommit=True, application_name="web").execute("SELECT pg_advisory_lock(7)"))
+
+    def work():
+        connect(autocommit=True).execute("SELECT pg_advisory_lock(7)")
+
+    for _ in range(n):
+        threading.Thread(target=work, daemon=True).start()
 
 
 @way

@@ -37,7 +37,8 @@ pool_exhaust_explain(PG_FUNCTION_ARGS)
 
 	if (shared != NULL)
 	{
-		FactsSource source = {.limits = limits_read(), .name = name_service, .may_see = service_may_see, .monitors = role_monitors};
+		FactsSource source = {.limits = limits_read(), .name = name_service, .may_see = service_may_see, .monitors = role_monitors,
+		.exempt = superuser_arg};
 
 		n = explain(&source, findings);
 	}

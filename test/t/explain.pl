@@ -221,7 +221,7 @@ end_load($load);
 	my @sessions = sessions(3, 'small', user => 'few');
 	login($node, user => 'few', application_name => 'small')->vanish;
 	$explain->incident('the limit of a role', cause => 'role_limit', confidence => 'sure', busy => sub { used(@sessions) },
-		sentence => qr/: role few: 3 of 3 connections in use, 1 refused for that \(its CONNECTION LIMIT\)\.$/);
+		sentence => qr/: role few: 3 of 3 connections in use, 1 refused for that so far \(its CONNECTION LIMIT\)\.$/);
 	$watcher->query('ALTER ROLE few CONNECTION LIMIT 2');
 	my $first = $explain->incident('a limit below use', cause => 'limit below use', confidence => 'sure', busy => sub { used(@sessions) },
 		sentence => qr/: role few has 3 sessions, and its CONNECTION LIMIT is 2\.$/);
@@ -234,13 +234,18 @@ end_load($load);
 	login($node, user => 'app', application_name => 'small', database => 'small')->vanish;
 	$explain->incident('the limit of a database', cause => 'database_limit', confidence => 'sure', busy => sub { used(@sessions) },
 		sentence => qr/: database small: 3 of 3 connections in use, 1 refused/);
+
+	# A superuser is let past that limit, and so no sign that it was lowered.
+	push @sessions, client($node, database => 'small');
+	$explain->incident('the limit of a database, and a superuser', cause => 'database_limit', confidence => 'sure', busy => sub { used(@sessions) },
+		sentence => qr/: database small: 4 of 3 connections in use, 1 refused/);
 	$watcher->query('SELECT pool_exhaust_reset_stats()');
 	$explain->over('the limit of a database', @sessions);
 }
 {
 	my @standbys = map { client($node, user => 'copy', replication => 'true', application_name => 'standby') } 1 .. 2;
 	login($node, user => 'copy', replication => 'true')->vanish;
-	$explain->incident('the limit of walsenders', cause => 'walsender_limit', confidence => 'sure', sentence => qr/: replication: 2 of 2 connections in use, 1 refused for that \(max_wal_senders\)/);
+	$explain->incident('the limit of walsenders', cause => 'walsender_limit', confidence => 'sure', sentence => qr/: replication: 2 of 2 connections in use, 1 refused for that so far \(max_wal_senders\)/);
 	$watcher->query('SELECT pool_exhaust_reset_stats()');
 	$explain->over('the limit of walsenders', @standbys);
 }
@@ -271,6 +276,13 @@ end_load($load);
 		evidence => qr/in the database with OID \d/);
 	is($watcher->query('SELECT count(*) FROM pool_exhaust_holds'), 0, 'a hold: its next step releases it');
 	$explain->over('a hold');
+
+	my ($large, $small) = map { $watcher->query("SELECT pool_exhaust_hold($_, 'server', 'active')") } 10, 6;
+	$explain->incident('two holds', cause => 'run under way', confidence => 'sure',
+		sentence => qr/: \d+ sessions of \S+ and \d+ others are those of several runs and holds of pool_exhaust, 10 of hold $large\.$/);
+	is($watcher->query('SELECT hold_id FROM pool_exhaust_holds'), $small, 'two holds: its next step releases the larger one');
+	$watcher->query("SELECT pool_exhaust_release($small)");
+	$explain->over('two holds');
 }
 
 {

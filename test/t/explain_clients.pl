@@ -51,7 +51,7 @@ my $explain = Explain->new(watcher => $watcher, port => $port);
 sub begin
 {
 	my ($name, $at, @command) = @_;
-	my %program = (in => '', out => '', errors => '');
+	my %program = (name => $name, in => '', out => '', errors => '');
 
 	local @ENV{qw(PGHOST PGPORT PGUSER PGDATABASE PGAPPNAME)} = ($at->host, $at->port, 'app', 'postgres', $name);
 	$program{run} = IPC::Run::start([@command], '<', \$program{in}, '>', \$program{out}, '2>', \$program{errors},
@@ -151,27 +151,40 @@ SKIP:
 
 # ---------- All is well ----------
 
-# Six services, each for itself and then all of them.
+# What the service has done: so many sessions were opened, and one was used at that moment.
+sub done_by
+{
+	my ($service) = @_;
+
+	return $watcher->query("SELECT concat_ws(', ', (SELECT opened FROM pool_exhaust_services WHERE service = 'app/$service'),
+		(SELECT max(state_change) FROM pg_stat_activity WHERE usename = 'app' AND application_name = '$service'))");
+}
+
+# Services, each for itself and then all of them, and all of them go on.
 {
 	my %services = (
 		'SQLAlchemy' => sub { python('web', 'web', 5) },
 		'psycopg: transactions one after the other' => sub { python('batch', 'batch', 3) },
 		'psycopg: jobs without a pool' => sub { python('cron', 'cron', 3) },
 		'psycopg: one that listens' => sub { python('events', 'notified') },
-		'SQLAlchemy, through PgBouncer' => sub { begin('pooled', $bouncer // $node, @python, 'web', 4) },
-		'node-postgres' => sub { $has_node_pg ? node_js('node', 'service', 4) : python('node', 'web', 4) });
+		$bouncer ? ('SQLAlchemy, through PgBouncer' => sub { begin('pooled', $bouncer, @python, 'web', 4) }) : (),
+		$has_node_pg ? ('node-postgres' => sub { node_js('node', 'service', 4) }) : ());
 	my @all;
 
 	foreach my $name (sort keys %services)
 	{
 		my $program = $services{$name}->();
+		my $done = done_by($program->{name});
 
-		$explain->healthy($name, 100, 1.5);
+		$explain->healthy($name, 170, 1.5);
+		isnt(done_by($program->{name}), $done, "$name: it was at work") or diag $program->{errors};
 		push @all, $program;
 	}
-	$explain->healthy('all six of them', 400, 3);
+	my %done = map { $_->{name} => done_by($_->{name}) } @all;
+	$explain->healthy('all of them', 170, 3);
+	isnt(done_by($_->{name}), $done{ $_->{name} }, "$_->{name} is still at work") or diag $_->{errors} foreach @all;
 	end(@all);
-	$explain->over('all six of them');
+	$explain->over('all of them');
 }
 
 $watcher->close;

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/json.h"
 
 #include "advise/explain/explain.h"
@@ -47,16 +48,25 @@ monitors_unknown(Oid role)
 	return false;
 }
 
+static bool
+exempt_unknown(Oid role)
+{
+	return true;
+}
+
 /* Roles are looked up in the catalogs, if no session has locked these. */
 static int
 explain_here(Finding *findings)
 {
 	MemoryContext old = CurrentMemoryContext;
 	FactsSource source = {.limits = snapshot_last()->limits, .name = name_service, .may_see = may_see};
+	bool		readable;
 	int			n;
 
 	StartTransactionCommand();
-	source.monitors = snapshot_catalogs_readable() ? role_monitors : monitors_unknown;
+	readable = snapshot_catalogs_readable();
+	source.monitors = readable ? role_monitors : monitors_unknown;
+	source.exempt = readable ? superuser_arg : exempt_unknown;
 	MemoryContextSwitchTo(old);
 	n = explain(&source, findings);
 	CommitTransactionCommand();

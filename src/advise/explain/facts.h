@@ -65,6 +65,7 @@ typedef struct FactsSource
 	void		(*name) (HeldService *service);
 	bool		(*may_see) (Oid role);
 	bool		(*monitors) (Oid role);
+	bool		(*exempt) (Oid role);	/* from a CONNECTION LIMIT of a database; true also if that is not known */
 } FactsSource;
 
 /* How the server hands out slots: the last minute, in tens of seconds. */

@@ -19,13 +19,15 @@ counts_against(const SessionFacts *session, const PoolLimit *limit)
 		(limit->kind == POOL_DATABASE && limit->oid == session->slot.database);
 }
 
+/* Returns how many sessions the limit is for.  PostgreSQL lets superusers past that of a database, and counts them there. */
 static int
 sessions_against(const Facts *facts, const PoolLimit *limit)
 {
 	int			n = 0;
 
 	foreach_session(facts, session)
-		n += counts_against(session, limit);
+		n += counts_against(session, limit) &&
+			(limit->kind != POOL_DATABASE || !facts->source->exempt(session->slot.role));
 	return n;
 }
 
@@ -125,7 +127,7 @@ say_reached(Finding *finding, const PoolRow *pool, const char *name, const char 
 {
 	finding->urgent = true;
 	finding->confidence = CONFIDENCE_SURE;
-	finding->sentence = psprintf("%s: %d of %d connections in use, " INT64_FORMAT " refused for that (%s)",
+	finding->sentence = psprintf("%s: %d of %d connections in use, " INT64_FORMAT " refused for that so far (%s)",
 								 name, pool->in_use, pool->limit.capacity, pool->refused, is);
 	finding->evidence = pool->peak_in_use > 0 ? psprintf("At its peak %d were in use.", pool->peak_in_use) : NULL;
 	finding->next_step = statement;

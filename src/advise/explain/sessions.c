@@ -52,22 +52,44 @@ is_of_run(const Explanation *self, const Facts *facts, const SessionFacts *sessi
 	return session->run != NULL;
 }
 
+/* Fills in how many sessions each run has, by its place in the run table; returns the place of the one with most. */
+static int
+sessions_by_run(const Facts *facts, const Explanation *explanation, int *sessions)
+{
+	int			most = 0;
+
+	memset(sessions, 0, sizeof(int) * RUNS_MAX);
+	foreach_session_of(facts, explanation, session)
+		sessions[session->run - shared->runs]++;
+	for (int i = 0; i < RUNS_MAX; i++)
+		if (sessions[i] > sessions[most])
+			most = i;
+	return most;
+}
+
+/* Returns "hold 7", or "run 7", palloc'd. */
+static char *
+run_text(const RunEntry *run)
+{
+	return run->hold_id != 0 ? psprintf("hold " INT64_FORMAT, run->hold_id) : psprintf("run " INT64_FORMAT, run->run_id);
+}
+
 static bool
 judge_run_under_way(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
+	int			sessions[RUNS_MAX];
+	int			most = sessions_by_run(facts, self, sessions);
 	RunEntry	run;
-	bool		is_hold;
 
 	if (crowd->n < facts_crowd(facts))
 		return false;
-	run_entry_copy((int) (crowd->longest->run - shared->runs), &run);
-	is_hold = run.hold_id != 0;
+	run_entry_copy(most, &run);
 	finding->confidence = CONFIDENCE_SURE;
-	finding->sentence = psprintf("%s those of %s " INT64_FORMAT " of pool_exhaust", crowd_text(crowd), is_hold ? "hold" : "run",
-								 is_hold ? run.hold_id : run.run_id);
-	finding->evidence = psprintf("It was asked for, in the database with OID %u, and ends by itself.", run.database);
-	finding->next_step = psprintf("SELECT pool_exhaust_%s(" INT64_FORMAT ");", is_hold ? "release" : "stop",
-								  is_hold ? run.hold_id : run.run_id);
+	finding->sentence = sessions[most] == crowd->n ? psprintf("%s those of %s of pool_exhaust", crowd_text(crowd), run_text(&run))
+		: psprintf("%s those of several runs and holds of pool_exhaust, %d of %s", crowd_text(crowd), sessions[most], run_text(&run));
+	finding->evidence = psprintf("Asked for in the database with OID %u; it ends by itself.", run.database);
+	finding->next_step = run.hold_id != 0 ? psprintf("SELECT pool_exhaust_release(" INT64_FORMAT ");", run.hold_id)
+		: psprintf("SELECT pool_exhaust_stop(" INT64_FORMAT ");", run.run_id);
 	return true;
 }
 
