@@ -43,7 +43,9 @@ my $node = new_server('image', conf => qq(
 	extension_control_path = '\$system:$image/share'
 	dynamic_library_path = '\$libdir:$image/lib'));
 
-my %mapped = map { m{\s(/\S+\.so\S*)$} ? ($1 => 1) : () } split /\n/, slurp_file('/proc/' . $node->safe_psql('postgres', 'SELECT pg_backend_pid()') . '/maps');
+my $session = client($node);    # a process that ends has no libraries any more
+my %mapped = map { m{\s(/\S+\.so\S*)$} ? ($1 => 1) : () } split /\n/, slurp_file('/proc/' . backend_pid($session) . '/maps');
+$session->close;
 is($mapped{$_}, 1, "loaded: $_") foreach "$image/lib/pool_exhaust.so", @libraries;
 
 # pg_upgrade loads what functions name, $libdir and all.
