@@ -279,6 +279,7 @@ check_found(Story *story)
 		right += found;
 		check_count(run, claims[i].name, claims[i].expected, found,
 					"a leak of the run was not found, or by another rule: pool_exhaust_leak_rules says when each can fire");
+		check_was_of_time(run); /* a monitor that did not look for a while knows nothing of it any more */
 	}
 	check_count(run, "suspects that are no leaks", 0, story->nsuspects - right,
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");
@@ -329,7 +330,9 @@ heal(Story *story)
 
 	check_count(run, "leaks ended by the healer", story->healable, leaks_ended(story),
 				"a leak was left: see pool_exhaust_heal(), and the server log for what the healer did");
+	check_was_of_time(run);
 	check_healed(run, "sessions that the healer ended", story->healable, acts);
+	check_was_of_time(run);
 	check_count(run, "sessions ended that are no leaks", 0,
 				scripted_sessions_lost(story->parts, PARTS, false) - scripted_sessions_lost(story->parts, POOL_PARTS, true) +
 				(int64) (connections_lost(run) - story->lost),
