@@ -9,6 +9,7 @@
 #include "observe/monitor/pools.h"
 #include "shmem/monitor_status.h"
 #include "story/story.h"
+#include "story/target_type.h"
 
 /* A monitor that samples less often than this is not waited for. */
 #define INTERVAL_MAX_MS		2000
@@ -35,6 +36,23 @@ watch_read(Run *run, Health at_least, Health at_most)
 	return watch->health >= at_least && watch->health <= at_most;
 }
 
+/* Returns why the monitor will never watch the run's pool; NULL: it may. */
+static const char *
+never_watched(const Run *run)
+{
+	const TargetType *target = run->target;
+
+	if (!target->monitored)
+		return "the monitor watches this server, and no other";
+	if (!monitor_on)
+		return "the monitor is off: pool_exhaust.monitor";
+	if (sample_interval > INTERVAL_MAX_MS)
+		return "the monitor samples too seldom: pool_exhaust.sample_interval";
+	if (target->monitored_as == POOL_ROLE && run_fault(run, FAULT_NO_LIMIT))
+		return "the monitor watches roles that have a limit";
+	return NULL;
+}
+
 /* Begins to read what the monitor notices of the run's pool, from a health that is true. */
 void
 watch_begin(Run *run)
@@ -42,18 +60,11 @@ watch_begin(Run *run)
 	Watch	   *watch = &run->watch;
 	bool		watched = false;
 
-	if (!run->target->monitored)
-	{
-		watch->absent = "the monitor watches this server, and no other";
+	watch->absent = never_watched(run);
+	if (watch->absent != NULL)
 		return;
-	}
 	watch->kind = run->target->monitored_as;
 	watch->oid = watch->kind == POOL_ROLE ? run->parties[0].role : InvalidOid;
-	if (sample_interval > INTERVAL_MAX_MS)
-	{
-		watch->absent = "the monitor samples too seldom: pool_exhaust.sample_interval";
-		return;
-	}
 	wait_until(run, (watched = pool_watched(watch->kind, watch->oid, &watch->health, &watch->seen)),
 			   run_patience(run, NOTICE_TIMEOUT_MS));
 	if (!watched)

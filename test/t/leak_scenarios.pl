@@ -68,6 +68,10 @@ foreach my $scenario ('leak', 'recovery')
 	is($watcher->query("SELECT concat_ws(': ', verdict, reason) FROM pool_exhaust_runs ORDER BY id DESC LIMIT 1"),
 		'invalid: the monitor does not run, so no leak can be found: see pool_exhaust.monitor', "$scenario: without a monitor nothing can be proved");
 }
+my $unwatched = run_scenario($watcher, 'saturation', 'role');
+is(run_outcome($watcher, $unwatched), 'pass', 'saturation: without a monitor the rest is proved');
+is($watcher->query("SELECT outcome || ': ' || detail FROM pool_exhaust_checks WHERE run_id = $unwatched AND name ~ '^monitored'"),
+	'skip: the monitor is off: pool_exhaust.monitor', 'saturation: and what it would have noticed is not claimed');
 ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
 ok(samples($watcher, 2), 'and takes samples');
 
