@@ -379,16 +379,17 @@ runner_open(Run *run, int number)
 	loop_open(&run->loop, "PoolExhaustRunner");
 	alarm_clock_open(&run->clock, &run->loop);
 	if (!service)
+	{
 		runner_open_parties(run, number);
+		workload_try(run);		/* what is unfit for a run needs no measure of the machine */
+		phase_end(run);
+	}
 	if (!request_is_hold(&run->request))
 		calibrate(run);
 	if (service)
-	{
 		run->target->open_service(run);
-		return;
-	}
-	workload_try(run);
-	runner_open_pools(run);
+	else
+		runner_open_pools(run);
 }
 
 /*

@@ -66,6 +66,15 @@ is($run->{summary}{pools}[0]{granted}, 2, 'its logins are not counted in the sto
 like($run->{summary}{phases}[0]{note}, qr/^0 of 1 /, 'none of them is left when that begins');
 cmp_ok($run->{summary}{phases}[0]{began_ms}, '>=', 200, 'it comes before that');
 
+# It comes after the trial of a workload: what is unfit for a run is not measured for.
+my %one_client = (target => 'pool', pool_size => 1, max_overflow => 0, long_operations => 1, long_ms => 1, pool_timeout_ms => 1000, tolerance_ms => 5000);
+my $fit = row_of('queue', %one_client, workload => 'SELECT 1');
+my ($trial, $story) = @{ $fit->{summary}{phases} };
+is($trial->{phase}, 'trial', 'a workload is tried first');
+cmp_ok($fit->{calibration}{logins_per_s}, '>', 0, 'then the machine is measured');
+cmp_ok($story->{began_ms} - $trial->{began_ms} - $trial->{elapsed_ms}, '>=', 200, 'which is no part of the trial');
+is(row_of('queue', %one_client, workload => 'SELECT 1/0')->{calibration}, undef, 'nor of a run whose workload fails');
+
 # A service is no place to log in to; its secrets are not in the row.
 $client->query($_) foreach q(CREATE SERVER service FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'http', url 'http://127.0.0.1:1/secret')),
   q(CREATE USER MAPPING FOR PUBLIC SERVER service OPTIONS (user 'me', password 'secret'));
