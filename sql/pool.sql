@@ -29,7 +29,7 @@ FROM pool_exhaust_samples s JOIN latest r ON s.run_id = r.id;
 
 -- A queue that is full refuses at once
 SELECT count(*) > 0 AS ran
-FROM pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000, "max_waiting": 3}');
+FROM pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 1300, "tolerance_ms": 5000, "max_waiting": 3}');
 SELECT verdict, reason FROM latest;
 SELECT name, expected, observed FROM checks WHERE name IN ('refused at once', 'timed out');
 SELECT max(s.refused) AS refused, max(s.timed_out) AS timed_out
@@ -88,7 +88,8 @@ END $$;
 CREATE FUNCTION tried(workload text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM pool_exhaust_run('queue', options => jsonb_build_object(
-		'workload', workload, 'long_ms', 400, 'pool_timeout_ms', 2000, 'tolerance_ms', 5000));
+		'workload', workload, 'pool_size', 1, 'max_overflow', 0, 'long_operations', 1, 'long_ms', 1,
+		'pool_timeout_ms', 1000, 'tolerance_ms', 5000));
 	RETURN (SELECT concat_ws(': ', verdict, reason) FROM latest);
 END $$;
 \pset format unaligned
@@ -108,8 +109,8 @@ SELECT w AS workload, tried(w) FROM unnest(ARRAY[
 	'DO $a$ BEGIN EXECUTE ''LISTEN c''; END $a$',
 	'DO $a$ BEGIN EXECUTE ''DECLARE c CURSOR WITH HOLD FOR SELECT 1''; END $a$',
 	'SELECT pg_terminate_backend(pg_backend_pid())']) AS w;
--- such a run has no pool, and no check
-SELECT summary->'capacity' AS capacity, (SELECT count(*) FROM checks) AS checks,
+-- such a run has no pool, no check, and no measure of the machine
+SELECT summary->'capacity' AS capacity, calibration, (SELECT count(*) FROM checks) AS checks,
        (SELECT string_agg(p->>'phase', ', ' ORDER BY n) FROM jsonb_array_elements(summary->'phases') WITH ORDINALITY AS e(p, n)) AS phases
 FROM latest;
 
@@ -120,29 +121,27 @@ SELECT w AS workload, tried(w) FROM unnest(ARRAY[
 	'BEGIN; CREATE TEMP TABLE t (a int) ON COMMIT DROP; INSERT INTO t VALUES (1); COMMIT']) AS w;
 \pset format aligned
 
--- Each operation runs it once: 10 long ones, 5 quick ones, and the trial
+-- Each operation runs it once: 10 long ones, 5 quick ones, and the trial.  TAP,
+-- as it runs, and the same run as JSON, which is one row
 CREATE TABLE did (pid integer DEFAULT pg_backend_pid(), role text DEFAULT current_user, n integer);
 GRANT INSERT ON did TO PUBLIC;
-SELECT count(*) > 0 AS ran
-FROM pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000,
-	"workload": "INSERT INTO did (n) VALUES (1), (2); INSERT INTO did (n) VALUES (3)"}');
+SELECT regexp_replace(line, 'run \d+', 'run N') AS tap
+FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000,
+	"workload": "INSERT INTO did (n) VALUES (1), (2); INSERT INTO did (n) VALUES (3)"}', 'tap') AS line;
 SELECT verdict, reason FROM latest;
 SELECT n, count(*), count(DISTINCT pid) AS sessions, min(role) AS role FROM did GROUP BY n ORDER BY n;
 SELECT options->>'workload' AS workload FROM latest;
-DROP TABLE did, of_another;
-DROP FUNCTION tried, makes_temporary;
-DROP ROLE pool_exhaust_test_owner;
-
--- TAP, as it runs, and the same run as JSON, which is one row
-SELECT regexp_replace(line, 'run \d+', 'run N') AS tap
-FROM pool_exhaust_run('queue', 'pool', '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000}', 'tap') AS line;
 SELECT r->>'verdict' AS verdict, r->>'target' AS target, jsonb_array_length(r->'checks') AS checks,
        r->'options'->>'idle_order' AS idle_order,
        ARRAY(SELECT jsonb_object_keys(r) ORDER BY 1) AS keys
 FROM (SELECT line::jsonb AS r FROM pool_exhaust_report(format => 'json') AS line) s;
+DROP TABLE did, of_another;
+DROP FUNCTION tried, makes_temporary;
+DROP ROLE pool_exhaust_test_owner;
 
 -- A deliberate fault is found, and reported or raised
-SELECT line FROM pool_exhaust_run('queue', options => '{"long_ms": 400, "pool_timeout_ms": 2000, "tolerance_ms": 5000, "fault": "miscount"}') AS line
+SELECT line FROM pool_exhaust_run('queue', options => '{"pool_size": 1, "max_overflow": 0, "long_operations": 1, "long_ms": 1,
+	"pool_timeout_ms": 1000, "tolerance_ms": 5000, "fault": "miscount"}') AS line
 WHERE line ~ '^(FAIL  |      )\w' OR line ~ '^ +failed: ';
 \set VERBOSITY sqlstate
 SELECT pool_exhaust_run('saturation', 'role', '{"fault": "keep_slot", "on_fail": "error"}');

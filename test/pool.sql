@@ -121,7 +121,9 @@ SELECT is(pool_exhaust_stop(), 1, 'and is stopped');
 
 -- A run that has ended by itself leaves no row either
 SELECT is((SELECT verdict FROM pool_exhaust_runs WHERE id = (SELECT max(id) FROM pool_exhaust_runs)), 'aborted', 'so far all were aborted');
-SELECT is(pool_exhaust_wait(pool_exhaust_start('queue', options => '{"pool_timeout_ms": 2000, "long_ms": 400, "tolerance_ms": 5000}')), 'pass', 'a run that ends by itself');
+SELECT is(pool_exhaust_wait(pool_exhaust_start('queue', options => '{
+	"pool_size": 1, "max_overflow": 0, "long_operations": 1, "long_ms": 1, "pool_timeout_ms": 1000, "tolerance_ms": 5000}')),
+	'pass', 'a run that ends by itself');
 SELECT is_empty('SELECT * FROM pools', 'its pool is gone');
 
 -- Nothing is left
