@@ -319,23 +319,32 @@ foreach my $target ('server', 'role')
 }
 
 # Results that cannot be written: the caller has verdict and reason, in each format.
-foreach my $format (qw(text json tap))
+# Three runs wait for one lock.
 {
-	my $caller = client($node);
+	my @formats = qw(text json tap);
 	my $locker = client($node);
-	$caller->send("SET pool_exhaust.progress = off; SELECT pool_exhaust_run('saturation', 'role', '$long_role', '$format')");
-	my $run_id = in_progress($watcher, 'attempt', "$format, not written: the run is there", 'done > 0');
+	my (%callers, %runs);
+	foreach my $format (@formats)
+	{
+		my $before = join ', ', 0, values %runs;
+		$callers{$format} = client($node);
+		$callers{$format}->send("SET pool_exhaust.progress = off; SELECT pool_exhaust_run('saturation', 'role', '$long_role', '$format')");
+		$runs{$format} = in_progress($watcher, 'attempt', "$format, not written: the run is there", "done > 0 AND run_id NOT IN ($before)");
+	}
 	$locker->query('BEGIN; LOCK TABLE pool_exhaust_checks IN SHARE MODE');
-	is($watcher->query("SELECT pool_exhaust_stop($run_id)"), 1, "$format, not written: the run ends");
-	my $report = $caller->result // '';
+	is($watcher->query('SELECT pool_exhaust_stop()'), 3, 'not written: the runs end');
+	my %reports = map { $_ => $callers{$_}->result // '' } @formats;
 	$locker->query('ROLLBACK');
-	like($report, $format eq 'json' ? qr/"verdict": "aborted"/ : $format eq 'tap' ? qr/aborted/ : qr/^ABORTED +saturation on role/,
-		"$format, not written: the verdict");
-	like($report, qr/stopped by pool_exhaust_stop\(\); the results could not be written: 55P03 /, "$format, not written: the reason");
-	is($watcher->query("SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role'))"), 'pass', "$format, not written: the next run passes");
-	is(run_outcome($watcher, $run_id), 'aborted: the run is not under way, and its results were not written',
-		"$format, not written: and gives the row a verdict");
-	$_->close foreach $caller, $locker;
+	my %verdict = (text => qr/^ABORTED +saturation on role/, json => qr/"verdict": "aborted"/, tap => qr/aborted/);
+	foreach (@formats)
+	{
+		like($reports{$_}, $verdict{$_}, "$_, not written: the verdict");
+		like($reports{$_}, qr/stopped by pool_exhaust_stop\(\); the results could not be written: 55P03 /, "$_, not written: the reason");
+	}
+	is($watcher->query("SELECT pool_exhaust_wait(pool_exhaust_start('saturation', 'role'))"), 'pass', 'not written: the next run passes');
+	is(run_outcome($watcher, $runs{$_}), 'aborted: the run is not under way, and its results were not written',
+		"$_, not written: and gives the row a verdict") foreach @formats;
+	$_->close foreach values %callers, $locker;
 }
 
 # An event trigger that forbids DDL is in the way of no clean-up.
