@@ -91,7 +91,7 @@ cpu_ms(void)
 		(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
 }
 
-/* The memory that this process shares with nobody. */
+/* The memory that this process has to itself. */
 static double
 memory_kib(void)
 {

@@ -4,7 +4,7 @@
     bench/python/queue_job.py '{"pool_size": 3, "max_overflow": 2, ...}'
 
 Long operations take all connections and quick ones wait behind them; then all
-are held, so that who asks waits in vain; then all come back.  The server is that
+are held, so that those that ask wait in vain; then all come back.  The server is that
 of the PG* variables. bench/harness starts it.
 """
 

@@ -17,7 +17,7 @@ from case import APPLICATION, ROLE, SESSIONS, Case
 BATCH = 10
 SETTLE_S = 1.0  # pg_stat_activity shall catch up
 BATCH_PAUSE_S = 0.1  # not to overload the server
-KNOCK_PAUSE_S = 0.1
+ATTEMPT_PAUSE_S = 0.1
 RELEASE_S = 2.0  # sessions need a moment to go
 
 
@@ -38,7 +38,7 @@ async def fill(case, connections):
         await case.pause_async(BATCH_PAUSE_S)
 
 
-async def knock(case, connections):
+async def attempt(case, connections):
     """Returns how many of the further attempts were refused."""
     refused = 0
     for _ in range(case.options["attempts"]):
@@ -46,7 +46,7 @@ async def knock(case, connections):
             connections.append(await connect())
         except asyncpg.TooManyConnectionsError:
             refused += 1
-        await case.pause_async(KNOCK_PAUSE_S)
+        await case.pause_async(ATTEMPT_PAUSE_S)
     return refused
 
 
@@ -63,7 +63,7 @@ async def main():
     case.claim("held connections", room, len(connections))
     case.claim("sessions in pg_stat_activity", room, await admin.fetchval(SESSIONS))
 
-    case.claim("refused attempts", case.options["attempts"], await knock(case, connections))
+    case.claim("refused attempts", case.options["attempts"], await attempt(case, connections))
     superuser = await asyncpg.connect()
     case.claim("superuser granted", 1, await superuser.fetchval("SELECT 1"))
     await superuser.close()

@@ -2,7 +2,7 @@
  * shared.h
  *		The one shared-memory struct of pool_exhaust.
  *
- * Who writes what, and what guards it:
+ * Which process writes what, and what guards it:
  *
  * refusals, refused, runs[].refused
  *		Written by emit_log_hook in processes that are about to be refused,

@@ -26,7 +26,7 @@ postgres_require_figures(Run *run, const Figures *figures)
 				run->request.target_name);
 	if (figures->blind)
 		run_end(run, VERDICT_INVALID,
-				"the user of the mapping cannot see who else is connected to %s: grant it pg_read_all_stats there, or say with the server's option capacity how many connections there are to be had",
+				"the user of the mapping cannot see the other sessions on %s: grant it pg_read_all_stats there, or say with the server's option capacity how many connections there are to be had",
 				run->request.target_name);
 }
 

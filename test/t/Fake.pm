@@ -61,7 +61,7 @@ sub say_to
 	return ref $what ? $what->($socket, $packet) : syswrite($socket, $what);
 }
 
-# ---------- Who says it ----------
+# ---------- The servers ----------
 
 # A process that listens on loopback and calls "serve" with the socket of each client,
 # in a process of its own; returns the port.

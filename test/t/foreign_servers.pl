@@ -144,7 +144,7 @@ fails_with($tester, $hold, '28P01', [qr/password authentication failed/], 'a wro
 mapped(user => $me, password => $secret, password_required => 'false');
 like($tester->query($run), qr/^ ?INVALID .*\n.*the user of the mapping is a superuser on theirs/m, 'a superuser there') or diag $tester->message;
 mapped(user => 'other', password_required => 'false');
-like($tester->query($run), qr/^ ?INVALID .*\n.*cannot see who else is connected to theirs: grant it pg_read_all_stats there/m, 'a user that cannot see the others there');
+like($tester->query($run), qr/^ ?INVALID .*\n.*cannot see the other sessions on theirs: grant it pg_read_all_stats there/m, 'a user that cannot see the others there');
 
 # What only superusers may say
 $watcher->query('GRANT USAGE ON FOREIGN DATA WRAPPER pool_exhaust TO tester');
