@@ -27,7 +27,7 @@
 /*
  * Opens the loop, whose waits show under this name.  ERROR if the process can
  * get no descriptor for it.  The caller closes it with loop_close() when every
- * handle has been closed.
+ * handle has been closed; that may follow the ERROR, too, of a loop that was all zero.
  */
 void
 loop_open(Loop *loop, const char *wait_event)
@@ -44,13 +44,13 @@ loop_open(Loop *loop, const char *wait_event)
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not open an event loop: %s", uv_strerror(rc))));
 	}
+	loop->open = true;			/* from here on loop_close() has to close it, also after an ERROR */
 	AddWaitEventToSet(loop->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(loop->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(loop->events, WL_SOCKET_READABLE, uv_backend_fd(&loop->uv), NULL, NULL);
 	uv_timer_init(&loop->uv, &loop->pause);
 	loop->pause.data = loop;
 	loop->busy = false;
-	loop->open = true;
 }
 
 /* Nothing happened for so long. */
