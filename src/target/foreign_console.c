@@ -16,11 +16,24 @@
 #include "target/foreign.h"
 #include "target/target.h"
 
-#define LOGIN_WAIT_MS	(5 * 1000)
+#define LOGIN_WAIT_MS	ANSWER_WAIT_MS
 #define CONSOLE_WAIT_MS	(20 * 1000) /* for everything */
 #define TURN_MS			1000
 
 #define ANSWERS_MAX		8
+
+/* libuv from 1.45 on has two rings of io_uring, too, where the kernel lets it. */
+#define DESCRIPTORS_RINGS	(UV_VERSION_HEX >= 0x012d00 ? 2 : 0)
+
+/*
+ * Descriptors that PostgreSQL does not know of, at the most: the socket; libuv's epoll, its
+ * event and a pipe for signals; of a host that is a name, an event and what the name server
+ * is asked by.  The WaitEventSet counts its own.
+ */
+#define DESCRIPTORS			(1 + 4 + DESCRIPTORS_RINGS + 2)
+
+/* From its first question on the process keeps another pipe of libuv's, and what memory.c reads. */
+#define DESCRIPTORS_KEPT	(2 + 1)
 
 #define APPLICATION_NAME "pool_exhaust budget"
 
@@ -32,12 +45,14 @@ typedef struct Console
 	Login		login;			/* to one address of it */
 	Loop		loop;
 	Resolve		resolve;
-	bool		has_descriptor;
+	int			descriptors;	/* that are reserved for it */
 	uint64		end_us;
 	int			nanswers;
 	PGresult   *answers[ANSWERS_MAX];
 	bool		out_of_memory;
 } Console;
+
+static int	kept_descriptors;	/* that are reserved for good */
 
 /* Those that show their settings, by their names; palloc'd. */
 static char *
@@ -74,10 +89,28 @@ console_find(Console *console, const char *name)
 	login_add(&console->endpoint->console, "application_name", APPLICATION_NAME);
 }
 
+/* Returns what may help, palloc'd; NULL: nothing beyond what the console has said. */
+static char *
+console_hint(const ConnectResult *failure)
+{
+	static const char *const of_no_right[] = {"08P01", "28000", "42501"};	/* the first is what PgBouncer says to nearly everything */
+
+	if (failure->sqlstate[0] == '\0')
+		return psprintf("A PgBouncer must listen at the host and port of the foreign server, and have option console, or else \"pgbouncer\", as its console; "
+						"it has %d s for a login or an answer, and %d s for everything.",
+						LOGIN_WAIT_MS / 1000, CONSOLE_WAIT_MS / 1000);
+	for (int i = 0; i < lengthof(of_no_right); i++)
+		if (failure->end == CONNECT_DENIED && strcmp(failure->sqlstate, of_no_right[i]) == 0)
+			return pstrdup("It may be that the user of the mapping, or its console_user, is none of stats_users and admin_users there.");
+	return NULL;
+}
+
 /* ERROR: it was not to be had, or gave no answer. */
 pg_noreturn static void
 console_missed(const Console *console, const char *what, const ConnectResult *failure)
 {
+	const char *hint = console_hint(failure);
+
 	if (strcmp(failure->sqlstate, PASSWORD_NOT_ASKED) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
@@ -85,10 +118,7 @@ console_missed(const Console *console, const char *what, const ConnectResult *fa
 	ereport(ERROR,
 			(errcode(failure_code(failure)),
 			 errmsg("could not %s the console of %s: %s", what, console->name, text_printable(connect_failure_text(failure))),
-			 failure->sqlstate[0] != '\0'
-			 ? errhint("The user of the mapping, or its console_user, must be one of stats_users or admin_users there.")
-			 : errhint("A PgBouncer must listen at the host and port of the foreign server, and have option console, or else \"pgbouncer\", as its console; it has %d s to answer.",
-					   CONSOLE_WAIT_MS / 1000)));
+			 hint != NULL ? errhint("%s", hint) : 0));
 }
 
 /* ---------- On the way there ---------- */
@@ -183,16 +213,16 @@ console_ask(Console *console)
 				 errmsg("out of memory")));
 }
 
-/* For libpq's socket: the loop has one of its own. */
+/* Reserves descriptors until there are n of them. */
 static void
-console_take_descriptor(Console *console)
+console_take_descriptors(const Console *console, int *reserved, int n)
 {
-	console->has_descriptor = AcquireExternalFD();
-	if (!console->has_descriptor)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not connect to the console of %s: there are too many open files", console->name),
-				 errhint("Raise max_files_per_process, or the limit of open files of the server's account.")));
+	for (; *reserved < n; (*reserved)++)
+		if (!AcquireExternalFD())
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+					 errmsg("could not connect to the console of %s: there are too many open files", console->name),
+					 errhint("Raise max_files_per_process, or the limit of open files of the server's account.")));
 }
 
 /* Also where it was never opened. */
@@ -204,14 +234,14 @@ console_close(Console *console)
 	loop_close(&console->loop);
 	for (int i = 0; i < console->nanswers; i++)
 		PQclear(console->answers[i]);
-	if (console->has_descriptor)
+	for (; console->descriptors > 0; console->descriptors--)
 		ReleaseExternalFD();
 }
 
 /*
  * Asks the console of the foreign server of that name, as the current user, and hands
- * the answers to "read": they stand until that returns; NULL is that of an optional
- * question that is not known there.  No more than ANSWERS_MAX questions, which
+ * the answers to "read": they stand until that returns; NULL is that of a question
+ * that is not known there: Question.is_unknown().  No more than ANSWERS_MAX questions, which
  * foreign_console_keep() reads.  ERROR if there is no such server, or no answer.
  */
 void
@@ -224,7 +254,8 @@ foreign_console_ask(const char *name, const Question *questions, ConsoleReader r
 	console->probe.questions = questions;
 	PG_TRY();
 	{
-		console_take_descriptor(console);
+		console_take_descriptors(console, &kept_descriptors, DESCRIPTORS_KEPT);
+		console_take_descriptors(console, &console->descriptors, DESCRIPTORS);
 		loop_open(&console->loop, "PoolExhaustConsole");
 		console_log_in(console);
 		console_ask(console);

@@ -20,6 +20,7 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
+#include "base/text.h"
 #include "target/foreign.h"
 #include "target/target.h"
 
@@ -197,14 +198,15 @@ require_mapping(Oid server, Oid user, TargetKind kind)
 
 	if (!has_mapping(server, user))
 	{
+		const char *name = text_printable(GetForeignServer(server)->servername);
+
 		if (optional)
 			return;
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no user mapping for you on foreign server \"%s\"",
-						GetForeignServer(server)->servername),
+				 errmsg("there is no user mapping for you on foreign server \"%s\"", name),
 				 errhint("CREATE USER MAPPING FOR CURRENT_USER SERVER %s OPTIONS (user '...', password '...').",
-						 quote_identifier(GetForeignServer(server)->servername))));
+						 quote_identifier(name))));
 	}
 	options = GetUserMapping(user, server)->options;
 	if (optional || superuser_arg(user) || !is_required(options))
@@ -227,7 +229,7 @@ foreign_find(const char *name, RunRequest *request)
 	if (server == NULL || strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, WRAPPER) != 0)
 		return false;
 	if (compat_foreign_server_aclcheck(server->serverid, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, name);
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, text_printable(name));
 	request->target = require_kind(server->options);
 	request->server = server->serverid;
 	request->user = GetUserId();
@@ -304,8 +306,8 @@ endpoint_read(Endpoint *endpoint, const ForeignServer *server, Oid user, TargetK
 }
 
 /*
- * Returns where the server of the request is, for the backend of the caller, who has
- * found it by foreign_find(); all in the current memory context.
+ * Returns where the server of the request is, for the caller's backend, where
+ * foreign_find() has found it; all in the current memory context.
  */
 Endpoint *
 foreign_endpoint(const RunRequest *request)

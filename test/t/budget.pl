@@ -258,6 +258,12 @@ refuses("service,pool_size\n,1\n", 'csv', '22P02', [qr/line 2 of the document: t
 refuses("service,pool_size\na,\n", 'csv', '22P02', [qr/line 2 of the document: service "a" has no pool_size/], 'csv: no pool_size');
 refuses("service,pool_size\na,1\na,2\n", 'csv', '23505', [qr/declared_pkey/], 'csv: a service twice');
 refuses("service,pool_size\ne,1\n", 'csv', '23505', [qr/declared_pkey/], 'csv: a service that another document has');
+$client->query(q(INSERT INTO pool_exhaust_declared (service, pool_size) VALUES ('a', 7), ('z', 8)));
+$client->query('RESET client_min_messages');
+is(import("service,pool_size\na,1\nb,2\n", 'csv'), 1, 'csv: a service that is declared by hand');
+is(join("\n", $client->notices), '1 rows of the document are declared by hand as well, and those of source sql are kept', 'csv: which a notice counts');
+$client->query('SET client_min_messages = warning');
+is(declared(), "a 1 0 1 7 0 0 sql\nb 1 0 1 2 0 0 csv\ne 1 0 1 1 0 0 csv:other\nz 1 0 1 8 0 0 sql", 'csv: and which stays');
 refuses("service,pool_size\n" . join('', map { "s$_,1\n" } 1 .. 10001), 'csv', '54000', [qr/more than 10000/], 'csv: too many rows');
 fails_with($client, q(SELECT pool_exhaust_budget_import(repeat('x', 17000000), 'csv')), '54000', [ qr/has 17000000 bytes, and may have 16777216/ ], 'a huge document');
 refuses('', 'xml', '22023', [qr/Kinds are: csv, kubernetes, pgbouncer, console\./], 'another kind');

@@ -129,7 +129,7 @@ SKIP:
 	$map->(q(user 'app', password 'app_s3cret', console_user 'stats'));
 	fails_with($tester, import_sql('bouncer'), '2F003', [qr/console_password/], 'without a console_password');
 	$map->(q(user 'app', password 'app_s3cret'));
-	fails_with($tester, import_sql('bouncer'), '08P01', [ qr/could not log in to the console of bouncer: 08P01 not allowed/, qr/must be one of stats_users or admin_users/ ], 'a user without the console');
+	fails_with($tester, import_sql('bouncer'), '08P01', [ qr/could not log in to the console of bouncer: 08P01 not allowed/, qr/It may be that .* none of stats_users and admin_users there/ ], 'a user without the console');
 	$map->(q(user 'stats', password 'wr0ng_s3cret'));
 	fails_with($tester, import_sql('bouncer'), '08P01', [qr/could not log in to the console of bouncer: 08P01 .*(?:auth|password)/], 'a wrong password');
 	unlike($tester->message, qr/s3cret/, 'a wrong password: it is not shown');
@@ -177,7 +177,7 @@ my %usual = (
 	CONFIG    => config(),
 	DATABASES => rows(\@database_columns, [ 'shop', 'shop', undef, 20, undef ]),
 	USERS     => rows([ 'name', 'pool_mode' ], [ 'app', undef ]),
-	PEERS     => trouble(S => 'ERROR', C => '08P01', M => q(invalid command 'SHOW PEERS', use SHOW HELP;)) . ready());
+	PEERS     => trouble(S => 'ERROR', C => '08P01', M => q(invalid command 'SHOW PEERS', use SHOW HELP;)) . ready());    # until 1.18
 
 sub console
 {
@@ -196,8 +196,8 @@ my $long = 0x5fff_ffff;
 my $stuff = 'x' x 100_000;
 my ($head) = rows([ 'key', 'value' ]) =~ /^(.*?)C\0\0\0/s;
 my $hostile = "no\e[31m\e]0;title\a\rPASS\n\x7f\b caf\xc3\xa9 \xe2\x80\xaeevil\xe2\x80\xa8line\xc2\x9b2J";
-my $printable = qr/no\?\[31m\?\]0;title\? PASS \?\? caf\xc3\xa9 \?evil\?line\?2J/;
-my $nothing = qr/^$/;
+my $no_hint = qr/\A[^\n]*\z/;
+my $invalid = sub { return trouble(S => 'ERROR', C => '08P01', M => "invalid command '$_[0]', use SHOW HELP;") . ready() };
 
 # A row a second, without end
 sub trickle
@@ -212,16 +212,22 @@ sub trickle
 # SQLSTATE, and patterns of the message.  Without these it is good.
 my %consoles = (
 	good     => [ welcome(), console() ],
-	quiet    => [ '', '', '08001', qr/could not log in to the console of bad: no answer in time/, qr/it has 20 s to answer/ ],
+	quiet    => [ '', '', '08001', qr/could not log in to the console of bad: no answer in time/, qr/it has 5 s for a login or an answer, and 20 s for everything/ ],
 	closes   => [ undef, '', '08001', qr/could not log in to the console of bad: .*closed the connection/ ],
 	web      => [ "HTTP/1.1 400 Bad Request\r\n\r\n", '', '08001', qr/expected authentication request/ ],
 	denied   => [ trouble(S => 'FATAL', C => '42501', M => $hostile), '', '42501', qr/console of bad: 42501 no\?\[31m\?\]0;title\? PASS/, qr/stats_users/ ],
-	full     => [ trouble(S => 'FATAL', C => '08P01', M => 'no more connections allowed (max_client_conn)'), '', '08P01', qr/max_client_conn/ ],
+	full     => [ trouble(S => 'FATAL', C => '08P01', M => 'no more connections allowed (max_client_conn)'), '', '08P01', qr/max_client_conn/, $no_hint ],
 	success  => [ trouble(S => 'FATAL', C => '00000', M => 'all is well'), '', '08001', qr/00000 all is well/ ],
 	mute     => [ welcome(), '', '08001', qr/could not ask the console of bad: no answer in time/ ],
 	trickle  => [ welcome(), \&trickle, '08001', qr/could not ask the console of bad: no answer in time/ ],
 	bytes    => [ welcome(), "\x01" x 1000, '08001', qr/could not ask the console of bad: ./ ],
-	dies     => [ welcome(), trouble(S => 'FATAL', C => '57P01', M => 'going'), '57P01', qr/could not ask the console of bad: 57P01 going/ ],
+	dies     => [ welcome(), trouble(S => 'FATAL', C => '57P01', M => 'going'), '57P01', qr/could not ask the console of bad: 57P01 going/, $no_hint ],
+	no_users => [ welcome(), console(USERS => $invalid->('SHOW USERS')), '08P01', qr/08P01 SHOW USERS: invalid command/, qr/It may be that .*stats_users/ ],
+	no_right => [ welcome(), console(PEERS => trouble(S => 'ERROR', C => '08P01', M => 'admin access needed') . ready()), '08P01', qr/08P01 SHOW PEERS: admin access needed/ ],
+	other_state => [ welcome(), console(PEERS => trouble(S => 'ERROR', C => '42601', M => q(invalid command 'SHOW PEERS')) . ready()), '42601', qr/42601 SHOW PEERS: invalid command/, $no_hint ],
+	fatal_peers => [ welcome(), console(PEERS => trouble(S => 'FATAL', C => '08P01', M => q(invalid command 'SHOW PEERS')) . ready()), '08P01', qr/08P01 SHOW PEERS: invalid command/ ],
+	ends_peers => [ welcome(), console(PEERS => trouble(S => 'FATAL', C => '57P01', M => 'going')), '57P01', qr/could not ask the console of bad: 57P01 going/ ],
+	cut_peers => [ welcome(), console(PEERS => trouble(S => 'ERROR', C => '08P01', M => q(invalid command 'SHOW PEERS'))), '08P01', qr/could not ask the console of bad: 08P01 invalid command/ ],
 	angry    => [ welcome(), trouble(S => 'ERROR', C => '42501', M => $hostile) . ready(), '42501', qr/42501 SHOW CONFIG: no\?\[31m\?/, qr/stats_users/ ],
 	copy     => [ welcome(), message('G', pack 'Cn', 0, 0), '08001', qr/could not ask the console of bad: ./ ],
 	no_rows  => [ welcome(), message('C', "SHOW\0") . ready(), '08P01', qr/SHOW CONFIG on the console of bad: there is no column "key"/, $look ],
@@ -232,13 +238,8 @@ my %consoles = (
 	null     => [ welcome(), console(CONFIG => config(max_client_conn => undef)), '08P01', qr/max_client_conn is ""/ ],
 	mode     => [ welcome(), console(CONFIG => config(pool_mode => $hostile)), '08P01', qr/pool_mode is "no\?\[31m/, qr/one of: session, transaction, statement/ ],
 	no_name  => [ welcome(), console(DATABASES => rows(['pool_size'], [1])), '08P01', qr/SHOW DATABASES on the console of bad: there is no column "name"/, $look ],
-	named    => [ welcome(), databases([ $hostile, 'x', undef, 1, undef ]), '08P01', qr/a name is "$printable"/, qr/from 1 to 63 bytes/ ],
-	latin    => [ welcome(), databases([ "caf\xe9", 'x', undef, 1, undef ]), '08P01', qr/a name is "caf\?"/ ],
-	nameless => [ welcome(), databases([ '', 'x', undef, 1, undef ]), '08P01', qr/a name is ""/ ],
-	far      => [ welcome(), databases([ 'x', 'x' x 5_000_000, undef, 1, undef ]), '08P01', qr/a name is "x{60}\.\.\."/ ],
-	forced   => [ welcome(), databases([ 'x', 'x', "\e[1m", 1, undef ]), '08P01', qr/a name is "\?\[1m"/ ],
 	sized    => [ welcome(), databases([ 'x', 'x', undef, 'many', undef ]), '08P01', qr/SHOW DATABASES .*: pool_size is "many"/ ],
-	many     => [ welcome(), databases(map { [ "d$_", 'x', undef, 20, undef ] } 1 .. 10_001), '54000', qr/more than 10000/ ],
+	many     => [ welcome(), databases(map { [ "d$_", 'x', undef, 20, undef ] } 1 .. 10_001), '54000', qr/more than 10000/, qr/Import its pgbouncer\.ini, as kind pgbouncer/ ],
 	user     => [ welcome(), console(USERS => rows([ 'name', 'max_user_connections' ], [ 'app', '-1' ])), '08P01', qr/SHOW USERS on the console of bad: max_user_connections is "-1"/ ],
 	rows     => [ welcome(), endless($head, message('D', pack('nN', 2, 20_000) . 'x' x 20_000 . pack('N', 1) . 'y')), '08001', qr/sent more than is kept: at most 64 MB/ ],
 	long_row => [ welcome(), endless($head . 'D' . pack('NnN', $long, 2, $long - 20), $stuff), '08001', qr/sent more than is kept/ ],
@@ -254,8 +255,12 @@ my %consoles = (
 		USERS => rows([qw(name pool_size reserve_pool_size pool_mode max_user_connections max_user_client_connections)],
 			[ 'app', '       20', '        3', 'statement', 8, 9 ], [ 'plain', '', '', undef, 7, 9 ]),
 		PEERS => rows([qw(peer_id host port pool_size)], map { [ $_, '/tmp', 6432, 20 ] } 1 .. 3)) ],
-	# Of the same version: what it does not know is left out
-	older => [ welcome(), console(USERS => trouble(S => 'ERROR', C => '08P01', M => 'invalid command') . ready()) ]);
+
+	# What cannot be called so here is left out, where it would be something
+	named => [ welcome(), console(
+		DATABASES => rows(\@database_columns, [ 'shop', 'shop', undef, 20, undef ], [ $hostile, 'x', undef, 1, undef ], [ "caf\xe9", 'x', undef, 1, undef ],
+			[ '', 'x', undef, 1, undef ], [ 'x', 'x' x 5_000_000, undef, 1, undef ], [ 'y', 'y', "\e[1m", 1, undef ]),
+		USERS => rows([ 'name', 'pool_mode' ], [ 'app', undef ], [ 'u' x 63, 'session' ], [ 'u' x 64, undef ], [ 'u' x 127, undef ], [ 'u' x 100, 'statement' ], [ "\e", undef ])) ]);
 
 my $ended = PostgreSQL::Test::Utils::tempdir() . '/ended';
 
@@ -273,7 +278,7 @@ sub serve
 	{
 		last if $packet =~ /^X/;
 		say_to($socket, $query, $packet) if $packet =~ /^Q/;
-		return if $database eq 'dies';
+		return if $database eq 'dies' || ($database =~ /^(?:ends|cut)_peers$/ && $packet =~ /SHOW PEERS/);
 	}
 	append_to_file($ended, "$database\n");
 }
@@ -322,9 +327,29 @@ is_deeply(declared(), {
 		'users app pool_size' => 20, 'users app reserve_pool_size' => 3, 'users app pool_mode' => 'statement', 'users app max_user_connections' => 8,
 		map { ("pgbouncer  $_" => $config{$_}) } keys %config },
 	'a newer one: what it declares');
-aim_at('older');
-ok(defined $client->query(import_sql('bad'))) or diag $client->message;
-is_deeply(declared(), $before, 'one without SHOW USERS: what it declares');
+
+# What is declared by hand stays, and is counted
+$client->query("INSERT INTO pool_exhaust_declared_poolers (pooler, section, name, setting, value) VALUES $_") // die $client->message
+  foreach q(('hand', 'pgbouncer', '', 'processes', '5')), q(('hand', 'users', 'app', 'max_user_connections', '2')), q(('hand', 'users', 'app', 'pool_mode', 'session')),
+  q(('hand', 'users', 'batch', 'max_user_connections', '3')), q(('elsewhere', 'users', 'app', 'pool_size', '1'));
+my $shown = $client->query(q(SELECT count(*) FROM pool_exhaust_declared_poolers WHERE source = 'console:bad'));
+$client->notices;
+foreach my $time ('first', 'again')
+{
+	is($client->query(import_sql('bad', 'console:hand')), $shown - 3, "by hand, $time: the other rows") or diag $client->message;
+	is(join("\n", $client->notices), '3 rows of the document are declared by hand as well, and those of source sql are kept', "by hand, $time: a notice");
+	my $hand = declared("pooler = 'hand' AND source = 'sql'");
+	is_deeply($hand, { 'pgbouncer  processes' => 5, 'users app max_user_connections' => 2, 'users app pool_mode' => 'session', 'users batch max_user_connections' => 3 }, "by hand, $time: it stays");
+	my $of_both = declared("pooler = 'hand'");
+	is_deeply($of_both, { %{ declared("pooler = 'bad'") }, %$hand }, "by hand, $time: beside what is imported");
+}
+$client->query(q(DELETE FROM pool_exhaust_declared_poolers WHERE pooler <> 'bad'));
+
+aim_at('named');
+$client->notices;
+is($client->query(import_sql('bad')), 7, 'names that are not possible: the other rows') or diag $client->message;
+is_deeply(declared(), { %$before, 'users ' . 'u' x 63 . ' pool_mode' => 'session' }, 'names that are not possible: what it declares');
+is(join("\n", $client->notices), '6 of 12 databases and users of bad have names that are not possible here, and are left out', 'names that are not possible: a notice');
 
 # ---------- It ends when the caller wants it to ----------
 
@@ -397,12 +422,43 @@ fails_with($client, import_sql('bad'), '08001', [qr/could not log in to the cons
 aim_at('good', host => 'localhost');
 ok(defined $client->query(import_sql('bad')), 'a host with several addresses') or diag $client->message;
 
-# A name that a terminal obeys
-my $odd = name_in($node, "odd \e[7m\nserver");
-$client->query("CREATE SERVER \"$odd\" FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'pgbouncer', host '127.0.0.1', port '$port', console 'angry')") // die $client->message;
-$client->query("CREATE USER MAPPING FOR CURRENT_USER SERVER \"$odd\" OPTIONS (user 'app')");
-$client->query("SELECT pool_exhaust_budget_import('$odd', 'console')");
-is_printable($client->message, 'an odd name of a server');
+# Names that look like another text, or that a terminal obeys
+my $tester = client($node, user => 'tester');
+foreach my $name ('host=x', "odd \e[7m server", name_in($node, "odd \e[7m\nserver"))
+{
+	my $shown = $name =~ tr/\e\n\x0b/?  /r;
+	my $make = sub {
+		my ($console) = @_;
+		$client->query($_) // die $client->message
+		  foreach "DROP SERVER IF EXISTS \"$name\" CASCADE", "CREATE SERVER \"$name\" FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'pgbouncer', host '127.0.0.1', port '$port', console '$console')",
+		  "CREATE USER MAPPING FOR CURRENT_USER SERVER \"$name\" OPTIONS (user 'app')";
+	};
+
+	$make->('angry');
+	fails_with($client, import_sql($name), '42501', [qr/could not ask the console of \Q$shown\E: 42501 SHOW CONFIG/], "server $shown");
+	is_printable($client->message, "server $shown");
+	$make->('empty');
+	fails_with($client, import_sql($name), '08P01', [qr/SHOW CONFIG on the console of \Q$shown\E: /], "server $shown, console empty");
+	is_printable($client->message, "server $shown, console empty");
+	fails_with($tester, import_sql($name), '42501', [qr/permission denied for foreign server \Q$shown\E/], "server $shown, without USAGE");
+	is_printable($tester->message, "server $shown, without USAGE");
+	$client->query("GRANT USAGE ON FOREIGN SERVER \"$name\" TO tester");
+	fails_with($tester, import_sql($name), '42704', [ qr/no user mapping for you on foreign server "\Q$shown\E"/, qr/SERVER "\Q$shown\E" OPTIONS/ ], "server $shown, without a mapping");
+	is_printable($tester->message, "server $shown, without a mapping");
+	$make->('named');
+	$client->notices;
+	is($client->query(import_sql($name)), 7, "server $shown: its rows") or diag $client->message;
+	is(join("\n", $client->notices), "6 of 12 databases and users of $shown have names that are not possible here, and are left out", "server $shown: a notice");
+	$client->query($_) // die $client->message
+	  foreach 'DELETE FROM pool_exhaust_declared', "INSERT INTO pool_exhaust_declared (service, role, database, via, pool_size) VALUES ('a', 'app', 'shop', '$name', 30)";
+	my $budget = $client->query(q(SELECT string_agg(t, E'\n') FROM pool_exhaust_budget() AS t));
+	like($budget, qr/\Q$shown\E/, "server $shown: the budget names it");
+	is_printable($budget, "server $shown: the budget");
+	$client->query("DROP SERVER \"$name\" CASCADE");
+	fails_with($client, import_sql($name), $name =~ /[=\n]/ ? '22023' : '42704', [qr/is another text|there is no foreign server "\Q$shown\E"/], "server $shown, which is gone");
+	is_printable($client->message, "server $shown, which is gone");
+}
+$tester->close;
 
 $client->close;
 left_nothing($node);

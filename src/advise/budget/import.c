@@ -115,7 +115,8 @@ count_row(Import *import)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the document declares more than %d services or settings", ROWS_MAX),
-				 errhint("Import a smaller one, or several under names of their own: \"csv:NAME\".")));
+				 errhint("%s", import->kind->too_many_hint != NULL ? import->kind->too_many_hint :
+						 "Import a smaller one, or several under names of their own: \"csv:NAME\".")));
 }
 
 /* Adds the service; ERROR if it has no name or no pool_size. */
@@ -160,16 +161,52 @@ import_setting(Import *import, PoolerSection section, const char *name, const ch
 
 /* ---------- Into the tables ---------- */
 
-/* Inserts an array of JSON, with the source and the name; returns how many rows that are. */
+/* A table, and what there is to do with an array of JSON, the source and the name. */
+typedef struct Destination
+{
+	const char *insert;			/* the rows that are not declared by hand as well */
+	const char *count_kept;		/* those that are */
+} Destination;
+
+static const Destination services = {
+	.insert = "INSERT INTO @.pool_exhaust_declared (service, role, database, application_name, via, replicas, replicas_max, "
+	"surge, processes, pool_size, max_overflow, min_idle, source) "
+	"SELECT service, role, database, application_name, via, coalesce(replicas, 1), replicas_max, coalesce(surge, 0), "
+	"coalesce(processes, 1), pool_size, coalesce(max_overflow, 0), coalesce(min_idle, 0), $1 "
+	"FROM pg_catalog.jsonb_to_recordset($3) AS r(service text, role text, database text, application_name text, via text, "
+	"replicas integer, replicas_max integer, surge integer, processes integer, pool_size integer, max_overflow integer, "
+	"min_idle integer) WHERE $2 IS NOT NULL AND NOT EXISTS (SELECT FROM @.pool_exhaust_declared AS d "
+	"WHERE d.service = r.service AND d.source = 'sql')",
+
+	.count_kept = "SELECT pg_catalog.count(*) FROM @.pool_exhaust_declared AS d WHERE d.source = 'sql' AND $2 IS NOT NULL "
+	"AND EXISTS (SELECT FROM pg_catalog.jsonb_array_elements($3) AS r(s) WHERE r.s->>'service' = d.service)"
+};
+
+/* As in PgBouncer the last of several holds. */
+static const Destination settings = {
+	.insert = "INSERT INTO @.pool_exhaust_declared_poolers (pooler, section, name, setting, value, source) "
+	"SELECT DISTINCT ON (s->>0, s->>1, s->>2) $2, s->>0, s->>1, s->>2, s->>3, $1 "
+	"FROM pg_catalog.jsonb_array_elements($3) WITH ORDINALITY AS r(s, n) "
+	"WHERE NOT EXISTS (SELECT FROM @.pool_exhaust_declared_poolers AS d WHERE d.pooler = $2 AND d.section = r.s->>0 "
+	"AND d.name = r.s->>1 AND d.setting = r.s->>2 AND d.source = 'sql') ORDER BY s->>0, s->>1, s->>2, n DESC",
+
+	.count_kept = "SELECT pg_catalog.count(*) FROM @.pool_exhaust_declared_poolers AS d WHERE d.pooler = $2 AND d.source = 'sql' "
+	"AND EXISTS (SELECT FROM pg_catalog.jsonb_array_elements($3) AS r(s) WHERE r.s->>0 = d.section "
+	"AND r.s->>1 = d.name AND r.s->>2 = d.setting)"
+};
+
+/* Inserts the rows of the array; adds those that stand there by hand to "kept", and returns how many are new. */
 static int
-write_rows(const Import *import, const char *sql, StringInfo array)
+write_rows(const Import *import, const Destination *to, StringInfo array, int *kept)
 {
 	Oid			types[] = {TEXTOID, TEXTOID, JSONBOID};
 	Datum		values[] = {CStringGetTextDatum(import->source), CStringGetTextDatum(import->name), 0};
 
 	appendStringInfoChar(array, ']');
 	values[2] = DirectFunctionCall1(jsonb_in, CStringGetDatum(array->data));
-	statement_run(import->extension, sql, SPI_OK_INSERT, lengthof(types), types, values);
+	statement_run(import->extension, to->count_kept, SPI_OK_SELECT, lengthof(types), types, values);
+	*kept += atoi(statement_text(0, 1));
+	statement_run(import->extension, to->insert, SPI_OK_INSERT, lengthof(types), types, values);
 	return (int) SPI_processed;
 }
 
@@ -186,26 +223,21 @@ delete_imported(const Import *import)
 				  SPI_OK_DELETE, lengthof(types), types, values);
 }
 
-/* Returns how many rows the document declares. */
+/* Returns how many rows the document declares, without those that are declared by hand. */
 static int
 write_import(Import *import)
 {
+	int			kept = 0;
 	int			rows;
 
 	delete_imported(import);
-	rows = write_rows(import, "INSERT INTO @.pool_exhaust_declared (service, role, database, application_name, via, replicas, replicas_max, "
-			   "surge, processes, pool_size, max_overflow, min_idle, source) "
-			   "SELECT service, role, database, application_name, via, coalesce(replicas, 1), replicas_max, coalesce(surge, 0), "
-			   "coalesce(processes, 1), pool_size, coalesce(max_overflow, 0), coalesce(min_idle, 0), $1 "
-			   "FROM pg_catalog.jsonb_to_recordset($3) AS r(service text, role text, database text, application_name text, via text, "
-			   "replicas integer, replicas_max integer, surge integer, processes integer, pool_size integer, max_overflow integer, "
-			   "min_idle integer) WHERE $2 IS NOT NULL", &import->services);
-
-	/* As in PgBouncer the last of several holds. */
-	return rows + write_rows(import, "INSERT INTO @.pool_exhaust_declared_poolers (pooler, section, name, setting, value, source) "
-			   "SELECT DISTINCT ON (s->>0, s->>1, s->>2) $2, s->>0, s->>1, s->>2, s->>3, $1 "
-			   "FROM pg_catalog.jsonb_array_elements($3) WITH ORDINALITY AS r(s, n) ORDER BY s->>0, s->>1, s->>2, n DESC",
-			   &import->settings);
+	rows = write_rows(import, &services, &import->services, &kept);
+	rows += write_rows(import, &settings, &import->settings, &kept);
+	if (kept > 0)
+		ereport(NOTICE,
+				(errmsg("%d rows of the document are declared by hand as well, and those of source sql are kept", kept),
+				 errhint("To have those of the document, delete these, and import it again.")));
+	return rows;
 }
 
 static char *
@@ -244,9 +276,9 @@ budget_import(const char *document, const char *kind)
 {
 	Extension	extension;
 	Import		import = {.document = document, .source = kind, .extension = &extension};
-	const ImportKind *found = kind_find(kind, &import.name);
 	int			rows;
 
+	import.kind = kind_find(kind, &import.name);
 	if (strlen(document) > DOCUMENT_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -257,12 +289,12 @@ budget_import(const char *document, const char *kind)
 	appendStringInfoChar(&import.services, '[');
 	appendStringInfoChar(&import.settings, '[');
 	extension_require_current(&extension);
-	if (found->as_caller)
-		found->parse(&import);
+	if (import.kind->as_caller)
+		import.kind->parse(&import);
 	extension_enter(&extension);
 	SPI_connect();
-	if (!found->as_caller)
-		found->parse(&import);
+	if (!import.kind->as_caller)
+		import.kind->parse(&import);
 	rows = write_import(&import);
 	SPI_finish();
 	extension_leave(&extension);

@@ -47,6 +47,7 @@ typedef struct ImportedService
 
 typedef struct Import
 {
+	const struct ImportKind *kind;
 	const char *document;
 	const char *name;			/* of the pooler that the document is of */
 	const char *source;			/* what goes to column source */
@@ -66,6 +67,7 @@ typedef struct ImportKind
 	const char *name;
 	void		(*parse) (Import *import);
 	bool		as_caller;		/* parse() needs the caller's rights, and none of the extension's owner, nor SPI */
+	const char *too_many_hint;	/* what to do where it declares more rows than it may; NULL: to import it in parts */
 } ImportKind;
 
 #define IMPORT_KIND_DECLARE(name) extern const ImportKind import_kind_##name;

@@ -5,7 +5,8 @@
  *
  * The console shows what is in force, wherever that was set.  Rows are those that the
  * pgbouncer.ini would declare, and in [pgbouncer] also what nothing sets; what a
- * database or user has of that is left out.  Nothing that the console says is trusted.
+ * database or user has of that is left out, and so is what cannot be called so here: names
+ * are given by clients of the pooler, too.  Nothing that the console says is trusted.
  */
 #include "postgres.h"
 
@@ -29,11 +30,20 @@ enum
 	SHOW_PEERS
 };
 
+/* What PgBouncer says to a command that its version does not have. */
+static bool
+is_invalid_command(const QueryResult *result)
+{
+	static const char said[] = "invalid command '";
+
+	return strcmp(result->sqlstate, "08P01") == 0 && strncmp(result->message, said, strlen(said)) == 0;
+}
+
 static const Question questions[] = {
 	[SHOW_CONFIG] = {"SHOW CONFIG", "SHOW CONFIG: ", true, foreign_console_keep},
 	[SHOW_DATABASES] = {"SHOW DATABASES", "SHOW DATABASES: ", true, foreign_console_keep},
-	[SHOW_USERS] = {"SHOW USERS", "SHOW USERS: ", true, foreign_console_keep, .optional = true},
-	[SHOW_PEERS] = {"SHOW PEERS", "SHOW PEERS: ", true, foreign_console_keep, .optional = true},	/* since 1.19 */
+	[SHOW_USERS] = {"SHOW USERS", "SHOW USERS: ", true, foreign_console_keep},
+	[SHOW_PEERS] = {"SHOW PEERS", "SHOW PEERS: ", true, foreign_console_keep, is_invalid_command},	/* since 1.19 */
 	{NULL}
 };
 
@@ -75,6 +85,8 @@ typedef struct Reading
 	const char *asked;			/* "SHOW CONFIG" */
 	bool		has[POOLER_SETTINGS];	/* in [pgbouncer] ... */
 	double		values[POOLER_SETTINGS];	/* ... and what */
+	int			nrows;			/* databases and users ... */
+	int			left_out;		/* ... and those of them that are, for their names */
 } Reading;
 
 /* ERROR: that is not what PgBouncer says. */
@@ -101,18 +113,15 @@ require_column(const Reading *reading, const PGresult *rows, const char *column)
 					  "It must be the console of a PgBouncer: see host, port and console of the foreign server.");
 }
 
-/* Returns the text; ERROR if it can be no name, or not be shown as it is. */
-static const char *
-require_name(const Reading *reading, const char *text)
+/* Can it be a name here, and be shown as it is? */
+static bool
+is_name(const char *text)
 {
-	if (text[0] == '\0' || strlen(text) >= NAMEDATALEN || strcmp(text_printable(text), text) != 0)
-		console_error(reading, psprintf("a name is \"%s\"", shown(text)),
-					  "It must have from 1 to 63 bytes, all of characters that can be shown.");
-	return text;
+	return text[0] != '\0' && strlen(text) < NAMEDATALEN && strcmp(text_printable(text), text) == 0;
 }
 
-/* Adds the setting, unless that is what [pgbouncer] has for all. */
-static void
+/* Adds the setting, unless that is what [pgbouncer] has for all; false if it is that of what can have no such name. */
+static bool
 add_setting(Reading *reading, PoolerSection section, const char *name, const ShownColumn *column, const char *text)
 {
 	PoolerSetting setting = column->setting;
@@ -129,8 +138,11 @@ add_setting(Reading *reading, PoolerSection section, const char *name, const Sho
 		reading->values[setting] = number;
 	}
 	else if (!column->own && reading->has[setting] && reading->values[setting] == number)
-		return;
+		return true;
+	else if (!is_name(name))
+		return false;
 	import_setting(reading->import, section, name, setting_name, setting == SETTING_POOL_MODE ? value : psprintf("%.15g", number));
+	return true;
 }
 
 static void
@@ -146,7 +158,7 @@ read_config(Reading *reading, const PGresult *rows)
 
 		CHECK_FOR_INTERRUPTS();
 		if (setting >= 0)
-			add_setting(reading, SECTION_PGBOUNCER, "", &column, answer_value(rows, i, "value"));
+			(void) add_setting(reading, SECTION_PGBOUNCER, "", &column, answer_value(rows, i, "value"));
 	}
 	for (int i = 0; i < lengthof(always_set); i++)
 		if (!reading->has[always_set[i]])
@@ -154,7 +166,7 @@ read_config(Reading *reading, const PGresult *rows)
 						  "It must be the console of a PgBouncer: see host, port and console of the foreign server.");
 }
 
-/* Adds what a row has in these columns. */
+/* Adds what a row has in these columns; it is left out if there is something, and no name for that. */
 static void
 read_columns(Reading *reading, PoolerSection section, const char *name, const ShownColumn *columns, const PGresult *rows, int row)
 {
@@ -162,8 +174,11 @@ read_columns(Reading *reading, PoolerSection section, const char *name, const Sh
 	{
 		const char *text = answer_value(rows, row, column->name);
 
-		if (text[0] != '\0')
-			add_setting(reading, section, name, column, text);
+		if (text[0] != '\0' && !add_setting(reading, section, name, column, text))
+		{
+			reading->left_out++;
+			return;
+		}
 	}
 }
 
@@ -171,15 +186,20 @@ read_columns(Reading *reading, PoolerSection section, const char *name, const Sh
 static void
 read_database(Reading *reading, const PGresult *rows, int row)
 {
-	const char *name = require_name(reading, answer_value(rows, row, "name"));
-	const char *dbname = require_name(reading, answer_value(rows, row, "database"));
+	const char *name = answer_value(rows, row, "name");
+	const char *dbname = answer_value(rows, row, "database");
 	const char *user = answer_value(rows, row, "force_user");
 
 	if (strcmp(name, CONSOLE_DATABASE) == 0)
 		return;
+	if (!is_name(name) || !is_name(dbname) || (user[0] != '\0' && !is_name(user)))
+	{
+		reading->left_out++;
+		return;
+	}
 	import_setting(reading->import, SECTION_DATABASES, name, SETTING_DBNAME, strcmp(dbname, name) == 0 ? "" : dbname);
 	if (user[0] != '\0')
-		import_setting(reading->import, SECTION_DATABASES, name, SETTING_USER, require_name(reading, user));
+		import_setting(reading->import, SECTION_DATABASES, name, SETTING_USER, user);
 	read_columns(reading, SECTION_DATABASES, name, database_columns, rows, row);
 }
 
@@ -189,6 +209,7 @@ read_databases(Reading *reading, const PGresult *rows)
 	require_column(reading, rows, "name");
 	require_column(reading, rows, "database");
 	require_column(reading, rows, "pool_size");
+	reading->nrows += PQntuples(rows);
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -201,10 +222,11 @@ static void
 read_users(Reading *reading, const PGresult *rows)
 {
 	require_column(reading, rows, "name");
+	reading->nrows += PQntuples(rows);
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		read_columns(reading, SECTION_USERS, require_name(reading, answer_value(rows, i, "name")), user_columns, rows, i);
+		read_columns(reading, SECTION_USERS, answer_value(rows, i, "name"), user_columns, rows, i);
 	}
 }
 
@@ -216,7 +238,7 @@ read_peers(Reading *reading, const PGresult *rows)
 
 	require_column(reading, rows, "peer_id");
 	if (PQntuples(rows) > 1)
-		add_setting(reading, SECTION_PGBOUNCER, "", &column, psprintf("%d", PQntuples(rows)));
+		(void) add_setting(reading, SECTION_PGBOUNCER, "", &column, psprintf("%d", PQntuples(rows)));
 }
 
 /* ConsoleReader */
@@ -239,13 +261,22 @@ console_read(void *arg, PGresult *const *answers)
 	}
 }
 
+/* Can it be no name of a foreign server, and is none?  Then it is not shown, for there may be passwords in it. */
+static bool
+is_other_text(const char *document)
+{
+	RunRequest	request = {0};
+
+	return strlen(document) >= NAMEDATALEN || (strpbrk(document, "=\n") != NULL && !foreign_find(document, &request));
+}
+
 /* The pooler is called as the foreign server, unless a name follows the kind. */
 static void
 console_parse(Import *import)
 {
 	Reading		reading = {.import = import, .server = import->document};
 
-	if (strlen(import->document) >= NAMEDATALEN || strpbrk(import->document, "=\n") != NULL)
+	if (is_other_text(import->document))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the document of kind console must be the name of a foreign server, and is another text, of %zu bytes",
@@ -257,10 +288,16 @@ console_parse(Import *import)
 		import->source = psprintf("%s:%s", import_kind_console.name, import->name);
 	}
 	foreign_console_ask(import->document, questions, console_read, &reading);
+	if (reading.left_out > 0)
+		ereport(NOTICE,
+				(errmsg("%d of %d databases and users of %s have names that are not possible here, and are left out",
+						reading.left_out, reading.nrows, text_printable(reading.server)),
+				 errhint("A name has from 1 to 63 bytes, all of characters that can be shown.")));
 }
 
 const ImportKind import_kind_console = {
 	.name = "console",
 	.parse = console_parse,
 	.as_caller = true,
+	.too_many_hint = "Import its pgbouncer.ini, as kind pgbouncer, where all databases of \"*\" are one; or insert what services use.",
 };

@@ -14,7 +14,6 @@
 
 #include "load/target/probe.h"
 
-#define QUESTION_TIMEOUT_MS (5 * 1000)
 #define RETURN_PAUSE_US		(100 * 1000)
 
 #define FIGURE_MAX			(10 * 1000 * 1000)
@@ -243,6 +242,16 @@ probe_fail(Probe *probe, const ConnectResult *failure)
 	probe->failure = *failure;
 }
 
+/* Is that error what a server says that does not know the question, and goes on? */
+static bool
+question_is_unknown(const Probe *probe, const Question *question, const QueryResult *result)
+{
+	const char *severity = PQresultErrorField(result->rows, PG_DIAG_SEVERITY);
+
+	return question->is_unknown != NULL && PQstatus(probe->session.conn) == CONNECTION_OK &&
+		severity != NULL && strcmp(severity, "ERROR") == 0 && question->is_unknown(result);
+}
+
 static void
 probe_answered(void *arg, const QueryResult *result)
 {
@@ -251,7 +260,7 @@ probe_answered(void *arg, const QueryResult *result)
 
 	probe->slowest_us = probe_slowest_us(probe);
 	probe->asked_us = 0;
-	if (!result->ok && !question->optional)
+	if (!result->ok && !question_is_unknown(probe, question, result))
 	{
 		ConnectResult failure = {CONNECT_DENIED, CAUSE_NONE};
 
@@ -280,7 +289,7 @@ probe_ask(Probe *probe)
 	while (probe->questions[probe->next].once && probe->heard_us != 0)
 		probe->next++;
 	probe->asked_us = loop_now_us();
-	session_query(&probe->session, probe->questions[probe->next].sql, QUESTION_TIMEOUT_MS,
+	session_query(&probe->session, probe->questions[probe->next].sql, ANSWER_WAIT_MS,
 				  probe_answered, probe);
 }
 

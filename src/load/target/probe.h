@@ -45,6 +45,9 @@ typedef enum ProbeState
 	PROBE_LOST					/* probe->failure says why */
 } ProbeState;
 
+/* How long a question waits for its answer, before its server is lost. */
+#define ANSWER_WAIT_MS	(5 * 1000)
+
 typedef struct Probe Probe;
 
 /* Asks one thing, and knows what to do with the answer. */
@@ -54,7 +57,9 @@ typedef struct Question
 	const char *name;			/* stands before why there was no answer */
 	bool		once;			/* the answer does not change */
 	void		(*read) (Probe *probe, const PGresult *rows);
-	bool		optional;		/* not all know it: where an error is the answer, it reads NULL */
+
+	/* Is that error what a server says that does not know it?  Then it reads NULL.  NULL: none is. */
+	bool		(*is_unknown) (const QueryResult *result);
 } Question;
 
 struct Probe
