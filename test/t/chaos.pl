@@ -187,13 +187,13 @@ sub judge
 	foreach my $report (@reports)
 	{
 		my $run = shift @runs;
-		$report = report_of($watcher, $scenario, $target, %$run) if proved_nothing($report);
+		$report = until_proved(sub { report_of($watcher, $scenario, $target, %$run) }) if proved_nothing($report);
 		is($report->{verdict}, 'pass', "$scenario, seed $report->{seed}: passes")
 		  or diag $watcher->query("SELECT pool_exhaust_report($report->{run_id})");
 		$acts += $report->{summary}{chaos}{$_} foreach qw(terminate drop stall delay);
 	}
 	cmp_ok($acts, '>', 0, "$scenario: was disturbed");
-	$faulty = report_of($watcher, $scenario, $target, %{ $runs[0] }) if proved_nothing($faulty);
+	$faulty = until_proved(sub { report_of($watcher, $scenario, $target, %{ $runs[0] }) }) if proved_nothing($faulty);
 	is($faulty->{verdict}, 'fail', "$scenario with $fault: fails");
 	like($faulty->{reason}, qr/\Q$claim\E/, "$scenario with $fault: for its reason")
 	  or diag $watcher->query("SELECT pool_exhaust_report($faulty->{run_id})");

@@ -233,6 +233,7 @@ $healthy{$_}->vanish foreach keys %healthy;
 $_->close foreach @grown, $abandoned, $clients{'open transaction'};
 $watcher->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
 ok(wait_for($watcher, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'", 0), 'all sessions are gone');
+ok(samples($watcher, 2), 'and the monitor knows');
 
 # ---------- Sessions of pool_exhaust_leak() ----------
 
