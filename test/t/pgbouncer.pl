@@ -12,6 +12,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Target;
 use Test::More;
+use Time::HiRes qw(time);
 
 plan skip_all => 'there is no PgBouncer here' if !Pooler::version('pgbouncer');
 
@@ -125,11 +126,15 @@ run_is('claims that hold', 'pass', '', 'queue', pool_size => 5, max_overflow => 
 # proves nothing.
 {
 	my $stand_still = sub {
+		my $end = time + 0.18;
+
 		kill 'STOP', $bouncer->{pid};
-		select undef, undef, undef, 0.18;
+		wait_until(sub { time >= $end ? 'over' : 'not yet' }, 'over', 'a moment');
 		kill 'CONT', $bouncer->{pid};
 	};
-	my $run_id = Target::run_it($watcher, 'queue', 'bouncer', %{ $options{queue} }, meanwhile => [ 'queue', $stand_still ]);
+
+	# That phase lasts for two seconds, and asks the console all the time.
+	my $run_id = Target::run_it($watcher, 'queue', 'bouncer', %{ $options{queue} }, meanwhile => [ 'time out', $stand_still ]);
 
 	like(run_outcome($watcher, $run_id), qr/^(?:pass$|invalid: the machine was too busy: )/, 'stands still: verdict')
 	  or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
