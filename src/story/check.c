@@ -180,11 +180,11 @@ check_was_of_time(Run *run)
 	run->checks[run->nchecks - 1].of_time = run->checks[run->nchecks - 1].of_speed = true;
 }
 
-/* The latest check is broken by a pooler that is so late, too: it proves nothing then. */
+/* The latest check is broken by a pooler that is so late, too, or by a run that is: it proves nothing then. */
 void
 check_was_of_pooler(Run *run, uint64 late_us)
 {
-	run->checks[run->nchecks - 1].of_time = true;
+	check_was_of_time(run);
 	run->checks[run->nchecks - 1].of_pooler_us = late_us;
 }
 

@@ -190,16 +190,18 @@ run_is_late(const Run *run)
 		monitor_was_late(run) || ready_each(run) >= BUSY_READY;
 }
 
-/* Was the pooler late enough to break the claim by itself? */
+/* Was the pooler, or the run itself, late enough to break the claim? */
 static bool
-pooler_breaks(const Run *run, const Check *check)
+delay_breaks(const Run *run, const Check *check)
 {
-	return check->of_pooler_us > 0 && run->pooler_late_us >= check->of_pooler_us;
+	double		late_ms = Max(run->pooler_late_us / 1000.0, histogram_max_ms(&run->late));
+
+	return check->of_pooler_us > 0 && late_ms * 1000 >= check->of_pooler_us;
 }
 
 /*
  * Returns whether a claim that has failed proves something.  One on time does not if the
- * machine was too busy, or a pooler late enough to break it.  If others took a large part
+ * machine was too busy, or a pooler or the run late enough to break it.  If others took a large part
  * of the processors, a limit of a time is to be broken by more than the server was slower
  * by that, with 1 - others of them; of other claims on speed it cannot be told.
  */
@@ -210,7 +212,7 @@ claim_is_proved(const Run *run, const Check *check)
 
 	if (!check->of_time)
 		return true;
-	if (run_is_late(run) || pooler_breaks(run, check))
+	if (run_is_late(run) || delay_breaks(run, check))
 		return false;
 	if (run->others < OTHERS_MIN)
 		return true;
