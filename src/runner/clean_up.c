@@ -31,7 +31,7 @@
  */
 #define DRAIN_TIMEOUT_MS	(3 * 1000)
 #define CLOSE_TIMEOUT_MS	(10 * 1000) /* to end by themselves */
-#define BUSY_TIMEOUT_MS		50	/* if they may be in a statement */
+#define BUSY_TIMEOUT_MS		200 /* if they may be in a statement */
 #define KILL_TIMEOUT_MS		(5 * 1000)	/* after they have been terminated */
 #define KILLS				2	/* a login that was given up may be granted after the first */
 #define KILLS_BUSY			6	/* a backend that gets no processor cannot end */
