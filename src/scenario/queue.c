@@ -95,11 +95,12 @@ static void
 queue_settle(Run *run, Queue *queue)
 {
 	const Options *options = &run->options;
+	PoolState	truth;
 
 	if (!run->target->counts_itself)
 		return;
 	queue->order.slack_us = SAME_TIME_US;
-	poll_until(run, run_pool_state(run).said_waiting >= options->long_operations - run_capacity(run),
+	poll_until(run, (truth = run_pool_state(run), truth.said_waiting + truth.said_in_use >= options->long_operations),
 			   options->long_ms / 2);
 	linger_until(run, ((void) queue_step(run, queue), false), SAME_TIME_US / 1000);
 }
