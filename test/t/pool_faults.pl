@@ -92,8 +92,10 @@ my %of_saturation = map { $_ => 1 } qw(keep_slot miscount no_limit leave_session
 my %either = ('latency lost_wakeup' => [ '100 %: requests without an end: 0, not 1', 'attempts not accounted for: 0, not 1' ]);
 
 # At 50 % a request need not wait, and then there is no wakeup to lose. And a grant that
-# is late by little proves nothing while others take the processors.
-my %certain = ('latency lost_wakeup' => { levels => [100] }, 'latency slow_grant' => { latency_limit_ms => 10, fault_ms => 400 });
+# is late by little proves nothing while others take the processors. Without a limit a
+# request times out only where a login takes as long.
+my %certain = ('latency lost_wakeup' => { levels => [100] }, 'latency slow_grant' => { latency_limit_ms => 10, fault_ms => 400 },
+	'isolation no_limit' => { long_ms => 6000, pool_timeout_ms => 5000 });
 
 # Which client these forget is a matter of luck, and so is what that breaks.
 my %luck = map { $_ => 1 } 'leak lost_wakeup', 'recovery lost_wakeup';
