@@ -69,6 +69,13 @@ names_init(NameTable *table)
 }
 
 static void
+ledger_counter_init(LedgerCounter *counter)
+{
+	pg_atomic_init_u64(&counter->count, 0);
+	pg_atomic_init_u64(&counter->reset, 0);
+}
+
+static void
 shared_reset(PoolExhaustShared *s)
 {
 	memset(s, 0, shared_size());
@@ -77,8 +84,8 @@ shared_reset(PoolExhaustShared *s)
 	s->observe_lock = &GetNamedLWLockTranche(TRANCHE)[1].lock;
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 	{
-		pg_atomic_init_u64(&s->refusals[i].refusals, 0);
-		pg_atomic_init_u64(&s->refusals[i].reset, 0);
+		ledger_counter_init(&s->refusals[i].all);
+		ledger_counter_init(&s->refusals[i].of_runs);
 		pg_atomic_init_u64(&s->refusals[i].first_at, 0);
 		pg_atomic_init_u64(&s->refusals[i].last_at, 0);
 	}
@@ -89,8 +96,8 @@ shared_reset(PoolExhaustShared *s)
 		pg_atomic_init_u64(&s->blind[i].since, 0);
 		pg_atomic_init_u64(&s->blind[i].until, 0);
 	}
-	pg_atomic_init_u64(&s->opened, 0);
-	pg_atomic_init_u64(&s->opened_reset, 0);
+	ledger_counter_init(&s->opened);
+	ledger_counter_init(&s->run_opened);
 	names_init(&s->services);
 	pg_atomic_init_u32(&s->monitor, 0);
 	pg_atomic_init_u32(&s->attention, 0);

@@ -63,11 +63,18 @@
 #define RUN_REASON_LEN		1024
 #define RUN_PARTIES_MAX	2		/* services of a run: a login role and a pool each */
 
-/* One cause of refusal, counted since the server started. */
+/* Counted since the server started. */
+typedef struct LedgerCounter
+{
+	pg_atomic_uint64 count;		/* never goes back */
+	pg_atomic_uint64 reset;		/* what it was at the last reset */
+} LedgerCounter;
+
+/* One cause of refusal. */
 typedef struct RefusalCounter
 {
-	pg_atomic_uint64 refusals;	/* never goes back */
-	pg_atomic_uint64 reset;		/* what it was at the last reset */
+	LedgerCounter all;
+	LedgerCounter of_runs;		/* those of the own roles of runs and holds, which are in both */
 	pg_atomic_uint64 first_at;	/* TimestampTz, 0 = never */
 	pg_atomic_uint64 last_at;
 } RefusalCounter;
@@ -363,8 +370,8 @@ typedef struct PoolExhaustShared
 	RefusalCounter refusals[LEDGER_CAUSES];
 	NameTable	refused[ADDRESS_SCOPES];
 	LedgerBlind blind[REFUSED_PROCESSES];
-	pg_atomic_uint64 opened;	/* logins that succeeded */
-	pg_atomic_uint64 opened_reset;	/* what it was at the last reset */
+	LedgerCounter opened;		/* logins that succeeded */
+	LedgerCounter run_opened;	/* those of runs and holds, which are in both */
 	NameTable	services;
 	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
 	pg_atomic_uint32 attention; /* the monitor wants to know of the next refusal */

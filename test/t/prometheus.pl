@@ -54,7 +54,7 @@ ok(wait_until(sub { http($port, '/livez')->{status} }, 200, '/livez'), 'the moni
 my $directory = PostgreSQL::Test::Utils::tempdir();
 append_to_file("$directory/prometheus.yml", <<"YAML");
 global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}
-rule_files: ['$contrib/alerts.yml']
+rule_files: ['$contrib/alerts.yml', '$contrib/slo.yml']
 scrape_configs: [{job_name: pool_exhaust, static_configs: [{targets: ['127.0.0.1:$port']}]}]
 YAML
 $ENV{GOMAXPROCS} = 1;
@@ -73,13 +73,13 @@ END
 
 # ---------- Files ----------
 
-promtool('alerts are rules', '', 'check', 'rules', "$contrib/alerts.yml");
-promtool('alerts do what their tests say', '', 'test', 'rules', "$contrib/alerts_test.yml");
+promtool("$_.yml has rules", '', 'check', 'rules', "$contrib/$_.yml") foreach 'alerts', 'slo';
+promtool("what $_.yml says of alerts is so", '', 'test', 'rules', "$contrib/$_.yml") foreach 'alerts_test', 'slo_test', 'slo_days_test';
 promtool('the example is a configuration', '', 'check', 'config', "$contrib/prometheus.yml");
 my $page = http($port, '/metrics')->{content};
-my %used = map { $_ => 1 } slurp_file("$contrib/alerts.yml") =~ /\b(pool_exhaust_\w+)\{/g,
-  slurp_file("$contrib/alerts.yml") =~ /^\s+(?:and|unless on \(job, instance\)) (pool_exhaust_\w+)/mg;
-cmp_ok(scalar(keys %used), '>=', 5, 'alerts are about metrics');
+my %used = map { $_ => 1 } map { /\b(pool_exhaust_\w+)[\{\[]/g, /^\s+(?:and|unless on \(job, instance\)) (pool_exhaust_\w+)/mg }
+  map { slurp_file("$contrib/$_") } 'alerts.yml', 'slo.yml', 'openslo.yml';
+cmp_ok(scalar(keys %used), '>=', 9, 'rules are about metrics');
 like($page, qr/^# TYPE $_ /m, "/metrics has $_") foreach sort keys %used;
 
 # ---------- What it sees ----------
@@ -142,6 +142,29 @@ value_becomes('pool_exhaust_pool_health{kind="server"}', 0, 'healthy again');
 value_becomes('count(ALERTS{alertname=~"PoolExhaustSlots.*"}) or vector(0)', 0, 'no alert about slots any more');
 value_becomes('min_over_time(up[5m])', 1, 'it was up all the time');
 value_becomes('max_over_time(pool_exhaust_pool_peak_in_use_connections{kind="server"}[5m])', 8, 'the peak');
+
+# A run fills the server: its logins are counted apart, and its refusals.
+sub counted
+{
+	return map { value($_) } qw(sum(pool_exhaust_refusals_total) pool_exhaust_opened_connections_total);
+}
+my @before = counted();
+my ($refused, $let_in) = map { value($_) } qw(sum(pool_exhaust_run_refusals_total) pool_exhaust_run_opened_connections_total);
+is("$refused $let_in", '0 0', 'no run yet');
+like($watcher->query(q(SELECT pool_exhaust_run('saturation', options => '{"bystanders": "ignore"}'))), qr/PASS/, 'a run');
+value_becomes('sum(pool_exhaust_run_refusals_total)', 10, 'the refusals of the run');
+value_becomes('sum(pool_exhaust_refusals_total)', $before[0] + 10, 'which are among all');
+value_becomes("pool_exhaust_opened_connections_total - pool_exhaust_run_opened_connections_total <= bool $before[1] + 1", 1,
+	'its own logins are told from the others');
+cmp_ok(value('pool_exhaust_run_opened_connections_total'), '>=', 4, 'and counted');
+page_is_good('after a run');
+
+# What others made of OpenSLO asks the same.
+my @queries = slurp_file("$contrib/openslo.yml") =~ /^\s+query: >-\n((?:^ {16}.*\n)+)/mg;
+my ($bad, $total) = map { value(s/\s+/ /gr) } @queries;
+is(scalar(@queries), 2, 'OpenSLO: two queries');
+is($bad, $before[0], 'OpenSLO: what was refused to others than the run');
+cmp_ok($total, '>', $bad, 'OpenSLO: more was let in');
 
 # Each rule was evaluated without trouble.
 my @rules = map { @{ $_->{rules} } } @{ http_json($prometheus_port, '/api/v1/rules')->{data}{groups} };

@@ -8,6 +8,11 @@
  */
 #pragma once
 
+#include "shmem/shared.h"
+
+/* The run whose role has that name, which may be NULL or any; NULL: it is of none. */
+extern RunEntry *run_of_role(const char *usename);
+
 extern void refusal_init(void);
 extern void login_count_init(void);
 extern void idle_reason_init(void);

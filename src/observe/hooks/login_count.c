@@ -36,7 +36,9 @@ login_count_commit(XactEvent event, void *arg)
 		return;
 	logging_in = false;
 	names_fill(&names, CAUSE_NONE, MyProcPort->user_name, NULL, MyProcPort->application_name);
-	pg_atomic_fetch_add_u64(&shared->opened, 1);
+	pg_atomic_fetch_add_u64(&shared->opened.count, 1);
+	if (run_of_role(MyProcPort->user_name) != NULL)
+		pg_atomic_fetch_add_u64(&shared->run_opened.count, 1);
 	now = GetCurrentTimestamp();
 	if (!names_count(&shared->services, &names, now))
 		names_count_others(&shared->services, now);

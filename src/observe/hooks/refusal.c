@@ -25,17 +25,15 @@
 
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
-/* If the name is that of a run's role, the run keeps a count of its own. */
-static void
-run_refused_count(Cause cause, const char *usename)
+RunEntry *
+run_of_role(const char *usename)
 {
 	int			number;
 
 	if (usename == NULL || strncmp(usename, ROLE_PREFIX, strlen(ROLE_PREFIX)) != 0)
-		return;
+		return NULL;
 	number = atoi(usename + strlen(ROLE_PREFIX));
-	if (number >= 1 && number <= RUNS_MAX * RUN_PARTIES_MAX)
-		pg_atomic_fetch_add_u64(&shared->runs[ROLE_ENTRY(number)].refused[cause], 1);
+	return number >= 1 && number <= RUNS_MAX * RUN_PARTIES_MAX ? &shared->runs[ROLE_ENTRY(number)] : NULL;
 }
 
 /*
@@ -86,12 +84,17 @@ static void
 refusal_count_one(Cause cause)
 {
 	RefusalCounter *counter = &shared->refusals[cause];
+	RunEntry   *run = run_of_role(MyProcPort->user_name);
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		never = 0;
 
 	/* First, so that a run never takes its own refusal for that of another session. */
-	run_refused_count(cause, MyProcPort->user_name);
-	pg_atomic_fetch_add_u64(&counter->refusals, 1);
+	if (run != NULL)
+	{
+		pg_atomic_fetch_add_u64(&run->refused[cause], 1);
+		pg_atomic_fetch_add_u64(&counter->of_runs.count, 1);
+	}
+	pg_atomic_fetch_add_u64(&counter->all.count, 1);
 	pg_atomic_compare_exchange_u64(&counter->first_at, &never, (uint64) now);
 	pg_atomic_write_u64(&counter->last_at, (uint64) now);
 	service_refused_count(cause, now);

@@ -17,18 +17,30 @@ const RefusedProcessKind refused_processes[] = {REFUSED_PROCESS_LIST(LIST_ROW)};
 
 /* What was counted since the reset, which is read first: it is not to be the later one. */
 static uint64
-count_since(pg_atomic_uint64 *counter, pg_atomic_uint64 *reset)
+count_since_reset(LedgerCounter *counter)
 {
-	uint64		before = pg_atomic_read_u64(reset);
+	uint64		before = pg_atomic_read_u64(&counter->reset);
 
 	pg_read_barrier();
-	return pg_atomic_read_u64(counter) - before;
+	return pg_atomic_read_u64(&counter->count) - before;
+}
+
+static void
+counter_reset(LedgerCounter *counter)
+{
+	pg_atomic_write_u64(&counter->reset, pg_atomic_read_u64(&counter->count));
 }
 
 uint64
 ledger_refusals(Cause cause)
 {
-	return count_since(&shared->refusals[cause].refusals, &shared->refusals[cause].reset);
+	return count_since_reset(&shared->refusals[cause].all);
+}
+
+uint64
+ledger_run_refusals(Cause cause)
+{
+	return count_since_reset(&shared->refusals[cause].of_runs);
 }
 
 uint64
@@ -45,7 +57,13 @@ ledger_slot_refusals(void)
 uint64
 ledger_logins(void)
 {
-	return count_since(&shared->opened, &shared->opened_reset);
+	return count_since_reset(&shared->opened);
+}
+
+uint64
+ledger_run_logins(void)
+{
+	return count_since_reset(&shared->run_opened);
 }
 
 uint64
@@ -54,7 +72,7 @@ ledger_refusals_ever(void)
 	uint64		sum = 0;
 
 	for (int i = 0; i < LEDGER_CAUSES; i++)
-		sum += pg_atomic_read_u64(&shared->refusals[i].refusals);
+		sum += pg_atomic_read_u64(&shared->refusals[i].all.count);
 	return sum;
 }
 
@@ -65,14 +83,14 @@ ledger_slot_refusals_ever(void)
 
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 		if (cause_kinds[i].takes_slots)
-			sum += pg_atomic_read_u64(&shared->refusals[i].refusals);
+			sum += pg_atomic_read_u64(&shared->refusals[i].all.count);
 	return sum;
 }
 
 uint64
 ledger_logins_ever(void)
 {
-	return pg_atomic_read_u64(&shared->opened);
+	return pg_atomic_read_u64(&shared->opened.count);
 }
 
 Cause
@@ -148,11 +166,13 @@ ledger_reset(void)
 	{
 		RefusalCounter *counter = &shared->refusals[i];
 
-		pg_atomic_write_u64(&counter->reset, pg_atomic_read_u64(&counter->refusals));
+		counter_reset(&counter->all);
+		counter_reset(&counter->of_runs);
 		pg_atomic_write_u64(&counter->first_at, 0);
 		pg_atomic_write_u64(&counter->last_at, 0);
 	}
-	pg_atomic_write_u64(&shared->opened_reset, ledger_logins_ever());
+	counter_reset(&shared->opened);
+	counter_reset(&shared->run_opened);
 	for (int i = 0; i < ADDRESS_SCOPES; i++)
 		names_empty(&shared->refused[i]);
 	names_empty(&shared->services);

@@ -15,6 +15,10 @@ extern uint64 ledger_refusals(Cause cause);
 extern uint64 ledger_slot_refusals(void);
 extern uint64 ledger_logins(void);
 
+/* Of these, those of the own roles of runs and holds. */
+extern uint64 ledger_run_refusals(Cause cause);
+extern uint64 ledger_run_logins(void);
+
 /* Since the server started: these never go back. */
 extern uint64 ledger_refusals_ever(void);
 extern uint64 ledger_slot_refusals_ever(void);

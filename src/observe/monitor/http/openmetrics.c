@@ -291,6 +291,9 @@ write_counters(const Writer *w)
 	family(w, "refusals", "counter", NULL, "Connections refused, by cause.");
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 		labeled(w, "refusals_total", "cause", cause_kinds[i].name, ledger_refusals(i));
+	family(w, "run_refusals", "counter", NULL, "Those of the own roles of runs and holds, by cause.");
+	for (int i = 0; i < LEDGER_CAUSES; i++)
+		labeled(w, "run_refusals_total", "cause", cause_kinds[i].name, ledger_run_refusals(i));
 	family(w, "ledger_blind", "gauge", NULL, "1 while refusals of such processes are not counted: log_min_messages.");
 	for (int i = 0; i < REFUSED_PROCESSES; i++)
 		labeled(w, "ledger_blind", "process", refused_processes[i].name, ledger_blind_since(i) != 0);
@@ -301,6 +304,8 @@ write_counters(const Writer *w)
 					to_epoch((TimestampTz) ledger_blind_since(i)));
 	family(w, "opened_connections", "counter", "connections", "Logins granted.");
 	plain(w, "opened_connections_total", ledger_logins());
+	family(w, "run_opened_connections", "counter", "connections", "Those of the own roles of runs and holds.");
+	plain(w, "run_opened_connections_total", ledger_run_logins());
 }
 
 /* Suspicions, by rule, and what became of them.  This process alone counts, but for healers by hand. */
