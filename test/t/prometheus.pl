@@ -50,7 +50,20 @@ sub page_is_good
 
 ok(wait_until(sub { http($port, '/livez')->{status} }, 200, '/livez'), 'the monitor answers');
 
-# A server of Prometheus; its first scrape comes after some seconds.
+# ---------- Files ----------
+
+promtool("$_.yml has rules", '', 'check', 'rules', "$contrib/$_.yml") foreach 'alerts', 'slo';
+promtool("what $_.yml says of alerts is so", '', 'test', 'rules', "$contrib/$_.yml") foreach 'alerts_test', 'slo_test', 'slo_days_test';
+promtool('the example is a configuration', '', 'check', 'config', "$contrib/prometheus.yml");
+my $page = http($port, '/metrics')->{content};
+my %used = map { $_ => 1 } map { /\b(pool_exhaust_\w+)[\{\[]/g, /^\s+(?:and|unless on \(job, instance\)) (pool_exhaust_\w+)/mg }
+  map { slurp_file("$contrib/$_") } 'alerts.yml', 'slo.yml', 'openslo.yml';
+cmp_ok(scalar(keys %used), '>=', 9, 'rules are about metrics');
+like($page, qr/^# TYPE $_ /m, "/metrics has $_") foreach sort keys %used;
+
+# ---------- A server of Prometheus ----------
+
+# Its first scrape comes after some seconds.
 my $directory = PostgreSQL::Test::Utils::tempdir();
 append_to_file("$directory/prometheus.yml", <<"YAML");
 global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}
@@ -70,17 +83,6 @@ END
 	local $?;
 	$prometheus->kill_kill if $prometheus;
 }
-
-# ---------- Files ----------
-
-promtool("$_.yml has rules", '', 'check', 'rules', "$contrib/$_.yml") foreach 'alerts', 'slo';
-promtool("what $_.yml says of alerts is so", '', 'test', 'rules', "$contrib/$_.yml") foreach 'alerts_test', 'slo_test', 'slo_days_test';
-promtool('the example is a configuration', '', 'check', 'config', "$contrib/prometheus.yml");
-my $page = http($port, '/metrics')->{content};
-my %used = map { $_ => 1 } map { /\b(pool_exhaust_\w+)[\{\[]/g, /^\s+(?:and|unless on \(job, instance\)) (pool_exhaust_\w+)/mg }
-  map { slurp_file("$contrib/$_") } 'alerts.yml', 'slo.yml', 'openslo.yml';
-cmp_ok(scalar(keys %used), '>=', 9, 'rules are about metrics');
-like($page, qr/^# TYPE $_ /m, "/metrics has $_") foreach sort keys %used;
 
 # ---------- What it sees ----------
 
