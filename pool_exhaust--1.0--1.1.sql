@@ -32,6 +32,7 @@ ALTER FUNCTION pool_exhaust_refusals_rows() RENAME TO pool_exhaust_refusals_rows
 ALTER FUNCTION pool_exhaust_refused_services_rows() RENAME TO pool_exhaust_refused_services_rows_1_0;
 ALTER FUNCTION pool_exhaust_services_rows() RENAME TO pool_exhaust_services_rows_1_0;
 ALTER FUNCTION pool_exhaust_heals_rows() RENAME TO pool_exhaust_heals_rows_1_0;
+ALTER FUNCTION pool_exhaust_leaks_rows() RENAME TO pool_exhaust_leaks_rows_1_0;
 CREATE FUNCTION pool_exhaust_refusals_rows(
 	OUT cause text,
 	OUT sqlstate text,
@@ -78,7 +79,11 @@ CREATE FUNCTION pool_exhaust_services_rows(
 	OUT opened bigint,
 	OUT suspects integer,
 	OUT walsenders integer,
-	OUT waiting_on_lock integer)
+	OUT waiting_on_lock integer,
+	OUT borrowed integer,
+	OUT borrower text,
+	OUT borrowed_since timestamptz,
+	OUT borrowers jsonb)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -101,9 +106,25 @@ COMMENT ON FUNCTION pool_exhaust_heals_rows() IS
 	'the rows of view pool_exhaust_heals';
 CREATE OR REPLACE VIEW pool_exhaust_heals AS
 	SELECT * FROM pool_exhaust_heals_rows();
+CREATE FUNCTION pool_exhaust_leaks_rows(
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT held_ms bigint,
+	OUT evidence text,
+	OUT backend_start timestamptz,
+	OUT borrower text,
+	OUT borrowed_since timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pool_exhaust_leaks_rows() IS
+	'the rows of view pool_exhaust_leaks; and those of other sessions that are borrowed, for pool_exhaust_backends: their rule is NULL';
+CREATE OR REPLACE VIEW pool_exhaust_leaks AS
+	SELECT pid, service, rule, held_ms, evidence FROM pool_exhaust_leaks_rows() WHERE rule IS NOT NULL;
 DROP FUNCTION pool_exhaust_refusals_rows_1_0(), pool_exhaust_refused_services_rows_1_0(), pool_exhaust_services_rows_1_0(), pool_exhaust_heals_rows_1_0();
-REVOKE ALL ON FUNCTION pool_exhaust_refusals_rows(), pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pool_exhaust_refusals_rows(), pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows() TO pg_monitor;
+REVOKE ALL ON FUNCTION pool_exhaust_refusals_rows(), pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows(), pool_exhaust_leaks_rows() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_refusals_rows(), pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows(), pool_exhaust_leaks_rows() TO pg_monitor;
 
 CREATE FUNCTION pool_exhaust_lock_waits(
 	OUT pid integer,
@@ -118,7 +139,7 @@ COMMENT ON FUNCTION pool_exhaust_lock_waits() IS
 REVOKE ALL ON FUNCTION pool_exhaust_lock_waits() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pool_exhaust_lock_waits() TO pg_monitor;
 
--- Without a transaction it has not lasted for any time; and sessions that wait for a lock.
+-- Without a transaction it has not lasted for any time; sessions that wait for a lock, and those that are borrowed.
 CREATE OR REPLACE VIEW pool_exhaust_backends AS
 	SELECT a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.state,
 		   a.backend_start, a.xact_start, a.state_change,
@@ -137,13 +158,16 @@ CREATE OR REPLACE VIEW pool_exhaust_backends AS
 		   END AS blocked_by,
 		   CASE WHEN w.since IS NOT NULL THEN
 			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - greatest(w.since, a.state_change)) * 1000.0, 0.0)::float8
-		   END AS lock_wait_ms
+		   END AS lock_wait_ms,
+		   l.borrower,
+		   l.borrowed_since
 	FROM pg_catalog.pg_stat_activity a
 		 LEFT JOIN pool_exhaust_run_roles() r ON r.role = a.usesysid
 		 LEFT JOIN pool_exhaust_leaks_rows() l USING (pid, backend_start)
 		 LEFT JOIN (SELECT pid, min(waitstart) AS since FROM pg_catalog.pg_locks WHERE NOT granted GROUP BY pid) w
 		   ON w.pid = a.pid AND a.wait_event_type = 'Lock'
 	WHERE a.backend_type = 'client backend';
+DROP FUNCTION pool_exhaust_leaks_rows_1_0();
 
 COMMENT ON COLUMN pool_exhaust_checks.expected IS
 	'what was expected, in words, without the unit';
@@ -179,6 +203,8 @@ COMMENT ON COLUMN pool_exhaust_refused_services.client_addr IS
 	'the address of the client, or of the pooler in between; the network (/24, IPv6: /64) or only the family (/0) where there was no place for the address; NULL for unix sockets and (others)';
 COMMENT ON VIEW pool_exhaust_leaks IS
 	'the sessions that are suspected of a leak; rows of other roles need pg_read_all_stats';
+COMMENT ON COLUMN pool_exhaust_leaks.rule IS
+	'borrowed, idle in transaction, abandoned, growth or dead client';
 COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS
 	'suspects that were used again, or that later observations of their service have cleared';
 COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS
@@ -193,12 +219,24 @@ COMMENT ON COLUMN pool_exhaust_backends.blocked_by IS
 	'the sessions in front of it, as pg_blocking_pids() gives them, where it waits for a heavyweight lock; NULL: it waits for none';
 COMMENT ON COLUMN pool_exhaust_backends.lock_wait_ms IS
 	'for how long it has waited for a heavyweight lock; NULL: it waits for none, or began this very moment';
+COMMENT ON COLUMN pool_exhaust_backends.borrower IS
+	'what has the connection now, as its client says by setting pool_exhaust.borrower; NULL: it does not say';
+COMMENT ON COLUMN pool_exhaust_backends.borrowed_since IS
+	'when that was set last';
 COMMENT ON VIEW pool_exhaust_services IS
 	'the services that hold the slots, and those of walsenders, by role and application_name; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_services.walsenders IS
 	'replication connections; these have slots of their own and are not in use here';
 COMMENT ON COLUMN pool_exhaust_services.waiting_on_lock IS
 	'sessions that wait for a heavyweight lock now: see blocked_by in pool_exhaust_backends';
+COMMENT ON COLUMN pool_exhaust_services.borrowed IS
+	'sessions whose client says what has them: see borrower in pool_exhaust_backends';
+COMMENT ON COLUMN pool_exhaust_services.borrower IS
+	'what has had one of them for longest; NULL: none is borrowed';
+COMMENT ON COLUMN pool_exhaust_services.borrowed_since IS
+	'since when it has had that';
+COMMENT ON COLUMN pool_exhaust_services.borrowers IS
+	'the five borrowers with most sessions, how many each has and since when; the rest is counted together, its borrower being null; NULL: none is borrowed';
 COMMENT ON COLUMN pool_exhaust_services.opened IS
 	'logins granted since the server started, under the application_name of the login; what does not fit is counted in one row (others)';
 COMMENT ON VIEW pool_exhaust_pools IS

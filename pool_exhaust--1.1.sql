@@ -655,19 +655,21 @@ CREATE FUNCTION pool_exhaust_leaks_rows(
 	OUT rule text,
 	OUT held_ms bigint,
 	OUT evidence text,
-	OUT backend_start timestamptz)
+	OUT backend_start timestamptz,
+	OUT borrower text,
+	OUT borrowed_since timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION pool_exhaust_leaks_rows() IS
-	'the rows of view pool_exhaust_leaks';
+	'the rows of view pool_exhaust_leaks; and those of other sessions that are borrowed, for pool_exhaust_backends: their rule is NULL';
 
 CREATE VIEW pool_exhaust_leaks AS
-	SELECT pid, service, rule, held_ms, evidence FROM pool_exhaust_leaks_rows();
+	SELECT pid, service, rule, held_ms, evidence FROM pool_exhaust_leaks_rows() WHERE rule IS NOT NULL;
 COMMENT ON VIEW pool_exhaust_leaks IS
 	'the sessions that are suspected of a leak; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_leaks.rule IS
-	'idle in transaction, abandoned, growth or dead client';
+	'borrowed, idle in transaction, abandoned, growth or dead client';
 COMMENT ON COLUMN pool_exhaust_leaks.held_ms IS
 	'for how long the session has been in its state';
 
@@ -731,7 +733,9 @@ CREATE VIEW pool_exhaust_backends AS
 		   END AS blocked_by,
 		   CASE WHEN w.since IS NOT NULL THEN
 			 greatest(extract(epoch FROM pg_catalog.clock_timestamp() - greatest(w.since, a.state_change)) * 1000.0, 0.0)::float8
-		   END AS lock_wait_ms
+		   END AS lock_wait_ms,
+		   l.borrower,
+		   l.borrowed_since
 	FROM pg_catalog.pg_stat_activity a
 		 LEFT JOIN pool_exhaust_run_roles() r ON r.role = a.usesysid
 		 LEFT JOIN pool_exhaust_leaks_rows() l USING (pid, backend_start)
@@ -750,6 +754,10 @@ COMMENT ON COLUMN pool_exhaust_backends.blocked_by IS
 	'the sessions in front of it, as pg_blocking_pids() gives them, where it waits for a heavyweight lock; NULL: it waits for none';
 COMMENT ON COLUMN pool_exhaust_backends.lock_wait_ms IS
 	'for how long it has waited for a heavyweight lock; NULL: it waits for none, or began this very moment';
+COMMENT ON COLUMN pool_exhaust_backends.borrower IS
+	'what has the connection now, as its client says by setting pool_exhaust.borrower; NULL: it does not say';
+COMMENT ON COLUMN pool_exhaust_backends.borrowed_since IS
+	'when that was set last';
 
 CREATE FUNCTION pool_exhaust_services_rows(
 	OUT service text,
@@ -764,7 +772,11 @@ CREATE FUNCTION pool_exhaust_services_rows(
 	OUT opened bigint,
 	OUT suspects integer,
 	OUT walsenders integer,
-	OUT waiting_on_lock integer)
+	OUT waiting_on_lock integer,
+	OUT borrowed integer,
+	OUT borrower text,
+	OUT borrowed_since timestamptz,
+	OUT borrowers jsonb)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -787,6 +799,14 @@ COMMENT ON COLUMN pool_exhaust_services.walsenders IS
 	'replication connections; these have slots of their own and are not in use here';
 COMMENT ON COLUMN pool_exhaust_services.waiting_on_lock IS
 	'sessions that wait for a heavyweight lock now: see blocked_by in pool_exhaust_backends';
+COMMENT ON COLUMN pool_exhaust_services.borrowed IS
+	'sessions whose client says what has them: see borrower in pool_exhaust_backends';
+COMMENT ON COLUMN pool_exhaust_services.borrower IS
+	'what has had one of them for longest; NULL: none is borrowed';
+COMMENT ON COLUMN pool_exhaust_services.borrowed_since IS
+	'since when it has had that';
+COMMENT ON COLUMN pool_exhaust_services.borrowers IS
+	'the five borrowers with most sessions, how many each has and since when; the rest is counted together, its borrower being null; NULL: none is borrowed';
 
 CREATE FUNCTION pool_exhaust_pools_rows(
 	OUT name text,

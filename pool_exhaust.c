@@ -21,6 +21,7 @@
  * health		healthy, warning, critical, exhausted (health.c)
  * service		the sessions that share a role and an application_name
  * leak			a connection that is held and will not be given back
+ * borrower		what a client says of itself while it has a connection
  * scenario, phase, check
  *				a named experiment; a step of it; one comparison of expected
  *				and observed
@@ -70,6 +71,7 @@ _PG_init(void)
 	http_gucs_init();
 	monitor_status_init();
 	leak_detector_gucs_init();
+	borrower_gucs_init();
 	heal_init();
 	health_log_init();
 	run_init();
@@ -89,5 +91,6 @@ _PG_init(void)
 	refusal_init();
 	login_count_init();
 	idle_reason_init();
+	borrower_init();
 	monitor_init(sweep);
 }

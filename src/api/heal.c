@@ -39,7 +39,7 @@ heal_suspect(RowBuilder *row, int number, const LeakSession *session, bool dry_r
 	if (!suspect_read(number, session, &slot) || !service_may_see(slot.role))
 		return;
 	service_name(slot.role, slot.application_name, service);
-	leak_evidence(session, now_us, evidence);
+	suspect_evidence(session, now_us, evidence);
 	action = strategy_why_spared(session, &slot);
 	if (action == NULL && !may_end(slot.role))
 		action = "spared: permission denied";

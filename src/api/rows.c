@@ -99,6 +99,12 @@ row_address(RowBuilder *row, const char *address)
 }
 
 void
+row_json(RowBuilder *row, const char *json)
+{
+	row_put(row, json != NULL ? DirectFunctionCall1(jsonb_in, CStringGetDatum(json)) : (Datum) 0, json == NULL);
+}
+
+void
 row_end(RowBuilder *row)
 {
 	TupleDesc	desc = row->rsinfo->setDesc;

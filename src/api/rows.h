@@ -33,6 +33,7 @@ extern void row_bigint(RowBuilder *row, int64 value);
 extern void row_value(RowBuilder *row, Datum value);
 extern void row_utilization(RowBuilder *row, int in_use, int capacity);	/* 4 decimals; no capacity: null */
 extern void row_time(RowBuilder *row, uint64 at);	/* a TimestampTz; 0: null */
+extern void row_json(RowBuilder *row, const char *json);	/* as jsonb; NULL: null */
 extern void row_address(RowBuilder *row, const char *address);	/* as inet; empty: null */
 
 /* The value, or null if it is not known. */

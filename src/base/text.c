@@ -94,6 +94,19 @@ text_make_printable(char *text)
 	*to = '\0';
 }
 
+/* Copies what has a place in "size" bytes, cut between characters, and makes that printable. */
+void
+text_copy_printable(char *to, const char *from, int size)
+{
+	int			len = strlen(from);
+
+	if (len >= size)
+		len = pg_encoding_mbcliplen(text_encoding(), from, len, size - 1);
+	memcpy(to, from, len);
+	to[len] = '\0';
+	text_make_printable(to);
+}
+
 /* Returns a copy of the text, palloc'd, that text_make_printable() has made so. */
 char *
 text_printable(const char *text)

@@ -127,6 +127,7 @@ slots_reset(void)
 		pg_atomic_init_u32(&session_slots[i].listener, 0);
 		pg_atomic_init_u32(&session_slots[i].login, 0);
 		pg_atomic_init_u64(&session_slots[i].login_us, 0);
+		pg_atomic_init_u32(&session_slots[i].borrower.version, 0);
 	}
 }
 

@@ -44,6 +44,7 @@
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
+#include "base/borrower.h"
 #include "base/cause.h"
 #include "base/health.h"
 #include "base/leak/leak.h"
@@ -394,12 +395,22 @@ typedef struct PoolExhaustShared
 /* leak_threshold_ms of runs whose sessions are judged by the setting. */
 #define LEAK_THRESHOLD_SETTING	PG_UINT32_MAX
 
+/* What the session in a slot says of its borrower: its own to write, without a lock. */
+typedef struct SlotBorrower
+{
+	pg_atomic_uint32 version;	/* odd while it is written */
+	int			pid;			/* with started: which session says it; 0: none does */
+	TimestampTz started;
+	Borrower	borrower;
+} SlotBorrower;
+
 /* What is remembered of the session in a slot; MaxConnections of them. */
 typedef struct SessionSlot
 {
 	pg_atomic_uint32 listener;	/* pid of the session that LISTENs; its own to write */
 	pg_atomic_uint32 login;		/* pid of a login under way; these two are the monitor's to write */
 	pg_atomic_uint64 login_us;	/* when it saw that first, monotonic */
+	SlotBorrower borrower;
 } SessionSlot;
 
 extern SessionSlot *session_slots;

@@ -38,7 +38,7 @@ sub notes_are
 
 notes_are('none', 'every rule can fire');
 is($watcher->query('SELECT string_agg(concat(rule, $$ $$, threshold_ms), $$, $$) FROM pool_exhaust_leak_rules'),
-	'idle in transaction 400, abandoned 400, growth 400, dead client 400', 'the rules and their threshold');
+	'borrowed 400, idle in transaction 400, abandoned 400, growth 400, dead client 400', 'the rules and their threshold');
 
 # ---------- The monitor comes and goes ----------
 
@@ -117,7 +117,7 @@ my $talkative = open_transaction($node, 'talkative');
 ok(wait_for($watcher, $names, 'app/talkative'), 'track_activities off: another one is found');
 ok(samples($watcher, 4), 'track_activities off: some samples later');
 is($watcher->query($names), 'app/talkative', 'track_activities off: no suspect');
-my @all_rules = ('abandoned', 'dead client', 'growth', 'idle in transaction');
+my @all_rules = ('abandoned', 'borrowed', 'dead client', 'growth', 'idle in transaction');
 notes_are(join('; ', map { "$_: cannot fire for 1 sessions: track_activities is off there" } @all_rules), 'track_activities off for one session');
 $_->close foreach $silent, $talkative;
 notes_are('none', 'track_activities off: its session has gone');
@@ -148,6 +148,14 @@ foreach (
 	}
 	change_setting($watcher, $setting => 'DEFAULT');
 }
+
+# It takes two to end all sessions that are borrowed and idle.
+change_setting($watcher, idle_session_timeout => "'100ms'");
+change_setting($watcher, idle_in_transaction_session_timeout => "'200ms'");
+ok(wait_for($watcher, q(SELECT note FROM pool_exhaust_leak_rules WHERE rule = 'borrowed'),
+	'can never fire: idle_session_timeout (100 ms) comes before pool_exhaust.leak_threshold (400 ms)'), 'timeouts within transactions and without');
+change_setting($watcher, idle_session_timeout => 'DEFAULT', idle_in_transaction_session_timeout => 'DEFAULT');
+notes_are('none', 'no timeouts again');
 
 # A pool that closes its sessions before; a threshold that they do not reach on a slow machine either
 change_setting($watcher, 'pool_exhaust.leak_threshold' => "'20s'");

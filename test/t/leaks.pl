@@ -45,7 +45,7 @@ sub session
 }
 
 my $tally = q(SELECT string_agg(concat_ws(' ', rule || ':', suspects, found, unleaked, ended, healed), ', ' ORDER BY rule)
-	FROM pool_exhaust_leak_rules);
+	FROM pool_exhaust_leak_rules WHERE rule <> 'borrowed');
 
 # Reads until all of these are suspected, and for some samples more.  "busy" is
 # called between two readings.  Returns what was seen first of each suspect, by

@@ -21,6 +21,7 @@
 	EXPLANATION(stranded_advisory_lock) \
 	EXPLANATION(prepared_transaction) \
 	EXPLANATION(lock_pile_up) \
+	EXPLANATION(borrowed) \
 	EXPLANATION(idle_in_transaction) \
 	EXPLANATION(abandoned) \
 	EXPLANATION(growth) \

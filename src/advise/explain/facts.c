@@ -10,6 +10,7 @@
 #include "advise/explain/facts.h"
 #include "base/text.h"
 #include "event/loop.h"
+#include "observe/slots/borrower.h"
 #include "observe/slots/ledger.h"
 #include "observe/slots/lock_wait.h"
 #include "shmem/monitor_status.h"
@@ -151,6 +152,8 @@ session_read(Facts *facts, int number, const LeakSession *watched)
 		session->service = service_add(facts, &session->slot);
 	session->run = slot_run(&session->slot);
 	session->listens = slot_listens(number, &session->slot);
+	borrower_read(number, &session->slot, &session->borrower);
+	text_make_printable(session->borrower.name);
 	session->pressed = session_is_pressed(facts, &session->slot);
 	session->state_ms = state_ms(facts, session, number);
 	session->age_ms = ms_since(facts, session->slot.started);

@@ -47,6 +47,7 @@ struct SessionFacts
 	const LeakSession *watched; /* what the monitor remembers of it; NULL: nothing */
 	const RunEntry *run;		/* of pool_exhaust that it is of, or NULL */
 	bool		listens;
+	Borrower	borrower;
 	bool		pressed;		/* the server, or its role or database, has little left to hand out */
 	int64		state_ms;		/* how long it has been in its state; a login: under way */
 	int64		age_ms;			/* since it logged in */

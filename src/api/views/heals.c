@@ -7,6 +7,7 @@
 #include "fmgr.h"
 
 #include "api/rows.h"
+#include "base/text.h"
 #include "observe/monitor/healer.h"
 #include "observe/monitor/service.h"
 #include "observe/monitor/strategy.h"
@@ -30,7 +31,7 @@ pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
 		row_text(&row, record.service);
 		row_text(&row, leak_rules[record.rule]->name);
 		row_text(&row, strategies[record.strategy].name);
-		row_text(&row, record.evidence);
+		row_text(&row, text_printable(record.evidence));
 		row_bigint_if(&row, record.run_id != 0, record.run_id);
 		row_end(&row);
 	}

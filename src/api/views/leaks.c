@@ -8,46 +8,64 @@
 #include "miscadmin.h"
 
 #include "api/rows.h"
+#include "base/text.h"
 #include "event/loop.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/service.h"
+#include "observe/slots/borrower.h"
 #include "shmem/monitor_status.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_leaks_rows);
 PG_FUNCTION_INFO_V1(pool_exhaust_leak_rules_rows);
 
+/* In version 1.0 the function has so many columns, and no row of a session that is not suspected. */
+#define COLUMNS_1_0		6
+
+/* "suspect" is NULL if the session is none. */
 static void
-suspect_put(RowBuilder *row, const Slot *slot, const LeakSession *session, uint64 now_us)
+session_put(RowBuilder *row, const Slot *slot, const LeakSession *suspect, const Borrower *borrower)
 {
+	bool		borrowed = borrower->name[0] != '\0';
+	uint64		now_us = loop_now_us();
 	char		service[SERVICE_LEN];
 	char		evidence[LEAK_EVIDENCE_LEN];
 
-	service_name(slot->role, slot->application_name, service);
-	leak_evidence(session, now_us, evidence);
+	if (suspect != NULL)
+	{
+		service_name(slot->role, slot->application_name, service);
+		suspect_evidence(suspect, now_us, evidence);
+	}
 	row_int(row, slot->pid);
-	row_text(row, service);
-	row_text(row, leak_rules[session->rule]->name);
-	row_bigint(row, (int64) leak_held_us(session, now_us) / 1000);
-	row_text(row, evidence);
+	row_text(row, suspect != NULL ? service : NULL);
+	row_text(row, suspect != NULL ? leak_rules[suspect->rule]->name : NULL);
+	row_bigint_if(row, suspect != NULL, suspect != NULL ? (int64) leak_held_us(suspect, now_us) / 1000 : 0);
+	row_text(row, suspect != NULL ? evidence : NULL);
 	row_time(row, (uint64) slot->started);
+	row_text(row, borrowed ? text_printable(borrower->name) : NULL);
+	row_time(row, borrowed ? (uint64) borrower->since : 0);
 	row_end(row);
 }
 
-/* The rows of view pool_exhaust_leaks. */
+/* The rows of view pool_exhaust_leaks, and, for pool_exhaust_backends, of other sessions that are borrowed. */
 Datum
 pool_exhaust_leaks_rows(PG_FUNCTION_ARGS)
 {
 	RowBuilder	row = view_begin(fcinfo);
-	uint64		now_us = loop_now_us();
+	bool		suspects_only = row.rsinfo->setDesc->natts == COLUMNS_1_0;
 	bool		fresh;
 	LeakSession *sessions = leak_sessions_copy(&fresh);
 
-	for (int i = 0; i < MaxConnections && fresh; i++)
+	for (int i = 0; i < MaxConnections; i++)
 	{
 		Slot		slot;
+		Borrower	borrower;
+		bool		suspected = fresh && suspect_read(i, &sessions[i], &slot);
 
-		if (suspect_read(i, &sessions[i], &slot) && service_may_see(slot.role))
-			suspect_put(&row, &slot, &sessions[i], now_us);
+		if (!suspected && (suspects_only || !slot_read(i, &slot)))
+			continue;
+		borrower_read(i, &slot, &borrower);
+		if ((suspected || borrower.name[0] != '\0') && service_may_see(slot.role))
+			session_put(&row, &slot, suspected ? &sessions[i] : NULL, &borrower);
 	}
 	return (Datum) 0;
 }

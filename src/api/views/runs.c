@@ -112,7 +112,7 @@ pool_exhaust_scenarios_rows(PG_FUNCTION_ARGS)
 		row_text(&row, s->summary);
 		row_text(&row, target_types[s->default_target]->name);
 		row_text(&row, s->effect);
-		row_value(&row, DirectFunctionCall1(jsonb_in, CStringGetDatum(options_describe(s))));
+		row_json(&row, options_describe(s));
 		row_end(&row);
 	}
 	return (Datum) 0;

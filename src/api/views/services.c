@@ -9,6 +9,7 @@
 #include "utils/acl.h"
 
 #include "api/rows.h"
+#include "api/views/service_borrowers.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/service.h"
 #include "observe/slots/census.h"
@@ -18,7 +19,7 @@
 PG_FUNCTION_INFO_V1(pool_exhaust_services_rows);
 
 static void
-service_put(RowBuilder *row, const Service *service, int64 opened, int peak)
+service_put(RowBuilder *row, const Service *service, int64 opened, int peak, const BorrowedFigures *borrowed)
 {
 	row_text(row, psprintf("%s/%s", service->usename, service->key.application_name));
 	row_text(row, service->usename);
@@ -33,6 +34,10 @@ service_put(RowBuilder *row, const Service *service, int64 opened, int peak)
 	row_int_if(row, monitor_is_fresh(), service->suspects);
 	row_int(row, service->walsenders);
 	row_int(row, service->waiting_on_lock);
+	row_int(row, borrowed->sessions);
+	row_text(row, borrowed->name);
+	row_time(row, (uint64) borrowed->since);
+	row_json(row, borrowed->json);
 	row_end(row);
 }
 
@@ -41,6 +46,7 @@ static void
 services_put_live(RowBuilder *row, bool *seen)
 {
 	HTAB	   *services = services_create();
+	ServiceBorrowers *borrowers = service_borrowers_create();
 	HASH_SEQ_STATUS seq;
 	Service    *service;
 	Slot		slot;
@@ -48,13 +54,18 @@ services_put_live(RowBuilder *row, bool *seen)
 
 	for (int i = 0; i < MaxConnections; i++)
 		if (slot_read(i, &slot) && (service = services_add(services, &slot)) != NULL)
+		{
 			service->suspects += suspect_rule(i, &slot) != LEAK_NONE;
+			service_borrowers_note(borrowers, service, i, &slot);
+		}
+	service_borrowers_sort(borrowers);
 	while (walsender_read(&number, &slot))
 		services_add_walsender(services, &slot);
 
 	hash_seq_init(&seq, services);
 	while ((service = hash_seq_search(&seq)) != NULL)
 	{
+		BorrowedFigures borrowed = service_borrowers_of(borrowers, service);
 		Names		names;
 		NameEntry  *entry;
 		int64		opened;
@@ -66,7 +77,7 @@ services_put_live(RowBuilder *row, bool *seen)
 			seen[entry - shared->services.entries] = true;
 		names_add_up(&shared->services, &names, &opened, &peak);
 		if (service_may_see(service->key.role))
-			service_put(row, service, opened, peak);
+			service_put(row, service, opened, peak, &borrowed);
 	}
 	hash_destroy(services);
 }
@@ -76,6 +87,7 @@ static void
 services_put_past(RowBuilder *row, const bool *seen)
 {
 	Service		service = {{0}};
+	const BorrowedFigures none = {0};
 	int64		opened;
 	int			peak;
 
@@ -91,14 +103,14 @@ services_put_past(RowBuilder *row, const bool *seen)
 		strlcpy(service.usename, entry->names.usename, NAMEDATALEN);
 		strlcpy(service.key.application_name, entry->names.application_name, NAMEDATALEN);
 		names_add_up(&shared->services, &entry->names, &opened, &peak);
-		service_put(row, &service, opened, peak);
+		service_put(row, &service, opened, peak, &none);
 	}
 	opened = (int64) pg_atomic_read_u64(&shared->services.others);
 	if (opened > 0 && service_may_see(InvalidOid))
 	{
 		strlcpy(service.usename, NAMES_OTHERS, NAMEDATALEN);
 		strlcpy(service.key.application_name, NAMES_OTHERS, NAMEDATALEN);
-		service_put(row, &service, opened, 0);
+		service_put(row, &service, opened, 0, &none);
 	}
 }
 

@@ -84,6 +84,7 @@ abandoned_note(const LeakLimits *limits, int threshold_ms, char *text)
 const LeakRuleType leak_rule_abandoned = {
 	.name = "abandoned",
 	.judge = abandoned_judge,
+	.by_service = true,
 	.lasts = lies_lost,
 	.lost = true,
 	.evidence = abandoned_evidence,

@@ -115,6 +115,7 @@ growth_note(const LeakLimits *limits, int threshold_ms, char *text)
 const LeakRuleType leak_rule_growth = {
 	.name = "growth",
 	.judge = growth_judge,
+	.by_service = true,
 	.lasts = leak_is_forgotten,
 	.evidence = growth_evidence,
 	.note = growth_note,

@@ -245,17 +245,29 @@ leak_starts_sort(LeakWatch *watch, const LeakGroup *group,
 	return watch->nstarts - n;
 }
 
+/* Is the rule one by which sessions of that service are judged? */
+static bool
+rule_applies(const LeakWatch *watch, const LeakSession *session, const LeakRuleType *rule)
+{
+	return !rule->by_service || !watch->groups[session->group].names_borrowers;
+}
+
+/* Does the session stay suspected by that rule, not used since? */
+static bool
+rule_lasts(const LeakWatch *watch, const LeakSession *session, const LeakRuleType *rule)
+{
+	return rule_applies(watch, session, rule) && (rule->lasts == NULL || rule->lasts(watch, session));
+}
+
 static void
 leak_session_judge(LeakWatch *watch, LeakSession *session)
 {
-	const LeakRuleType *suspected = leak_rules[session->rule];
-
-	if (suspected != NULL && suspected->lasts != NULL && !suspected->lasts(watch, session))
+	if (session->rule != LEAK_NONE && !rule_lasts(watch, session, leak_rules[session->rule]))
 		leak_clear(watch, session, true);
 	if (session->rule != LEAK_NONE)
 		return;
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
-		if (leak_rules[rule]->judge(watch, session))
+		if (rule_applies(watch, session, leak_rules[rule]) && leak_rules[rule]->judge(watch, session))
 		{
 			leak_suspect(watch, session, rule);
 			return;

@@ -15,11 +15,13 @@
  * forgotten	opened, used once, and not since
  * suspected	a rule holds for it; cleared when it is used again
  * healed		terminated by the healer while it was suspected
+ * borrowed		its client has said what has it, and has not taken that back
  */
 #pragma once
 
 #include "datatype/timestamp.h"
 
+#include "base/borrower.h"
 #include "base/slot_state.h"
 #include "base/words.h"
 
@@ -28,6 +30,7 @@
  * stands in its row, leak_rule_<row>, in base/leak/<row>.c.
  */
 #define LEAK_RULE_LIST(RULE) \
+	RULE(LEAK_BORROWED, borrowed) \
 	RULE(LEAK_IDLE_IN_TRANSACTION, idle_in_transaction) \
 	RULE(LEAK_ABANDONED, abandoned) \
 	RULE(LEAK_GROWTH, growth) \
@@ -52,6 +55,7 @@ typedef struct LeakObservation
 	bool		aborted;		/* of a transaction that is idle */
 	bool		has_idle_reason;	/* it is idle because it waits for something, or holds it */
 	bool		client_gone;
+	Borrower	borrower;
 	uint64		service;		/* the same for those that could share a pool */
 	int			threshold_ms;	/* held for longer than that it may be a leak */
 } LeakObservation;
@@ -76,6 +80,7 @@ typedef struct LeakSession
 	bool		needless;		/* opened while one lay idle that was used later */
 	uint64		started_us;
 	uint64		since_us;		/* of the state */
+	uint64		borrowed_us;	/* since when it has the borrower that was seen last */
 	uint64		active_us;		/* of its group, when it was used last */
 	int			uses;			/* times that it was used again after it was idle */
 	int			observations;	/* of it, and those that found it busy */
@@ -117,6 +122,7 @@ typedef struct LeakGroup
 	int			newest;			/* the track that was opened last */
 	uint64		was_idle_us;	/* the earliest since when one lay idle that was used now */
 	bool		active;
+	bool		names_borrowers;	/* one of its sessions does, or did */
 	int			sessions;
 	int			closed;			/* since the observation before */
 	uint64		closing_us;		/* the most active time for which one of those lay idle */
@@ -220,6 +226,12 @@ typedef struct LeakRuleType
 
 	/* Whether a session that it suspects, and that was not used since, stays suspected; NULL: it does. */
 	bool		(*lasts) (const LeakWatch *watch, const LeakSession *session);
+
+	/*
+	 * It judges by what the service does with its other sessions.  A service that says
+	 * itself which of them it has released needs no such guess.
+	 */
+	bool		by_service;
 
 	/* What it suspects is lost to its service, as what is forgotten. */
 	bool		lost;

@@ -213,6 +213,7 @@ group_add(LeakWatch *watch, int number)
 	session->group = group_find(watch, session->seen.service);
 	group = &watch->groups[session->group];
 	group_note_use(watch, group, session);
+	group->names_borrowers |= session->seen.borrower.tells;
 	group->sessions++;
 	session->next = group->first;
 	group->first = number;
@@ -247,6 +248,8 @@ leak_note(LeakWatch *watch, int number, const LeakObservation *observation, Time
 	else if (observation->state_since != session->seen.state_since || observation->state != session->seen.state)
 		leak_move(watch, session, observation, now);
 	session->observed_us = watch->observed_us;
+	if (observation->borrower.since != session->seen.borrower.since)
+		session->borrowed_us = began_us(watch, observation->borrower.since, now, session->started_us);
 	session->seen = *observation;
 	session->busy_observations += observation->state != SLOT_IDLE;
 	if (++session->observations == OBSERVATIONS_MAX)

@@ -16,3 +16,7 @@ extern RunEntry *run_of_role(const char *usename);
 extern void refusal_init(void);
 extern void login_count_init(void);
 extern void idle_reason_init(void);
+extern void borrower_init(void);
+
+/* In every session, also where the library was not preloaded: the setting can be set there, too. */
+extern void borrower_gucs_init(void);

@@ -40,7 +40,7 @@ heal_log_write(void)
 		ereport(LOG,
 				(errmsg("pool_exhaust: terminated session %d of \"%s\", by strategy %s",
 						record.pid, text_printable(record.service), strategies[record.strategy].name),
-				 errdetail("Rule \"%s\": %s.", leak_rules[record.rule]->name, record.evidence)));
+				 errdetail("Rule \"%s\": %s.", leak_rules[record.rule]->name, text_printable(record.evidence))));
 }
 
 /* How many acts there were. */

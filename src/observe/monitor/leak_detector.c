@@ -18,9 +18,11 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/text.h"
 #include "event/loop.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/peer.h"
+#include "observe/slots/borrower.h"
 #include "observe/slots/census.h"
 #include "shmem/monitor_status.h"
 
@@ -179,6 +181,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 	/* So shows a session if its entry could not be read: ask again next time. */
 	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_sessions[number].seen.pid)
 		return;
+	borrower_read(number, slot, &observation.borrower);
 	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
 		observation.threshold_ms = slot_threshold_ms(slot);
 	if (observation.threshold_ms > 0)
@@ -264,6 +267,17 @@ bool
 suspect_read(int number, const LeakSession *session, Slot *slot)
 {
 	return session->rule != LEAK_NONE && slot_read(number, slot) && session_is_in(session, slot);
+}
+
+/*
+ * Writes why the session is suspected, which it is, in LEAK_EVIDENCE_LEN bytes, and fit to
+ * be shown here: that may not be the encoding in which its borrower was named.
+ */
+void
+suspect_evidence(const LeakSession *session, uint64 now_us, char *text)
+{
+	leak_evidence(session, now_us, text);
+	text_make_printable(text);
 }
 
 /*

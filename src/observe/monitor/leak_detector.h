@@ -25,6 +25,7 @@ extern LeakSession *leak_sessions_copy(bool *fresh);
 
 extern LeakRule suspect_rule(int number, const Slot *slot);
 extern bool suspect_read(int number, const LeakSession *session, Slot *slot);
+extern void suspect_evidence(const LeakSession *session, uint64 now_us, char *text);
 extern RunEntry *slot_run(const Slot *slot);
 
 /* A session that is suspected of a leak. */

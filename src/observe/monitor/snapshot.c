@@ -18,6 +18,7 @@
 
 #include "event/loop.h"
 #include "observe/monitor/snapshot.h"
+#include "observe/slots/borrower.h"
 
 static MonitorSnapshot snapshot;
 static Slot *slots_before;		/* at the last observation */
@@ -136,6 +137,17 @@ login_seen(const Slot *slot)
 }
 
 static void
+borrowed_count(int number, const Slot *slot)
+{
+	Borrower	borrower;
+
+	if (!borrower_read(number, slot, &borrower) || borrower.name[0] == '\0')
+		return;
+	if (snapshot.borrowed++ == 0 || borrower.since < snapshot.borrowed_since)
+		snapshot.borrowed_since = borrower.since;
+}
+
+static void
 slots_observe(void)
 {
 	static uint64 before_us = 0;
@@ -154,6 +166,7 @@ slots_observe(void)
 		if (slot_read(i, slot))
 		{
 			snapshot.by_state[slot->state]++;
+			borrowed_count(i, slot);
 			if (slot->state == SLOT_AUTHENTICATING && OidIsValid(slot->role))
 				login_seen(slot);
 			if (snapshot.readable)
@@ -178,6 +191,8 @@ snapshot_take(void)
 	if (snapshot.readable)
 		limits_refresh();
 	memset(snapshot.by_state, 0, sizeof(snapshot.by_state));
+	snapshot.borrowed = 0;
+	snapshot.borrowed_since = 0;
 	memset(snapshot.pools, 0, sizeof(snapshot.pools));
 	MemoryContextReset(services_context);
 	old = MemoryContextSwitchTo(services_context);

@@ -10,6 +10,8 @@
 typedef struct MonitorSnapshot
 {
 	int			by_state[SLOT_STATES];	/* slots in use */
+	int			borrowed;		/* of them, those whose sessions are borrowed ... */
+	TimestampTz borrowed_since; /* ... and since when the longest is; 0: none is */
 	List	   *limits;			/* the pools that are watched, the server first */
 	PoolSnapshot pools[POOLS_MAX];	/* in the order of limits */
 	HTAB	   *services;

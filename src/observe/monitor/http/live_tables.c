@@ -164,7 +164,7 @@ suspect_row(StringInfo out, const LeakSession *session, const Slot *slot, uint64
 {
 	char		evidence[LEAK_EVIDENCE_LEN];
 
-	leak_evidence(session, now_us, evidence);
+	suspect_evidence(session, now_us, evidence);
 	table_row(out, service_of(slot));
 	table_named_short(out, "pid", psprintf("%d", slot->pid));
 	table_named_short(out, "rule", leak_rules[session->rule]->name);

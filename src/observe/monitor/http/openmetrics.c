@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "base/text.h"
@@ -128,6 +129,10 @@ write_server(const Writer *w)
 	family(w, "slots", "gauge", NULL, "Slots in use, by what their sessions do.");
 	for (int i = 0; i < SLOT_STATES; i++)
 		labeled(w, "slots", "state", slot_state_names[i], snapshot->by_state[i]);
+	gauge(w, "borrowed_connections", "connections", snapshot->borrowed, "Sessions that are borrowed: see pool_exhaust.borrower.");
+	gauge(w, "longest_borrowed_seconds", "seconds",
+		  snapshot->borrowed > 0 ? Max(GetCurrentTimestamp() - snapshot->borrowed_since, 0) / 1e6 : 0,
+		  "How long ago the first of them was borrowed.");
 	gauge(w, "waiting_on_lock", NULL, census.waiting_on_lock, "Sessions that wait for a heavyweight lock.");
 	gauge(w, "walsenders", NULL, census.walsenders, "Walsenders; they have slots of their own.");
 	gauge(w, "workers", NULL, census.workers,
