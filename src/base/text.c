@@ -65,6 +65,14 @@ text_encoding(void)
 	return GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
 }
 
+static bool
+text_is_plain(const char *text)
+{
+	while (*text >= ' ' && *text <= '~')
+		text++;
+	return *text == '\0';
+}
+
 /*
  * Makes a text from elsewhere fit to be shown, in place: in one line, valid in the
  * encoding of the database, and without what a terminal obeys.  White space becomes
@@ -77,6 +85,8 @@ text_make_printable(char *text)
 	char	   *to = text;
 	int			len;
 
+	if (text_is_plain(text))
+		return;					/* as most are */
 	text_make_valid(text, encoding);
 	for (const char *from = text; *from != '\0'; from += len)
 	{
