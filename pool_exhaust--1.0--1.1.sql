@@ -98,7 +98,8 @@ CREATE FUNCTION pool_exhaust_heals_rows(
 	OUT rule text,
 	OUT strategy text,
 	OUT evidence text,
-	OUT run_id bigint)
+	OUT run_id bigint,
+	OUT certainty text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -114,14 +115,15 @@ CREATE FUNCTION pool_exhaust_leaks_rows(
 	OUT evidence text,
 	OUT backend_start timestamptz,
 	OUT borrower text,
-	OUT borrowed_since timestamptz)
+	OUT borrowed_since timestamptz,
+	OUT certainty text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION pool_exhaust_leaks_rows() IS
 	'the rows of view pool_exhaust_leaks; and those of other sessions that are borrowed, for pool_exhaust_backends: their rule is NULL';
 CREATE OR REPLACE VIEW pool_exhaust_leaks AS
-	SELECT pid, service, rule, held_ms, evidence FROM pool_exhaust_leaks_rows() WHERE rule IS NOT NULL;
+	SELECT pid, service, rule, held_ms, evidence, certainty FROM pool_exhaust_leaks_rows() WHERE rule IS NOT NULL;
 DROP FUNCTION pool_exhaust_refusals_rows_1_0(), pool_exhaust_refused_services_rows_1_0(), pool_exhaust_services_rows_1_0(), pool_exhaust_heals_rows_1_0();
 REVOKE ALL ON FUNCTION pool_exhaust_refusals_rows(), pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows(), pool_exhaust_leaks_rows() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pool_exhaust_refusals_rows(), pool_exhaust_refused_services_rows(), pool_exhaust_services_rows(), pool_exhaust_heals_rows(), pool_exhaust_leaks_rows() TO pg_monitor;
@@ -169,6 +171,34 @@ CREATE OR REPLACE VIEW pool_exhaust_backends AS
 	WHERE a.backend_type = 'client backend';
 DROP FUNCTION pool_exhaust_leaks_rows_1_0();
 
+-- A function that returns another column is another function: it has no roles yet.
+DO $$
+DECLARE
+	roles text := (SELECT pg_catalog.string_agg(a.grantee::regrole::text, ', ')
+		FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) AS a
+		WHERE p.oid = 'pool_exhaust_heal(boolean)'::regprocedure AND a.grantee NOT IN (0, p.proowner));
+BEGIN
+	IF roles IS NOT NULL THEN
+		RAISE WARNING 'pool_exhaust_heal(boolean) is made anew: GRANT EXECUTE on it again to %', roles;
+	END IF;
+END $$;
+DROP FUNCTION pool_exhaust_heal(boolean);
+CREATE FUNCTION pool_exhaust_heal(
+	dry_run boolean DEFAULT true,
+	OUT pid integer,
+	OUT service text,
+	OUT rule text,
+	OUT strategy text,
+	OUT action text,
+	OUT evidence text,
+	OUT certainty text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_heal(boolean) IS
+	'ends the sessions that are suspected of a leak, in the order of pool_exhaust.heal_strategies and as certain as pool_exhaust.heal_certainty wants it, or says what it would do';
+REVOKE ALL ON FUNCTION pool_exhaust_heal(boolean) FROM PUBLIC;
+
 COMMENT ON COLUMN pool_exhaust_checks.expected IS
 	'what was expected, in words, without the unit';
 COMMENT ON COLUMN pool_exhaust_checks.observed IS
@@ -205,6 +235,8 @@ COMMENT ON VIEW pool_exhaust_leaks IS
 	'the sessions that are suspected of a leak; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_leaks.rule IS
 	'borrowed, idle in transaction, abandoned, growth or dead client';
+COMMENT ON COLUMN pool_exhaust_leaks.certainty IS
+	'how certain it is: certain (its client has said so, has gone, or can only roll back), likely, possible';
 COMMENT ON COLUMN pool_exhaust_leak_rules.unleaked IS
 	'suspects that were used again, or that later observations of their service have cleared';
 COMMENT ON COLUMN pool_exhaust_leak_rules.healed IS
@@ -263,6 +295,8 @@ COMMENT ON VIEW pool_exhaust_heals IS
 	'the last sessions that were ended, by the monitor or by pool_exhaust_heal(), oldest first';
 COMMENT ON COLUMN pool_exhaust_heals.run_id IS
 	'the run whose session it was, of the database that the run was started in; NULL for sessions of holds and of others';
+COMMENT ON COLUMN pool_exhaust_heals.certainty IS
+	'how certain it was: see pool_exhaust_leaks';
 
 -- The options of the scenarios, one a row
 CREATE VIEW pool_exhaust_scenario_options AS

@@ -657,7 +657,8 @@ CREATE FUNCTION pool_exhaust_leaks_rows(
 	OUT evidence text,
 	OUT backend_start timestamptz,
 	OUT borrower text,
-	OUT borrowed_since timestamptz)
+	OUT borrowed_since timestamptz,
+	OUT certainty text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -665,13 +666,15 @@ COMMENT ON FUNCTION pool_exhaust_leaks_rows() IS
 	'the rows of view pool_exhaust_leaks; and those of other sessions that are borrowed, for pool_exhaust_backends: their rule is NULL';
 
 CREATE VIEW pool_exhaust_leaks AS
-	SELECT pid, service, rule, held_ms, evidence FROM pool_exhaust_leaks_rows() WHERE rule IS NOT NULL;
+	SELECT pid, service, rule, held_ms, evidence, certainty FROM pool_exhaust_leaks_rows() WHERE rule IS NOT NULL;
 COMMENT ON VIEW pool_exhaust_leaks IS
 	'the sessions that are suspected of a leak; rows of other roles need pg_read_all_stats';
 COMMENT ON COLUMN pool_exhaust_leaks.rule IS
 	'borrowed, idle in transaction, abandoned, growth or dead client';
 COMMENT ON COLUMN pool_exhaust_leaks.held_ms IS
 	'for how long the session has been in its state';
+COMMENT ON COLUMN pool_exhaust_leaks.certainty IS
+	'how certain it is: certain (its client has said so, has gone, or can only roll back), likely, possible';
 
 CREATE FUNCTION pool_exhaust_leak_rules_rows(
 	OUT rule text,
@@ -933,12 +936,13 @@ CREATE FUNCTION pool_exhaust_heal(
 	OUT rule text,
 	OUT strategy text,
 	OUT action text,
-	OUT evidence text)
+	OUT evidence text,
+	OUT certainty text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_heal(boolean) IS
-	'ends the sessions that are suspected of a leak, in the order of pool_exhaust.heal_strategies, or says what it would do';
+	'ends the sessions that are suspected of a leak, in the order of pool_exhaust.heal_strategies and as certain as pool_exhaust.heal_certainty wants it, or says what it would do';
 
 CREATE FUNCTION pool_exhaust_heals_rows(
 	OUT at timestamptz,
@@ -947,7 +951,8 @@ CREATE FUNCTION pool_exhaust_heals_rows(
 	OUT rule text,
 	OUT strategy text,
 	OUT evidence text,
-	OUT run_id bigint)
+	OUT run_id bigint,
+	OUT certainty text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -960,6 +965,8 @@ COMMENT ON VIEW pool_exhaust_heals IS
 	'the last sessions that were ended, by the monitor or by pool_exhaust_heal(), oldest first';
 COMMENT ON COLUMN pool_exhaust_heals.run_id IS
 	'the run whose session it was, of the database that the run was started in; NULL for sessions of holds and of others';
+COMMENT ON COLUMN pool_exhaust_heals.certainty IS
+	'how certain it was: see pool_exhaust_leaks';
 
 /* ---------- Advise ---------- */
 

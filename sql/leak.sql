@@ -38,6 +38,7 @@ SELECT pool_exhaust_heal('maybe');
 -- Settings: not in a session, not beyond their bounds, no other words
 SET pool_exhaust.leak_threshold = '1s';
 SET pool_exhaust.heal = always;
+SET pool_exhaust.heal_certainty = possible;
 SET pool_exhaust.heal_strategies = 'growth';
 SET pool_exhaust.heal_exclude_roles = 'postgres';
 \set VERBOSITY sqlstate
@@ -49,6 +50,7 @@ ALTER SYSTEM SET pool_exhaust.leak_threshold = 'soon';
 ALTER SYSTEM SET pool_exhaust.heal = 'on';
 ALTER SYSTEM SET pool_exhaust.heal = 'sometimes';
 ALTER SYSTEM SET pool_exhaust.heal = '';
+ALTER SYSTEM SET pool_exhaust.heal_certainty = 'sure';
 ALTER SYSTEM SET pool_exhaust.heal_strategies = 'pray';
 ALTER SYSTEM SET pool_exhaust.heal_strategies = growth, pray;
 ALTER SYSTEM SET pool_exhaust.heal_strategies = 'dead_client';

@@ -40,7 +40,7 @@ heal_suspect(RowBuilder *row, int number, const LeakSession *session, bool dry_r
 		return;
 	service_name(slot.role, slot.application_name, service);
 	suspect_evidence(session, now_us, evidence);
-	action = strategy_why_spared(session, &slot);
+	action = strategy_why_spared(session, &slot, heal_certainty);
 	if (action == NULL && !may_end(slot.role))
 		action = "spared: permission denied";
 	if (action == NULL && dry_run)
@@ -54,6 +54,7 @@ heal_suspect(RowBuilder *row, int number, const LeakSession *session, bool dry_r
 	row_text(row, strategy != NO_STRATEGY ? strategies[strategy].name : NULL);
 	row_text(row, action);
 	row_text(row, evidence);
+	row_text(row, leak_certainty_names[leak_certainty(session)]);
 	row_end(row);
 }
 

@@ -349,7 +349,7 @@ typedef struct RunEntry
 	pg_atomic_uint32 connections;
 	pg_atomic_uint64 refused[LEDGER_CAUSES];	/* the ledger's count of the run's own roles */
 	pg_atomic_uint32 leak_threshold_ms; /* of its sessions; 0 = they are not judged */
-	pg_atomic_uint32 heal;		/* 1: the healer may end them */
+	pg_atomic_uint32 heal;		/* 1 + how certain a leak must be for the healer to end them; 0 = it may not */
 
 	/*
 	 * Written by the process that the entry belongs to, its runner as a rule, without a

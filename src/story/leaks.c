@@ -92,8 +92,9 @@ strategies_list(int set)
 
 /*
  * From now on the healer ends those of the run's sessions that are suspected of a
- * leak.  Ends the run as invalid if it may not use these strategies, a set of 1 <<
- * number.
+ * leak, as certain as these strategies, a set of 1 << number, want it: what a run
+ * leaks it leaks on purpose, whatever pool_exhaust.heal_certainty says.  Ends the run
+ * as invalid if the healer may not use them.
  */
 void
 run_heal(Run *run, int needed)
@@ -103,7 +104,7 @@ run_heal(Run *run, int needed)
 				strategies_list(needed));
 	run->heals_before = heal_log_now();
 	if (!run_fault(run, FAULT_NEVER_HEAL))
-		pg_atomic_write_u32(&run->entry->heal, 1);
+		pg_atomic_write_u32(&run->entry->heal, 1 + strategies_certainty(needed));
 }
 
 /*

@@ -19,6 +19,7 @@ max_worker_processes = 20
 autovacuum = off
 pool_exhaust.leak_threshold = 300ms
 pool_exhaust.sample_interval = 50ms
+pool_exhaust.heal_certainty = possible
 ));
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN REPLICATION; CREATE ROLE precious LOGIN;
 	CREATE ROLE reader LOGIN IN ROLE pg_monitor; CREATE ROLE plain LOGIN; CREATE ROLE signaller LOGIN IN ROLE pg_monitor, pg_signal_backend;
@@ -136,7 +137,7 @@ like(slurp_file($node->logfile), qr{terminated session \Q@{[backend_pid($failed)
 # All that are left, by a role that may signal; superusers stay.
 ok(change_setting($watcher, 'pool_exhaust.heal_strategies' => 'DEFAULT'), 'all strategies');
 my $signaller = client($node, user => 'signaller');
-ok(wait_for($signaller, 'SHOW pool_exhaust.heal_strategies', 'aborted_transaction, abandoned, growth, idle_in_transaction'), 'all strategies are in force');
+ok(wait_for($signaller, 'SHOW pool_exhaust.heal_strategies', 'aborted_transaction, borrowed, abandoned, growth, idle_in_transaction'), 'all strategies are in force');
 like(heal('false', $signaller), qr/^abandoned: terminated 2; idle_in_transaction: /, 'pg_signal_backend ends the rest');
 ok(wait_for($watcher, $healed, "idle in transaction 2, abandoned 2, growth $growth"), 'the rest is counted');
 suspects_are($watcher, 3, 'three are left');

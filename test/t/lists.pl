@@ -105,6 +105,9 @@ my @strategies = listed($strategies, 'Strategies are: ');
 documented('strategy', [@strategies]);
 is($node->safe_psql('postgres', 'SHOW pool_exhaust.heal_strategies'),
 	join(', ', @strategies), 'all strategies are in force by default');
+my @certainties = members(q{SELECT unnest(enumvals) FROM pg_settings WHERE name = 'pool_exhaust.heal_certainty'});
+documented('certainty', [@certainties]);
+documented('`pool_exhaust.heal_certainty`', [@certainties]);
 documented('`pool_exhaust.heal`', [ members(q{SELECT unnest(enumvals) FROM pg_settings WHERE name = 'pool_exhaust.heal'}) ]);
 
 documented('cause', [ members('SELECT cause FROM pool_exhaust_refusals') ], any_order => 1);

@@ -202,7 +202,7 @@ $watcher->query('SELECT pg_reload_conf()');
 my $leaked = client($node, user => 'app');
 my $rule = '{rule="idle in transaction"}';
 $leaked->query('BEGIN');
-value_becomes("pool_exhaust_leak_suspects$rule", 1, 'a leak');
+value_becomes('pool_exhaust_leak_suspects{rule="idle in transaction",certainty="likely"}', 1, 'a leak');
 value_becomes('sum(pool_exhaust_leak_suspects)', 1, 'a leak: by one rule');
 value_becomes("pool_exhaust_leaks_found_total$rule", 1, 'a leak: it was found');
 page_is_good('a leak');

@@ -134,7 +134,12 @@ for my $version (@older)
 	is($node->psql($name, "SELECT * FROM $_"), 0, "$version: $_ works meanwhile") foreach @views;
 	$node->safe_psql($name, 'CREATE VIEW mine AS SELECT usename, sum(refusals) FROM pool_exhaust_refused_services GROUP BY 1');
 
-	$node->safe_psql($name, 'ALTER EXTENSION pool_exhaust UPDATE');
+	# A function that is made anew has lost its roles, and says which.
+	$node->safe_psql($name, 'CREATE ROLE healing; GRANT EXECUTE ON FUNCTION pool_exhaust_heal(boolean) TO healing');
+	my ($updated, undef, $warnings) = $node->psql($name, 'ALTER EXTENSION pool_exhaust UPDATE');
+	is($updated, 0, "$version: it is updated");
+	like($warnings, qr/^(?:psql:<stdin>:1: )?WARNING:  pool_exhaust_heal\(boolean\) is made anew: GRANT EXECUTE on it again to healing$/m, "$version: roles that have lost a right");
+	$node->safe_psql($name, 'DROP ROLE healing');
 	is($node->safe_psql($name, $catalogue), $fresh, "$version: updated it is as if made today");
 	is($node->safe_psql($name, 'SELECT count(*) FROM mine'), 0, "$version: a view on one of these stays");
 	is( $node->safe_psql("restored_$name", 'SELECT pool_exhaust_report(1)'), $node->safe_psql($name, 'SELECT pool_exhaust_report(1)'),

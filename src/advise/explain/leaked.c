@@ -44,7 +44,7 @@ judge_suspects(const Explanation *self, const Facts *facts, const Crowd *crowd, 
 
 	if (suspect == NULL)
 		return false;
-	finding->confidence = CONFIDENCE_LIKELY;
+	finding->confidence = leak_rules[self->rule]->certainty == LEAK_CERTAIN ? CONFIDENCE_SURE : CONFIDENCE_LIKELY;
 	finding->sentence = psprintf("%s %s, the longest for %s", crowd_text(crowd), self->what, seconds_text(crowd->longest->state_ms));
 	finding->evidence = evidence_text(facts, suspect);
 	finding->next_step = "SELECT * FROM pool_exhaust_heal(); -- shows what it would end, and ends nothing";
@@ -70,7 +70,6 @@ judge_dead_client(const Explanation *self, const Facts *facts, const Crowd *crow
 {
 	if (!judge_suspects(self, facts, crowd, finding))
 		return false;
-	finding->confidence = CONFIDENCE_SURE;
 	finding->next_step = "SELECT pg_terminate_backend(pid) FROM pool_exhaust_leaks WHERE rule = 'dead client';";
 	return true;
 }
@@ -136,12 +135,8 @@ judge_borrowed(const Explanation *self, const Facts *facts, const Crowd *crowd, 
 		return false;
 	if (borrower != NULL)
 		finding->sentence = psprintf("%s, %sby \"%s\"", finding->sentence, sessions < crowd->n ? psprintf("%d of them ", sessions) : "", borrower);
-	if (suspect != NULL)
-	{
-		finding->confidence = CONFIDENCE_SURE;
-		if (!facts->source->may_see(suspect->slot.role))
-			finding->evidence = psprintf("pid %d, of a borrower that is not shown.", suspect->slot.pid);
-	}
+	if (suspect != NULL && !facts->source->may_see(suspect->slot.role))
+		finding->evidence = psprintf("pid %d, of a borrower that is not shown.", suspect->slot.pid);
 	finding->next_step = "SELECT pid, service, state, idle_ms, borrower, borrowed_since FROM pool_exhaust_backends WHERE borrower IS NOT NULL AND idle_ms > 1000 ORDER BY idle_ms DESC;";
 	return true;
 }

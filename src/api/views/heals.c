@@ -33,6 +33,7 @@ pool_exhaust_heals_rows(PG_FUNCTION_ARGS)
 		row_text(&row, strategies[record.strategy].name);
 		row_text(&row, text_printable(record.evidence));
 		row_bigint_if(&row, record.run_id != 0, record.run_id);
+		row_text(&row, leak_certainty_names[strategies[record.strategy].certainty]);
 		row_end(&row);
 	}
 	return (Datum) 0;

@@ -43,6 +43,7 @@ session_put(RowBuilder *row, const Slot *slot, const LeakSession *suspect, const
 	row_time(row, (uint64) slot->started);
 	row_text(row, borrowed ? text_printable(borrower->name) : NULL);
 	row_time(row, borrowed ? (uint64) borrower->since : 0);
+	row_text(row, suspect != NULL ? leak_certainty_names[leak_certainty(suspect)] : NULL);
 	row_end(row);
 }
 

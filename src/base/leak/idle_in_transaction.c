@@ -29,6 +29,8 @@ idle_in_transaction_note(const LeakLimits *limits, int threshold_ms, char *text)
 
 const LeakRuleType leak_rule_idle_in_transaction = {
 	.name = "idle in transaction",
+	.certainty = LEAK_LIKELY,
+	.failed_is_certain = true,
 	.judge = idle_in_transaction_judge,
 	.evidence = idle_in_transaction_evidence,
 	.note = idle_in_transaction_note,

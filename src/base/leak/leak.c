@@ -39,6 +39,7 @@
 #define LEAK_RULE_ADDRESS(member, row)	[member] = &leak_rule_##row,
 
 const LeakRuleType *const leak_rules[LEAK_RULES] = {LEAK_RULE_LIST(LEAK_RULE_ADDRESS)};
+const char *const leak_certainty_names[LEAK_CERTAINTIES] = {LEAK_CERTAINTY_LIST(LIST_WORD)};
 
 static uint64
 threshold_us(const LeakSession *session)
@@ -125,6 +126,15 @@ int
 leak_sessions_alive(const LeakWatch *watch, const LeakGroup *group, const LeakSession *session)
 {
 	return group->sessions - group->forgotten - group->lost + (leak_is_forgotten(watch, session) || is_lost(session));
+}
+
+/* Returns how certain it is that the session is a leak, which is suspected. */
+LeakCertainty
+leak_certainty(const LeakSession *session)
+{
+	const LeakRuleType *rule = leak_rules[session->rule];
+
+	return rule->failed_is_certain && session->seen.aborted ? LEAK_CERTAIN : rule->certainty;
 }
 
 /* Writes why the session is suspected, which it is, in LEAK_EVIDENCE_LEN bytes: a sentence with the numbers. */

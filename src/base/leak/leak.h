@@ -44,6 +44,24 @@ typedef enum LeakRule
 
 #define LEAK_RULES (1 + LIST_COUNT(LEAK_RULE_LIST))
 
+/*
+ * How certain it is that what a rule suspects is a leak, the most certain first: its
+ * client has said so, or has gone; it is what leaks are, as a rule; it looks like one.
+ */
+#define LEAK_CERTAINTY_LIST(ROW) \
+	ROW(LEAK_CERTAIN, "certain") \
+	ROW(LEAK_LIKELY, "likely") \
+	ROW(LEAK_POSSIBLE, "possible")
+
+typedef enum LeakCertainty
+{
+	LEAK_CERTAINTY_LIST(LIST_MEMBER)
+} LeakCertainty;
+
+#define LEAK_CERTAINTIES LIST_COUNT(LEAK_CERTAINTY_LIST)
+
+extern const char *const leak_certainty_names[LEAK_CERTAINTIES];
+
 /* What one observation says of the session in a slot. */
 typedef struct LeakObservation
 {
@@ -221,6 +239,9 @@ typedef struct LeakRuleType
 {
 	const char *name;
 
+	LeakCertainty certainty;	/* of what it suspects ... */
+	bool		failed_is_certain;	/* ... but for transactions that have failed: their clients can only roll back */
+
 	/* Whether the session, which is not suspected, breaks it; notes others and span_ms of the evidence. */
 	bool		(*judge) (LeakWatch *watch, LeakSession *session);
 
@@ -250,6 +271,7 @@ LEAK_RULE_LIST(LEAK_RULE_DECLARE)
 /* All of them, by LeakRule; none for LEAK_NONE. */
 extern const LeakRuleType *const leak_rules[LEAK_RULES];
 
+extern LeakCertainty leak_certainty(const LeakSession *session);
 extern void leak_evidence(const LeakSession *session, uint64 now_us, char *text);
 extern bool leak_rule_note(LeakRule rule, const LeakLimits *limits, int threshold_ms, char *text);
 

@@ -139,14 +139,21 @@ slot_judge(const Slot *slot)
 	return run != NULL && pg_atomic_read_u32(&run->leak_threshold_ms) != LEAK_THRESHOLD_SETTING ? run : NULL;
 }
 
+/* How certain it must be that the session is a leak, by the setting or by its run; -1: the run wants none to be ended. */
+static int
+certainty_wanted(const Slot *slot)
+{
+	RunEntry   *run = slot_judge(slot);
+
+	return run != NULL ? (int) pg_atomic_read_u32(&run->heal) - 1 : heal_certainty;
+}
+
 /* Is there a need to end sessions like this one, by the settings or by its run? */
 static bool
 heal_is_wanted(const MonitorSnapshot *snapshot, const Slot *slot)
 {
-	RunEntry   *run = slot_judge(slot);
-
-	if (run != NULL)
-		return pg_atomic_read_u32(&run->heal) != 0;
+	if (slot_judge(slot) != NULL)
+		return certainty_wanted(slot) >= 0;
 	return heal_mode == HEAL_ALWAYS || (heal_mode == HEAL_CRITICAL && server_has_surplus(snapshot->slots));
 }
 
@@ -189,7 +196,7 @@ strategy_is_due(int number, const MonitorSnapshot *snapshot, int i, uint64 now_u
 	const LeakSession *session = &leak_sessions[i];
 
 	return suspect_rule(i, slot) != LEAK_NONE && !was_terminated(session, now_us) &&
-		strategy_is_for(number, session) && strategy_why_spared(session, slot) == NULL &&
+		strategy_is_for(number, session) && strategy_why_spared(session, slot, certainty_wanted(slot)) == NULL &&
 		heal_is_wanted(snapshot, slot) && (before & heal_turn(slot)) == 0;
 }
 

@@ -17,6 +17,14 @@ const Strategy strategies[STRATEGIES] = {STRATEGY_LIST(LIST_ROW)};
 
 #define DEFAULT_STRATEGIES LIST_TEXT(STRATEGY_LIST)
 
+static const struct config_enum_entry certainties[] = {
+#define CERTAINTY_ENTRY(member, word)	{word, member, false},
+	LEAK_CERTAINTY_LIST(CERTAINTY_ENTRY)
+	{NULL, 0, false}
+};
+
+int			heal_certainty = LEAK_LIKELY;
+
 static char *heal_strategies;
 static char *heal_exclude_roles;
 
@@ -107,6 +115,11 @@ strategy_init(void)
 							   &heal_strategies, DEFAULT_STRATEGIES,
 							   PGC_SIGHUP, GUC_LIST_INPUT,
 							   heal_strategies_check, heal_strategies_assign, NULL);
+	DefineCustomEnumVariable("pool_exhaust.heal_certainty",
+							 "How certain it must be at the least that a session is a leak, for the healer to end it.",
+							 NULL,
+							 &heal_certainty, LEAK_LIKELY, certainties,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("pool_exhaust.heal_exclude_roles",
 							   "Roles whose sessions the healer never ends.",
 							   NULL,
@@ -121,7 +134,7 @@ strategy_is_for(int number, const LeakSession *session)
 {
 	const Strategy *strategy = &strategies[number];
 
-	return strategy->rule == session->rule && strategy->aborted == session->seen.aborted;
+	return strategy->rule == session->rule && strategy->certainty == leak_certainty(session);
 }
 
 /* The strategy in force that deals with such a suspect, or NO_STRATEGY. */
@@ -160,16 +173,18 @@ role_is_excluded(Oid role)
 }
 
 /*
- * Why the session in the slot must be let alone; NULL if it may be ended.  Needs
- * a transaction.
+ * Why the session in the slot must be let alone; NULL if it may be ended, and is as
+ * certain as that.  Needs a transaction.
  */
 const char *
-strategy_why_spared(const LeakSession *session, const Slot *slot)
+strategy_why_spared(const LeakSession *session, const Slot *slot, int certainty)
 {
 	if (slot->state == SLOT_ACTIVE)
 		return "spared: it runs a statement";
 	if (strategy_of(session) == NO_STRATEGY)
 		return "spared: no strategy in pool_exhaust.heal_strategies";
+	if ((int) leak_certainty(session) > certainty)
+		return "spared: less certain than pool_exhaust.heal_certainty";
 	if (superuser_arg(slot->role))
 		return "spared: a superuser";
 	if (role_is_excluded(slot->role))
@@ -188,6 +203,18 @@ strategies_text(int set)
 		if (set & (1 << *s))
 			appendStringInfo(&text, "%s%s", text.len > 0 ? " > " : "", strategies[*s].name);
 	return text.data;
+}
+
+/* Returns how certain a leak must be at the least for the strategies of the set to end it. */
+LeakCertainty
+strategies_certainty(int set)
+{
+	LeakCertainty certainty = LEAK_CERTAIN;
+
+	for (int i = 0; i < STRATEGIES; i++)
+		if (set & (1 << i))
+			certainty = Max(certainty, strategies[i].certainty);
+	return certainty;
 }
 
 /* Returns whether all strategies of the set are in force. */

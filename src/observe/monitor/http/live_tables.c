@@ -168,6 +168,7 @@ suspect_row(StringInfo out, const LeakSession *session, const Slot *slot, uint64
 	table_row(out, service_of(slot));
 	table_named_short(out, "pid", psprintf("%d", slot->pid));
 	table_named_short(out, "rule", leak_rules[session->rule]->name);
+	table_named_short(out, "certainty", leak_certainty_names[leak_certainty(session)]);
 	table_named_short(out, "held", psprintf("%s s", number_text(leak_held_us(session, now_us) / 1000 / 1000.0)));
 	table_named_text(out, "evidence", evidence);
 	table_row_end(out);
@@ -187,7 +188,7 @@ compare_suspects(const void *a, const void *b)
 void
 live_leaks(StringInfo out)
 {
-	static const char *const columns[] = {"service", "pid", "rule", "held", "evidence"};
+	static const char *const columns[] = {"service", "pid", "rule", "certainty", "held", "evidence"};
 	bool		fresh;
 	const LeakSession *sessions = leak_sessions_copy(&fresh);
 	const LeakSession **suspects = palloc_extended(sizeof(LeakSession *) * MaxConnections, MCXT_ALLOC_HUGE);

@@ -313,6 +313,20 @@ write_counters(const Writer *w)
 	plain(w, "run_opened_connections_total", ledger_run_logins());
 }
 
+static void
+write_suspects(const Writer *w, LeakRule rule, LeakCertainty certainty)
+{
+	int			n = 0;
+
+	for (int i = 0; i < MaxConnections; i++)
+	{
+		const LeakSession *session = &leak_sessions[i];
+
+		n += session->rule == rule && session->healed_us == 0 && leak_certainty(session) == certainty;
+	}
+	sample(w, "leak_suspects", "rule", leak_rules[rule]->name, "certainty", leak_certainty_names[certainty], n);
+}
+
 /* Suspicions, by rule, and what became of them.  This process alone counts, but for healers by hand. */
 static void
 write_leaks(const Writer *w)
@@ -329,9 +343,13 @@ write_leaks(const Writer *w)
 		{"leaks_healed", offsetof(LeakCounts, healed), "Suspects that the healer ended."},
 	};
 
-	family(w, "leak_suspects", "gauge", NULL, "Sessions suspected of a leak, by rule.");
+	family(w, "leak_suspects", "gauge", NULL, "Sessions suspected of a leak, by rule, and how certain that is.");
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
-		labeled(w, "leak_suspects", "rule", leak_rules[rule]->name, leak_suspects(&shared->observed.leaks[rule]));
+	{
+		write_suspects(w, rule, leak_rules[rule]->certainty);
+		if (leak_rules[rule]->failed_is_certain)
+			write_suspects(w, rule, LEAK_CERTAIN);
+	}
 	for (int i = 0; i < lengthof(counters); i++)
 	{
 		char	   *total = psprintf("%s_total", counters[i].name);
