@@ -1,3 +1,5 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.net.URI;
 import java.sql.Connection;
 import java.sql.ResultSet;
@@ -87,6 +89,31 @@ abstract class Jdbc {
 		}
 	}
 
+	/** For test/t/borrower_hooks.pl: does what each line of standard input says, and answers "done". */
+	void dialogue() throws Exception {
+		DataSource pool = new BorrowerDataSource(pool(1));
+		Connection connection = null;
+		for (String line : (Iterable<String>) new BufferedReader(new InputStreamReader(System.in)).lines()::iterator) {
+			switch (line) {
+				case "take" -> connection = pool.getConnection();
+				case "give" -> connection.close();
+				case "ask" -> ask(connection, "SELECT 1");
+				case "begin" -> connection.setAutoCommit(false);
+				case "commit" -> connection.commit();
+				case "rollback" -> connection.rollback();
+				default -> {
+					try {
+						ask(connection, "SELECT 1 / 0");
+					} catch (SQLException e) {
+						if (!"22012".equals(e.getSQLState()))
+							throw e;
+					}
+				}
+			}
+			say("done");
+		}
+	}
+
 	void common() {
 		workloads.put("service", () -> {
 			serve(new DataSource[] {pool(8)}, 4);
@@ -136,7 +163,10 @@ abstract class Jdbc {
 		user = uri.getUserInfo();
 		threshold = Double.parseDouble(args[2]);
 		common();
-		inBackground(workloads.get(args[0]));
+		if (args[0].equals("dialogue"))
+			dialogue();
+		else
+			inBackground(workloads.get(args[0]));
 		while (System.in.read() >= 0) {
 		}
 		Runtime.getRuntime().halt(0);

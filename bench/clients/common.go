@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"math/rand"
@@ -13,7 +14,7 @@ import (
 // Connection is one that a pool has lent.
 type Connection interface {
 	Ask(sql string) string
-	Begin()
+	Do(sql string)
 	Give()
 }
 
@@ -66,10 +67,29 @@ func besideService(pool Pool, n int, kind string, begin bool) {
 		rest(2)
 		connection := pool.Take()
 		if begin {
-			connection.Begin()
+			connection.Do("BEGIN")
 		}
 		lose(pool, connection, kind)
 	}
+}
+
+// dialogue is for test/t/borrower_hooks.pl: it does what each line of standard input says, and answers "done".
+func dialogue(pool Pool) {
+	queries := map[string]string{"ask": "SELECT '1'", "fail": "SELECT (1 / 0)::text"}
+	var connection Connection
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); fmt.Println("done") {
+		switch line := lines.Text(); line {
+		case "take":
+			connection = pool.Take()
+		case "give":
+			connection.Give()
+		case "begin", "commit", "rollback":
+			connection.Do(line)
+		default:
+			connection.Ask(queries[line])
+		}
+	}
+	os.Exit(0)
 }
 
 func begin(open func(size int) Pool) {
@@ -92,6 +112,9 @@ func begin(open func(size int) Pool) {
 			lose(pool, connection, "per request")
 			connection.Give()
 		}
+	}
+	if name == "dialogue" {
+		workloads[name]()
 	}
 	go workloads[name]()
 	io.Copy(io.Discard, os.Stdin)

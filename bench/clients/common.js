@@ -10,6 +10,8 @@
  */
 'use strict';
 
+const { createInterface } = require('readline');
+
 const [, , name, conninfo, threshold] = process.argv;
 const kept = [];
 
@@ -73,12 +75,33 @@ const workloads = (stack) => ({
 	},
 });
 
+/* For test/t/borrower_hooks.pl: does what each line of standard input says, and answers "done". */
+const dialogue = async (pool) => {
+	const queries = { ask: 'SELECT 1', begin: 'BEGIN', commit: 'COMMIT', rollback: 'ROLLBACK', fail: 'SELECT 1 / 0' };
+	let client;
+
+	for await (const line of createInterface({ input: process.stdin })) {
+		if (line === 'take')
+			client = await pool.connect();
+		else if (line === 'give')
+			await client.release();
+		else
+			await client.query(queries[line]).catch((error) => {
+				if (line !== 'fail')
+					throw error;
+			});
+		say('done');
+	}
+	process.exit();
+};
+
 const main = (all) => {
-	process.stdin.resume().on('end', () => process.exit());
+	if (!name.startsWith('dialogue'))
+		process.stdin.resume().on('end', () => process.exit());
 	all[name]().catch((error) => {
 		console.error(error);
 		process.exit(1);
 	});
 };
 
-module.exports = { besideService, conninfo, lose, main, rest, say, serve, workloads };
+module.exports = { besideService, conninfo, dialogue, lose, main, rest, say, serve, workloads };

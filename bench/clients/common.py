@@ -134,10 +134,35 @@ def common(stack):
         WORKLOADS.setdefault(function.__name__, function)
 
 
+def dialogue(take, give, ask, begin, commit, rollback):
+    """For test/t/borrower_hooks.pl: does what each line of standard input says, and answers "done"."""
+    connection = None
+    for line in sys.stdin:
+        if line == "take\n":
+            connection = take()
+        elif line == "fail\n":
+            try:
+                ask(connection, "SELECT 1 / 0")
+            except Exception as error:
+                assert "division by zero" in str(error), error
+        else:
+            {
+                "give": lambda: give(connection),
+                "ask": lambda: ask(connection, "SELECT 1"),
+                "begin": lambda: begin(connection),
+                "commit": lambda: commit(connection),
+                "rollback": lambda: rollback(connection),
+            }[line.strip()]()
+        say("done")
+
+
 def main():
     global CONNINFO, THRESHOLD_S
     CONNINFO = sys.argv[2]
     THRESHOLD_S = float(sys.argv[3])
-    in_background(WORKLOADS[sys.argv[1]])
-    sys.stdin.read()
+    if sys.argv[1].startswith("dialogue"):
+        WORKLOADS[sys.argv[1]]()
+    else:
+        in_background(WORKLOADS[sys.argv[1]])
+        sys.stdin.read()
     os._exit(0)

@@ -62,6 +62,30 @@ def beside_service(losses, kind, transaction: false)
   end
 end
 
+# For test/t/borrower_hooks.pl: does what each line of standard input says, and answers "done".
+def dialogue
+  require_relative '../../contrib/borrower/active_record_borrower'
+  connections = pool(1)
+  connection = nil
+  $stdin.each_line(chomp: true) do |line|
+    case line
+    when 'take' then connection = connections.checkout
+    when 'give' then connections.checkin(connection)
+    when 'ask' then ask(connection, 'SELECT 1')
+    when 'begin' then connection.begin_db_transaction
+    when 'commit' then connection.commit_db_transaction
+    when 'rollback' then connection.rollback_db_transaction
+    when 'fail'
+      begin
+        ask(connection, 'SELECT 1 / 0')
+      rescue ActiveRecord::StatementInvalid
+        nil
+      end
+    end
+    say('done')
+  end
+end
+
 WORKLOADS = {
   'service' => lambda {
     serve(pool(8))
@@ -75,6 +99,10 @@ WORKLOADS = {
   }
 }.freeze
 
-in_background(&WORKLOADS.fetch(NAME))
-$stdin.read
+if NAME == 'dialogue'
+  dialogue
+else
+  in_background(&WORKLOADS.fetch(NAME))
+  $stdin.read
+end
 exit!(0)

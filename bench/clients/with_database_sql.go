@@ -24,8 +24,8 @@ func (c conn) Ask(text string) (value string) {
 	return
 }
 
-func (c conn) Begin() {
-	_, err := c.ExecContext(context.Background(), "BEGIN")
+func (c conn) Do(text string) {
+	_, err := c.ExecContext(context.Background(), text)
 	check(err)
 }
 

@@ -23,6 +23,8 @@ common.main({
 	...common.workloads(stack),
 	tagged: common.besideService(stack, 6, 'tagged', null, taggedPool),
 
+	dialogue: () => common.dialogue(taggedPool(1)),
+
 	/* By default a pool closes what has been idle for 10 s. */
 	async shrink() {
 		const pool = new Pool({ connectionString: common.conninfo, max: 10 });

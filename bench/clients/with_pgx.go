@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v4/pgxpool"
 
@@ -20,12 +21,15 @@ func (p pool) Take() Connection {
 }
 
 func (c conn) Ask(text string) (value string) {
-	check(c.QueryRow(context.Background(), text).Scan(&value))
+	err := c.QueryRow(context.Background(), text).Scan(&value)
+	if err != nil && !strings.Contains(err.Error(), "division by zero") {
+		check(err)
+	}
 	return
 }
 
-func (c conn) Begin() {
-	_, err := c.Exec(context.Background(), "BEGIN")
+func (c conn) Do(text string) {
+	_, err := c.Exec(context.Background(), text)
 	check(err)
 }
 
@@ -46,5 +50,6 @@ func open(size int, tagged bool) Pool {
 
 func main() {
 	workloads["tagged"] = func() { besideService(open(28, true), 6, "tagged", false) }
+	workloads["dialogue"] = func() { dialogue(open(1, true)) }
 	begin(func(size int) Pool { return open(size, false) })
 }

@@ -69,6 +69,21 @@ def shrink():
             rest(0.25)
 
 
+@workload
+def dialogue():
+    import psycopg_borrower
+
+    connections = psycopg_borrower.BorrowerPool(common.CONNINFO, min_size=1, max_size=1)
+    common.dialogue(
+        connections.getconn,
+        connections.putconn,
+        ask,
+        begin=lambda c: None,  # by itself
+        commit=lambda c: c.commit(),
+        rollback=lambda c: c.rollback(),
+    )
+
+
 common.common(THIS)
 if __name__ == "__main__":
     common.main()

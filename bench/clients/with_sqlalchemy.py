@@ -175,6 +175,38 @@ def clients():
     say("ready")
 
 
+def dialogue_with(engine):
+    common.dialogue(
+        engine.connect,
+        give,
+        ask,
+        begin=lambda c: c.begin(),
+        commit=lambda c: c.get_transaction().commit(),
+        rollback=lambda c: c.get_transaction().rollback(),
+    )
+
+
+@workload
+def dialogue():
+    import sqlalchemy_borrower
+
+    dialogue_with(sqlalchemy_borrower.install(transactional(1)))
+
+
+@workload
+def dialogue_autocommit():
+    import sqlalchemy_borrower
+
+    dialogue_with(sqlalchemy_borrower.install(pool(1)))
+
+
+@workload
+def dialogue_local():
+    import sqlalchemy_borrower
+
+    dialogue_with(sqlalchemy_borrower.install(transactional(1), local=True))
+
+
 common.common(THIS)
 if __name__ == "__main__":
     common.main()
