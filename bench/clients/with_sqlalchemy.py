@@ -169,6 +169,24 @@ def reload():
 
 
 @workload
+def slow_logins():
+    """An engine for each request, and a login that takes a third of a threshold."""
+    say("ready")
+    for _ in range(20):
+        rest(0.5)
+        engine = transactional(1)
+        connection = engine.raw_connection()
+        rest(0.33)
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+        connection.close()
+        common.KEPT.append(engine)
+        say(pid, "leaked", "per request")
+
+
+@workload
 def clients():
     """Clients of a pooler: many pools of one connection for requests now and then."""
     serve(THIS, [pool(1) for _ in range(12)], threads=6)
