@@ -196,7 +196,7 @@ def clients():
 def dialogue_with(engine):
     common.dialogue(
         engine.connect,
-        give,
+        lambda c: c.close(),
         ask,
         begin=lambda c: c.begin(),
         commit=lambda c: c.get_transaction().commit(),

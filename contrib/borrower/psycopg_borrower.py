@@ -16,8 +16,8 @@ from psycopg.pq import ExecStatus
 
 request = contextvars.ContextVar("request", default="")
 
-_HERE = os.path.abspath(__file__)
-_LIBRARY = os.path.dirname(os.path.abspath(psycopg_pool.__file__))
+_HERE = sys._getframe().f_code.co_filename
+_LIBRARY = os.path.dirname(psycopg_pool.__file__)
 
 
 def _between(file):

@@ -28,8 +28,8 @@ from sqlalchemy import event
 
 request = contextvars.ContextVar("request", default="")
 
-_HERE = os.path.abspath(__file__)
-_LIBRARY = os.path.dirname(os.path.abspath(sqlalchemy.__file__))
+_HERE = sys._getframe().f_code.co_filename
+_LIBRARY = os.path.dirname(sqlalchemy.__file__)
 _BORROWER = "borrower"
 _SAID = "borrower_said"  # in this checkout; a transaction that is rolled back takes it back
 _STAYS = "borrower_stays"  # it is no longer undone by that

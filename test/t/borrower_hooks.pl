@@ -93,7 +93,7 @@ sub begin
 }
 
 # Does all that, step by step; the last step has ended when it returns.
-sub tell
+sub follow
 {
 	foreach my $step (@_)
 	{
@@ -119,7 +119,7 @@ sub borrower_is
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($expected, $name, @steps) = @_;
 
-	tell(@steps);
+	follow(@steps);
 	ok(wait_until(sub { my $borrower = borrowers(); $borrower =~ /^$expected$/ ? 'as expected' : $borrower }, 'as expected', "borrower $expected"), $name)
 	  or diag $program->{errors};
 	return;
@@ -153,10 +153,10 @@ foreach my $stack (sort keys %stacks)
 		borrower_is($line, "$stack: taken and used", 'take', 'ask');
 		borrower_is('nothing', "$stack: given back", 'give');
 		my $since = log_position();
-		tell('take', 'begin', 'ask', 'commit');
+		follow('take', 'begin', 'ask', 'commit');
 		borrower_is($line, "$stack: still taken after a commit");
 		borrower_is('nothing', "$stack: given back after a commit", 'give');
-		tell('take', 'begin', 'ask', 'rollback', 'ask');
+		follow('take', 'begin', 'ask', 'rollback', 'ask');
 		borrower_is($line, "$stack: still taken after a rollback");
 		borrower_is('nothing', "$stack: given back after a rollback", 'give');
 		borrower_is($its->{with} ? 'nothing' : $line, "$stack: taken, in a transaction that has failed", 'take', 'begin', 'fail');
@@ -184,7 +184,7 @@ SKIP:
 	borrower_is('nothing', 'SQLAlchemy, autocommit: given back', 'give');
 	end();
 	begin('SQLAlchemy', 'dialogue', $node->port);
-	tell('take', 'ask');
+	follow('take', 'ask');
 	my $since = log_position();
 	borrower_is('nothing', 'SQLAlchemy: given back by a rollback', 'give');
 	is_deeply([ statements($since) ], ['ROLLBACK'], 'SQLAlchemy: which says all that is to be said');
