@@ -34,17 +34,21 @@ function caller() {
 function lend(client, borrower) {
 	const { query, release } = client;
 	let unsaid = true;
+	let empty = true;
 
 	client.query = function (text, ...rest) {
-		const aside = typeof text !== 'string' || rest.length > 0 || !TOGETHER.test(text);
+		const plain = typeof text === 'string' && rest.length === 0;
 
-		if (!unsaid || aside) {
-			if (unsaid)
-				query.call(client, set(borrower)).catch(() => {});
-			unsaid = typeof text === 'string' && ENDS.test(text);
+		if (!unsaid || typeof text?.submit === 'function') {
+			unsaid ||= plain && ENDS.test(text);
 			return query.call(client, text, ...rest);
 		}
-		unsaid = false;
+		unsaid = empty = false;
+		if (!plain || !TOGETHER.test(text)) {
+			const said = query.call(client, set(borrower)).catch(() => {}).then(() => client.query(text, ...rest));
+
+			return typeof rest[rest.length - 1] === 'function' ? undefined : said;
+		}
 		return query.call(client, `${set(borrower)}; ${text}`).then(
 			(results) => (results.length > 2 ? results.slice(1) : results[1]),
 			(error) => {
@@ -55,7 +59,7 @@ function lend(client, borrower) {
 	client.release = function (error) {
 		client.query = query;
 		client.release = release;
-		if (error || unsaid)
+		if (error || empty)
 			return release.call(client, error);
 		return query.call(client, set('')).then(() => release.call(client), (e) => release.call(client, e));
 	};

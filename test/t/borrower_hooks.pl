@@ -159,6 +159,7 @@ foreach my $stack (sort keys %stacks)
 		follow('take', 'begin', 'ask', 'rollback', 'ask');
 		borrower_is($line, "$stack: still taken after a rollback");
 		borrower_is('nothing', "$stack: given back after a rollback", 'give');
+		borrower_is('nothing', "$stack: given back after a transaction in between", 'take', 'ask', 'begin', 'ask', 'rollback', 'give');
 		borrower_is($its->{with} ? 'nothing' : $line, "$stack: taken, in a transaction that has failed", 'take', 'begin', 'fail');
 		borrower_is($line, "$stack: still taken when that is over", 'rollback', 'ask');
 		borrower_is('nothing', "$stack: given back after an error", 'give');
