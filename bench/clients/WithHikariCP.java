@@ -23,7 +23,7 @@ class WithHikariCP extends Jdbc {
 
 	/** Two pools without a name of their own: one at work, and one that came before it and is hardly used. */
 	void twoPools() throws Exception {
-		DataSource reports = new HikariDataSource(config(3));
+		DataSource reports = new HikariDataSource(config(1));
 		try (var connection = reports.getConnection()) {
 			ask(connection, "SELECT 1");
 		}
@@ -31,7 +31,7 @@ class WithHikariCP extends Jdbc {
 		rest(2);
 		HikariConfig web = config(10);
 		web.setMinimumIdle(2);
-		serve(new DataSource[] {new HikariDataSource(web)}, 4);
+		serve(new DataSource[] {new HikariDataSource(web)}, 8);
 		while (true) {
 			rest(10);
 			try (var connection = reports.getConnection()) {

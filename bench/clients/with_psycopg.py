@@ -48,7 +48,21 @@ def begin(connection):
 
 @workload
 def notebooks():
-    """Twenty people, each with a connection; a statement now and then, or none for the rest of the day."""
+    """Twenty people come in one by one and try a statement; each goes on after 20 thresholds."""
+    say("ready")
+    people = []
+    for turn in range(1000):
+        if turn < 20:
+            people.append(connect())
+            ask(people[turn], "SELECT 1")
+        if turn >= 20:
+            ask(people[turn % 20], "SELECT 1")
+        rest(1)
+
+
+@workload
+def notebooks_at_work():
+    """The same, and some of them work all the time."""
     people = []
     say("ready")
     for i in range(20):

@@ -6,7 +6,7 @@ import sys
 import common
 import sqlalchemy
 import sqlalchemy.pool
-from common import rest, say, serve, workload
+from common import in_background, request, rest, say, serve, workload
 
 THIS = sys.modules[__name__]
 
@@ -85,7 +85,7 @@ def cron():
             ask(connection, "SELECT 1")
             rest(12)
 
-    common.in_background(work)
+    in_background(work)
     say("ready")
     rest(2)
     serve(THIS, [pool(8)])
@@ -93,18 +93,15 @@ def cron():
 
 @workload
 def second_engine():
-    """An engine for reports, three connections each 10 thresholds, in a service whose pool grows."""
-    reports = pool(3)
+    """An engine for reports that are asked for each 10 thresholds, in a service whose pool grows."""
+    reports = pool(1)
 
     def work():
         while True:
-            connections = [reports.connect() for _ in range(3)]
-            for connection in connections:
-                ask(connection, "SELECT 1")
-                connection.close()
+            request(THIS, reports)
             rest(10)
 
-    common.in_background(work)
+    in_background(work)
     say("ready")
     web = pool(10)
     serve(THIS, [web], threads=2)
@@ -129,10 +126,10 @@ def rolling():
 
 @workload
 def blue_green():
-    """The old side stays warm without traffic, and takes over again after 20 thresholds."""
-    blue, green = pool(5), pool(5)
+    """The old side, small, stays warm without traffic, and takes over again after 20 thresholds."""
+    blue, green = pool(2), pool(8)
     side = [blue]
-    serve(THIS, side, threads=8)
+    serve(THIS, side, threads=10)
     say("ready")
     rest(5)
     side[0] = green
