@@ -1,0 +1,78 @@
+/*
+ * record.c
+ *		What the flight recorder keeps of a second: what follows from it.
+ */
+#include "postgres.h"
+
+#include "base/recorder/record.h"
+
+const char *const recorded_event_names[RECORDED_EVENT_TYPES] = {RECORDED_EVENT_LIST(LIST_WORD)};
+
+/* Returns the service at the next place after that one which has any; NULL: there is none. */
+const RecordedService *
+recorded_service_next(const RecordedSecond *second, int place)
+{
+	while (++place < second->nservices)
+		if (second->services[place].taken)
+			return &second->services[place];
+	return place <= RECORDED_OTHERS && second->services[RECORDED_OTHERS].taken ? &second->services[RECORDED_OTHERS] : NULL;
+}
+
+int
+recorded_service_in_use(const RecordedService *service)
+{
+	int			in_use = 0;
+
+	for (int i = 0; i < SLOT_STATES; i++)
+		in_use += service->by_state[i];
+	return in_use;
+}
+
+/* Slots taken, logins under way included. */
+int
+recorded_in_use(const RecordedSecond *second)
+{
+	int			in_use = 0;
+
+	for (int i = 0; i < SLOT_STATES; i++)
+		in_use += second->by_state[i];
+	return in_use;
+}
+
+/* Reserved slots that are taken: those beyond what a role without a right to them can have. */
+int
+recorded_reserved_in_use(const RecordedSecond *second)
+{
+	return Max(recorded_in_use(second) - second->capacity, 0);
+}
+
+uint64
+recorded_refused(const RecordedSecond *second)
+{
+	uint64		refused = 0;
+
+	for (int i = 0; i < LEDGER_CAUSES; i++)
+		refused += second->refused[i];
+	return refused;
+}
+
+/*
+ * A server that starts or stops refuses logins, too; that it was not there is no lack
+ * of connections, and makes no incident by itself.
+ */
+bool
+recorded_is_ill(const RecordedSecond *second)
+{
+	return second->kind == RECORDED_SECOND &&
+		(second->health >= HEALTH_CRITICAL || recorded_refused(second) > second->refused[CAUSE_NOT_ACCEPTING]);
+}
+
+void
+recorded_name(char *dst, const char *src)
+{
+	int			i = 0;
+
+	for (; src[i] != '\0' && i < NAMEDATALEN - 1; i++)
+		dst[i] = src[i] >= ' ' && src[i] <= '~' ? src[i] : '?';
+	memset(dst + i, 0, NAMEDATALEN - i);
+}
