@@ -35,6 +35,11 @@
  * sub-run		a run that another run has started
  * timeline, series
  *				the samples of the monitor; those of a run
+ * recorder, second, gap
+ *				what the monitor keeps in a file; what is kept of a second there;
+ *				time in which nothing was measured
+ * incident		a time in which health was critical or exhausted, or a login was
+ *				refused
  * canary		a session that is open before a run and must stay undisturbed
  * scripted session
  *				a session of a run that does what its script says, and keeps
@@ -57,6 +62,7 @@
 #include "observe/monitor/http/listener.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/monitor.h"
+#include "observe/monitor/recorder.h"
 #include "observe/monitor/timeline.h"
 #include "runner/sweep.h"
 #include "shmem/monitor_status.h"
@@ -74,6 +80,7 @@ _PG_init(void)
 	borrower_gucs_init();
 	heal_init();
 	health_log_init();
+	recorder_init();
 	run_init();
 	explain_page_init();
 	if (process_shared_preload_libraries_in_progress)

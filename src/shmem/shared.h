@@ -243,6 +243,10 @@ typedef struct Observed
 	uint64		timeline_first; /* rows before this one were reset */
 	uint64		timeline_written;
 
+	TimestampTz recorded_at;	/* the last second that was recorded; 0 = none; counters as of then */
+	uint64		recorded_refused[LEDGER_CAUSES];
+	uint64		recorded_opened;
+
 	uint64		leaks_observed_us;	/* the last observation of the leak rules, monotonic; 0 = none */
 	LeakCounts	leaks[LEAK_RULES];
 	LeakLimits	leak_limits;

@@ -303,7 +303,7 @@ get_number(BitReader *in, int64 most)
 static int
 get_moved(BitReader *in, int before)
 {
-	return (int) checked(in, before + bits_get_signed(in), INT_MAX / SLOT_STATES);
+	return (int) checked(in, before + bits_get_signed(in), PG_INT32_MAX / SLOT_STATES);
 }
 
 /* Seconds are as long as they were in a monitor that was late, at the most. */
@@ -356,8 +356,8 @@ decode_totals(BitReader *in, FrameState *state)
 		decode_states(in, state, 0, second->by_state);
 	if (bits_get_flag(in))
 	{
-		second->capacity = (int) get_number(in, INT_MAX);
-		second->slots = (int) get_number(in, INT_MAX);
+		second->capacity = (int) get_number(in, PG_INT32_MAX);
+		second->slots = (int) get_number(in, PG_INT32_MAX);
 		second->run_id = (int64) bits_get_number(in);
 	}
 	second->health = (Health) checked(in, (int64) bits_get(in, HEALTH_BITS), HEALTHS - 1);
@@ -411,11 +411,13 @@ decode_name(BitReader *in, char *name)
 static void
 decode_names(BitReader *in, RecordedSecond *second)
 {
+	second->renamed = false;
 	while (bits_get_flag(in) && !in->broken)
 	{
 		int			place = (int) get_number(in, RECORDED_OTHERS);
 		RecordedService *service = &second->services[place];
 
+		second->renamed = true;
 		memset(service, 0, sizeof(*service));
 		service->taken = true;
 		service->number = (uint32) get_number(in, PG_UINT32_MAX);

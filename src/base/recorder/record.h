@@ -99,6 +99,7 @@ typedef struct RecordedSecond
 	uint32		closed;
 	uint32		refused[LEDGER_CAUSES];
 	int			suspects[LEAK_RULES];	/* sessions suspected of a leak */
+	bool		renamed;		/* read: a place may have another service than in the second before */
 	int			nservices;		/* places up to the last that is taken, without the others */
 	RecordedService services[RECORDED_SERVICES_MAX + 1];
 	int			npools;

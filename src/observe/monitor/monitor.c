@@ -32,6 +32,7 @@
 #include "observe/monitor/http/listener.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/monitor.h"
+#include "observe/monitor/recorder.h"
 #include "observe/monitor/snapshot.h"
 #include "observe/monitor/timeline.h"
 #include "observe/slots/ledger.h"
@@ -105,6 +106,7 @@ monitor_observe(bool regular)
 		services_remember(snapshot->services);
 		heal_suspects(snapshot);
 	}
+	recorder_observe(snapshot, regular);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
 }
@@ -161,6 +163,7 @@ monitor_configure(void)
 		uv_timer_start(&sample_timer, timer_fired, sample_interval, sample_interval);
 	}
 	http_configure(monitor_on);
+	recorder_configure();
 	ledger_note_blindness();
 	leak_detector_note_limits();
 }
@@ -230,6 +233,7 @@ monitor_main(Datum arg)
 	SetLatch(MyLatch);
 	while (!ProcDiePending)
 		monitor_turn();
+	recorder_end();
 
 	/* Only a worker that ends with 1 is started again, unless the server stops. */
 	proc_exit(1);
