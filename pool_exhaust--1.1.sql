@@ -1081,3 +1081,96 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_health(),
 	pool_exhaust_headroom(regrole, text)
 TO pg_monitor;
+
+-- The flight recorder
+CREATE FUNCTION pool_exhaust_history(
+	since timestamptz DEFAULT now() - interval '1 hour',
+	until timestamptz DEFAULT now(),
+	step interval DEFAULT '1 minute',
+	OUT at timestamptz,
+	OUT service text,
+	OUT measured float8,
+	OUT in_use float8,
+	OUT peak_in_use integer,
+	OUT active float8,
+	OUT idle float8,
+	OUT idle_in_transaction float8,
+	OUT opened bigint,
+	OUT refused bigint,
+	OUT authenticating float8,
+	OUT closed bigint,
+	OUT reserved_in_use integer,
+	OUT capacity integer,
+	OUT health text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 1000;
+COMMENT ON FUNCTION pool_exhaust_history(timestamptz, timestamptz, interval) IS
+	'what the monitor has recorded between two moments, also before a restart: for each step a row for the server, with service NULL, and one for each service that had sessions, logins or refusals; averages of in use, active, idle, idle in transaction and authenticating, the peak, how many logins were granted and refused and how many sessions ended, and the worst health; measured is the part of the step that was measured, and where that is 0 the others are NULL; 100000 steps at the most';
+
+CREATE FUNCTION pool_exhaust_incidents_rows(
+	OUT started_at timestamptz,
+	OUT ended_at timestamptz,
+	OUT health text,
+	OUT peak_in_use integer,
+	OUT capacity integer,
+	OUT peak_at timestamptz,
+	OUT refused bigint,
+	OUT refused_by_cause text,
+	OUT main_holder text,
+	OUT holder_in_use integer,
+	OUT holder_growth integer,
+	OUT second_holder text,
+	OUT ended_by text,
+	OUT unmeasured_s float8,
+	OUT run_id bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION pool_exhaust_incidents_rows() IS
+	'the rows of view pool_exhaust_incidents';
+
+CREATE VIEW pool_exhaust_incidents AS
+	SELECT started_at, ended_at, health, peak_in_use, capacity, peak_at, refused, refused_by_cause::jsonb AS refused_by_cause,
+		main_holder, holder_in_use, holder_growth, second_holder, ended_by, unmeasured_s, run_id
+	FROM pool_exhaust_incidents_rows();
+COMMENT ON VIEW pool_exhaust_incidents IS
+	'the times in which health was critical or exhausted, or a login was refused, as the monitor has recorded them, also before a restart; two that are less than a minute apart are one';
+COMMENT ON COLUMN pool_exhaust_incidents.ended_at IS
+	'NULL while it is under way';
+COMMENT ON COLUMN pool_exhaust_incidents.health IS
+	'the worst';
+COMMENT ON COLUMN pool_exhaust_incidents.refused IS
+	'logins that were refused in it, for any cause; refused_by_cause has them by cause';
+COMMENT ON COLUMN pool_exhaust_incidents.main_holder IS
+	'the service that had grown most at the peak, against the emptiest moment of the hour before; NULL: none had';
+COMMENT ON COLUMN pool_exhaust_incidents.holder_growth IS
+	'by how many sessions it had grown';
+COMMENT ON COLUMN pool_exhaust_incidents.second_holder IS
+	'a second service, if that had grown half as much or more';
+COMMENT ON COLUMN pool_exhaust_incidents.ended_by IS
+	'what ended it, as far as that was seen; NULL while it is under way';
+COMMENT ON COLUMN pool_exhaust_incidents.unmeasured_s IS
+	'seconds of it in which nothing was measured';
+COMMENT ON COLUMN pool_exhaust_incidents.run_id IS
+	'a run of pool_exhaust on target server that was under way; NULL: there was none';
+
+CREATE FUNCTION pool_exhaust_incident(at timestamptz DEFAULT NULL, format text DEFAULT 'text')
+RETURNS SETOF text
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 40;
+COMMENT ON FUNCTION pool_exhaust_incident(timestamptz, text) IS
+	'the incident at that moment, or else the last one before it or the first after it, within twelve hours; NULL: the latest: what happened, before, at the worst moment and after; format: text, json, markdown, html';
+
+REVOKE ALL ON pool_exhaust_incidents FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+	pool_exhaust_history(timestamptz, timestamptz, interval),
+	pool_exhaust_incidents_rows(),
+	pool_exhaust_incident(timestamptz, text)
+FROM PUBLIC;
+GRANT SELECT ON pool_exhaust_incidents TO pg_monitor;
+GRANT EXECUTE ON FUNCTION
+	pool_exhaust_history(timestamptz, timestamptz, interval),
+	pool_exhaust_incidents_rows(),
+	pool_exhaust_incident(timestamptz, text)
+TO pg_monitor;

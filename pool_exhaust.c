@@ -53,6 +53,7 @@
 #include "utils/guc.h"
 
 #include "advise/explain/explain_page.h"
+#include "advise/incident/incident_page.h"
 #include "api/run.h"
 #include "base/compat.h"
 #include "base/health.h"
@@ -83,6 +84,7 @@ _PG_init(void)
 	recorder_init();
 	run_init();
 	explain_page_init();
+	incident_page_init();
 	if (process_shared_preload_libraries_in_progress)
 		timeline_init();		/* has a setting that is fixed at start */
 	MarkGUCPrefixReserved("pool_exhaust");

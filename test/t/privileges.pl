@@ -64,6 +64,9 @@ function pool_exhaust_leak_rules_rows()                              -  X  -  - 
 function pool_exhaust_heals_rows()                                   -  X  -  -  X
 function pool_exhaust_heal(boolean)                                  -  -  -  -  X
 function pool_exhaust_explain()                                      -  X  -  -  X
+function pool_exhaust_history(timestamp with time zone, timestamp with time zone, interval)  -  X  -  -  X
+function pool_exhaust_incidents_rows()                               -  X  -  -  X
+function pool_exhaust_incident(timestamp with time zone, text)       -  X  -  -  X
 function pool_exhaust_health()                                       -  X  -  -  X
 function pool_exhaust_headroom(regrole, text)                        -  X  -  -  X
 function pool_exhaust_percentile(bigint[], double precision)         -  X  -  -  X
@@ -94,6 +97,7 @@ view pool_exhaust_backends                                           -  r  -  - 
 view pool_exhaust_services                                           -  r  -  -  arwdDxt
 view pool_exhaust_pools                                              -  r  -  -  arwdDxt
 view pool_exhaust_timeline                                           -  r  -  -  arwdDxt
+view pool_exhaust_incidents                                          -  r  -  -  arwdDxt
 view pool_exhaust_leaks                                              -  r  -  -  arwdDxt
 view pool_exhaust_leak_rules                                         -  r  -  -  arwdDxt
 view pool_exhaust_heals                                              -  r  -  -  arwdDxt

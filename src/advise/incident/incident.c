@@ -28,7 +28,7 @@ typedef struct Minute
 
 struct IncidentFinder
 {
-	void		(*found) (const Incident *incident, void *arg);
+	void		(*found) (Incident *incident, void *arg);
 	void	   *arg;
 	Minute	   *minutes;		/* BEFORE_MINUTES, by number */
 	bool		open;			/* there is an incident */
@@ -46,7 +46,7 @@ struct IncidentFinder
 };
 
 IncidentFinder *
-incident_finder(void (*found) (const Incident *incident, void *arg), void *arg)
+incident_finder(void (*found) (Incident *incident, void *arg), void *arg)
 {
 	IncidentFinder *finder = palloc0(sizeof(IncidentFinder));
 
@@ -123,10 +123,11 @@ second_before(IncidentFinder *finder, const RecordedSecond *first)
 
 /* ---------- Services ---------- */
 
-static void
-service_text(const RecordedService *service, bool others, char *name)
+/* Writes what stands for the service, SERVICE_LEN bytes. */
+void
+incident_service_name(const RecordedSecond *second, const RecordedService *service, char *name)
 {
-	if (others)
+	if (service == &second->services[RECORDED_OTHERS])
 		strlcpy(name, NAMES_OTHERS, SERVICE_LEN);
 	else if (service->usename[0] == '\0' && service->application_name[0] == '\0')
 		snprintf(name, SERVICE_LEN, "service %u", service->number);
@@ -136,12 +137,12 @@ service_text(const RecordedService *service, bool others, char *name)
 
 /* Returns what is known of that service; the last place is for those that there is no room for. */
 static IncidentService *
-service_in(Incident *incident, const RecordedService *service, bool others)
+service_in(Incident *incident, const RecordedSecond *second, const RecordedService *service)
 {
 	char		name[SERVICE_LEN];
 	IncidentService *added;
 
-	service_text(service, others, name);
+	incident_service_name(second, service, name);
 	for (int i = 0; i < incident->nservices; i++)
 		if (strcmp(incident->services[i].name, name) == 0)
 			return &incident->services[i];
@@ -154,19 +155,13 @@ service_in(Incident *incident, const RecordedService *service, bool others)
 	return added;
 }
 
-static bool
-is_others(const RecordedSecond *second, const RecordedService *service)
-{
-	return service == &second->services[RECORDED_OTHERS];
-}
-
 /* Which of the moments a count is of. */
 static void
 services_note(Incident *incident, const RecordedSecond *second, size_t moment)
 {
 	foreach_recorded_service(second, service)
 	{
-		IncidentService *known = service_in(incident, service, is_others(second, service));
+		IncidentService *known = service_in(incident, second, service);
 
 		*(int *) ((char *) known + moment) += recorded_service_in_use(service);
 		if (!OidIsValid(known->role))
@@ -184,7 +179,7 @@ services_count(Incident *incident, const RecordedSecond *second)
 
 		if (service->opened == 0 && service->refused == 0)
 			continue;
-		known = service_in(incident, service, is_others(second, service));
+		known = service_in(incident, second, service);
 		known->opened += service->opened;
 		known->refused += service->refused;
 		if (service->refused > 0)

@@ -87,10 +87,11 @@ extern int	incident_growth(const IncidentService *service);
 /* The services that grew most: 0, 1, or 2 if the second grew half as much as the first. */
 extern int	incident_growers(const Incident *incident);
 extern uint64 incident_refused(const Incident *incident);
+extern void incident_service_name(const RecordedSecond *second, const RecordedService *service, char *name);
 
 /* Finds incidents; palloc'd. */
 typedef struct IncidentFinder IncidentFinder;
 
-extern IncidentFinder *incident_finder(void (*found) (const Incident *incident, void *arg), void *arg);
+extern IncidentFinder *incident_finder(void (*found) (Incident *incident, void *arg), void *arg);
 extern void incident_take(IncidentFinder *finder, const RecordedSecond *second);
 extern void incident_finish(IncidentFinder *finder, TimestampTz now);

@@ -176,6 +176,7 @@ http_request(void *arg, struct MHD_Connection *connection, const char *url, cons
 		.accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT),
 		.refresh = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "refresh"),
 		.format = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "format"),
+		.at = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "at"),
 	};
 	MemoryContext old;
 	enum MHD_Result result;

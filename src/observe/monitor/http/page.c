@@ -2,11 +2,11 @@
  * page.c
  *		What there is to read over HTTP: /livez, /readyz, /pools; /metrics, which
  *		openmetrics.c writes, and /report, which live_page.c does.  Rooms above add
- *		theirs: /explain.
+ *		theirs: /explain, /incidents, /incident.
  *
  * Numbers, states and the names of roles and databases; nothing of what a
- * session does.  /report and /explain have application_names, and the addresses of
- * refused clients.
+ * session does.  /report, /explain, /incidents and /incident have application_names, the former
+ * two also the addresses of refused clients.
  */
 #include "postgres.h"
 

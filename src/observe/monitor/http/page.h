@@ -11,8 +11,9 @@ typedef struct PageRequest
 	const char *method;
 	const char *path;
 	const char *accept;			/* what the client says it can read, or NULL */
-	const char *refresh;		/* these two: arguments of the path, or NULL */
+	const char *refresh;		/* these three: arguments of the path, or NULL */
 	const char *format;
+	const char *at;
 } PageRequest;
 
 /* A page: "write" fills in the answer to a request, and nothing in that can make it throw. */

@@ -1,0 +1,10 @@
+/*
+ * incident_names.h
+ *		The names in an incident, for those who may see them.
+ */
+#pragma once
+
+#include "advise/incident/incident.h"
+
+/* Puts "(hidden)" in the place of the names of services that may not be seen. */
+extern void incident_hide(Incident *incident, bool (*may_see) (Oid role));

@@ -1,0 +1,207 @@
+/*
+ * incident_page.c
+ *		The pages /incidents and /incident: what was recorded, without a slot.
+ *
+ * The monitor reads the file itself, and no more of it for one answer than takes it a
+ * fraction of the time between two samples.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "pgtime.h"
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+#include "advise/incident/incident_page.h"
+#include "advise/incident/report.h"
+#include "base/markup.h"
+#include "observe/monitor/http/page.h"
+#include "observe/recorder/recording.h"
+#include "plot/page.h"
+
+/* Blocks that are read for one answer: of a busy server they have five hours. */
+#define BLOCKS_MAX		64
+
+/* The latest incidents are listed. */
+#define LISTED_MAX		100
+
+/* ---------- What is asked for ---------- */
+
+static const IncidentFormat *
+format_wanted(const PageRequest *request)
+{
+	if (request->format != NULL)
+		return incident_format_find(request->format);
+	if (request->accept != NULL && strstr(request->accept, "text/html") != NULL)
+		return incident_format_find("html");
+	if (request->accept != NULL && strstr(request->accept, JSON_TYPE) != NULL)
+		return incident_format_find("json");
+	return incident_format_find("text");
+}
+
+/* "2026-11-28 02:47:00", with T or a blank, and Z or nothing at its end: the time zone of the server. */
+static bool
+parse_moment(const char *text, TimestampTz *at)
+{
+	struct pg_tm tm = {0};
+	char		separator;
+	int			length = -1;
+	int			zone = 0;
+
+	if (sscanf(text, "%4d-%2d-%2d%c%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &separator, &tm.tm_hour, &tm.tm_min, &length) < 6 || length < 0 ||
+		(separator != 'T' && separator != ' '))
+		return false;
+	text += length;
+	length = -1;
+	if (sscanf(text, ":%2d%n", &tm.tm_sec, &length) == 1 && length > 0)
+		text += length;
+	if (tm.tm_mon < 1 || tm.tm_mon > MONTHS_PER_YEAR || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 ||
+		tm.tm_year < 2000 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0)
+		return false;
+	if (*text == '\0')
+		zone = DetermineTimeZoneOffset(&tm, session_timezone);
+	else if (strcmp(text, "Z") != 0)
+		return false;
+	return tm2timestamp(&tm, 0, &zone, at) == 0;
+}
+
+/* Seconds since 1970 */
+static bool
+parse_epoch(const char *text, TimestampTz *at)
+{
+	char	   *end;
+	double		epoch = strtod(text, &end);
+
+	if (end == text || *end != '\0' || !(epoch >= 0 && epoch < 1e11))
+		return false;
+	*at = (TimestampTz) (epoch * USECS_PER_SEC) - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	return true;
+}
+
+/* ---------- /incident ---------- */
+
+static void
+page_incident(HttpResponse *answer, const PageRequest *request)
+{
+	const IncidentFormat *format = format_wanted(request);
+	TimestampTz at = DT_NOEND;
+
+	if (format == NULL)
+		page_error(answer, 400, psprintf("formats are: %s", incident_formats_text()));
+	else if (request->at != NULL && !parse_epoch(request->at, &at) && !parse_moment(request->at, &at))
+		page_error(answer, 400, "at is like 2026-11-28T02:47:00 or 2026-11-28T02:47:00Z, or seconds since 1970");
+	else
+	{
+		answer->content_type = format->content_type;
+		if (strcmp(format->name, "html") == 0)
+			answer->policy = PAGE_POLICY "; frame-ancestors 'none'";
+		format->write(incident_report(at, BLOCKS_MAX, NULL), answer->body);
+	}
+}
+
+/* ---------- /incidents ---------- */
+
+/* The latest, each as a line of the format, in a ring. */
+typedef struct Listed
+{
+	const IncidentFormat *format;
+	int			n;
+	char	   *lines[LISTED_MAX];
+} Listed;
+
+static int64
+epoch_of(TimestampTz at)
+{
+	return at / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+}
+
+/* One incident with nothing of its time, in that format. */
+static char *
+line_of(const IncidentFormat *format, Incident *incident)
+{
+	IncidentReport report = {.incident = incident, .growers = incident_growers(incident)};
+	char	   *sentence = incident_sentence(&report);
+	StringInfoData line;
+
+	initStringInfo(&line);
+	if (strcmp(format->name, "json") == 0)
+		incident_json_summary(&report, &line);
+	else if (strcmp(format->name, "html") == 0)
+	{
+		appendStringInfo(&line, "<p><a href=\"incident?at=" INT64_FORMAT "&amp;format=html\">", epoch_of(incident->worst.at));
+		markup_text(&line, sentence);
+		appendStringInfoString(&line, "</a></p>\n");
+	}
+	else
+		appendStringInfo(&line, "%s\n", sentence);
+	return line.data;
+}
+
+static void
+list_note(Incident *incident, void *arg)
+{
+	Listed	   *listed = arg;
+
+	listed->lines[listed->n++ % LISTED_MAX] = line_of(listed->format, incident);
+}
+
+/* The latest comes first. */
+static void
+write_listed(StringInfo out, const Listed *listed, const char *between)
+{
+	int			shown = Min(listed->n, LISTED_MAX);
+
+	for (int i = 0; i < shown; i++)
+		appendStringInfo(out, "%s%s", i > 0 ? between : "", listed->lines[(listed->n - 1 - i) % LISTED_MAX]);
+}
+
+static void
+write_html(StringInfo out, const Listed *listed)
+{
+	page_begin(out, "Incidents");
+	appendStringInfoString(out, "<article>\n");
+	page_heading(out, 1, "Incidents");
+	if (listed->n == 0)
+		page_paragraph(out, NULL, "No incident was recorded.");
+	write_listed(out, listed, "");
+	appendStringInfoString(out, "</article>\n");
+	page_end(out);
+}
+
+static void
+page_incidents(HttpResponse *answer, const PageRequest *request)
+{
+	Listed	   *listed = palloc0(sizeof(Listed));
+
+	listed->format = format_wanted(request);
+	if (listed->format == NULL)
+	{
+		page_error(answer, 400, psprintf("formats are: %s", incident_formats_text()));
+		return;
+	}
+	incidents_between(DT_NOBEGIN, DT_NOEND, BLOCKS_MAX, list_note, listed);
+	answer->content_type = listed->format->content_type;
+	if (strcmp(listed->format->name, "json") == 0)
+	{
+		appendStringInfoChar(answer->body, '[');
+		write_listed(answer->body, listed, ",\n ");
+		appendStringInfoString(answer->body, "]\n");
+	}
+	else if (strcmp(listed->format->name, "html") == 0)
+	{
+		answer->policy = PAGE_POLICY "; frame-ancestors 'none'";
+		write_html(answer->body, listed);
+	}
+	else if (listed->n == 0)
+		appendStringInfoString(answer->body, "No incident was recorded.\n");
+	else
+		write_listed(answer->body, listed, "");
+}
+
+/* To be called from _PG_init. */
+void
+incident_page_init(void)
+{
+	page_add(&(HttpPage) {"/incidents", page_incidents});
+	page_add(&(HttpPage) {"/incident", page_incident});
+}

@@ -1,0 +1,321 @@
+/*
+ * history.c
+ *		pool_exhaust_history(): what was recorded, in steps of time, for the server and
+ *		by service.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/timestamp.h"
+
+#include "api/rows.h"
+#include "observe/monitor/service.h"
+#include "observe/recorder/recording.h"
+#include "shmem/names.h"
+
+PG_FUNCTION_INFO_V1(pool_exhaust_history);
+
+/* So many steps have a row for the server, at the most. */
+#define STEPS_MAX	100000
+
+/* Which service it is. */
+typedef struct SumKey
+{
+	char		usename[NAMEDATALEN];
+	char		application_name[NAMEDATALEN];
+	uint32		number;			/* 0 where it has names */
+} SumKey;
+
+/* What is added up of the server, or of a service, in a step. */
+typedef struct Sum
+{
+	SumKey		key;			/* must be first */
+	bool		seen;			/* it has anything in this step */
+	bool		may_see;
+	double		by_state_ms[SLOT_STATES];	/* each times the milliseconds that it stands for */
+	int			peak_in_use;
+	int64		opened;
+	int64		closed;			/* these two: of the server */
+	int			reserved_in_use;
+	int64		refused;
+} Sum;
+
+typedef struct History
+{
+	RowBuilder	row;
+	TimestampTz from;			/* of this step */
+	TimestampTz to;
+	TimestampTz until;
+	int64		step_us;
+	int64		measured_us;
+	int			capacity;
+	Health		health;
+	Sum			server;
+	HTAB	   *services;
+	Sum		   *at_place[RECORDED_SERVICES_MAX + 1];	/* of the service that is there; NULL: not known yet */
+} History;
+
+/* ---------- Rows ---------- */
+
+static double
+rounded(double value)
+{
+	return rint(value * 1000) / 1000;
+}
+
+static void
+put_average(History *history, double in_use_ms)
+{
+	row_float_if(&history->row, history->measured_us > 0, rounded(in_use_ms * 1000 / Max(history->measured_us, 1)));
+}
+
+static double
+in_use_ms(const Sum *sum)
+{
+	double		in_use = 0;
+
+	for (int i = 0; i < SLOT_STATES; i++)
+		in_use += sum->by_state_ms[i];
+	return in_use;
+}
+
+/* What the rows of the server and of services have in common; counts are those of what was measured. */
+static void
+put_sum(History *history, const char *service, const Sum *sum)
+{
+	RowBuilder *row = &history->row;
+	bool		measured = history->measured_us > 0;
+
+	row_time(row, (uint64) history->from);
+	row_text(row, service);
+	row_float_if(row, true, rounded(Min((double) history->measured_us / history->step_us, 1)));
+	put_average(history, in_use_ms(sum));
+	row_int_if(row, measured, sum->peak_in_use);
+	put_average(history, sum->by_state_ms[SLOT_ACTIVE]);
+	put_average(history, sum->by_state_ms[SLOT_IDLE]);
+	put_average(history, sum->by_state_ms[SLOT_IDLE_IN_TRANSACTION]);
+	row_bigint_if(row, measured, sum->opened);
+	row_bigint_if(row, measured, sum->refused);
+}
+
+static void
+put_server(History *history)
+{
+	RowBuilder *row = &history->row;
+	const Sum  *sum = &history->server;
+	bool		measured = history->measured_us > 0;
+
+	put_sum(history, NULL, sum);
+	put_average(history, sum->by_state_ms[SLOT_AUTHENTICATING]);
+	row_bigint_if(row, measured, sum->closed);
+	row_int_if(row, measured, sum->reserved_in_use);
+	row_int_if(row, measured, history->capacity);
+	row_text(row, measured ? health_names[history->health] : NULL);
+	row_end(row);
+}
+
+static const char *
+sum_name(const Sum *sum)
+{
+	if (sum->key.number != 0)
+		return psprintf("service %u", sum->key.number);
+	if (sum->key.usename[0] == '\0' && sum->key.application_name[0] == '\0')
+		return NAMES_OTHERS;
+	return psprintf("%s/%s", sum->key.usename, sum->key.application_name);
+}
+
+static void
+put_service(History *history, const Sum *sum)
+{
+	RowBuilder *row = &history->row;
+
+	put_sum(history, sum_name(sum), sum);
+	row_float_if(row, false, 0);
+	row_bigint_if(row, false, 0);
+	row_int_if(row, false, 0);
+	row_int_if(row, false, 0);
+	row_text(row, NULL);
+	row_end(row);
+}
+
+/* ---------- Steps ---------- */
+
+static void
+sum_clear(Sum *sum)
+{
+	sum->seen = false;
+	memset(sum->by_state_ms, 0, sizeof(sum->by_state_ms));
+	sum->peak_in_use = sum->reserved_in_use = 0;
+	sum->opened = sum->closed = sum->refused = 0;
+}
+
+/* Writes the rows of the step, and begins the next. */
+static void
+step_end(History *history)
+{
+	HASH_SEQ_STATUS seq;
+	Sum		   *sum;
+
+	CHECK_FOR_INTERRUPTS();
+	put_server(history);
+	hash_seq_init(&seq, history->services);
+	while ((sum = hash_seq_search(&seq)) != NULL)
+	{
+		if (sum->seen && sum->may_see)
+			put_service(history, sum);
+		sum_clear(sum);
+	}
+	sum_clear(&history->server);
+	history->measured_us = 0;
+	history->health = HEALTH_HEALTHY;
+	history->from = history->to;
+	history->to = Min(history->from + history->step_us, history->until);
+}
+
+/* ---------- Seconds ---------- */
+
+static Sum *
+sum_of(History *history, const RecordedSecond *second, const RecordedService *service)
+{
+	SumKey		key;
+	bool		found;
+	Sum		   *sum;
+
+	memset(&key, 0, sizeof(key));
+	strlcpy(key.usename, service->usename, NAMEDATALEN);
+	strlcpy(key.application_name, service->application_name, NAMEDATALEN);
+	if (key.usename[0] == '\0' && key.application_name[0] == '\0')
+		key.number = service->number;
+	sum = hash_search(history->services, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		sum_clear(sum);
+		sum->may_see = false;
+	}
+	sum->may_see |= service_may_see(service->role);
+	return sum;
+}
+
+static void
+add_states(Sum *sum, const int *by_state, int in_use, double ms)
+{
+	for (int i = 0; i < SLOT_STATES; i++)
+		sum->by_state_ms[i] += by_state[i] * ms;
+	sum->peak_in_use = Max(sum->peak_in_use, in_use);
+	sum->seen |= in_use > 0;
+}
+
+static void
+add_counts(Sum *sum, uint32 opened, uint64 refused)
+{
+	sum->opened += opened;
+	sum->refused += refused;
+	sum->seen |= opened > 0 || refused > 0;
+}
+
+/* Adds a second, or the part of it that is in this step; its counters are those of the step in which it ends. */
+static void
+add_part(History *history, const RecordedSecond *second, int64 part_us, bool ends)
+{
+	double		ms = part_us / 1000.0;
+
+	history->measured_us += part_us;
+	history->capacity = second->capacity;
+	history->health = Max(history->health, second->health);
+	history->server.reserved_in_use = Max(history->server.reserved_in_use, recorded_reserved_in_use(second));
+	add_states(&history->server, second->by_state, recorded_in_use(second), ms);
+	if (ends)
+	{
+		add_counts(&history->server, second->opened, recorded_refused(second));
+		history->server.closed += second->closed;
+	}
+	foreach_recorded_service(second, service)
+	{
+		Sum		  **sum = &history->at_place[service - second->services];
+
+		if (*sum == NULL)
+			*sum = sum_of(history, second, service);
+		add_states(*sum, service->by_state, recorded_service_in_use(service), ms);
+		if (ends)
+			add_counts(*sum, service->opened, service->refused);
+	}
+}
+
+/* Where the clock was set back, what was before that step counts as of this one. */
+static void
+add_second(History *history, const RecordedSecond *second)
+{
+	if (second->renamed)
+		memset(history->at_place, 0, sizeof(history->at_place));
+	if (second->kind != RECORDED_SECOND || second->to <= history->from - history->step_us)
+		return;
+	while (second->from >= history->to && history->to < history->until)
+		step_end(history);
+	while (second->to > history->to && history->to < history->until)
+	{
+		if (second->from < history->to)
+			add_part(history, second, history->to - Max(second->from, history->from), false);
+		step_end(history);
+	}
+	if (second->to > history->from && second->from < history->until)
+		add_part(history, second, Min(second->to, history->to) - Max(second->from, history->from), second->to <= history->until);
+}
+
+/* ---------- The function ---------- */
+
+static void
+history_check(TimestampTz from, TimestampTz until, const Interval *step)
+{
+	if (TIMESTAMP_NOT_FINITE(from) || TIMESTAMP_NOT_FINITE(until))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the begin and the end of a history must be finite")));
+	if (step->month != 0 || step->day * USECS_PER_DAY + step->time < USECS_PER_SEC)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the step of a history must be one second or more, in units up to days")));
+	if (until > from && (until - from) / (step->day * USECS_PER_DAY + step->time) >= STEPS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a history has %d steps at the most", STEPS_MAX),
+				 errhint("Ask for a longer step, or for less time.")));
+}
+
+static HTAB *
+sums_create(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(SumKey), .entrysize = sizeof(Sum), .hcxt = CurrentMemoryContext};
+
+	return hash_create("pool_exhaust history", 128, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* SQL: what was recorded between two moments, a row a step for the server and each service. */
+Datum
+pool_exhaust_history(PG_FUNCTION_ARGS)
+{
+	TimestampTz from = PG_GETARG_TIMESTAMPTZ(0);
+	TimestampTz until = Min(PG_GETARG_TIMESTAMPTZ(1), GetCurrentTimestamp());
+	const Interval *step = PG_GETARG_INTERVAL_P(2);
+	History    *history = palloc0(sizeof(History));
+	Recording  *recording;
+	const RecordedSecond *second;
+
+	history->row = rows_begin(fcinfo);
+	history_check(from, PG_GETARG_TIMESTAMPTZ(1), step);
+	history->step_us = step->day * USECS_PER_DAY + step->time;
+	history->from = from;
+	history->until = until;
+	history->to = Min(from + history->step_us, until);
+	history->services = sums_create();
+	recording = recording_open(from, until, RECORDING_ALL, RECORDING_NO_LIMIT);
+	while ((second = recording_next(recording)) != NULL && second->from < until)
+		add_second(history, second);
+	while (history->from < until)
+		step_end(history);
+	recording_close(recording);
+	return (Datum) 0;
+}
