@@ -25,7 +25,7 @@ autovacuum = off
 pool_exhaust.http_port = $port
 ));
 my $watcher = client($node);
-my @pages = ('/livez', '/readyz', '/metrics', '/pools', '/report', '/explain');
+my @pages = ('/livez', '/readyz', '/metrics', '/pools', '/report', '/explain', '/incidents', '/incident');
 my $end = "Host: localhost\r\nConnection: close\r\n\r\n";
 
 sub connected

@@ -80,6 +80,7 @@ static inline uint64
 bits_get_number(BitReader *in)
 {
 	uint64		ahead = bits_ahead(in);
+	uint64		plus_one;
 	int			zeros = ahead == 0 ? 64 : 63 - pg_leftmost_one_pos64(ahead);
 	int			nbits = 2 * zeros + 1;
 
@@ -90,7 +91,8 @@ bits_get_number(BitReader *in)
 		in->broken = true;
 		return 0;
 	}
-	return Max(bits_get(in, zeros + 1), 1) - 1;
+	plus_one = bits_get(in, zeros + 1);
+	return plus_one > 0 ? plus_one - 1 : 0;
 }
 
 /* The same of a number that may be negative. */
