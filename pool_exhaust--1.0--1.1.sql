@@ -770,3 +770,73 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_incidents_rows(),
 	pool_exhaust_incident(timestamptz, text)
 TO pg_monitor;
+
+CREATE FUNCTION pool_exhaust_slo(
+	objective float8 DEFAULT 0.999,
+	"window" interval DEFAULT '30 days',
+	price_per_minute float8 DEFAULT NULL,
+	OUT indicator text,
+	OUT objective_percent float8,
+	OUT level_percent float8,
+	OUT good float8,
+	OUT bad float8,
+	OUT measured float8,
+	OUT budget_used_percent float8,
+	OUT minutes_burnt float8,
+	OUT burn_5m float8,
+	OUT burn_30m float8,
+	OUT burn_1h float8,
+	OUT burn_6h float8,
+	OUT burn_3d float8,
+	OUT alert text,
+	OUT cost_low float8,
+	OUT cost_high float8,
+	OUT unmeasured interval,
+	OUT in_runs interval,
+	OUT runs bigint[],
+	OUT apart text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_slo(float8, interval, float8) IS
+	'the service level of the past by the flight recorder: of the logins, and of the seconds, that were measured, how many were good; the error budget, how fast it burns, and what bad seconds cost at a price';
+
+CREATE FUNCTION pool_exhaust_slo_run(
+	run_id bigint,
+	objective float8 DEFAULT 0.999,
+	"window" interval DEFAULT '30 days',
+	price_per_minute float8 DEFAULT NULL,
+	OUT bad_seconds bigint,
+	OUT budget_used_percent float8,
+	OUT cost_low float8,
+	OUT cost_high float8,
+	OUT sentence text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH steps AS (
+		SELECT at, granted - lag(granted, 1, 0::bigint) OVER (ORDER BY at) AS granted,
+			refused + timed_out - lag(refused + timed_out, 1, 0::bigint) OVER (ORDER BY at) AS failed
+		FROM pool_exhaust_samples AS s WHERE s.run_id = pool_exhaust_slo_run.run_id
+	), seconds AS (
+		SELECT sum(failed)::float8 AS failed, sum(granted)::float8 AS granted
+		FROM steps GROUP BY date_trunc('second', at) HAVING sum(failed) > 0
+	), sums AS (
+		SELECT count(*) AS bad_s, coalesce(sum(failed / (failed + granted)), 0) AS lost_s FROM seconds
+	)
+	SELECT bad_s, used, lost_s * price_per_minute / 60, bad_s * price_per_minute / 60,
+		format('one event like run %s costs %s %% of the error budget of %s at %s %%: %s of %s seconds',
+			id, round(used::numeric, 2), "window", trim_scale(100 * objective::numeric), bad_s, round(budget_s::numeric))
+	FROM pool_exhaust_runs, sums, (SELECT extract(epoch FROM "window")::float8 * (1 - objective)) AS budget(budget_s),
+		LATERAL (SELECT 100 * bad_s / nullif(budget_s, 0)) AS share(used)
+	WHERE id = pool_exhaust_slo_run.run_id;
+END;
+COMMENT ON FUNCTION pool_exhaust_slo_run(bigint, float8, interval, float8) IS
+	'what one event like that run would cost of the error budget: the seconds in which a request was refused or timed out';
+REVOKE ALL ON FUNCTION
+	pool_exhaust_slo(float8, interval, float8),
+	pool_exhaust_slo_run(bigint, float8, interval, float8)
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+	pool_exhaust_slo(float8, interval, float8),
+	pool_exhaust_slo_run(bigint, float8, interval, float8)
+TO pg_monitor;

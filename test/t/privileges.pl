@@ -64,6 +64,8 @@ function pool_exhaust_leak_rules_rows()                              -  X  -  - 
 function pool_exhaust_heals_rows()                                   -  X  -  -  X
 function pool_exhaust_heal(boolean)                                  -  -  -  -  X
 function pool_exhaust_explain()                                      -  X  -  -  X
+function pool_exhaust_slo(double precision, interval, double precision)  -  X  -  -  X
+function pool_exhaust_slo_run(bigint, double precision, interval, double precision)  -  X  -  -  X
 function pool_exhaust_history(timestamp with time zone, timestamp with time zone, interval)  -  X  -  -  X
 function pool_exhaust_incidents_rows()                               -  X  -  -  X
 function pool_exhaust_incident(timestamp with time zone, text)       -  X  -  -  X

@@ -73,7 +73,7 @@ my $old_results = q(
 my %with_tables = (
 	run => q('saturation', 'role'), start => q('saturation', 'role'), report => '1::bigint',
 	'report(bigint[],text)' => 'ARRAY[1::bigint]', 'report(text,text)' => q('1'::text), wait => '1', hold => '1', leak => '1', compare => '1, 1', budget => '', budget_import => q('', 'csv'));
-my %without_tables = (plan => q('queue'), stop => '', release => '', heal => 'true', health => '', headroom => '', explain => '', history => '', incident => '', reset_stats => '', fdw_validator => q('{}', 0),
+my %without_tables = (plan => q('queue'), stop => '', release => '', heal => 'true', health => '', headroom => '', explain => '', history => '', incident => '', slo => '', slo_run => '1', reset_stats => '', fdw_validator => q('{}', 0),
 	percentile => q('{{1,1}}', 0.5), merge_buckets => q('{{1,1}}', '{{1,1}}'), merge => q('{{1,1}}'),
 	mann_whitney => q('{1}', '{2}'), median => q('{1}'), mad => q('{1}'), shifts => q('{1}', '{2}'), run_roles => '', census => '', lock_waits => '',
 	map { $_ . '_rows' => '' } qw(scenarios progress holds refusals refused_services services pools timeline leaks leak_rules heals incidents));
