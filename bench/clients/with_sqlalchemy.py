@@ -111,6 +111,20 @@ def second_engine():
 
 
 @workload
+def lost_before_rush():
+    """Two are lost while there is little to do, and then the pool grows."""
+    web = pool(20)
+    serve(THIS, [web], threads=2)
+    say("ready")
+    rest(2)
+    for _ in range(2):
+        common.lose(THIS, web, take(web), "lost")
+    for _ in range(6):
+        rest(2)
+        serve(THIS, [web], threads=3)
+
+
+@workload
 def rolling():
     """Four instances with pools of their own, replaced one by one: drained for 3 thresholds, then closed."""
     instances = [pool(4) for _ in range(4)]
