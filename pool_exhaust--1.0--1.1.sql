@@ -83,7 +83,13 @@ CREATE FUNCTION pool_exhaust_services_rows(
 	OUT borrowed integer,
 	OUT borrower text,
 	OUT borrowed_since timestamptz,
-	OUT borrowers jsonb)
+	OUT borrowers jsonb,
+	OUT idle_1 integer,
+	OUT idle_10 integer,
+	OUT idle_60 integer,
+	OUT used_once integer,
+	OUT longest_rest_ms bigint,
+	OUT note text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -269,6 +275,18 @@ COMMENT ON COLUMN pool_exhaust_services.borrowed_since IS
 	'since when it has had that';
 COMMENT ON COLUMN pool_exhaust_services.borrowers IS
 	'the five borrowers with most sessions, how many each has and since when; the rest is counted together, its borrower being null; NULL: none is borrowed';
+COMMENT ON COLUMN pool_exhaust_services.idle_1 IS
+	'sessions that are idle for longer than pool_exhaust.leak_threshold';
+COMMENT ON COLUMN pool_exhaust_services.idle_10 IS
+	'the same, for longer than ten times that';
+COMMENT ON COLUMN pool_exhaust_services.idle_60 IS
+	'the same, for longer than sixty times that';
+COMMENT ON COLUMN pool_exhaust_services.used_once IS
+	'sessions that are idle for longer than pool_exhaust.leak_threshold, and were used only soon after they were opened; NULL while the monitor does not watch';
+COMMENT ON COLUMN pool_exhaust_services.longest_rest_ms IS
+	'the longest that a session which shares a pool with one of these, by database and client host, ever rested before it was used again; NULL: none was';
+COMMENT ON COLUMN pool_exhaust_services.note IS
+	'a pattern that needs a human: sessions of postgres_fdw, listeners that pile up, a name for each process; NULL: none is seen';
 COMMENT ON COLUMN pool_exhaust_services.opened IS
 	'logins granted since the server started, under the application_name of the login; what does not fit is counted in one row (others)';
 COMMENT ON VIEW pool_exhaust_pools IS

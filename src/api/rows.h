@@ -9,7 +9,7 @@
 
 #include "funcapi.h"
 
-#define ROW_COLUMNS_MAX	20
+#define ROW_COLUMNS_MAX	32
 
 typedef struct RowBuilder
 {

@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/timestamp.h"
 
 #include "api/rows.h"
 #include "api/views/service_borrowers.h"
@@ -17,6 +18,96 @@
 #include "shmem/names.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_services_rows);
+
+/* The most sessions of a service whose name is, perhaps, that of a process. */
+#define NAMESAKE_MAX	2
+
+/* So many listeners of one service, or services of one name each, are a pattern. */
+#define PATTERN_MIN		5
+
+/* Notes a session of the service. */
+static void
+usage_note(Service *service, int number, const Slot *slot, TimestampTz now)
+{
+	static const int rests[RESTS] = {
+#define REST_NUMBER(times)	times,
+		REST_LIST(REST_NUMBER)
+	};
+	Usage	   *usage = &service->usage;
+	SessionUse	use = session_use(number, slot);
+	int64		idle_ms = slot->state == SLOT_IDLE ? (now - slot->state_since) / 1000 : 0;
+
+	for (int i = 0; i < RESTS; i++)
+		usage->rests[i] += idle_ms > (int64) rests[i] * leak_threshold;
+	usage->used_once += idle_ms > leak_threshold && use.used_once;
+	usage->longest_rest_us = Max(usage->longest_rest_us, use.longest_rest_us);
+	usage->listeners += slot->state == SLOT_IDLE && slot_listens(number, slot);
+}
+
+/* The services of a role that have one or two sessions each. */
+typedef struct RoleNames
+{
+	Oid			role;			/* must be first: the key of the table */
+	int			names;
+} RoleNames;
+
+static bool
+is_small(const Service *service)
+{
+	return service->in_use >= 1 && service->in_use <= NAMESAKE_MAX;
+}
+
+/* Counts for each small service those of its role. */
+static void
+namesakes_count(HTAB *services)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(RoleNames), .hcxt = CurrentMemoryContext};
+	HTAB	   *roles = hash_create("pool_exhaust names of roles", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	HASH_SEQ_STATUS seq;
+	Service    *service;
+
+	hash_seq_init(&seq, services);
+	while ((service = hash_seq_search(&seq)) != NULL)
+	{
+		bool		found;
+		RoleNames  *role = hash_search(roles, &service->key.role, HASH_ENTER, &found);
+
+		role->names = (found ? role->names : 0) + is_small(service);
+	}
+	hash_seq_init(&seq, services);
+	while ((service = hash_seq_search(&seq)) != NULL)
+		if (is_small(service))
+			service->usage.namesakes = ((RoleNames *) hash_search(roles, &service->key.role, HASH_FIND, NULL))->names;
+	hash_destroy(roles);
+}
+
+/* Returns a sentence about a pattern that needs a human, palloc'd; NULL: none is seen. */
+static char *
+pattern_text(const Service *service)
+{
+	const Usage *usage = &service->usage;
+
+	if (service->in_use > 0 && strcmp(service->key.application_name, "postgres_fdw") == 0)
+		return pstrdup("sessions of postgres_fdw: each is held by a session of the server that it comes from, for as long as that lives");
+	if (usage->listeners >= PATTERN_MIN)
+		return psprintf("%d sessions wait for notifications: one for each process is enough", usage->listeners);
+	if (usage->namesakes >= PATTERN_MIN)
+		return psprintf("one of %d services of its role with one or two sessions: if they are processes of one application, one application_name lets them be compared",
+						usage->namesakes);
+	return NULL;
+}
+
+static void
+usage_put(RowBuilder *row, const Service *service)
+{
+	const Usage *usage = &service->usage;
+
+	for (int i = 0; i < RESTS; i++)
+		row_int(row, usage->rests[i]);
+	row_int_if(row, monitor_is_fresh(), usage->used_once);
+	row_bigint_if(row, usage->longest_rest_us > 0, (int64) usage->longest_rest_us / 1000);
+	row_text(row, pattern_text(service));
+}
 
 static void
 service_put(RowBuilder *row, const Service *service, int64 opened, int peak, const BorrowedFigures *borrowed)
@@ -38,6 +129,7 @@ service_put(RowBuilder *row, const Service *service, int64 opened, int peak, con
 	row_text(row, borrowed->name);
 	row_time(row, (uint64) borrowed->since);
 	row_json(row, borrowed->json);
+	usage_put(row, service);
 	row_end(row);
 }
 
@@ -47,6 +139,7 @@ services_put_live(RowBuilder *row, bool *seen)
 {
 	HTAB	   *services = services_create();
 	ServiceBorrowers *borrowers = service_borrowers_create();
+	TimestampTz now = GetCurrentTimestamp();
 	HASH_SEQ_STATUS seq;
 	Service    *service;
 	Slot		slot;
@@ -57,8 +150,10 @@ services_put_live(RowBuilder *row, bool *seen)
 		{
 			service->suspects += suspect_rule(i, &slot) != LEAK_NONE;
 			service_borrowers_note(borrowers, service, i, &slot);
+			usage_note(service, i, &slot, now);
 		}
 	service_borrowers_sort(borrowers);
+	namesakes_count(services);
 	while (walsender_read(&number, &slot))
 		services_add_walsender(services, &slot);
 

@@ -79,6 +79,15 @@ lies_like_others(const LeakWatch *watch, const LeakSession *session)
 	return session->rule == LEAK_NONE && lies_idle_for(watch, session, threshold_us(session) / 2);
 }
 
+/* Returns whether it is idle and was used soon after its start only. */
+bool
+leak_used_once(const LeakSession *session)
+{
+	return session->seen.state == SLOT_IDLE &&
+		session->since_us <= session->started_us + Max(threshold_us(session) / EARLY_PART, EARLY_US) &&
+		session->uses <= FORGOTTEN_USES;
+}
+
 /*
  * Returns whether it was not used for half of the threshold, and before that only soon
  * after its start; and for longer than its service has ever come back to one, or
@@ -89,9 +98,7 @@ leak_is_forgotten(const LeakWatch *watch, const LeakSession *session)
 {
 	const LeakGroup *group = &watch->groups[session->group];
 
-	return lies_idle_for(watch, session, threshold_us(session) / 2) &&
-		session->since_us <= session->started_us + Max(threshold_us(session) / EARLY_PART, EARLY_US) &&
-		session->uses <= FORGOTTEN_USES &&
+	return lies_idle_for(watch, session, threshold_us(session) / 2) && leak_used_once(session) &&
 		leak_has_rested(group, session, Max(group->reused_us, group->closed_us));
 }
 

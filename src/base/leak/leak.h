@@ -130,6 +130,7 @@ typedef struct LeakGroup
 	uint64		active_us;		/* time in which any of its sessions was in use */
 	uint64		reused_us;		/* the most of it that one lay idle, and was used again */
 	uint64		closed_us;		/* ... and was closed */
+	uint64		rested_us;		/* the longest that one lay idle, and was used again; in all time */
 	int			ended;			/* sessions that were kept in use, and have ended */
 	uint64		longest_us;		/* life of such a session */
 
@@ -278,6 +279,7 @@ extern bool leak_rule_note(LeakRule rule, const LeakLimits *limits, int threshol
 /* What rules ask of a session: see leak.c. */
 extern bool leak_held_too_long(const LeakWatch *watch, const LeakSession *session);
 extern bool leak_lies_idle(const LeakWatch *watch, const LeakSession *session);
+extern bool leak_used_once(const LeakSession *session);
 extern bool leak_is_forgotten(const LeakWatch *watch, const LeakSession *session);
 extern bool leak_is_kept_in_use(const LeakWatch *watch, const LeakSession *session);
 extern uint64 leak_used_us(const LeakWatch *watch, const LeakSession *session);

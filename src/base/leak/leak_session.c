@@ -179,17 +179,19 @@ static void
 leak_move(LeakWatch *watch, LeakSession *session, const LeakObservation *observation, TimestampTz now)
 {
 	LeakGroup  *group = &watch->groups[group_find(watch, session->seen.service)];
+	uint64		since_us = began_us(watch, observation->state_since, now, watch->before_us);
 
 	session->moved = true;
 	if (session->seen.state == SLOT_IDLE)
 	{
+		group->rested_us = Max(group->rested_us, leak_held_us(session, since_us));
 		if (!session->seen.has_idle_reason)
 			group->reused_us = Max(group->reused_us, rested_us(group, session));
 		session->uses++;
 		group->was_idle_us = Min(group->was_idle_us, session->since_us);
 	}
 	leak_clear(watch, session, true);
-	session->since_us = began_us(watch, observation->state_since, now, watch->before_us);
+	session->since_us = since_us;
 }
 
 /* If the session is or was in use, its service is active. */

@@ -262,6 +262,17 @@ suspect_rule(int number, const Slot *slot)
 	return session_is_in(session, slot) ? session->rule : LEAK_NONE;
 }
 
+/* Returns how the session in the slot is used, as far as that was seen.  Takes no lock. */
+SessionUse
+session_use(int number, const Slot *slot)
+{
+	const LeakSession *session = &leak_sessions[number];
+
+	if (!session_is_in(session, slot))
+		return (SessionUse) {0};
+	return (SessionUse) {leak_used_once(session), leak_groups[session->group].rested_us};
+}
+
 /* Reads the slot of a suspect; false if that is none, or its session is not there any more. */
 bool
 suspect_read(int number, const LeakSession *session, Slot *slot)

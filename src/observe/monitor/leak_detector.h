@@ -38,4 +38,13 @@ typedef struct Suspect
 
 extern int	suspects_of(const Oid *roles, int nroles, Suspect *suspects, int max);
 
+/* What the monitor remembers of how a session is used. */
+typedef struct SessionUse
+{
+	bool		used_once;		/* soon after its start, and not since */
+	uint64		longest_rest_us;	/* that one of its pool ever rested before it was used again */
+} SessionUse;
+
+extern SessionUse session_use(int number, const Slot *slot);
+
 extern void leak_detector_reset(void);

@@ -64,8 +64,7 @@ service_of(HTAB *services, const Slot *slot)
 
 	if (!found)
 	{
-		service->in_use = service->suspects = service->waiting_on_lock = service->walsenders = 0;
-		memset(service->by_state, 0, sizeof(service->by_state));
+		memset((char *) service + sizeof(key), 0, sizeof(*service) - sizeof(key));
 		role_name(key.role, service->usename);
 	}
 	return service;

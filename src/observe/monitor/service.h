@@ -15,6 +15,20 @@ typedef struct ServiceKey
 	char		application_name[NAMEDATALEN];
 } ServiceKey;
 
+/* How long idle sessions rest, in times of leak_threshold. */
+#define REST_LIST(ROW)	ROW(1) ROW(10) ROW(60)
+#define RESTS			(0 REST_LIST(LIST_ONE))
+
+/* How a service uses its sessions: figures for people, that accuse none. */
+typedef struct Usage
+{
+	int			rests[RESTS];	/* sessions that are idle for longer than that */
+	int			used_once;		/* idle for longer than the threshold, and used only soon after they were opened */
+	uint64		longest_rest_us;	/* that one rested before it was used again */
+	int			listeners;		/* idle, waiting for notifications */
+	int			namesakes;		/* services of its role that have one or two sessions, as it has */
+} Usage;
+
 typedef struct Service
 {
 	ServiceKey	key;
@@ -24,6 +38,7 @@ typedef struct Service
 	int			suspects;
 	int			waiting_on_lock;
 	int			walsenders;		/* not in use: these have slots of their own */
+	Usage		usage;
 } Service;
 
 /* Returns the key of the service that the session in the slot is of. */

@@ -1,0 +1,75 @@
+# How services use their sessions, in pool_exhaust_services: how long those rest, which
+# were used once, the longest rest that was no leak, and patterns that need a human.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PoolExhaust;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_server('usage', conf => q(
+max_connections = 40
+autovacuum = off
+pool_exhaust.leak_threshold = 100ms
+pool_exhaust.sample_interval = 20ms
+));
+$node->safe_psql('postgres', 'CREATE ROLE app LOGIN; CREATE ROLE other LOGIN');
+my $watcher = client($node, application_name => 'watcher');
+
+sub session { return client($node, user => 'app', application_name => $_[0]) }
+
+sub of
+{
+	my ($service, $columns) = @_;
+
+	return "SELECT $columns FROM pool_exhaust_services WHERE service = 'app/$service'";
+}
+
+# ---------- Rests ----------
+
+my @pool = map { session('pool') } 1 .. 3;
+$_->query('SELECT 1') foreach @pool;
+my $busy = session('busy');
+$busy->send('SELECT pg_sleep(600)');
+ok(wait_for($watcher, of('pool', 'idle, idle_1, idle_10, used_once, coalesce(longest_rest_ms, 0) < 2000'), '3|3|3|3|t'), 'three rest for ten times the threshold, none was used again');
+ok(wait_for($watcher, of('pool', 'idle_60, used_once'), '3|3'), 'and for sixty times');
+$pool[0]->query('SELECT 1');
+ok(wait_for($watcher, of('pool', 'idle_1, idle_10, used_once, longest_rest_ms >= 6000'), '3|2|2|t'), 'one is used again: it was a rest');
+my $longest = $watcher->query(of('pool', 'longest_rest_ms'));
+$pool[0]->query('SELECT 1');
+ok(samples($watcher, 2), 'and once more, soon');
+is($watcher->query(of('pool', 'longest_rest_ms')), $longest, 'the longest rest stands');
+is($watcher->query(of('pool', 'idle_60')), 2, 'two rest as before');
+is($watcher->query(of('busy', 'idle_1, used_once')), '0|0', 'one that works does not rest');
+is($watcher->query(q(SELECT count(*) FROM pool_exhaust_services WHERE idle_1 < idle_10 OR idle_10 < idle_60 OR idle_1 < used_once OR idle < idle_1)), 0, 'the figures hang together');
+ok(change_setting($watcher, 'pool_exhaust.monitor' => 'off'), 'the monitor is off');
+ok(wait_for($watcher, of('pool', 'idle_1, used_once'), '3|'), 'what it would have to see is not known');
+ok(change_setting($watcher, 'pool_exhaust.monitor' => 'on'), 'the monitor is on');
+
+# ---------- Patterns ----------
+
+is($watcher->query('SELECT count(note) FROM pool_exhaust_services'), 0, 'no pattern');
+my @listeners = map { session('listeners') } 1 .. 5;
+$_->query('LISTEN news') foreach @listeners[ 0 .. 3 ];
+is($watcher->query(of('listeners', 'note')), '', 'four listeners');
+$listeners[4]->query('LISTEN news');
+ok(wait_for($watcher, of('listeners', 'note'), '5 sessions wait for notifications: one for each process is enough'), 'five listeners');
+
+my $remote = session('postgres_fdw');
+ok(wait_for($watcher, of('postgres_fdw', 'note'), 'sessions of postgres_fdw: each is held by a session of the server that it comes from, for as long as that lives'), 'postgres_fdw');
+
+my @processes = map { client($node, user => 'other', application_name => "worker-$_") } 1 .. 4;
+is($watcher->query(q(SELECT count(note) FROM pool_exhaust_services WHERE usename = 'other')), 0, 'four names');
+push @processes, client($node, user => 'other', application_name => 'worker-5');
+is($watcher->query(q(SELECT count(*), min(note) FROM pool_exhaust_services WHERE usename = 'other' AND note IS NOT NULL)),
+	'5|one of 5 services of its role with one or two sessions: if they are processes of one application, one application_name lets them be compared', 'five names');
+
+$busy->vanish;
+$watcher->query(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'busy'));
+$_->close foreach @pool, @listeners, $remote, @processes;
+ok(wait_for($watcher, of('pool', 'in_use, idle_1, used_once, longest_rest_ms, note'), '0|0|0||'), 'a service without sessions has none of that');
+$watcher->close;
+left_nothing($node);
+done_testing();
