@@ -166,6 +166,8 @@ is_deeply([ listed(comment(q(obj_description('pool_exhaust_compare(bigint, bigin
 	[ hint(q{SELECT pool_exhaust_compare(0, 0, 'none')}, 'Formats are: ') ], 'comment: formats of compare');
 is_deeply([ listed(comment(q(obj_description('pool_exhaust_budget(text, jsonb)'::regprocedure))) . '.', 'formats: ') ],
 	[ hint(q{SELECT pool_exhaust_budget('none')}, 'Formats are: ') ], 'comment: formats of budget');
+is_deeply([ listed(comment(q(obj_description('pool_exhaust_incident(timestamptz, text)'::regprocedure))) . '.', 'format: ') ],
+	[ hint(q{SELECT pool_exhaust_incident(NULL, 'none')}, 'Formats are: ') ], 'comment: formats of incident');
 is_deeply([ listed(comment(q(obj_description('pool_exhaust_budget_import(text, text)'::regprocedure))) . '.', 'kinds: ') ],
 	[ hint(q{SELECT pool_exhaust_budget_import('', 'none')}, 'Kinds are: ') ], 'comment: kinds of documents');
 documented('kind', [ hint(q{SELECT pool_exhaust_budget_import('', 'none')}, 'Kinds are: ') ], has => 'csv');

@@ -95,11 +95,44 @@ bits_get_number(BitReader *in)
 	return plus_one > 0 ? plus_one - 1 : 0;
 }
 
-/* The same of a number that may be negative. */
+/* What a number stands for that may be negative. */
+static inline int64
+bits_signed(uint64 number)
+{
+	return (int64) (number >> 1) ^ -(int64) (number & 1);
+}
+
 static inline int64
 bits_get_signed(BitReader *in)
 {
-	uint64		number = bits_get_number(in);
+	return bits_signed(bits_get_number(in));
+}
 
-	return (int64) (number >> 1) ^ -(int64) (number & 1);
+/* Gets several numbers; of those that are small many at once. */
+static inline void
+bits_get_numbers(BitReader *in, uint64 *numbers, int n)
+{
+	int			i = 0;
+
+	while (i < n)
+	{
+		uint64		ahead = bits_ahead(in);
+		int			first = i;
+		int			left = 57;	/* bits of it that are valid */
+
+		while (i < n && ahead != 0)
+		{
+			int			nbits = 2 * (63 - pg_leftmost_one_pos64(ahead)) + 1;
+
+			if (nbits > left)
+				break;
+			numbers[i++] = (ahead >> (64 - nbits)) - 1;
+			ahead <<= nbits;
+			left -= nbits;
+		}
+		if (i == first)
+			numbers[i++] = bits_get_number(in);
+		else
+			bits_skip(in, 57 - left);
+	}
 }

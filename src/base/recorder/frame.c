@@ -10,6 +10,8 @@
 #include "base/recorder/bits.h"
 #include "base/recorder/frame.h"
 
+StaticAssertDecl(SLOT_AUTHENTICATING == 0, "the states of a session are the others");
+
 #define AT_BITS			46		/* milliseconds since the year 2000: more than 2000 years */
 #define NAME_BITS		6		/* of the length of a name */
 #define HEALTH_BITS		2
@@ -284,10 +286,10 @@ frame_encode(FrameState *state, const RecordedSecond *second, int64 gap_ms, bool
 /* ---------- Decoding ---------- */
 
 /* Returns a value between 0 and "most"; one that is not is not well-formed. */
-static int64
+static inline int64
 checked(BitReader *in, int64 value, int64 most)
 {
-	if (value >= 0 && value <= most)
+	if (likely(value >= 0 && value <= most))
 		return value;
 	in->broken = true;
 	return 0;
@@ -429,15 +431,29 @@ decode_names(BitReader *in, RecordedSecond *second)
 	}
 }
 
+/* Differences of the states, opened, refused: what there is most of, so all of it is read at once. */
 static void
 decode_service(BitReader *in, const FrameState *state, RecordedService *service)
 {
+	enum {STATES = SLOT_STATES - 1};
+	uint64		numbers[STATES + 2];
+
 	service->opened = service->refused = 0;
 	if (!service->taken || !bits_get_flag(in))
 		return;
-	decode_states(in, state, SLOT_AUTHENTICATING + 1, service->by_state);
-	service->opened = (uint32) get_number(in, PG_INT32_MAX);
-	service->refused = (uint32) get_number(in, PG_INT32_MAX);
+	if (state->states != SLOT_STATES)
+	{
+		decode_states(in, state, SLOT_AUTHENTICATING + 1, service->by_state);
+		bits_get_numbers(in, &numbers[STATES], 2);
+	}
+	else
+	{
+		bits_get_numbers(in, numbers, lengthof(numbers));
+		for (int i = 0; i < STATES; i++)
+			service->by_state[i + 1] = (int) checked(in, service->by_state[i + 1] + bits_signed(numbers[i]), PG_INT32_MAX / SLOT_STATES);
+	}
+	service->opened = (uint32) checked(in, (int64) numbers[STATES], PG_INT32_MAX);
+	service->refused = (uint32) checked(in, (int64) numbers[STATES + 1], PG_INT32_MAX);
 }
 
 static void

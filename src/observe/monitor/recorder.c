@@ -447,6 +447,15 @@ recorder_close(void)
 	recorder_file_close(&file);
 }
 
+/* The file was removed, or cut, under this process: what was counted goes into the next second. */
+static void
+recorder_reopen(void)
+{
+	recorder_close();
+	retry_us = 0;
+	recorder_open(false);
+}
+
 /* Follows the settings. */
 void
 recorder_configure(void)
@@ -486,9 +495,10 @@ recorder_observe(const MonitorSnapshot *snapshot, bool regular)
 	/* Half a sample more or less: what is nearest to the interval. */
 	if (!regular || now_us + sample_interval * INT64CONST(500) < tried_us + recorder_interval * INT64CONST(1000))
 		return;
-	close_second(snapshot->by_state, now_us);
-	if (!recorder_file_is_there(&file))
-		recorder_close();
+	if (recorder_file_is_there(&file))
+		close_second(snapshot->by_state, now_us);
+	else
+		recorder_reopen();
 }
 
 /* The monitor ends: writes the second under way. */
