@@ -129,6 +129,20 @@ compat_backend_status(PGPROC *proc)
 #endif
 }
 
+/*
+ * Where the transaction of a process exports a snapshot first, as ExportSnapshot()
+ * in snapmgr.c names the file.  17 has the two numbers in a struct.
+ */
+static inline void
+compat_snapshot_path(const PGPROC *proc, char *path, size_t size)
+{
+#if PG_VERSION_NUM >= 170000
+	snprintf(path, size, "pg_snapshots/%08X-%08X-1", proc->vxid.procNumber, proc->vxid.lxid);
+#else
+	snprintf(path, size, "pg_snapshots/%08X-%08X-1", proc->backendId, proc->lxid);
+#endif
+}
+
 /* 17 ties a wait event set to a resource owner instead of a memory context. */
 static inline WaitEventSet *
 compat_wait_event_set(int nevents)

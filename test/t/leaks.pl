@@ -94,14 +94,17 @@ sub leak
 	$leaks{ ref $client ? backend_pid($client) : $client } = [ $what, $rule, $evidence, $in_time ];
 }
 
-# No leaks: sessions that listen, hold a lock, work, rest, or commit in time
+# No leaks: sessions that listen, hold a lock, work, rest, let others use their snapshot,
+# or commit in time
 my %healthy = map { $_ => session($_) } 'listener', 'leader', 'report', 'short transaction';
 $healthy{"reserve $_"} = session('reserve') foreach 1, 2;
 $healthy{walsender} = session('walsender', replication => 'database');
+$healthy{exporter} = session('exporter');
 $healthy{listener}->query('LISTEN news');
 $healthy{leader}->query('SELECT pg_advisory_lock(1)');
 $healthy{report}->send('SELECT pg_sleep(600)');
 $healthy{walsender}->query('BEGIN');
+$healthy{exporter}->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_export_snapshot()');
 $healthy{$_}->query('SELECT 1') foreach 'reserve 1', 'reserve 2';
 
 # One that will be forgotten, but is used later than soon after its start: it is of a pool.
@@ -159,7 +162,8 @@ foreach (@newer)
 }
 $healthy{$_}->result foreach @newer;
 
-# Others are opened one after the other, used once, and forgotten.
+# Others are opened one after the other, used once, and forgotten. Connections that
+# postgres_fdw keeps look the same.
 my @grown;
 my $due = time;
 my $began = time;
@@ -174,6 +178,8 @@ my $busy = sub {
 	return if @grown == $growth || time < $due;
 	push @grown, session('growing');
 	backend_pid($grown[-1]);
+	my $cached = $healthy{"cached " . @grown} = session('postgres_fdw');
+	backend_pid($cached);
 	$due = time + $apart;
 };
 $healthy{'short transaction'}->query('BEGIN');

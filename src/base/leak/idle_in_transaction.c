@@ -1,7 +1,7 @@
 /*
  * idle_in_transaction.c
  *		Leak rule "idle in transaction": a session does nothing, and its transaction
- *		stays open.
+ *		stays open, though no other one can be at work with its snapshot.
  */
 #include "postgres.h"
 
@@ -10,7 +10,8 @@
 static bool
 idle_in_transaction_judge(LeakWatch *watch, LeakSession *session)
 {
-	return session->seen.state == SLOT_IDLE_IN_TRANSACTION && leak_held_too_long(watch, session);
+	return session->seen.state == SLOT_IDLE_IN_TRANSACTION && !session->seen.exports_snapshot &&
+		leak_held_too_long(watch, session);
 }
 
 static void

@@ -72,6 +72,7 @@ typedef struct LeakObservation
 	SlotState	state;
 	bool		aborted;		/* of a transaction that is idle */
 	bool		has_idle_reason;	/* it is idle because it waits for something, or holds it */
+	bool		exports_snapshot;	/* it is idle in a transaction whose snapshot others use */
 	bool		client_gone;
 	Borrower	borrower;
 	uint64		service;		/* the same for those that could share a pool */

@@ -186,6 +186,10 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 		observation.threshold_ms = slot_threshold_ms(slot);
 	if (observation.threshold_ms > 0)
 		observation.service = slot_service(slot);
+	/* That is a look into a directory: only when it matters. */
+	if (slot->state == SLOT_IDLE_IN_TRANSACTION && leak_sessions[number].rule == LEAK_NONE &&
+		now - slot->state_since > observation.threshold_ms * INT64CONST(1000))
+		observation.exports_snapshot = slot_exports_snapshot(number);
 	leak_note(&watch, number, observation.threshold_ms > 0 ? &observation : NULL, now);
 }
 

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include <netinet/in.h>
+#include <unistd.h>
 
 #include "common/hashfn.h"
 #include "storage/proc.h"
@@ -180,11 +181,25 @@ slot_login_since_us(int number, const Slot *slot)
 
 /*
  * Returns whether the session in this slot, if it is idle, is so on purpose: it waits
- * for notifications, or holds an advisory lock, as elected leaders do.
+ * for notifications, or holds an advisory lock, as elected leaders do, or is a
+ * connection that postgres_fdw keeps for as long as its own session lives.
  */
 bool
 slot_has_idle_reason(int number, const Slot *slot)
 {
 	return slot_listens(number, slot) ||
-		(slot->state == SLOT_IDLE && slot_holds_lock(number));
+		(slot->state == SLOT_IDLE && (slot_holds_lock(number) || strcmp(slot->application_name, "postgres_fdw") == 0));
+}
+
+/*
+ * Returns whether its transaction has exported a snapshot: it stays open for those that
+ * work with it, as the leader of pg_dump -j does.
+ */
+bool
+slot_exports_snapshot(int number)
+{
+	char		path[MAXPGPATH];
+
+	compat_snapshot_path(&ProcGlobal->allProcs[number], path, sizeof(path));
+	return access(path, F_OK) == 0;
 }

@@ -34,6 +34,7 @@ extern bool slot_read(int number, Slot *slot);
 /* The next walsender from "number" on, which is moved behind it; false if there is none. */
 extern bool walsender_read(int *number, Slot *slot);
 extern bool slot_has_idle_reason(int number, const Slot *slot);
+extern bool slot_exports_snapshot(int number);
 
 /* Returns whether the session in the slot has said LISTEN. */
 extern bool slot_listens(int number, const Slot *slot);
