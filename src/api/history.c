@@ -22,6 +22,12 @@ PG_FUNCTION_INFO_V1(pool_exhaust_history);
 /* So many steps have a row for the server, at the most. */
 #define STEPS_MAX	100000
 
+/* Services that have rows of their own; those that come later are among the others. */
+#define SERVICES_MAX	10000
+
+/* The longest step */
+#define STEP_DAYS_MAX	10000
+
 /* Which service it is. */
 typedef struct SumKey
 {
@@ -92,7 +98,7 @@ put_sum(History *history, const char *service, const Sum *sum)
 
 	row_time(row, (uint64) history->from);
 	row_text(row, service);
-	row_float_if(row, true, rounded(Min((double) history->measured_us / history->step_us, 1)));
+	row_float_if(row, true, rounded(Min((double) history->measured_us / (history->to - history->from), 1)));
 	put_average(history, in_use_ms(sum));
 	row_int_if(row, measured, sum->peak_in_use);
 	put_average(history, sum->by_state_ms[SLOT_ACTIVE]);
@@ -190,6 +196,8 @@ sum_of(History *history, const RecordedSecond *second, const RecordedService *se
 	strlcpy(key.application_name, service->application_name, NAMEDATALEN);
 	if (key.usename[0] == '\0' && key.application_name[0] == '\0')
 		key.number = service->number;
+	if (hash_get_num_entries(history->services) >= SERVICES_MAX && hash_search(history->services, &key, HASH_FIND, NULL) == NULL)
+		memset(&key, 0, sizeof(key));
 	sum = hash_search(history->services, &key, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -274,10 +282,10 @@ history_check(TimestampTz from, TimestampTz until, const Interval *step)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the begin and the end of a history must be finite")));
-	if (step->month != 0 || step->day * USECS_PER_DAY + step->time < USECS_PER_SEC)
+	if (step->month != 0 || Abs(step->day) > STEP_DAYS_MAX || step->day * USECS_PER_DAY + step->time < USECS_PER_SEC)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the step of a history must be one second or more, in units up to days")));
+				 errmsg("the step of a history must be one second or more, in units up to days, and no more than %d of these", STEP_DAYS_MAX)));
 	if (until > from && (until - from) / (step->day * USECS_PER_DAY + step->time) >= STEPS_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -305,7 +313,7 @@ pool_exhaust_history(PG_FUNCTION_ARGS)
 	const RecordedSecond *second;
 
 	history->row = rows_begin(fcinfo);
-	history_check(from, PG_GETARG_TIMESTAMPTZ(1), step);
+	history_check(from, until, step);
 	history->step_us = step->day * USECS_PER_DAY + step->time;
 	history->from = from;
 	history->until = until;

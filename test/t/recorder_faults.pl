@@ -4,6 +4,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use Fcntl qw(:mode);
 use FindBin;
 use lib $FindBin::RealBin;
 use PoolExhaust;
@@ -87,8 +88,8 @@ sub overwrite
 sub noise { return join '', map { chr int rand 256 } 1 .. $_[0] }
 
 ok(recorded(now(), 2), 'it records');
-is(sprintf('%o', (stat $directory)[2] & 07777), '700', 'the directory is the server\'s alone');
-is(sprintf('%o', (stat $file)[2] & 07777), '600', 'and so is the file');
+is(sprintf('%o', S_IMODE((stat $directory)[2])), '700', 'the directory is the server\'s alone');
+is(sprintf('%o', S_IMODE((stat $file)[2])), '600', 'and so is the file');
 
 # ---------- Files ----------
 
@@ -220,7 +221,8 @@ foreach my $round (1 .. $rounds)
 		$killed++;
 		$client->vanish;
 		$client = undef;
-		wait_until(sub { $client = eval { client($node) }; $client ? monitor_pid($client) ne $monitor && monitor_pid($client) ne '' : 0 }, 1, 'the server is back');
+		# Until the server has noticed it, a session may still begin, and end with it.
+		wait_until(sub { eval { $client = client($node); my $pid = monitor_pid($client); $pid ne '' && $pid ne $monitor } ? 1 : 0 }, 1, 'the server is back');
 	}
 	my $back = now();
 	recorded($back, 1);

@@ -19,8 +19,11 @@
 #include "observe/recorder/recording.h"
 #include "plot/page.h"
 
-/* Blocks that are read for one answer: of a busy server they have five hours. */
-#define BLOCKS_MAX		64
+/*
+ * Blocks that are read at a time: of a busy server they have four hours, and take some
+ * tens of milliseconds.  An answer reads them twice at the most.
+ */
+#define BLOCKS_MAX		24
 
 /* The latest incidents are listed. */
 #define LISTED_MAX		100

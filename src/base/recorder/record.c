@@ -8,26 +8,6 @@
 
 const char *const recorded_event_names[RECORDED_EVENT_TYPES] = {RECORDED_EVENT_LIST(LIST_WORD)};
 
-/* Returns the service at the next place after that one which has any; NULL: there is none. */
-const RecordedService *
-recorded_service_next(const RecordedSecond *second, int place)
-{
-	while (++place < second->nservices)
-		if (second->services[place].taken)
-			return &second->services[place];
-	return place <= RECORDED_OTHERS && second->services[RECORDED_OTHERS].taken ? &second->services[RECORDED_OTHERS] : NULL;
-}
-
-int
-recorded_service_in_use(const RecordedService *service)
-{
-	int			in_use = 0;
-
-	for (int i = 0; i < SLOT_STATES; i++)
-		in_use += service->by_state[i];
-	return in_use;
-}
-
 /* Slots taken, logins under way included. */
 int
 recorded_in_use(const RecordedSecond *second)

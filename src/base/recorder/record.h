@@ -108,13 +108,31 @@ typedef struct RecordedSecond
 	RecordedEvent events[RECORDED_EVENTS_MAX];
 } RecordedSecond;
 
+/* Returns the service at the next place after that one which has any; NULL: there is none. */
+static inline const RecordedService *
+recorded_service_next(const RecordedSecond *second, int place)
+{
+	while (++place < second->nservices)
+		if (second->services[place].taken)
+			return &second->services[place];
+	return place <= RECORDED_OTHERS && second->services[RECORDED_OTHERS].taken ? &second->services[RECORDED_OTHERS] : NULL;
+}
+
+static inline int
+recorded_service_in_use(const RecordedService *service)
+{
+	int			in_use = 0;
+
+	for (int i = 0; i < SLOT_STATES; i++)
+		in_use += service->by_state[i];
+	return in_use;
+}
+
 /* The services of a second; the others come last. */
 #define foreach_recorded_service(second, service) \
 	for (const RecordedService *service = recorded_service_next(second, -1); service != NULL; \
 		 service = recorded_service_next(second, (int) (service - (second)->services)))
 
-extern const RecordedService *recorded_service_next(const RecordedSecond *second, int place);
-extern int	recorded_service_in_use(const RecordedService *service);
 extern int	recorded_in_use(const RecordedSecond *second);
 extern int	recorded_reserved_in_use(const RecordedSecond *second);
 extern uint64 recorded_refused(const RecordedSecond *second);

@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "common/relpath.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -119,10 +118,17 @@ note_heals(void)
 		note_event(EVENT_HEALED, recorded_service_place(heal.service), heal.rule, heal.pid);
 }
 
+/* How far the clock has moved beside the time that has passed. */
+static int64
+set_by_ms(int64 elapsed_ms, TimestampTz now)
+{
+	return (now - recorded_to) / 1000 - elapsed_ms;
+}
+
 static void
 note_clock(int64 elapsed_ms, TimestampTz now)
 {
-	int64		set_ms = (now - recorded_to) / 1000 - elapsed_ms;
+	int64		set_ms = set_by_ms(elapsed_ms, now);
 
 	if (Abs(set_ms) > CLOCK_SET_MS)
 		note_event(EVENT_CLOCK_SET, -1, set_ms, 0);
@@ -275,9 +281,13 @@ set_span(int64 elapsed_ms, TimestampTz now)
 {
 	int64		expected_ms = Max(recorder_interval, sample_interval);
 	bool		late = elapsed_ms > expected_ms + LATE_MS;
+	bool		clock_set = Abs(set_by_ms(elapsed_ms, now)) > CLOCK_SET_MS;
 
 	second.to = now;
-	second.from = now - (late ? expected_ms : elapsed_ms) * 1000;
+	if (late || clock_set)
+		second.from = now - Min(elapsed_ms, expected_ms) * 1000;
+	else
+		second.from = Min(recorded_to, now);
 	return gap_ms + (late ? elapsed_ms - expected_ms : 0);
 }
 
