@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "api/rows.h"
@@ -62,6 +63,7 @@ typedef struct History
 	Health		health;
 	Sum			server;
 	HTAB	   *services;
+	MemoryContext rows;			/* what the rows of a step need */
 	Sum		   *at_place[RECORDED_SERVICES_MAX + 1];	/* of the service that is there; NULL: not known yet */
 } History;
 
@@ -165,6 +167,7 @@ step_end(History *history)
 {
 	HASH_SEQ_STATUS seq;
 	Sum		   *sum;
+	MemoryContext old = MemoryContextSwitchTo(history->rows);
 
 	CHECK_FOR_INTERRUPTS();
 	put_server(history);
@@ -175,6 +178,8 @@ step_end(History *history)
 			put_service(history, sum);
 		sum_clear(sum);
 	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(history->rows);
 	sum_clear(&history->server);
 	history->measured_us = 0;
 	history->health = HEALTH_HEALTHY;
@@ -319,6 +324,7 @@ pool_exhaust_history(PG_FUNCTION_ARGS)
 	history->until = until;
 	history->to = Min(from + history->step_us, until);
 	history->services = sums_create();
+	history->rows = AllocSetContextCreate(CurrentMemoryContext, "pool_exhaust history rows", ALLOCSET_DEFAULT_SIZES);
 	recording = recording_open(from, until, RECORDING_ALL, RECORDING_NO_LIMIT);
 	while ((second = recording_next(recording)) != NULL && second->from < until)
 		add_second(history, second);

@@ -36,7 +36,7 @@ plan skip_all => 'no C compiler, or no libpgport'
 my $node = new_server('slo', conf => 'pool_exhaust.recorder_size = 0');
 my $watcher = client($node);
 my $system = $watcher->query('SELECT system_identifier FROM pg_control_system()');
-mkdir $node->data_dir . '/pool_exhaust', 0700;
+mkdir $node->data_dir . '/pool_exhaust', oct '700';
 
 # Milliseconds since 2000, in SQL and now
 my $ms = q(1000 * extract(epoch FROM statement_timestamp() - '2000-01-01 00:00:00+00'));

@@ -431,12 +431,20 @@ decode_names(BitReader *in, RecordedSecond *second)
 	}
 }
 
+/* Below 0 if the value is not between 0 and "most". */
+static inline int64
+out_of_range(int64 value, int64 most)
+{
+	return value | (most - value);
+}
+
 /* Differences of the states, opened, refused: what there is most of, so all of it is read at once. */
 static void
 decode_service(BitReader *in, const FrameState *state, RecordedService *service)
 {
 	enum {STATES = SLOT_STATES - 1};
 	uint64		numbers[STATES + 2];
+	int64		wrong;
 
 	service->opened = service->refused = 0;
 	if (!service->taken || !bits_get_flag(in))
@@ -444,16 +452,22 @@ decode_service(BitReader *in, const FrameState *state, RecordedService *service)
 	if (state->states != SLOT_STATES)
 	{
 		decode_states(in, state, SLOT_AUTHENTICATING + 1, service->by_state);
+		memset(numbers, 0, sizeof(numbers));
 		bits_get_numbers(in, &numbers[STATES], 2);
 	}
 	else
-	{
 		bits_get_numbers(in, numbers, lengthof(numbers));
-		for (int i = 0; i < STATES; i++)
-			service->by_state[i + 1] = (int) checked(in, service->by_state[i + 1] + bits_signed(numbers[i]), PG_INT32_MAX / SLOT_STATES);
+	wrong = out_of_range((int64) numbers[STATES], PG_INT32_MAX) | out_of_range((int64) numbers[STATES + 1], PG_INT32_MAX);
+	for (int i = 0; i < STATES; i++)
+	{
+		int64		value = service->by_state[i + 1] + bits_signed(numbers[i]);
+
+		wrong |= out_of_range(value, PG_INT32_MAX / SLOT_STATES);
+		service->by_state[i + 1] = (int) value;
 	}
-	service->opened = (uint32) checked(in, (int64) numbers[STATES], PG_INT32_MAX);
-	service->refused = (uint32) checked(in, (int64) numbers[STATES + 1], PG_INT32_MAX);
+	service->opened = (uint32) numbers[STATES];
+	service->refused = (uint32) numbers[STATES + 1];
+	in->broken |= wrong < 0;
 }
 
 static void
