@@ -265,7 +265,7 @@ damage(uint8 *bytes, int n)
 		case 3:					/* of another block */
 			memcpy(bytes + at, blocks[(n + 1) % BLOCKS] + at, RECORDER_BLOCK_SIZE - at);
 			return frame;
-		case 4:					/* bits, by someone who knows the checksum */
+		case 4:					/* bits, with a checksum that is right */
 			for (int i = chance(40); i >= 0; i--)
 				bytes[at + FRAME_OVERHEAD + chance(length - FRAME_OVERHEAD)] ^= 1 << chance(8);
 			frame_seal(bytes, n + 1, at);

@@ -287,7 +287,7 @@ history_check(TimestampTz from, TimestampTz until, const Interval *step)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the begin and the end of a history must be finite")));
-	if (step->month != 0 || Abs(step->day) > STEP_DAYS_MAX || step->day * USECS_PER_DAY + step->time < USECS_PER_SEC)
+	if (step->month != 0 || step->day > STEP_DAYS_MAX || step->day < -STEP_DAYS_MAX || step->day * USECS_PER_DAY + step->time < USECS_PER_SEC)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the step of a history must be one second or more, in units up to days, and no more than %d of these", STEP_DAYS_MAX)));

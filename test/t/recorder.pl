@@ -181,7 +181,7 @@ is($watcher->query("SELECT count(*) FROM pool_exhaust_history('$killed', '$start
 	'and no row of it has a figure');
 is($watcher->query("SELECT sum(refused) FROM pool_exhaust_history('$began', '$ended', '10 s') WHERE service IS NULL"), 6, 'what was before is still there');
 
-# The server is full again, and has no slot for those who ask over HTTP.
+# The server is full again, and has no slot for what asks over HTTP.
 my @fill = map { client($node, user => 'web', application_name => 'again') } 1 .. 16;
 my $full = $worst;
 my $story = $watcher->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident('$full') AS line");

@@ -169,7 +169,7 @@ services_note(Incident *incident, const RecordedSecond *second, size_t moment)
 	}
 }
 
-/* Logins of a second: who was refused, and who is through again. */
+/* Logins of a second: which services were refused, and which are through again. */
 static void
 services_count(Incident *incident, const RecordedSecond *second)
 {

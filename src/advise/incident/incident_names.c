@@ -1,6 +1,6 @@
 /*
  * incident_names.c
- *		The names in an incident, for those who may see them.
+ *		The names in an incident, for readers that may see them.
  */
 #include "postgres.h"
 

@@ -234,7 +234,7 @@ state_begin(FrameState *state)
 	state->rules = LEAK_RULES;
 }
 
-/* A place that is free now keeps its names, as it does for those who decode this. */
+/* A place that is free now keeps its names, as it does where this is decoded. */
 static void
 state_move(FrameState *state, const RecordedSecond *second, int64 gap_ms, bool key)
 {

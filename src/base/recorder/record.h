@@ -3,7 +3,7 @@
  *		What the flight recorder keeps of a second.
  *
  * A second is the time between two records: pool_exhaust.recorder_interval, one second
- * by default.  What is in use, and who has it, is that of its fullest moment; what is
+ * by default.  What is in use, and by which services, is that of its fullest moment; what is
  * counted is that of the whole second.
  *
  * Words are recorded by their places in their lists: SLOT_STATE_LIST, HEALTH_LIST,

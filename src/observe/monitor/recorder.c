@@ -130,7 +130,7 @@ note_clock(int64 elapsed_ms, TimestampTz now)
 {
 	int64		set_ms = set_by_ms(elapsed_ms, now);
 
-	if (Abs(set_ms) > CLOCK_SET_MS)
+	if (llabs(set_ms) > CLOCK_SET_MS)
 		note_event(EVENT_CLOCK_SET, -1, set_ms, 0);
 }
 
@@ -281,7 +281,7 @@ set_span(int64 elapsed_ms, TimestampTz now)
 {
 	int64		expected_ms = Max(recorder_interval, sample_interval);
 	bool		late = elapsed_ms > expected_ms + LATE_MS;
-	bool		clock_set = Abs(set_by_ms(elapsed_ms, now)) > CLOCK_SET_MS;
+	bool		clock_set = llabs(set_by_ms(elapsed_ms, now)) > CLOCK_SET_MS;
 
 	second.to = now;
 	if (late || clock_set)

@@ -1,6 +1,6 @@
 /*
  * file.c
- *		The recorder's file, as all who read it see it.
+ *		The recorder's file, as all readers see it.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * file.h
- *		The recorder's file, as all who read it see it: where it is, and which blocks
+ *		The recorder's file, as all readers see it: where it is, and which blocks
  *		are in it.
  *
  * The first block says what the file is.  The place of another is its number among
