@@ -209,7 +209,7 @@ def dialogue_with(engine):
         engine.connect,
         lambda c: c.close(),
         ask,
-        begin=lambda c: c.begin(),
+        begin=lambda c: c.get_transaction() or c.begin(),
         commit=lambda c: c.get_transaction().commit(),
         rollback=lambda c: c.get_transaction().rollback(),
     )

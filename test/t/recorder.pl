@@ -209,9 +209,11 @@ $standby->start;
 my $there = client($standby);
 is($there->query("SELECT count(*) FROM pool_exhaust_incidents WHERE main_holder = 'report/nightly'"), 1, 'a standby has what was recorded before');
 ok(wait_for($there, "SELECT count(*) > 0 FROM pool_exhaust_history(pg_postmaster_start_time(), clock_timestamp(), '1 s') WHERE measured > 0", 't'), 'and goes on');
+my $checksums = $there->query('SHOW data_checksums');
 $there->close;
 $standby->stop;
-command_ok([ 'pg_checksums', '--enable', '-D', $standby->data_dir ], 'pg_checksums is not disturbed');
+# From 18 on they are there from the begin.
+command_ok([ 'pg_checksums', '--enable', '-D', $standby->data_dir ], 'pg_checksums is not disturbed') if $checksums eq 'off';
 command_ok([ 'pg_checksums', '--check', '-D', $standby->data_dir ], 'and finds nothing');
 
 # ---------- Without the extension, without names, and off ----------
