@@ -78,7 +78,7 @@ sub outcome_is
 {
 	my @others = busy_machine(120, 4);
 	my $cores = @others / 4;
-	my %storm = (clients => 3 * $cores, role_limit => 2 * $cores, pool_size => 2, baseline_ms => 100);
+	my %storm = (clients => 12 * $cores, role_limit => 8 * $cores, pool_size => 2, baseline_ms => 100);
 	my $limit_ms = 1000;
 	my %seen;
 
@@ -96,7 +96,8 @@ sub outcome_is
 		note "$limit_ms ms, others $others %";
 		$seen{$expected}++;
 		outcome_is($id, $expected, "$slowest times a limit while others take $others %");
-		$limit_ms = int($limit_ms * $slowest / ($seen{invalid} ? 2 * $due_to_others : sqrt $due_to_others)) || 1;
+		# In a run as short as these others may seem to take nothing: then the limit stays.
+		$limit_ms = int($limit_ms * $slowest / ($seen{invalid} ? 2 * $due_to_others : sqrt $due_to_others)) || 1 if $others >= 25;
 	}
   SKIP: {
 		skip 'the machine was too busy', 2 if $seen{late};
