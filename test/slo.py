@@ -38,7 +38,8 @@ def level(seconds, to):
     for name, good, bad in ("logins", lambda s: s[2], lambda s: s[3]), ("seconds", lambda s: s[1] / 1000 * (not s[3]), lambda s: s[1] / 1000 * bool(s[3])):
         def burn(length):
             part = [s for s in own if to - s[0] <= 1000 * length]
-            return sum(map(bad, part)) / (sum(map(bad, part)) + sum(map(good, part))) / (1 - OBJECTIVE)
+            measured = sum(map(bad, part)) + sum(map(good, part))
+            return sum(map(bad, part)) / measured / (1 - OBJECTIVE) if measured else None
         row = {"good": sum(map(good, own)), "bad": sum(map(bad, own)), "budget_used_percent": 100 * burn(DAYS * 86400)}
         row["minutes_burnt"] = row["budget_used_percent"] / 100 * (1 - OBJECTIVE) * sum(s[1] for s in own) / 60_000
         answer[name] = {**row, **{f"burn_{w}": burn(length) for w, length in WINDOWS.items()}}

@@ -66,6 +66,8 @@ sub is_near
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($got, $wanted, $name) = @_;
 
+	# Nothing is known of minutes that were not measured.
+	return is($got, $wanted, $name) if !defined $wanted;
 	ok(defined $got && abs($got - $wanted) <= 1e-6 * (1 + abs $wanted), $name) or diag 'got ' . ($got // 'NULL') . ", expected $wanted";
 }
 
