@@ -8,6 +8,10 @@
  *	recorder_bytes file FILE SECONDS SYSTEM_IDENTIFIER UNTIL	a file as a busy server has it:
  *		1,000 sessions of 40 services, 200 logins a second, an incident each hour; its last
  *		second ends at UNTIL, in seconds since 1970
+ *	recorder_bytes seconds FILE SYSTEM_IDENTIFIER	a file of seconds that it reads, a line
+ *		each: when it begins, in milliseconds since 2000, and how long it is; logins let in;
+ *		refused for want of a slot, by limits of roles, and while the server accepted none;
+ *		and the run on target server, or 0
  *
  * To be linked with the files of src/base/recorder/ and libpgport.
  */
@@ -310,51 +314,116 @@ prove(int rounds)
 
 /* ---------- A file ---------- */
 
+typedef struct File
+{
+	FILE	   *out;
+	uint8		block[RECORDER_BLOCK_SIZE];
+	uint32		at;				/* the end of what is in it */
+	RecorderBlockHeader header;
+	FrameState	state;
+	bool		ill;			/* a second of the block is part of an incident */
+	uint64		bytes;			/* of frames */
+} File;
+
+/* The first block says what the file is. */
+static File *
+file_begin(const char *path, uint64 system_identifier)
+{
+	File	   *file = calloc(1, sizeof(File));
+	RecorderFileHeader header = {.system_identifier = system_identifier};
+
+	if ((file->out = fopen(path, "w")) == NULL)
+		fail("the file cannot be written");
+	file_header_seal(&header);
+	memcpy(file->block, &header, sizeof(header));
+	return file;
+}
+
+static int
+file_put(File *file, const RecordedSecond *second, int64 gap_ms, bool key)
+{
+	return block_frame(file->header.sequence, &file->state, second, gap_ms, key, file->block + file->at, (int) (RECORDER_BLOCK_SIZE - file->at));
+}
+
+static void
+file_append(File *file, const RecordedSecond *second, int64 gap_ms)
+{
+	int			length = file->at > 0 ? file_put(file, second, gap_ms, false) : 0;
+
+	if (length == 0)
+	{
+		fwrite(file->block, sizeof(file->block), 1, file->out);
+		memset(file->block, 0, sizeof(file->block));
+		file->header.sequence++;
+		file->header.began_at = second->from;
+		file->header.before = file->ill ? BLOCK_ILL : BLOCK_CALM;
+		file->ill = false;
+		block_header_seal(&file->header);
+		memcpy(file->block, &file->header, sizeof(file->header));
+		file->at = sizeof(file->header);
+		length = file_put(file, second, gap_ms, true);
+	}
+	file->ill |= recorded_is_ill(second);
+	file->at += length;
+	file->bytes += length;
+}
+
+static void
+file_end(File *file)
+{
+	fwrite(file->block, sizeof(file->block), 1, file->out);
+	if (fclose(file->out) != 0)
+		fail("the file cannot be written");
+	free(file);
+}
+
+/* The file of a busy server. */
 static void
 file_make(const char *path, int seconds, uint64 system_identifier, int64 until)
 {
-	FILE	   *out = fopen(path, "w");
-	RecorderFileHeader file = {.system_identifier = system_identifier};
-	RecorderBlockHeader header = {0};
-	FrameState *state = calloc(1, sizeof(FrameState));
+	File	   *file = file_begin(path, system_identifier);
 	static RecordedSecond second;
-	static uint8 block[RECORDER_BLOCK_SIZE];
-	uint32		at = 0;
-	uint64		bytes = 0;
-	bool		ill = false;
 
-	file_header_seal(&file);
-	memcpy(block, &file, sizeof(file));
 	second.to = (until - seconds * INT64CONST(1002) / 1000 - INT64CONST(946684800)) * 1000000;
 	for (int i = 1; i <= seconds; i++)
 	{
-		bool		full = i % 3600 > 3300;
-		int			length = 0;
-
-		second_move(&second, i, full);
-		if (at > 0)
-			length = block_frame(header.sequence, state, &second, 0, false, block + at, (int) (RECORDER_BLOCK_SIZE - at));
-		if (length == 0)
-		{
-			fwrite(block, sizeof(block), 1, out);
-			memset(block, 0, sizeof(block));
-			header.sequence++;
-			header.began_at = second.from;
-			header.before = ill ? BLOCK_ILL : BLOCK_CALM;
-			ill = false;
-			block_header_seal(&header);
-			memcpy(block, &header, sizeof(header));
-			at = sizeof(header);
-			length = block_frame(header.sequence, state, &second, 0, true, block + at, (int) (RECORDER_BLOCK_SIZE - at));
-		}
-		ill |= recorded_is_ill(&second);
-		at += length;
-		bytes += length;
+		second_move(&second, i, i % 3600 > 3300);
+		file_append(file, &second, 0);
 	}
-	fwrite(block, sizeof(block), 1, out);
-	fclose(out);
-	free(state);
-	printf("%.1f bytes a second\n", (double) bytes / seconds);
+	printf("%.1f bytes a second\n", (double) file->bytes / seconds);
+	file_end(file);
+}
+
+/* A file of seconds that are read; the time between two of them is a gap. */
+static void
+file_of_seconds(const char *path, uint64 system_identifier)
+{
+	File	   *file = file_begin(path, system_identifier);
+	static RecordedSecond second;
+	long long	from,
+				length,
+				run;
+	unsigned	let_in,
+				slots,
+				limited,
+				not_accepting;
+
+	second.capacity = 97;
+	second.slots = 100;
+	while (scanf("%lld %lld %u %u %u %u %lld", &from, &length, &let_in, &slots, &limited, &not_accepting, &run) == 7)
+	{
+		int64		gap_us = second.to == 0 ? 0 : from * 1000 - second.to;
+
+		second.from = from * 1000;
+		second.to = second.from + length * 1000;
+		second.opened = let_in;
+		second.refused[CAUSE_RESERVED_SLOTS] = slots;
+		second.refused[CAUSE_ROLE_LIMIT] = limited;
+		second.refused[CAUSE_NOT_ACCEPTING] = not_accepting;
+		second.run_id = run;
+		file_append(file, &second, Max(gap_us, 0) / 1000);
+	}
+	file_end(file);
 }
 
 int
@@ -372,6 +441,11 @@ main(int argc, char **argv)
 		file_make(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 10), atoll(argv[5]));
 		return 0;
 	}
-	fprintf(stderr, "usage: recorder_bytes prove ROUNDS SEED | file FILE SECONDS SYSTEM_IDENTIFIER UNTIL\n");
+	if (argc == 4 && strcmp(argv[1], "seconds") == 0)
+	{
+		file_of_seconds(argv[2], strtoull(argv[3], NULL, 10));
+		return 0;
+	}
+	fprintf(stderr, "usage: recorder_bytes prove ROUNDS SEED | file FILE SECONDS SYSTEM_IDENTIFIER UNTIL | seconds FILE SYSTEM_IDENTIFIER\n");
 	return 2;
 }

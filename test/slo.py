@@ -1,6 +1,6 @@
 """A month of a server, recorded every 10 seconds, and what pool_exhaust_slo() must say of it.
 
-    slo.py month SEED END         its seconds, as test/recording reads them
+    slo.py month SEED END         its seconds, as test/recorder_bytes.c reads them
     slo.py level SEED END TO      the answer for the 30 days up to TO
 
 END, where the month ends, and TO are in milliseconds since 2000.

@@ -21,3 +21,14 @@ typedef enum SlotState
 #define SLOT_STATES LIST_COUNT(SLOT_STATE_LIST)
 
 extern const char *const slot_state_names[SLOT_STATES];
+
+/* Returns how many slots these are in all. */
+static inline int
+slot_states_sum(const int by_state[SLOT_STATES])
+{
+	int			sum = 0;
+
+	for (int i = 0; i < SLOT_STATES; i++)
+		sum += by_state[i];
+	return sum;
+}

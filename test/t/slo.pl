@@ -31,7 +31,7 @@ sub output_of
 my $directory = PostgreSQL::Test::Utils::tempdir();
 chomp(my ($include, $libraries) = map { scalar qx(pg_config --$_) } 'includedir-server', 'pkglibdir');
 plan skip_all => 'no C compiler, or no libpgport'
-  if system("cc -O1 -I'$top/src' -I'$include' -o '$directory/recording' '$top/test/recording.c' '$top'/src/base/recorder/*.c -L'$libraries' -lpgcommon -lpgport >'$directory/cc.log' 2>&1") != 0;
+  if system("cc -O1 -I'$top/src' -I'$include' -o '$directory/bytes' '$top/test/recorder_bytes.c' '$top'/src/base/recorder/*.c -L'$libraries' -lpgcommon -lpgport -lm >'$directory/cc.log' 2>&1") != 0;
 
 my $node = new_server('slo', conf => 'pool_exhaust.recorder_size = 0');
 my $watcher = client($node);
@@ -47,7 +47,7 @@ sub record
 {
 	my ($seconds) = @_;
 
-	return output_of(\$seconds, "$directory/recording", $system, $node->data_dir . '/pool_exhaust/recorder', 1024);
+	return output_of(\$seconds, "$directory/bytes", 'seconds', $node->data_dir . '/pool_exhaust/recorder', $system);
 }
 
 # ---------- A month ----------
@@ -116,6 +116,18 @@ is(alerts(), 'logins: none, seconds: none', 'limits of roles');
 unlink $node->data_dir . '/pool_exhaust/recorder';
 is($watcher->query(q(SELECT string_agg(concat_ws(' ', indicator, measured, level_percent, budget_used_percent, burn_3d, alert, cost_low, unmeasured), ', ' ORDER BY indicator)
 	FROM pool_exhaust_slo("window" => '1 day'))), 'logins 0 1 day, seconds 0 1 day', 'nothing was recorded');
+
+# ---------- The alerts of Prometheus are the same ----------
+
+my %windows = ('5m' => 'SLO_5_MINUTES', '30m' => 'SLO_30_MINUTES', '1h' => 'SLO_1_HOUR', '6h' => 'SLO_6_HOURS', '3d' => 'SLO_3_DAYS');
+my @rules = slurp_file("$top/contrib/prometheus/slo.yml") =~ /pool_exhaust:slo:burn(\w+) > ([\d.]+)\s+and pool_exhaust:slo:burn(\w+) > \2\s+and pool_exhaust:logins:increase\1 >= (\d+)/g;
+my ($least) = slurp_file("$top/src/advise/slo/slo.c") =~ /#define ALERT_LOGINS_MIN\s+(\d+)/;
+my (@expected_rules, @our_rules);
+while (my ($long, $factor, $short, $logins) = splice @rules, 0, 4) { push @expected_rules, "$factor $windows{$long} $windows{$short} $logins" }
+my @alerts = slurp_file("$top/src/advise/slo/slo.c") =~ /\{"burns[ \w]*", ([\d.]+), (\w+), (\w+)\}/g;
+while (my @alert = splice @alerts, 0, 3) { push @our_rules, "@alert $least" }
+is_deeply(\@our_rules, \@expected_rules, 'factors, windows and logins of slo.yml');
+is(scalar(@our_rules), 3, 'three of them');
 
 # ---------- Bad input ----------
 

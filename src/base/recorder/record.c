@@ -12,11 +12,7 @@ const char *const recorded_event_names[RECORDED_EVENT_TYPES] = {RECORDED_EVENT_L
 int
 recorded_in_use(const RecordedSecond *second)
 {
-	int			in_use = 0;
-
-	for (int i = 0; i < SLOT_STATES; i++)
-		in_use += second->by_state[i];
-	return in_use;
+	return slot_states_sum(second->by_state);
 }
 
 /* Reserved slots that are taken: those beyond what a role without a right to them can have. */

@@ -121,11 +121,7 @@ recorded_service_next(const RecordedSecond *second, int place)
 static inline int
 recorded_service_in_use(const RecordedService *service)
 {
-	int			in_use = 0;
-
-	for (int i = 0; i < SLOT_STATES; i++)
-		in_use += service->by_state[i];
-	return in_use;
+	return slot_states_sum(service->by_state);
 }
 
 /* The services of a second; the others come last. */

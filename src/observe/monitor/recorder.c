@@ -217,16 +217,6 @@ note_pools(const MonitorSnapshot *snapshot)
 	}
 }
 
-static int
-in_use_of(const int *by_state)
-{
-	int			in_use = 0;
-
-	for (int i = 0; i < SLOT_STATES; i++)
-		in_use += by_state[i];
-	return in_use;
-}
-
 /* Takes an observation into account: the fullest moment stands for the second. */
 static void
 note(const MonitorSnapshot *snapshot)
@@ -235,7 +225,7 @@ note(const MonitorSnapshot *snapshot)
 
 	second.health = Max(second.health, server->judge.health);
 	note_run();
-	if (observed && in_use_of(snapshot->by_state) < recorded_in_use(&second))
+	if (observed && slot_states_sum(snapshot->by_state) < recorded_in_use(&second))
 		return;
 	observed = true;
 	memcpy(second.by_state, snapshot->by_state, sizeof(second.by_state));
@@ -252,7 +242,7 @@ note(const MonitorSnapshot *snapshot)
 static uint32
 count_closed(const int *by_state, uint64 opened)
 {
-	sessions_now = in_use_of(by_state) - by_state[SLOT_AUTHENTICATING];
+	sessions_now = slot_states_sum(by_state) - by_state[SLOT_AUTHENTICATING];
 	closed_now = closed_then + sessions_then + (int64) opened - sessions_now;
 	return (uint32) Max(closed_now, 0);
 }
@@ -265,7 +255,7 @@ count(const int *by_state)
 
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 	{
-		second.refused[i] = (uint32) (pg_atomic_read_u64(&shared->refusals[i].all.count) - seen->recorded_refused[i]);
+		second.refused[i] = (uint32) (ledger_cause_refusals_ever(i) - seen->recorded_refused[i]);
 		refused |= second.refused[i] > 0;
 	}
 	second.opened = (uint32) (ledger_logins_ever() - seen->recorded_opened);
@@ -396,7 +386,7 @@ skip_counters(void)
 
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < LEDGER_CAUSES; i++)
-		seen->recorded_refused[i] = pg_atomic_read_u64(&shared->refusals[i].all.count);
+		seen->recorded_refused[i] = ledger_cause_refusals_ever(i);
 	seen->recorded_opened = ledger_logins_ever();
 	LWLockRelease(shared->observe_lock);
 }
@@ -409,7 +399,7 @@ sessions_at_begin(RecordedEventType why)
 
 	if (why == EVENT_SERVER_STARTED)
 		return 0;
-	return why == EVENT_MONITOR_STARTED ? in_use_of(by_state) - by_state[SLOT_AUTHENTICATING] : -1;
+	return why == EVENT_MONITOR_STARTED ? slot_states_sum(by_state) - by_state[SLOT_AUTHENTICATING] : -1;
 }
 
 /* The file is open: begins the first second. */
@@ -500,7 +490,7 @@ recorder_observe(const MonitorSnapshot *snapshot, bool regular)
 		return;
 	/* Sessions that are here at the begin are no ones that came. */
 	if (sessions_then < 0)
-		sessions_then = in_use_of(snapshot->by_state) - snapshot->by_state[SLOT_AUTHENTICATING];
+		sessions_then = slot_states_sum(snapshot->by_state) - snapshot->by_state[SLOT_AUTHENTICATING];
 	note(snapshot);
 	/* Half a sample more or less: what is nearest to the interval. */
 	if (!regular || now_us + sample_interval * INT64CONST(500) < tried_us + recorder_interval * INT64CONST(1000))

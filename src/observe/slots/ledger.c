@@ -67,12 +67,18 @@ ledger_run_logins(void)
 }
 
 uint64
+ledger_cause_refusals_ever(Cause cause)
+{
+	return pg_atomic_read_u64(&shared->refusals[cause].all.count);
+}
+
+uint64
 ledger_refusals_ever(void)
 {
 	uint64		sum = 0;
 
 	for (int i = 0; i < LEDGER_CAUSES; i++)
-		sum += pg_atomic_read_u64(&shared->refusals[i].all.count);
+		sum += ledger_cause_refusals_ever(i);
 	return sum;
 }
 
@@ -83,7 +89,7 @@ ledger_slot_refusals_ever(void)
 
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 		if (cause_kinds[i].takes_slots)
-			sum += pg_atomic_read_u64(&shared->refusals[i].all.count);
+			sum += ledger_cause_refusals_ever(i);
 	return sum;
 }
 

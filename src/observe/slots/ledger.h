@@ -20,6 +20,7 @@ extern uint64 ledger_run_refusals(Cause cause);
 extern uint64 ledger_run_logins(void);
 
 /* Since the server started: these never go back. */
+extern uint64 ledger_cause_refusals_ever(Cause cause);
 extern uint64 ledger_refusals_ever(void);
 extern uint64 ledger_slot_refusals_ever(void);
 extern uint64 ledger_logins_ever(void);
