@@ -7,11 +7,15 @@
 
 #include <math.h>
 
+#include "load/target/probe.h"
 #include "scenario/list.h"
 #include "story/story.h"
 
 /* To find what the pool itself costs. */
 #define COST_OPERATIONS		10000
+
+/* A pooler that has time to work does not stand still for so long. */
+#define LONG_STOP_US		(100 * 1000)
 
 /* On a machine that is not too busy, a query that does next to nothing takes less, on average. */
 #define SLOW_REQUEST_MS		5.0
@@ -88,6 +92,21 @@ level_share(int64 capacity, int64 percent)
 	return Max(rint(capacity * percent / 100.0), 1) / capacity;
 }
 
+/*
+ * Returns after how long a pooler that stands still may refuse clients, as more have
+ * arrived than it has places left: half of what that takes on average, but one that is
+ * to hold so few must do so without a stop.  0: no pooler.
+ */
+static uint64
+overrun_us(const Run *run, int clients)
+{
+	const RunParty *party = &run->parties[0];
+
+	if (!run->target->counts_itself || party->probe == NULL)
+		return 0;
+	return (uint64) Max((party->probe->figures.capacity - clients) * 1e6 / run->options.rate / 2, LONG_STOP_US);
+}
+
 /* What was found at a level. */
 typedef struct Level
 {
@@ -134,8 +153,9 @@ level(Run *run, int percent)
 	if (percent <= options->latency_limit_percent)
 	{
 		check_chaos(run, psprintf("not granted at %d %%", percent), 0, chaos_acts_done(&party->chaos_counts) - acts, tally_not_granted(tally),
-					"requests were refused or timed out in a pool that is not full: see pool_exhaust_samples");
-		check_was_of_time(run);
+					psprintf("requests were refused or timed out in a pool that is not full: see pool_exhaust_samples; %s",
+							 failure_text(run, run->pool)));
+		check_was_of_pooler(run, overrun_us(run, clients));
 		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + chaos_wait_ms(&party->chaos_counts),
 					  histogram_ms(&tally->wait, 0.99), "ms",
 					  "it takes too long to get a connection from a pool that is not full: the line of the level says what of it is queue, connect and first query");

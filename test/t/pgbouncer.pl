@@ -37,7 +37,8 @@ my %options = (
 	# A machine that stands still for half a second is not to bring more clients than there may be.
 	degradation => { work_ms => 60, load_percent => 70, response_limit_ms => 5000, burst_error_percent => 50 },
 	isolation   => { second => 'beside', tolerance_ms => 10_000 },
-	latency     => { levels => [ 20, 50, 80 ], latency_limit_ms => 1000 },
+	# Nor are so many to come that one connection left to them is hardly enough.
+	latency     => { levels => [ 20, 50, 80 ], latency_limit_ms => 1000, rate => 50 },
 	recovery    => {},
 	storm       => { keep_percent => 1, response_limit_ms => 5000 });
 
@@ -124,24 +125,53 @@ run_is('claims that hold', 'pass', '', 'queue', pool_size => 5, max_overflow => 
 
 # It stands still for a moment, as on a machine that has no time for it: what that breaks
 # proves nothing.
+sub stand_still
 {
-	my $stand_still = sub {
-		my $end = time + 0.18;
+	my ($seconds) = @_;
+	my $end = time + $seconds;
 
-		kill 'STOP', $bouncer->{pid};
-		wait_until(sub { time >= $end ? 'over' : 'not yet' }, 'over', 'a moment');
-		kill 'CONT', $bouncer->{pid};
-	};
+	kill 'STOP', $bouncer->{pid};
+	wait_until(sub { time >= $end ? 'over' : 'not yet' }, 'over', 'a moment');
+	kill 'CONT', $bouncer->{pid};
+	return;
+}
 
-	# That phase lasts for two seconds, and asks the console all the time.
-	my $run_id = Target::run_it($watcher, 'queue', 'bouncer', %{ $options{queue} }, meanwhile => [ 'time out', $stand_still ]);
+sub stands_still_in
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($scenario, $outcome, %options) = @_;
+	my $run_id = Target::run_it($watcher, $scenario, 'bouncer', %options);
 
-	like(run_outcome($watcher, $run_id), qr/^(?:pass$|invalid: the machine was too busy: )/, 'stands still: verdict')
+	like(run_outcome($watcher, $run_id), $outcome, "stands still: verdict of $scenario")
 	  or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
-	report_has($run_id, qr/^machine +.*the console of the pooler took \d+ ms to answer/m, 'stands still: the report says so');
+	report_has($run_id, qr/^machine +.*the console of the pooler took \d+ ms to answer/m, "stands still: the report of $scenario says so");
+	return;
+}
+
+# That phase lasts for two seconds, and asks the console all the time.
+stands_still_in('queue', qr/^(?:pass$|invalid: the machine was too busy: )/,
+	%{ $options{queue} }, meanwhile => [ 'time out', sub { stand_still(0.18) } ]);
+
+# Twice as many clients come meanwhile as it has places for.
+bouncer_with(max_client_conn => 35);
+stands_still_in('latency', qr/^invalid: the machine was too busy: /,
+	levels => [80], level_ms => 2000, rate => 200, meanwhile => [ '80 %', sub { until_clients_come(); stand_still(0.3) } ]);
+
+# A level's clients that arrive are measured when others keep its pool busy.
+sub until_clients_come
+{
+	my $served = sub { (map { $_->{total_query_count} } grep { $_->{database} eq 'postgres' } $bouncer->show('STATS'))[0] };
+	my $at_first = $served->();
+
+	wait_until(sub { $served->() > $at_first + 300 ? 'they do' : 'not yet' }, 'they do', 'clients that arrive');
+	return;
 }
 
 # ---------- As it should not be ----------
+
+# Clients that arrive while others log in are too many, however idle its pool.
+bouncer_with(max_client_conn => 6);
+run_is('few clients', 'fail', 'not granted at 80 %', 'latency', levels => [80], rate => 200);
 
 bouncer_with(query_wait_timeout => 0);
 run_is('query_wait_timeout = 0', 'invalid', qr/lets clients wait for ever \(query_wait_timeout = 0\)/, 'queue');
