@@ -155,7 +155,7 @@ level(Run *run, int percent)
 		check_chaos(run, psprintf("not granted at %d %%", percent), 0, chaos_acts_done(&party->chaos_counts) - acts, tally_not_granted(tally),
 					psprintf("requests were refused or timed out in a pool that is not full: see pool_exhaust_samples; %s",
 							 failure_text(run, run->pool)));
-		check_was_of_pooler(run, overrun_us(run, clients));
+		check_was_of_delay(run, overrun_us(run, clients));
 		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + chaos_wait_ms(&party->chaos_counts),
 					  histogram_ms(&tally->wait, 0.99), "ms",
 					  "it takes too long to get a connection from a pool that is not full: the line of the level says what of it is queue, connect and first query");

@@ -161,7 +161,7 @@ queue_up(Run *run)
 	}
 	check_fifo(run, NULL, &queue->order);
 	if (queue->order.slack_us > 0)
-		check_was_of_pooler(run, LATE_US);
+		check_was_of_delay(run, LATE_US);
 	check_count(run, "wrong queue lengths", 0, queue->wrong,
 				"the pool and its clients disagree on how many requests wait: do not trust its metrics");
 	check_all_ended(run, NULL, tally);

@@ -182,10 +182,10 @@ check_was_of_time(Run *run)
 
 /* The latest check is broken by a pooler that is so late, too, or by a run that is: it proves nothing then. */
 void
-check_was_of_pooler(Run *run, uint64 late_us)
+check_was_of_delay(Run *run, uint64 late_us)
 {
 	check_was_of_time(run);
-	run->checks[run->nchecks - 1].of_pooler_us = late_us;
+	run->checks[run->nchecks - 1].of_delay_us = late_us;
 }
 
 /* Returns whether a claim has failed so far. */

@@ -68,7 +68,7 @@ check_timeout_times(Run *run, const char *part, const Tally *tally)
 	check_at_most(run, claim(part, "latest timeout"), limit_ms, tally->longest_timeout_us / 1000.0, "ms",
 				  "a request waited longer than pool_timeout_ms, or the machine is overloaded");
 	if (over_us > 0)
-		check_was_of_pooler(run, over_us);	/* which ends waits as late as it does all else */
+		check_was_of_delay(run, over_us);	/* which ends waits as late as it does all else */
 }
 
 /*

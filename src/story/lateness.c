@@ -196,7 +196,7 @@ delay_breaks(const Run *run, const Check *check)
 {
 	double		late_ms = Max(run->pooler_late_us / 1000.0, histogram_max_ms(&run->late));
 
-	return check->of_pooler_us > 0 && late_ms * 1000 >= check->of_pooler_us;
+	return check->of_delay_us > 0 && late_ms * 1000 >= check->of_delay_us;
 }
 
 /*

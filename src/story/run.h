@@ -43,7 +43,7 @@ typedef struct Check
 	const char *detail;			/* what a failure means and what to check next */
 	bool		of_time;		/* a machine that is too busy breaks it by itself */
 	bool		of_speed;		/* so does one whose processors others take a large part of */
-	uint64		of_pooler_us;	/* so does a pooler that is so late, or the run; 0: none does */
+	uint64		of_delay_us;	/* so does a pooler that is so late, or the run; 0: none does */
 } Check;
 
 /* One step of the story, with its own figures. */

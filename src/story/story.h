@@ -173,7 +173,7 @@ extern void check_words(Run *run, const char *name, const char *expected, const 
 						const char *detail);
 extern void check_skip(Run *run, const char *name, const char *why);
 extern void check_was_of_time(Run *run);
-extern void check_was_of_pooler(Run *run, uint64 late_us);
+extern void check_was_of_delay(Run *run, uint64 late_us);
 
 /* Claims that several stories make: see claims.c. */
 extern const char *claim(const char *part, const char *name);

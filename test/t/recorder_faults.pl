@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $rounds = $ENV{ROUNDS} // 6;
+my $rounds = $ENV{ROUNDS} // 3;
 my $node = new_server('faults_of_recorder', conf => "max_connections = 20\nlogging_collector = on\nlog_filename = 'server.log'\nrestart_after_crash = on");
 my $directory = $node->data_dir . '/pool_exhaust';
 my $file = "$directory/recorder";
