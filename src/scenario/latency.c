@@ -112,7 +112,55 @@ typedef struct Level
 {
 	double		percent;		/* how busy the pool was */
 	double		request_ms;		/* of the clients that arrive, until their query was answered; on average */
+	double		under_way;		/* of them, at once; on average */
+	int			left;			/* connections that those at work leave to them ... */
+	bool		full;			/* ... were too few: there was none that was idle */
 } Level;
+
+/*
+ * Clients that arrive at that rate and each take that long are so many at once: Little's
+ * law.  A pooler has more to do for them than the run can see, to log them in and to
+ * reset their connection: so if they are more than the connections that are left, its
+ * pool was full, whatever it said.
+ */
+static Level
+level_found(const Run *run, int percent, const Tally *tally, double utilization, int clients)
+{
+	const Options *options = &run->options;
+	double		request_ms = (tally->wait_us + tally->hold_us) / Max(tally->granted, 1) / 1000;
+	double		under_way = options->rate * request_ms / 1000;
+	int			left = run_capacity(run) - clients;
+
+	return (Level) {
+		.percent = 100 * utilization,
+		.request_ms = request_ms,
+		.under_way = under_way,
+		.left = left,
+		.full = run->target->counts_itself && percent <= options->latency_limit_percent && left > 0 && under_way > left,
+	};
+}
+
+/* What a pool that is not full owes its clients. */
+static void
+level_check(Run *run, int percent, const Level *found, const Tally *tally, uint64 acts)
+{
+	const Options *options = &run->options;
+	const char *name = psprintf("not granted at %d %%", percent);
+	int			clients = run_capacity(run) - found->left;
+
+	if (found->full)
+		check_skip(run, name, "the pool was full");
+	else
+	{
+		check_chaos(run, name, 0, acts, tally_not_granted(tally),
+					psprintf("requests were refused or timed out in a pool that is not full: see pool_exhaust_samples; %s",
+							 failure_text(run, run->pool)));
+		check_was_of_delay(run, overrun_us(run, clients));
+	}
+	check_at_most(run, psprintf("p99 wait at %d %%", percent),
+				  options->latency_limit_ms + chaos_wait_ms(&run->parties[0].chaos_counts), histogram_ms(&tally->wait, 0.99), "ms",
+				  "it takes too long to get a connection from a pool that is not full: the line of the level says what of it is queue, connect and first query");
+}
 
 static Level
 level(Run *run, int percent)
@@ -124,6 +172,7 @@ level(Run *run, int percent)
 	int			clients = (int) rint(share * run_capacity(run));
 	Tally	   *tally;
 	double		utilization;
+	Level		found;
 	Load	   *busy;
 	Load	   *probing;
 	Phase	   *p = phase(run, psprintf("%d %%", percent));
@@ -142,6 +191,7 @@ level(Run *run, int percent)
 	tally = load_end(run, probing, options->pool_timeout_ms + settle_ms(run));
 	load_end(run, busy, options->work_ms + settle_ms(run));
 	phase_end(run);
+	found = level_found(run, percent, tally, utilization, clients);
 	level_figures(run, tally, utilization);
 	phase_note(run, "p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms   %s   %.0f %% in use",
 			   histogram_ms(&tally->wait, 0.50), histogram_ms(&tally->wait, 0.95),
@@ -151,17 +201,9 @@ level(Run *run, int percent)
 		run_end(run, VERDICT_INVALID, "no client requested a connection at %d %% utilization: raise rate or level_ms", percent);
 
 	if (percent <= options->latency_limit_percent)
-	{
-		check_chaos(run, psprintf("not granted at %d %%", percent), 0, chaos_acts_done(&party->chaos_counts) - acts, tally_not_granted(tally),
-					psprintf("requests were refused or timed out in a pool that is not full: see pool_exhaust_samples; %s",
-							 failure_text(run, run->pool)));
-		check_was_of_delay(run, overrun_us(run, clients));
-		check_at_most(run, psprintf("p99 wait at %d %%", percent), options->latency_limit_ms + chaos_wait_ms(&party->chaos_counts),
-					  histogram_ms(&tally->wait, 0.99), "ms",
-					  "it takes too long to get a connection from a pool that is not full: the line of the level says what of it is queue, connect and first query");
-	}
+		level_check(run, percent, &found, tally, chaos_acts_done(&party->chaos_counts) - acts);
 	check_all_ended(run, psprintf("%d %%", percent), tally);
-	return (Level) {100 * utilization, (tally->wait_us + tally->hold_us) / Max(tally->granted, 1) / 1000};
+	return found;
 }
 
 /*
@@ -173,6 +215,9 @@ level_missed(Run *run, int64 wanted, Level found)
 {
 	const char *advice = "raise tolerance_percent or level_ms, or leave that level out of option levels";
 
+	if (found.full)
+		run_end(run, VERDICT_INVALID, "the pool could not be kept at " INT64_FORMAT " %% utilization: " INT64_FORMAT " clients a second that take %.1f ms each are %.1f at once, and the level leaves %d connection%s to them: lower rate, or leave that level out of option levels",
+				wanted, run->options.rate, found.request_ms, found.under_way, found.left, found.left == 1 ? "" : "s");
 	run->too_busy = found.percent > wanted && found.request_ms > SLOW_REQUEST_MS && run->target->in_process &&
 		run->options.workload[0] == '\0' && clock_set_text(run) == NULL;
 	if (run->too_busy)
@@ -198,7 +243,7 @@ latency_play(Run *run)
 		double		share = level_share(run_capacity(run), levels->percent[i]);
 		Level		found = level(run, (int) levels->percent[i]);
 
-		if (fabs(found.percent - 100 * share) <= run->options.tolerance_percent)
+		if (fabs(found.percent - 100 * share) <= run->options.tolerance_percent && !found.full)
 			continue;
 		off = i;
 		missed = found;

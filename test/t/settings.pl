@@ -56,7 +56,14 @@ $admin->close;
 	like(sqlstate($other), qr/57014|25P04/, 'they are in force for others');
 	$other->vanish;
 }
-sub outcome_of { return run_outcome($caller, run_scenario($caller, @_)) }
+sub outcome_of
+{
+	my $run_id = run_scenario($caller, @_);
+	my $outcome = run_outcome($caller, $run_id);
+
+	diag $caller->query("SELECT pool_exhaust_report($run_id)") if $outcome =~ /^fail/;
+	return $outcome;
+}
 
 is(outcome_of($_), 'pass', $_) foreach qw(isolation backpressure);
 
