@@ -117,6 +117,31 @@ unlink $node->data_dir . '/pool_exhaust/recorder';
 is($watcher->query(q(SELECT string_agg(concat_ws(' ', indicator, measured, level_percent, budget_used_percent, burn_3d, alert, cost_low, unmeasured), ', ' ORDER BY indicator)
 	FROM pool_exhaust_slo("window" => '1 day'))), 'logins 0 1 day, seconds 0 1 day', 'nothing was recorded');
 
+# ---------- Seconds whose refusals are not counted ----------
+
+sub measured { return $watcher->query(q(SELECT measured FROM pool_exhaust_slo("window" => '1 hour') WHERE indicator = 'seconds')) }
+
+# Until so many more seconds were recorded
+sub recorded_on
+{
+	my ($n) = @_;
+	my $since = $watcher->query('SELECT clock_timestamp()');
+
+	return wait_for($watcher, "SELECT coalesce(sum(measured), 0) >= $n FROM pool_exhaust_history('$since', clock_timestamp(), '1 s') WHERE service IS NULL", 't');
+}
+
+change_setting($watcher, 'pool_exhaust.recorder_size' => "'2MB'");
+recorded_on(2);
+change_setting($watcher, log_min_messages => 'panic');
+recorded_on(1);
+my $seen = measured();
+recorded_on(3);
+cmp_ok($seen, '>=', 1, 'seconds are measured');
+is(measured(), $seen, 'not while refusals are not counted');
+change_setting($watcher, log_min_messages => 'warning');
+recorded_on(3);
+cmp_ok(measured(), '>', $seen + 1, 'and when they are');
+
 # ---------- The alerts of Prometheus are the same ----------
 
 my %windows = ('5m' => 'SLO_5_MINUTES', '30m' => 'SLO_30_MINUTES', '1h' => 'SLO_1_HOUR', '6h' => 'SLO_6_HOURS', '3d' => 'SLO_3_DAYS');

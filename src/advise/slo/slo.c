@@ -94,6 +94,8 @@ slo_add(Slo *slo, const RecordedSecond *second)
 
 	if (second->kind != RECORDED_SECOND || second->from < slo->from || second->to > slo->to || length_s <= 0)
 		return;
+	if (!recorded_refusals_known(second))
+		return;
 	if (second->run_id != 0)
 	{
 		add_run(slo, second->run_id, length_s);

@@ -68,7 +68,7 @@ typedef struct Slo
 /* Begins an account of the time from "from" to "to". */
 extern void slo_begin(Slo *slo, TimestampTz from, TimestampTz to);
 
-/* Adds a second that lies in it; others, and gaps, are left out. */
+/* Adds a second that lies in it; others, gaps, and those whose refusals were not counted, are left out. */
 extern void slo_add(Slo *slo, const RecordedSecond *second);
 
 /* Seconds of it of which nothing is known. */

@@ -43,6 +43,15 @@ recorded_is_ill(const RecordedSecond *second)
 		(second->health >= HEALTH_CRITICAL || recorded_refused(second) > second->refused[CAUSE_NOT_ACCEPTING]);
 }
 
+bool
+recorded_refusals_known(const RecordedSecond *second)
+{
+	for (int i = 0; i < second->nevents; i++)
+		if (second->events[i].type == EVENT_LEDGER_BLIND)
+			return false;
+	return true;
+}
+
 void
 recorded_name(char *dst, const char *src)
 {

@@ -35,7 +35,8 @@
 	ROW(EVENT_LIMIT, "limit changed")	/* of the pool at place "place": capacity, and what it was */ \
 	ROW(EVENT_HEALED, "session terminated by the healer")	/* of the service at "place": LeakRule, pid */ \
 	ROW(EVENT_RESET, "statistics reset") \
-	ROW(EVENT_NOT_WRITTEN, "seconds not written")	/* errno, seconds */
+	ROW(EVENT_NOT_WRITTEN, "seconds not written")	/* errno, seconds */ \
+	ROW(EVENT_LEDGER_BLIND, "refusals not counted")	/* in this second, or a part of it: log_min_messages */
 
 typedef enum RecordedEventType
 {
@@ -135,6 +136,9 @@ extern uint64 recorded_refused(const RecordedSecond *second);
 
 /* Is it a part of an incident: critical or exhausted, or a login refused? */
 extern bool recorded_is_ill(const RecordedSecond *second);
+
+/* Were refusals counted all the while? */
+extern bool recorded_refusals_known(const RecordedSecond *second);
 
 /* Copies a name, NAMEDATALEN bytes: what is not printable ASCII becomes '?'. */
 extern void recorded_name(char *dst, const char *src);

@@ -339,9 +339,11 @@ close_second(const int *by_state, uint64 now_us)
 	note_heals();
 	count(by_state);
 	nevents = second.nevents;
-	/* These compare with the last second that was written, and find the same again if this one is not. */
+	/* These begin at the last second that was written, and find the same again if this one is not. */
 	note_clock(elapsed_ms, now);
 	note_limits();
+	if (ledger_was_blind(REFUSED_BACKEND, recorded_to))
+		note_event(EVENT_LEDGER_BLIND, -1, 0, 0);
 	if (not_written > 0)
 		note_event(EVENT_NOT_WRITTEN, -1, not_written_errno, not_written);
 	gap = set_span(elapsed_ms, now);
