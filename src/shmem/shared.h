@@ -164,6 +164,8 @@ typedef enum PoolKind
 	POOL_KIND_LIST(LIST_MEMBER)
 } PoolKind;
 
+#define POOL_KINDS LIST_COUNT(POOL_KIND_LIST)
+
 extern const char *const pool_kind_names[];
 
 /* One of them, and how many connections it can hand out. */

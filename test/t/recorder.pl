@@ -81,6 +81,7 @@ foreach (1 .. 11)
 	seconds(1);
 }
 comes('job', 'queue') foreach 1 .. 4;    # two are refused: its own limit
+$watcher->query('ALTER ROLE job CONNECTION LIMIT 3');
 seconds(1);
 comes('web', 'front') foreach 1 .. 4;    # all are refused: the server is full
 seconds(2);
@@ -187,6 +188,15 @@ my $full = $worst;
 my $story = $watcher->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident('$full') AS line");
 like($story, qr/6 logins were refused \(reserved_slots 4, role_limit 2\); report\/nightly grew most, from 0 to 11 connections/, 'the story after a restart has the right name, and numbers');
 like($story, qr/^gap +\d+ /m, 'and says what was not measured');
+{
+	my ($limit, $start) = (qr/the limit of role job became 3, it was 2/, qr/the server was started/);
+
+	like($story, qr/^event +\d\d:\d\d:\d\d  $limit\n(?:event .*\n)*event +\d\d:\d\d:\d\d  $start$/m, 'what else happened');
+	like($watcher->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident('$full', 'markdown') AS line"), qr/^- \d\d:\d\d:\d\d $limit\n.*^- \d\d:\d\d:\d\d $start$/ms, 'as markdown');
+	like($watcher->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident('$full', 'html') AS line"), qr/Meanwhile.*$limit.*$start/s, 'as a page');
+	my %texts = map { $_->{event} => $_->{text} } @{ JSON::PP::decode_json($watcher->query("SELECT pool_exhaust_incident('$full', 'json')"))->{events} };
+	is("$texts{'limit changed'}; $texts{'server started'}", 'the limit of role job became 3, it was 2; the server was started', 'as JSON');
+}
 my $page = http($port, '/incident?at=' . $watcher->query("SELECT extract(epoch FROM timestamptz '$full')"));
 is($page->{status}, 200, 'the same over HTTP while the server is full');
 is(($page->{content} =~ /(report\/nightly .*)/)[0], ($story =~ /(report\/nightly .*)/)[0], 'with the same figures');

@@ -8,12 +8,14 @@ use Fcntl qw(:mode);
 use FindBin;
 use lib $FindBin::RealBin;
 use PoolExhaust;
+use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
 my $rounds = $ENV{ROUNDS} // 3;
-my $node = new_server('faults_of_recorder', conf => "max_connections = 20\nlogging_collector = on\nlog_filename = 'server.log'\nrestart_after_crash = on");
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+my $node = new_server('faults_of_recorder', conf => "pool_exhaust.http_port = $port\nmax_connections = 20\nlogging_collector = on\nlog_filename = 'server.log'\nrestart_after_crash = on");
 my $directory = $node->data_dir . '/pool_exhaust';
 my $file = "$directory/recorder";
 my $client = client($node);
@@ -184,6 +186,7 @@ SKIP:
 	$begun = time;
 	is($client->query("SELECT count(*) FROM pool_exhaust_incidents WHERE main_holder = 'role_7/application-7' AND holder_growth BETWEEN 190 AND 210"), 24, 'and its incidents');
 	note sprintf 'incidents of a day: %.0f ms', 1000 * (time - $begun);
+	like(http($port, '/incidents')->{content}, qr/^[^\n]* role_7\/application-7 grew most.*\nWhat was recorded earlier was not read: pool_exhaust_incidents has all\.\n\z/s, 'over HTTP the latest');
 	$begun = time;
 	is(scalar(split /\n/, $client->query("SELECT pool_exhaust_incident(timestamptz '$day' - interval '6 hours')")) > 6, 1, 'and the story of one');
 	note sprintf 'an incident: %.0f ms', 1000 * (time - $begun);

@@ -155,6 +155,25 @@ services_table(const IncidentReport *report, StringInfo out)
 }
 
 static void
+events_table(const IncidentEvents *events, StringInfo out)
+{
+	static const char *const columns[] = {"at", "what happened"};
+
+	if (events->n == 0)
+		return;
+	table_begin(out, "Meanwhile", lengthof(columns), columns);
+	for (int i = 0; i < events->n; i++)
+	{
+		table_row(out, clock_text(events->event[i].at));
+		table_text(out, events->event[i].text);
+		table_row_end(out);
+	}
+	table_end(out);
+	if (events->more > 0)
+		page_paragraph(out, NULL, events_more_text(events));
+}
+
+static void
 html_write(const IncidentReport *report, StringInfo out)
 {
 	const Incident *incident = report->incident;
@@ -168,12 +187,15 @@ html_write(const IncidentReport *report, StringInfo out)
 		page_paragraph(out, NULL, psprintf("Ended: %s.", incident_end_text(incident)));
 		if (incident->unmeasured_ms > 0)
 			page_paragraph(out, NULL, psprintf("%s of it were not measured.", duration_text(incident->unmeasured_ms * 1000)));
+		if (incident->run_id != 0)
+			page_paragraph(out, NULL, psprintf("Run %s.", incident_run_text(incident)));
 		appendStringInfoString(out, "<div class=\"charts\">\n");
 		in_use_chart(report, out);
 		refused_chart(report, out);
 		appendStringInfoString(out, "</div>\n");
 		moments_table(report, out);
 		services_table(report, out);
+		events_table(&report->events, out);
 	}
 	appendStringInfoString(out, "</article>\n");
 	page_end(out);

@@ -264,7 +264,7 @@ incident_add(IncidentFinder *finder, const RecordedSecond *second)
 	Incident   *incident = &finder->incident;
 	int			in_use = recorded_in_use(second);
 
-	incident->last_at = second->to;
+	incident->last_at = Max(incident->last_at, second->to); /* the clock may be set back */
 	incident->opened += second->opened;
 	for (int i = 0; i < LEDGER_CAUSES; i++)
 		incident->refused[i] += second->refused[i];
@@ -351,7 +351,7 @@ incident_close(IncidentFinder *finder, bool under_way)
 		services_note(incident, &finder->after, offsetof(IncidentService, after));
 	}
 	qsort(incident->services, incident->nservices, sizeof(IncidentService), compare_services);
-	incident->ended_at = under_way ? 0 : finder->last_ill;
+	incident->ended_at = under_way ? 0 : Max(finder->last_ill, incident->started_at);
 	judge_end(finder);
 	if (under_way)
 		incident->end = END_UNDER_WAY;

@@ -104,10 +104,14 @@ page_incident(HttpResponse *answer, const PageRequest *request)
 
 /* ---------- /incidents ---------- */
 
+#define NOTHING_TEXT	"No incident was recorded."
+#define NOT_ALL_TEXT	"What was recorded earlier was not read: pool_exhaust_incidents has all."
+
 /* The latest, each as a line of the format, in a ring. */
 typedef struct Listed
 {
 	const IncidentFormat *format;
+	bool		all;			/* all that was recorded was read */
 	int			n;
 	char	   *lines[LISTED_MAX];
 } Listed;
@@ -164,11 +168,23 @@ write_html(StringInfo out, const Listed *listed)
 	page_begin(out, "Incidents");
 	appendStringInfoString(out, "<article>\n");
 	page_heading(out, 1, "Incidents");
-	if (listed->n == 0)
-		page_paragraph(out, NULL, "No incident was recorded.");
 	write_listed(out, listed, "");
+	if (!listed->all)
+		page_paragraph(out, NULL, NOT_ALL_TEXT);
+	else if (listed->n == 0)
+		page_paragraph(out, NULL, NOTHING_TEXT);
 	appendStringInfoString(out, "</article>\n");
 	page_end(out);
+}
+
+static void
+write_text(StringInfo out, const Listed *listed)
+{
+	write_listed(out, listed, "");
+	if (!listed->all)
+		appendStringInfoString(out, NOT_ALL_TEXT "\n");
+	else if (listed->n == 0)
+		appendStringInfoString(out, NOTHING_TEXT "\n");
 }
 
 static void
@@ -182,7 +198,7 @@ page_incidents(HttpResponse *answer, const PageRequest *request)
 		page_error(answer, 400, psprintf("formats are: %s", incident_formats_text()));
 		return;
 	}
-	incidents_between(DT_NOBEGIN, DT_NOEND, BLOCKS_MAX, list_note, listed);
+	listed->all = incidents_between(DT_NOBEGIN, DT_NOEND, BLOCKS_MAX, list_note, listed);
 	answer->content_type = listed->format->content_type;
 	if (strcmp(listed->format->name, "json") == 0)
 	{
@@ -195,10 +211,8 @@ page_incidents(HttpResponse *answer, const PageRequest *request)
 		answer->policy = PAGE_POLICY "; frame-ancestors 'none'";
 		write_html(answer->body, listed);
 	}
-	else if (listed->n == 0)
-		appendStringInfoString(answer->body, "No incident was recorded.\n");
 	else
-		write_listed(answer->body, listed, "");
+		write_text(answer->body, listed);
 }
 
 /* To be called from _PG_init. */

@@ -11,13 +11,14 @@
 #include "advise/incident/incidents.h"
 #include "observe/recorder/recording.h"
 
-void
+bool
 incidents_between(TimestampTz from, TimestampTz to, int blocks_max,
 				  void (*found) (Incident *incident, void *arg), void *arg)
 {
 	Recording  *recording = recording_open(from, to, RECORDING_ILL, blocks_max);
 	IncidentFinder *finder = incident_finder(found, arg);
 	const RecordedSecond *second;
+	bool		all = !recording_is_cut(recording);
 
 	while ((second = recording_next(recording)) != NULL)
 	{
@@ -27,6 +28,7 @@ incidents_between(TimestampTz from, TimestampTz to, int blocks_max,
 	}
 	incident_finish(finder, GetCurrentTimestamp());
 	recording_close(recording);
+	return all;
 }
 
 typedef struct Search

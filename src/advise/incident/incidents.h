@@ -8,9 +8,9 @@
 
 /*
  * Calls "found" for each incident between two moments, in their order, which may change its copy;
- * reads no more than so many blocks.
+ * reads no more than so many blocks, the latest; false if there were more.
  */
-extern void incidents_between(TimestampTz from, TimestampTz to, int blocks_max,
+extern bool incidents_between(TimestampTz from, TimestampTz to, int blocks_max,
 							  void (*found) (Incident *incident, void *arg), void *arg);
 
 /* An incident that is further from a moment than that is not found there. */

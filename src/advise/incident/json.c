@@ -130,6 +130,21 @@ incident_json_summary(const IncidentReport *report, StringInfo out)
 }
 
 static void
+json_events(StringInfo out, const IncidentEvents *events)
+{
+	appendStringInfoString(out, ", \"events\": [");
+	for (int i = 0; i < events->n; i++)
+	{
+		appendStringInfoString(out, i > 0 ? ", {" : "{");
+		json_time(out, "at", events->event[i].at);
+		appendStringInfo(out, ", \"event\": \"%s\", \"text\": ", recorded_event_names[events->event[i].type]);
+		escape_json(out, events->event[i].text);
+		appendStringInfoChar(out, '}');
+	}
+	appendStringInfo(out, "], \"more_events\": %d", events->more);
+}
+
+static void
 json_write(const IncidentReport *report, StringInfo out)
 {
 	if (report->incident == NULL)
@@ -143,6 +158,7 @@ json_write(const IncidentReport *report, StringInfo out)
 		escape_json(out, report->last->name);
 	else
 		appendStringInfoString(out, "null");
+	json_events(out, &report->events);
 	json_timeline(out, report);
 	appendStringInfoString(out, "}\n");
 }

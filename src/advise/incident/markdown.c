@@ -35,6 +35,21 @@ markdown_services(StringInfo out, const IncidentReport *report)
 }
 
 static void
+markdown_events(StringInfo out, const IncidentEvents *events)
+{
+	if (events->n > 0)
+		appendStringInfoString(out, "\nMeanwhile:\n\n");
+	for (int i = 0; i < events->n; i++)
+	{
+		appendStringInfo(out, "- %s ", clock_text(events->event[i].at));
+		markdown_text(out, events->event[i].text);
+		appendStringInfoChar(out, '\n');
+	}
+	if (events->more > 0)
+		appendStringInfo(out, "- %s\n", events_more_text(events));
+}
+
+static void
 markdown_write(const IncidentReport *report, StringInfo out)
 {
 	const Incident *incident = report->incident;
@@ -57,6 +72,9 @@ markdown_write(const IncidentReport *report, StringInfo out)
 	appendStringInfoString(out, ".\n");
 	if (incident->unmeasured_ms > 0)
 		appendStringInfo(out, "\n%s of it were not measured.\n", duration_text(incident->unmeasured_ms * 1000));
+	if (incident->run_id != 0)
+		appendStringInfo(out, "\nRun %s.\n", incident_run_text(incident));
+	markdown_events(out, &report->events);
 }
 
 const IncidentFormat incident_format_markdown = {"markdown", "text/markdown; charset=utf-8", markdown_write};

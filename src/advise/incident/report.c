@@ -86,14 +86,17 @@ slices_add(IncidentReport *report, const RecordedSecond *second)
 }
 
 static void
-slices_read(IncidentReport *report, int blocks_max)
+time_read(IncidentReport *report, int blocks_max, bool (*may_see) (Oid role))
 {
 	Recording  *recording = recording_open(report->from, report->to, RECORDING_ALL, blocks_max);
 	const RecordedSecond *second;
 
 	while ((second = recording_next(recording)) != NULL)
 		if (second->kind == RECORDED_SECOND && second->to > report->from && second->from < report->to)
+		{
 			slices_add(report, second);
+			incident_events_add(&report->events, second, may_see);
+		}
 	recording_close(recording);
 }
 
@@ -128,7 +131,7 @@ incident_report(TimestampTz at, int blocks_max, bool (*may_see) (Oid role))
 	report->last = recovered_last(incident);
 	report->from = Min(incident->before.at - USECS_PER_SEC, incident->started_at);
 	report->to = incident->last_at;
-	slices_read(report, blocks_max);
+	time_read(report, blocks_max, may_see);
 	if (may_see != NULL)
 		incident_hide(incident, may_see);
 	return report;
@@ -206,6 +209,19 @@ incident_sentence(const IncidentReport *report)
 
 	return psprintf("%s: %s, %d of %d slots in use at the most, %s; %s.", when, health_names[incident->worst_health],
 					incident->worst.in_use, incident->worst.capacity, refused_text(incident), growth_text(report));
+}
+
+/* Which run on this server was under way, palloc'd; NULL: none was. */
+char *
+incident_run_text(const Incident *incident)
+{
+	return incident->run_id == 0 ? NULL : psprintf(INT64_FORMAT " of pool_exhaust was under way on this server", incident->run_id);
+}
+
+char *
+events_more_text(const IncidentEvents *events)
+{
+	return events->more == 0 ? NULL : psprintf("and %d more", events->more);
 }
 
 /* When a service that was refused was through again; empty if it was not refused. */

@@ -8,6 +8,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "advise/incident/incident_events.h"
 #include "advise/incident/incidents.h"
 
 #define INCIDENT_FORMATS(FORMAT) \
@@ -38,6 +39,7 @@ typedef struct IncidentReport
 	TimestampTz from;			/* the time that is shown */
 	TimestampTz to;
 	IncidentSlice slices[INCIDENT_SLICES];
+	IncidentEvents events;		/* of that time */
 } IncidentReport;
 
 typedef struct IncidentFormat
@@ -70,6 +72,8 @@ extern char *incident_none_text(const IncidentReport *report);
 extern char *moment_text(TimestampTz at);
 extern char *clock_text(TimestampTz at);	/* without its date */
 extern char *duration_text(int64 us);
+extern char *incident_run_text(const Incident *incident);
+extern char *events_more_text(const IncidentEvents *events);	/* NULL: there are no more */
 extern char *service_through_text(const IncidentReport *report, const IncidentService *service);
 
 /* So many services are listed: those that grew, or were refused. */

@@ -67,6 +67,15 @@ text_shape(StringInfo out, const IncidentReport *report)
 }
 
 static void
+text_events(StringInfo out, const IncidentEvents *events)
+{
+	for (int i = 0; i < events->n; i++)
+		appendStringInfo(out, "event    %s  %s\n", clock_text(events->event[i].at), events->event[i].text);
+	if (events->more > 0)
+		appendStringInfo(out, "event    %s\n", events_more_text(events));
+}
+
+static void
 text_write(const IncidentReport *report, StringInfo out)
 {
 	const Incident *incident = report->incident;
@@ -85,7 +94,8 @@ text_write(const IncidentReport *report, StringInfo out)
 	if (incident->unmeasured_ms > 0)
 		appendStringInfo(out, "gap      %s of it were not measured\n", duration_text(incident->unmeasured_ms * 1000));
 	if (incident->run_id != 0)
-		appendStringInfo(out, "run      " INT64_FORMAT " of pool_exhaust was under way on this server\n", incident->run_id);
+		appendStringInfo(out, "run      %s\n", incident_run_text(incident));
+	text_events(out, &report->events);
 	text_shape(out, report);
 }
 
