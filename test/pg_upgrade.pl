@@ -156,6 +156,8 @@ sub is_whole
 	runs($node, $_, 'role', "$how: a run in $_") foreach 'odd', 'aged';
 	is(sql($node, $_, "SELECT min(id) FROM pool_exhaust_runs WHERE started_at > '$upgraded'"), $last{$_} + 1, "$how: the next number in $_")
 	  foreach sort keys %last;
+	is(sql($node, 'postgres', "SELECT min(at) >= pg_postmaster_start_time() - interval '1 s' FROM pool_exhaust_history(now() - interval '20 min', clock_timestamp(), '1 s') WHERE measured > 0"),
+		't', "$how: its flight recorder begins anew");
 	like(sql($node, 'postgres', q(SELECT pool_exhaust_report(max(id)) FROM pool_exhaust_runs WHERE verdict = 'fail')), qr/\A ?FAIL +saturation on role/, "$how: the report of an old run");
 }
 
@@ -170,6 +172,7 @@ like($before{postgres}, $_, "there is something to keep: $_")
   qr/^mapping itself postgres/m, qr/^schema public granted t t$/m;
 $old->command_ok([ 'pg_dumpall', '--file', $old->basedir . '/dump', '-h', $old->host, '-p', $old->port ], 'pg_dumpall');
 $old->stop;
+ok(-s $old->data_dir . '/pool_exhaust/recorder', 'there is a recording');
 
 foreach my $preloads (1, 0)
 {

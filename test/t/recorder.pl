@@ -14,7 +14,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $node = new_server('recorder', streaming => 1, conf => "max_connections = 20\nsuperuser_reserved_connections = 3\npool_exhaust.http_port = $port\nlog_min_messages = warning");
+my $node = new_server('recorder', streaming => 1, conf => "max_connections = 20\nsuperuser_reserved_connections = 3\npool_exhaust.http_port = $port\nlog_min_messages = warning\nwal_log_hints = on\nwal_keep_size = 320MB");
 my $watcher = client($node);
 $watcher->query("CREATE ROLE $_ LOGIN") foreach qw(web report job);
 $watcher->query('ALTER ROLE job CONNECTION LIMIT 2');
@@ -248,6 +248,30 @@ change_setting($watcher, 'pool_exhaust.recorder_size' => "'1MB'");
 seconds(1);
 is($watcher->query("SELECT bool_or(measured < 1) FROM pool_exhaust_history('$off', clock_timestamp(), '1 s') WHERE service IS NULL"), 't', 'that is a gap, too');
 
+# ---------- A server that another has taken the place of ----------
+
+change_setting($watcher, 'pool_exhaust.recorder_size' => "'16MB'");
+$node->backup('copy again');
+my $heir = PostgreSQL::Test::Cluster->new('recorder_heir');
+$heir->init_from_backup($node, 'copy again', has_streaming => 1);
+$heir->append_conf('postgresql.conf', 'pool_exhaust.http_port = 0');
+$heir->start;
+$heir->promote;
+my $heard = client($heir);
+ok(wait_for($heard, "SELECT count(*) > 0 FROM pool_exhaust_history(pg_postmaster_start_time(), clock_timestamp(), '1 s') WHERE measured > 0", 't'), 'the new primary records');
+$heard->query('CHECKPOINT');
+$watcher->query('CREATE TABLE lost (i integer)');
 $watcher->close;
 left_nothing($node);
+$node->stop;
+command_ok([ 'pg_rewind', '--target-pgdata', $node->data_dir, '--source-server', $heir->connstr('postgres') ], 'pg_rewind is not disturbed');
+$heard->close;
+$heir->stop;
+# Its settings are those of the other now.
+$node->append_conf('postgresql.conf', "pool_exhaust.http_port = $port\nport = " . $node->port . "\nunix_socket_directories = '" . $node->host . "'");
+$node->start;
+$watcher = client($node);
+ok(wait_for($watcher, "SELECT count(*) > 0 FROM pool_exhaust_history(pg_postmaster_start_time(), clock_timestamp(), '1 s') WHERE measured > 0", 't'), 'the old primary records again');
+is($watcher->query("SELECT count(*) FROM pool_exhaust_incidents WHERE main_holder = 'report/nightly'"), 1, 'and has what was recorded');
+$watcher->close;
 done_testing();
