@@ -682,6 +682,7 @@ TO pg_monitor;
 
 -- Advise
 CREATE FUNCTION pool_exhaust_explain(
+	at timestamptz DEFAULT NULL,
 	OUT rank integer,
 	OUT cause text,
 	OUT sentence text,
@@ -691,10 +692,10 @@ CREATE FUNCTION pool_exhaust_explain(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION pool_exhaust_explain() IS
-	'what is wrong with the connections of this server, the most important first: a cause, a sentence, the figures, a statement to go on with, and how certain it is (sure, likely, cannot tell); healthy if nothing is seen to be wrong';
-REVOKE ALL ON FUNCTION pool_exhaust_explain() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pool_exhaust_explain() TO pg_monitor;
+COMMENT ON FUNCTION pool_exhaust_explain(timestamptz) IS
+	'what is wrong with the connections of this server, or was at that moment, as far as it was recorded, the most important first: a cause, a sentence, the figures, a statement to go on with, and how certain it is (sure, likely, cannot tell); healthy if nothing is seen to be wrong';
+REVOKE ALL ON FUNCTION pool_exhaust_explain(timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pool_exhaust_explain(timestamptz) TO pg_monitor;
 
 -- The flight recorder
 CREATE FUNCTION pool_exhaust_history(

@@ -989,6 +989,7 @@ COMMENT ON COLUMN pool_exhaust_heals.certainty IS
 /* ---------- Advise ---------- */
 
 CREATE FUNCTION pool_exhaust_explain(
+	at timestamptz DEFAULT NULL,
 	OUT rank integer,
 	OUT cause text,
 	OUT sentence text,
@@ -998,8 +999,8 @@ CREATE FUNCTION pool_exhaust_explain(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION pool_exhaust_explain() IS
-	'what is wrong with the connections of this server, the most important first: a cause, a sentence, the figures, a statement to go on with, and how certain it is (sure, likely, cannot tell); healthy if nothing is seen to be wrong';
+COMMENT ON FUNCTION pool_exhaust_explain(timestamptz) IS
+	'what is wrong with the connections of this server, or was at that moment, as far as it was recorded, the most important first: a cause, a sentence, the figures, a statement to go on with, and how certain it is (sure, likely, cannot tell); healthy if nothing is seen to be wrong';
 
 CREATE FUNCTION pool_exhaust_slo(
 	objective float8 DEFAULT 0.999,
@@ -1104,7 +1105,7 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_leak_rules_rows(),
 	pool_exhaust_heals_rows(),
 	pool_exhaust_heal(boolean),
-	pool_exhaust_explain(),
+	pool_exhaust_explain(timestamptz),
 	pool_exhaust_slo(float8, interval, float8),
 	pool_exhaust_slo_run(bigint, float8, interval, float8),
 	pool_exhaust_health(),
@@ -1159,7 +1160,7 @@ GRANT EXECUTE ON FUNCTION
 	pool_exhaust_median(float8[]),
 	pool_exhaust_mad(float8[]),
 	pool_exhaust_shifts(bigint[], bigint[], boolean),
-	pool_exhaust_explain(),
+	pool_exhaust_explain(timestamptz),
 	pool_exhaust_slo(float8, interval, float8),
 	pool_exhaust_slo_run(bigint, float8, interval, float8),
 	pool_exhaust_health(),

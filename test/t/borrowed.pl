@@ -29,7 +29,7 @@ pool_exhaust.leak_threshold = ${threshold}ms
 pool_exhaust.sample_interval = ${interval}ms
 pool_exhaust.http_port = $port
 ));
-$node->safe_psql('postgres', q(CREATE ROLE app LOGIN; CREATE ROLE plain LOGIN; GRANT EXECUTE ON FUNCTION pool_exhaust_explain() TO plain));
+$node->safe_psql('postgres', q(CREATE ROLE app LOGIN; CREATE ROLE plain LOGIN; GRANT EXECUTE ON FUNCTION pool_exhaust_explain(timestamptz) TO plain));
 my $watcher = client($node, application_name => 'watcher');
 my $explain = Explain->new(watcher => $watcher, port => $port);
 

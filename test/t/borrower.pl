@@ -28,7 +28,7 @@ CREATE ROLE tagged LOGIN;
 ALTER ROLE tagged SET pool_exhaust.borrower = 'of the role';
 CREATE ROLE plain LOGIN;
 GRANT SELECT ON pool_exhaust_backends, pool_exhaust_services TO plain;
-GRANT EXECUTE ON FUNCTION pool_exhaust_services_rows(), pool_exhaust_leaks_rows(), pool_exhaust_run_roles(), pool_exhaust_explain() TO plain;
+GRANT EXECUTE ON FUNCTION pool_exhaust_services_rows(), pool_exhaust_leaks_rows(), pool_exhaust_run_roles(), pool_exhaust_explain(timestamptz) TO plain;
 CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C';
 CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';
 CREATE DATABASE utf TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';

@@ -341,7 +341,7 @@ change_setting($watcher, 'pool_exhaust.monitor', 'off');
 {
 	my $reader = client($node, user => 'reader', application_name => 'reader');
 	is($reader->query('SELECT * FROM pool_exhaust_explain()'), undef, 'not for PUBLIC');
-	$watcher->query('GRANT EXECUTE ON FUNCTION pool_exhaust_explain() TO reader');
+	$watcher->query('GRANT EXECUTE ON FUNCTION pool_exhaust_explain(timestamptz) TO reader');
 	my @leaks = map { open_transaction($node, 'secret') } 1 .. 3;
 	ok(wait_until(sub { $explain->rows($reader)->[0]{sentence} =~ /: 3 sessions of (.*) are idle in transaction/ ? $1 : '' }, 'a service that is not shown', 'cause'),
 		'a role without pg_read_all_stats sees the cause, and that a name is not shown');

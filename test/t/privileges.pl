@@ -63,7 +63,7 @@ function pool_exhaust_lock_waits()                                   -  X  -  - 
 function pool_exhaust_leak_rules_rows()                              -  X  -  -  X
 function pool_exhaust_heals_rows()                                   -  X  -  -  X
 function pool_exhaust_heal(boolean)                                  -  -  -  -  X
-function pool_exhaust_explain()                                      -  X  -  -  X
+function pool_exhaust_explain(timestamp with time zone)              -  X  -  -  X
 function pool_exhaust_slo(double precision, interval, double precision)  -  X  -  -  X
 function pool_exhaust_slo_run(bigint, double precision, interval, double precision)  -  X  -  -  X
 function pool_exhaust_history(timestamp with time zone, timestamp with time zone, interval)  -  X  -  -  X

@@ -28,6 +28,7 @@ judge_monitor_away(const Explanation *self, const Facts *facts, const Crowd *cro
 
 const Explanation explanation_monitor_away = {
 	.name = "monitor away",
+	.recorded = true,
 	.judge = judge_monitor_away,
 };
 
@@ -75,5 +76,6 @@ judge_activities_off(const Explanation *self, const Facts *facts, const Crowd *c
 
 const Explanation explanation_activities_off = {
 	.name = "activities off",
+	.recorded = true,
 	.judge = judge_activities_off,
 };

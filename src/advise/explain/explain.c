@@ -11,6 +11,8 @@
 #include "utils/varlena.h"
 
 #include "advise/explain/explain.h"
+#include "advise/explain/recorded_facts.h"
+#include "advise/incident/report.h"
 #include "base/text.h"
 #include "observe/slots/ledger.h"
 #include "shmem/names.h"
@@ -34,6 +36,13 @@ crowd_text(const Crowd *crowd)
 
 	return psprintf("%d session%s%s%s %s", crowd->of_service, crowd->of_service == 1 ? "" : "s", of,
 					others > 0 ? psprintf(" and %d other%s", others, others == 1 ? "" : "s") : "", crowd->n == 1 ? "is" : "are");
+}
+
+/* Returns ", the longest for 12 s", palloc'd; empty if that is not known. */
+char *
+longest_text(const Crowd *crowd)
+{
+	return crowd->longest->state_ms >= 0 ? psprintf(", the longest for %s", seconds_text(crowd->longest->state_ms)) : pstrdup("");
 }
 
 /* Returns how many of its sessions are of that service. */
@@ -193,17 +202,27 @@ refused_text(const Facts *facts, const FactsSource *source)
 					count, count == 1 ? "" : "s");
 }
 
+/* Returns what there is to say beside the slots, palloc'd. */
+static char *
+beside_text(const Facts *facts)
+{
+	const char *refused;
+
+	if (facts->recorded != NULL)
+		return psprintf(" %s", facts->recorded);
+	refused = refused_text(facts, facts->source);
+	return refused != NULL ? psprintf(" Refused in the last minute: %s.", refused) : pstrdup("");
+}
+
 /* The first finding says how things are, too: how full, what holds the slots, what was refused. */
 static void
-introduce(const Facts *facts, const FactsSource *source, Finding *first)
+introduce(const Facts *facts, Finding *first)
 {
-	const char *refused = refused_text(facts, source);
 	char	   *holders = holders_text(facts);
 
 	first->sentence = psprintf("%s: %s.", state_text(facts), first->sentence);
 	first->evidence = psprintf("%s%sSlots: %s.%s", first->evidence != NULL ? first->evidence : "", first->evidence != NULL ? " " : "",
-							   holders[0] != '\0' ? holders : "none",
-							   refused != NULL ? psprintf(" Refused in the last minute: %s.", refused) : "");
+							   holders[0] != '\0' ? holders : "none", beside_text(facts));
 }
 
 /* ---------- The answer ---------- */
@@ -216,7 +235,7 @@ static bool
 judge_rest(const Facts *facts, const Finding *findings, int n, Finding *rest)
 {
 	int			left = facts->pools[0].in_use;
-	int			idle = 0;
+	int			by_state[SLOT_STATES] = {0};
 
 	if (!pool_is_pressed(&facts->pools[0]))
 		return false;
@@ -225,14 +244,15 @@ judge_rest(const Facts *facts, const Finding *findings, int n, Finding *rest)
 	if (left < (facts->pools[0].in_use + 1) / 2)
 		return false;
 	foreach_session(facts, session)
-		idle += session->explained_by == NULL && session->slot.state == SLOT_IDLE;
+		by_state[session->slot.state] += session->explained_by == NULL;
 	*rest = (Finding) {
 		.cause = "no single cause",
 		.place = EXPLANATIONS,
 		.urgent = true,
 		.weight = left,
 		.confidence = CONFIDENCE_CANNOT_TELL,
-		.sentence = psprintf("%d slots are held by sessions that nothing is seen to be wrong with, %d of them idle", left, idle),
+		.sentence = psprintf("%d slots are held by sessions that nothing is seen to be wrong with, %d of them idle%s", left, by_state[SLOT_IDLE],
+							 by_state[SLOT_IDLE_IN_TRANSACTION] > 0 ? psprintf(", %d idle in transaction", by_state[SLOT_IDLE_IN_TRANSACTION]) : ""),
 		.evidence = "If they belong to pools, these are larger than the server has slots for.",
 		.next_step = service_step,
 	};
@@ -264,21 +284,26 @@ compare_findings(const void *a, const void *b)
 	return x->place - y->place;
 }
 
-/*
- * Fills in what is wrong, FINDINGS_MAX at the most, the most important first, and returns
- * how many there are: one at the least, which says "healthy" if nothing is.  Texts are in
- * the current memory context.  Takes the lock for moments; the library must be preloaded.
- */
-int
-explain(const FactsSource *source, Finding *findings)
+/* Can it be judged by these facts? */
+static bool
+is_known(const Facts *facts, const Explanation *explanation)
 {
-	const Facts *facts = facts_read(source);
+	return facts->recorded == NULL || explanation->recorded;
+}
+
+/* Fills in what is wrong, the most important first; returns how many there are. */
+static int
+judge(const Facts *facts, Finding *findings)
+{
 	int			n = 0;
 
 	sessions_explain(facts);
 	for (int i = 0; i < EXPLANATIONS; i++)
 	{
 		Crowd		crowd = crowd_of(facts, explanations[i]);
+
+		if (!is_known(facts, explanations[i]))
+			continue;
 
 		findings[n] = (Finding) {.cause = explanations[i]->name, .place = i, .urgent = crowd.pressed > 0, .weight = crowd.n};
 		n += explanations[i]->judge(explanations[i], facts, &crowd, &findings[n]);
@@ -287,9 +312,80 @@ explain(const FactsSource *source, Finding *findings)
 	if (n == 0)
 		judge_healthy(facts, &findings[n++]);
 	qsort(findings, n, sizeof(Finding), compare_findings);
-	introduce(facts, source, &findings[0]);
+	introduce(facts, &findings[0]);
 	for (int i = 1; i < n; i++)
 		findings[i].sentence = psprintf("%c%s.", pg_toupper(findings[i].sentence[0]), findings[i].sentence + 1);
+	return n;
+}
+
+/*
+ * Fills in what is wrong, FINDINGS_MAX at the most, the most important first, and returns
+ * how many there are: one at the least, which says "healthy" if nothing is.  Texts are in
+ * the current memory context.  Takes the lock for moments; the library must be preloaded.
+ */
+int
+explain(const FactsSource *source, Finding *findings)
+{
+	return judge(facts_read(source), findings);
+}
+
+/* ---------- A past moment ---------- */
+
+/* What a statement of now would show is not what was then: the story of that time has it. */
+static char *
+recorded_step(TimestampTz at)
+{
+	return psprintf("SELECT pool_exhaust_incident('%s');", moment_text(at));
+}
+
+/* Says which causes were not judged. */
+static void
+say_not_judged(const Facts *facts, Finding *finding)
+{
+	StringInfoData causes;
+
+	initStringInfo(&causes);
+	for (int i = 0; i < EXPLANATIONS; i++)
+		if (!is_known(facts, explanations[i]))
+			appendStringInfo(&causes, "%s%s", causes.len > 0 ? ", " : "", explanations[i]->name);
+	*finding = (Finding) {
+		.cause = "not judged",
+		.confidence = CONFIDENCE_CANNOT_TELL,
+		.sentence = psprintf("Whether there was any of these is not recorded: %s.", causes.data),
+	};
+}
+
+/* Nothing is known of that moment. */
+static int
+say_not_recorded(TimestampTz at, const char *why, Finding *finding)
+{
+	*finding = (Finding) {
+		.cause = "not recorded",
+		.confidence = CONFIDENCE_CANNOT_TELL,
+		.sentence = psprintf("Nothing was recorded at %s.", moment_text(at)),
+		.evidence = why,
+		.next_step = "SELECT name, setting FROM pg_settings WHERE name LIKE 'pool_exhaust.recorder%';",
+	};
+	return 1;
+}
+
+/*
+ * The same of a past moment, as far as it was recorded; the last row names the causes that
+ * were not judged.  Reads no more than so many blocks of the recorder's file.
+ */
+int
+explain_at(TimestampTz at, int blocks_max, bool (*may_see) (Oid role), Finding *findings)
+{
+	const char *why;
+	const Facts *facts = facts_recorded(at, blocks_max, may_see, &why);
+	int			n;
+
+	if (facts == NULL)
+		return say_not_recorded(at, why, &findings[0]);
+	n = judge(facts, findings);
+	say_not_judged(facts, &findings[n++]);
+	for (int i = 0; i < n; i++)
+		findings[i].next_step = recorded_step(facts->now);
 	return n;
 }
 

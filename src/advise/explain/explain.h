@@ -81,6 +81,7 @@ typedef struct Finding
 struct Explanation
 {
 	const char *name;
+	bool		recorded;		/* it can be judged by what is recorded of a moment, too: counts, and no session by itself */
 
 	/* Whether a session does what it says, for one that nothing before accounts for; NULL: it is not about sessions. */
 	bool		(*accounts_for) (const Explanation *self, const Facts *facts, const SessionFacts *session);
@@ -103,10 +104,11 @@ struct Explanation
 EXPLANATION_LIST(EXPLANATION_DECLARE)
 #undef EXPLANATION_DECLARE
 
-/* There is an answer in any case, and a row more where the causes are not all of it. */
-#define FINDINGS_MAX	(EXPLANATIONS + 1)
+/* There is an answer in any case, a row more where the causes are not all of it, and one of what was not recorded. */
+#define FINDINGS_MAX	(EXPLANATIONS + 2)
 
 extern int	explain(const FactsSource *source, Finding *findings);
+extern int	explain_at(TimestampTz at, int blocks_max, bool (*may_see) (Oid role), Finding *findings);
 extern int	explain_without_library(Finding *finding, bool may_see_settings);
 
 /* For explanations. */
@@ -114,3 +116,4 @@ extern int	explain_without_library(Finding *finding, bool may_see_settings);
 	foreach_session(facts, session) if (session->explained_by == (explanation))
 
 extern char *crowd_text(const Crowd *crowd);
+extern char *longest_text(const Crowd *crowd);

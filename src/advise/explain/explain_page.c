@@ -1,6 +1,6 @@
 /*
  * explain_page.c
- *		The page /explain: what is wrong, for a terminal of 80 columns, and as JSON.
+ *		The page /explain: what is wrong, or was, for a terminal of 80 columns, and as JSON.
  *
  * It is for the moment when no other client is granted a connection, so it is small:
  * the first causes, as far as there is room.
@@ -15,11 +15,15 @@
 #include "advise/explain/explain_page.h"
 #include "base/text.h"
 #include "observe/monitor/http/live_text.h"
+#include "observe/monitor/http/moment.h"
 #include "observe/monitor/http/page.h"
 #include "observe/monitor/snapshot.h"
 
 /* Bytes of the page, but for a first cause that is longer. */
 #define PAGE_MAX		2048
+
+/* Blocks of the recorder's file that are read for it: more than an hour. */
+#define BLOCKS_MAX		24
 
 #define COLUMNS			78
 #define INDENT			"   "
@@ -143,10 +147,8 @@ wants_json(const PageRequest *request)
 }
 
 static void
-page_explain(HttpResponse *answer, const PageRequest *request)
+write_findings(HttpResponse *answer, const PageRequest *request, const Finding *findings, int n)
 {
-	Finding		findings[FINDINGS_MAX];
-	int			n = explain_here(findings);
 	bool		json = wants_json(request);
 
 	answer->content_type = json ? JSON_TYPE : TEXT_TYPE;
@@ -164,6 +166,20 @@ page_explain(HttpResponse *answer, const PageRequest *request)
 	}
 	if (json)
 		appendStringInfoString(answer->body, "]\n");
+}
+
+static void
+page_explain(HttpResponse *answer, const PageRequest *request)
+{
+	Finding		findings[FINDINGS_MAX];
+	TimestampTz at;
+
+	if (request->at == NULL)
+		write_findings(answer, request, findings, explain_here(findings));
+	else if (moment_parse(request->at, &at))
+		write_findings(answer, request, findings, explain_at(at, BLOCKS_MAX, may_see, findings));
+	else
+		page_error(answer, 400, MOMENT_HINT);
 }
 
 /* To be called from _PG_init. */

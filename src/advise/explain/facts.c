@@ -61,19 +61,20 @@ pool_is_pressed(const PoolRow *pool)
 	return pool->limit.capacity > 0 && pool->health >= HEALTH_CRITICAL;
 }
 
-static List *
-pools_pressed(const Facts *facts)
+/* Takes the pools, and finds those that have little left. */
+void
+facts_set_pools(Facts *facts, const PoolRow *pools, int npools)
 {
-	List	   *pressed = NIL;
-
-	for (int i = 0; i < facts->npools; i++)
-		if (pool_is_pressed(&facts->pools[i]))
-			pressed = lappend(pressed, (void *) &facts->pools[i]);
-	return pressed;
+	facts->pools = pools;
+	facts->npools = npools;
+	for (int i = 0; i < npools; i++)
+		if (pool_is_pressed(&pools[i]))
+			facts->pressed = lappend(facts->pressed, (void *) &pools[i]);
 }
 
-static bool
-session_is_pressed(const Facts *facts, const Slot *slot)
+/* Returns whether a pool that the session is in has little left. */
+bool
+facts_press(const Facts *facts, const Slot *slot)
 {
 	ListCell   *cell;
 
@@ -102,16 +103,25 @@ service_require_name(const Facts *facts, HeldService *service)
 	service->usename = NULL;
 }
 
+/* Returns that service; one that is new holds nothing yet. */
+HeldService *
+facts_service(const Facts *facts, const ServiceKey *key)
+{
+	bool		found;
+	HeldService *service = hash_search(facts->services, key, HASH_ENTER, &found);
+
+	if (!found)
+		memset((char *) service + sizeof(*key), 0, sizeof(*service) - sizeof(*key));
+	return service;
+}
+
 /* Counts the session in its service. */
 static HeldService *
 service_add(const Facts *facts, const Slot *slot)
 {
 	ServiceKey	key = service_key(slot);
-	bool		found;
-	HeldService *service = hash_search(facts->services, &key, HASH_ENTER, &found);
+	HeldService *service = facts_service(facts, &key);
 
-	if (!found)
-		memset((char *) service + sizeof(key), 0, sizeof(*service) - sizeof(key));
 	service->in_use++;
 	service->idle += slot->state == SLOT_IDLE;
 	return service;
@@ -147,22 +157,26 @@ session_read(Facts *facts, int number, const LeakSession *watched)
 	if (!slot_read(number, &session->slot))
 		return;
 	if (facts->watched && watched->seen.pid == session->slot.pid && watched->seen.started == session->slot.started)
+	{
 		session->watched = watched;
+		session->rule = watched->rule;
+	}
 	if (session->slot.state != SLOT_AUTHENTICATING)
 		session->service = service_add(facts, &session->slot);
 	session->run = slot_run(&session->slot);
+	session->of_run = session->run != NULL;
 	session->listens = slot_listens(number, &session->slot);
 	borrower_read(number, &session->slot, &session->borrower);
 	text_make_printable(session->borrower.name);
-	session->pressed = session_is_pressed(facts, &session->slot);
+	session->pressed = facts_press(facts, &session->slot);
 	session->state_ms = state_ms(facts, session, number);
 	session->age_ms = ms_since(facts, session->slot.started);
 	facts->nsessions++;
 }
 
 /* Counts for each service those of the same role that are small, and asks of the others what they are for. */
-static void
-services_compare(const Facts *facts)
+void
+facts_compare_services(const Facts *facts)
 {
 	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(RoleServices), .hcxt = CurrentMemoryContext};
 	HTAB	   *roles = hash_create("pool_exhaust roles", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -235,33 +249,40 @@ locks_read(Facts *facts)
 	pfree(waits);
 }
 
-/*
- * Reads all of them; palloc'd, with all that is in it.  Takes the lock, and those of the
- * lock manager, for moments.
- */
+/* Returns facts without any yet, palloc'd, with room for so many sessions. */
 Facts *
-facts_read(const FactsSource *source)
+facts_begin(const FactsSource *source, int sessions_max)
 {
 	Facts	   *facts = palloc0(sizeof(Facts));
 	HASHCTL		of_services = {.keysize = sizeof(ServiceKey), .entrysize = sizeof(HeldService), .hcxt = CurrentMemoryContext};
 	HASHCTL		of_roots = {.keysize = sizeof(int), .entrysize = sizeof(LockRoot), .hcxt = CurrentMemoryContext};
+
+	facts->source = source;
+	facts->services = hash_create("pool_exhaust held services", 64, &of_services, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	facts->roots = hash_create("pool_exhaust lock roots", 64, &of_roots, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	facts->sessions = palloc_extended(sizeof(SessionFacts) * sessions_max, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	return facts;
+}
+
+/*
+ * Reads all of them, of this moment; palloc'd, with all that is in it.  Takes the lock, and
+ * those of the lock manager, for moments.
+ */
+Facts *
+facts_read(const FactsSource *source)
+{
+	Facts	   *facts = facts_begin(source, MaxConnections);
 	LeakSession *watched = leak_sessions_copy(&facts->watched);
 
 	facts->now = GetCurrentTimestamp();
 	facts->now_us = loop_now_us();
 	census_take(&facts->census);
-	facts->source = source;
-	facts->pools = pools_read(source->limits);
-	facts->npools = list_length(source->limits);
-	facts->pressed = pools_pressed(facts);
+	facts_set_pools(facts, pools_read(source->limits), list_length(source->limits));
 	timeline_slices(facts->now - NEWS_US, facts->now, facts->slices, FACTS_SLICES);
-	facts->services = hash_create("pool_exhaust held services", 64, &of_services, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	facts->roots = hash_create("pool_exhaust lock roots", 64, &of_roots, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	facts->sessions = palloc_extended(sizeof(SessionFacts) * MaxConnections, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < MaxConnections; i++)
 		session_read(facts, i, &watched[i]);
 	qsort(facts->sessions, facts->nsessions, sizeof(SessionFacts), compare_pids);
 	locks_read(facts);
-	services_compare(facts);
+	facts_compare_services(facts);
 	return facts;
 }

@@ -1,9 +1,9 @@
 /*
  * facts.h
- *		What explanations are judged by: all that is known of this moment, read once.
+ *		What explanations are judged by: all that is known of a moment, read once.
  *
- * It is read from shared memory, in the monitor or in any backend, and needs neither
- * a catalog nor a transaction.
+ * Of this moment it is read from shared memory, in the monitor or in any backend, and needs
+ * neither a catalog nor a transaction; of a past one from what was recorded.
  */
 #pragma once
 
@@ -39,18 +39,23 @@ typedef struct LockRoot
 	bool		several;		/* others than that one hold some of them up as well */
 } LockRoot;
 
-/* The session in a slot. */
+/*
+ * The session in a slot.  Of a past moment, which has no single sessions, one stands for
+ * each that was counted: what was not counted is not known.
+ */
 struct SessionFacts
 {
 	Slot		slot;
-	HeldService *service;		/* NULL while it logs in */
+	HeldService *service;		/* NULL while it logs in; also of a suspect that may be of several */
 	const LeakSession *watched; /* what the monitor remembers of it; NULL: nothing */
-	const RunEntry *run;		/* of pool_exhaust that it is of, or NULL */
+	LeakRule	rule;			/* that suspects it */
+	bool		of_run;			/* of a run or hold of pool_exhaust */
+	const RunEntry *run;		/* which, or NULL */
 	bool		listens;
 	Borrower	borrower;
 	bool		pressed;		/* the server, or its role or database, has little left to hand out */
-	int64		state_ms;		/* how long it has been in its state; a login: under way */
-	int64		age_ms;			/* since it logged in */
+	int64		state_ms;		/* how long it has been in its state; a login: under way; below 0: not known */
+	int64		age_ms;			/* since it logged in; of a past moment so many are as young at the least */
 	const LockRoot *root;		/* what it waits behind, or what it is to others; NULL: neither, or not known */
 	const Explanation *explained_by;	/* NULL: by nothing */
 };
@@ -78,6 +83,8 @@ typedef struct Facts
 	TimestampTz now;
 	uint64		now_us;
 	bool		watched;		/* the monitor watches */
+	const char *recorded;		/* what else was recorded, in sentences; NULL: it is of this moment */
+	int64		run_id;			/* of a run on this server, if it was recorded; 0: none */
 	Census		census;
 	const FactsSource *source;
 	const PoolRow *pools;		/* the server first */
@@ -97,6 +104,14 @@ typedef struct Facts
 	for (SessionFacts *session = (facts)->sessions; session < (facts)->sessions + (facts)->nsessions; session++)
 
 extern Facts *facts_read(const FactsSource *source);
+
+/* For other readers, in this order: pools come before sessions, and then services are compared. */
+extern Facts *facts_begin(const FactsSource *source, int sessions_max);
+extern void facts_set_pools(Facts *facts, const PoolRow *pools, int npools);
+extern HeldService *facts_service(const Facts *facts, const ServiceKey *key);
+extern bool facts_press(const Facts *facts, const Slot *slot);
+extern void facts_compare_services(const Facts *facts);
+
 extern bool pool_is_pressed(const PoolRow *pool);
 extern int	facts_crowd(const Facts *facts);
 extern uint64 facts_refused(const Facts *facts);

@@ -12,7 +12,7 @@
 static bool
 is_suspected(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
-	return session->watched != NULL && session->watched->rule == self->rule;
+	return session->rule == self->rule;
 }
 
 /* Returns which of its sessions is suspected for the longest state; NULL: none is. */
@@ -27,12 +27,14 @@ longest_suspect(const Explanation *self, const Facts *facts)
 	return longest;
 }
 
-/* Returns what the leak rule has on that session, palloc'd. */
+/* Returns what the leak rule has on that session, palloc'd; NULL: it is not known. */
 static char *
 evidence_text(const Facts *facts, const SessionFacts *session)
 {
 	char		evidence[LEAK_EVIDENCE_LEN];
 
+	if (session->watched == NULL)
+		return NULL;
 	suspect_evidence(session->watched, facts->now_us, evidence);
 	return psprintf("pid %d: %s.", session->slot.pid, evidence);
 }
@@ -45,7 +47,7 @@ judge_suspects(const Explanation *self, const Facts *facts, const Crowd *crowd, 
 	if (suspect == NULL)
 		return false;
 	finding->confidence = leak_rules[self->rule]->certainty == LEAK_CERTAIN ? CONFIDENCE_SURE : CONFIDENCE_LIKELY;
-	finding->sentence = psprintf("%s %s, the longest for %s", crowd_text(crowd), self->what, seconds_text(crowd->longest->state_ms));
+	finding->sentence = psprintf("%s %s%s", crowd_text(crowd), self->what, longest_text(crowd));
 	finding->evidence = evidence_text(facts, suspect);
 	finding->next_step = "SELECT * FROM pool_exhaust_heal(); -- shows what it would end, and ends nothing";
 	return true;
@@ -58,7 +60,7 @@ judge_crowd(const Explanation *self, const Facts *facts, const Crowd *crowd, Fin
 	if (crowd->n < facts_crowd(facts))
 		return false;
 	finding->confidence = CONFIDENCE_LIKELY;
-	finding->sentence = psprintf("%s %s, the longest for %s", crowd_text(crowd), self->what, seconds_text(crowd->longest->state_ms));
+	finding->sentence = psprintf("%s %s%s", crowd_text(crowd), self->what, longest_text(crowd));
 	finding->evidence = "None of them for as long as pool_exhaust.leak_threshold yet.";
 	return true;
 }
@@ -76,6 +78,7 @@ judge_dead_client(const Explanation *self, const Facts *facts, const Crowd *crow
 
 const Explanation explanation_dead_client = {
 	.name = "dead client",
+	.recorded = true,
 	.rule = LEAK_DEAD_CLIENT,
 	.what = "running a statement for a client that is gone",
 	.accounts_for = is_suspected,
@@ -135,7 +138,7 @@ judge_borrowed(const Explanation *self, const Facts *facts, const Crowd *crowd, 
 		return false;
 	if (borrower != NULL)
 		finding->sentence = psprintf("%s, %sby \"%s\"", finding->sentence, sessions < crowd->n ? psprintf("%d of them ", sessions) : "", borrower);
-	if (suspect != NULL && !facts->source->may_see(suspect->slot.role))
+	if (suspect != NULL && suspect->watched != NULL && !facts->source->may_see(suspect->slot.role))
 		finding->evidence = psprintf("pid %d, of a borrower that is not shown.", suspect->slot.pid);
 	finding->next_step = "SELECT pid, service, state, idle_ms, borrower, borrowed_since FROM pool_exhaust_backends WHERE borrower IS NOT NULL AND idle_ms > 1000 ORDER BY idle_ms DESC;";
 	return true;
@@ -143,6 +146,7 @@ judge_borrowed(const Explanation *self, const Facts *facts, const Crowd *crowd, 
 
 const Explanation explanation_borrowed = {
 	.name = "borrowed",
+	.recorded = true,
 	.rule = LEAK_BORROWED,
 	.what = "idle and still borrowed",
 	.accounts_for = is_borrowed,
@@ -185,6 +189,7 @@ judge_idle_in_transaction(const Explanation *self, const Facts *facts, const Cro
 
 const Explanation explanation_idle_in_transaction = {
 	.name = "idle in transaction",
+	.recorded = true,
 	.rule = LEAK_IDLE_IN_TRANSACTION,
 	.what = "idle in transaction",
 	.accounts_for = is_idle_in_transaction,
@@ -195,6 +200,7 @@ const Explanation explanation_idle_in_transaction = {
 
 const Explanation explanation_abandoned = {
 	.name = "abandoned",
+	.recorded = true,
 	.rule = LEAK_ABANDONED,
 	.what = "abandoned by the pool that used it before",
 	.accounts_for = is_suspected,
@@ -203,6 +209,7 @@ const Explanation explanation_abandoned = {
 
 const Explanation explanation_growth = {
 	.name = "growth",
+	.recorded = true,
 	.rule = LEAK_GROWTH,
 	.what = "opened one after the other and never used again",
 	.accounts_for = is_suspected,

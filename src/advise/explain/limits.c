@@ -89,6 +89,7 @@ judge_limit_below_use(const Explanation *self, const Facts *facts, const Crowd *
 
 const Explanation explanation_limit_below_use = {
 	.name = "limit below use",
+	.recorded = true,
 	.judge = judge_limit_below_use,
 };
 
@@ -121,14 +122,21 @@ counts_against_reached(const Explanation *self, const Facts *facts, const Sessio
 	return pool != NULL && counts_against(session, &pool->limit);
 }
 
+/* Returns what was refused for it, palloc'd: what is recorded of that is by cause, and not by pool. */
+static char *
+refused_text(const Facts *facts, const PoolRow *pool)
+{
+	return psprintf(INT64_FORMAT " refused for that %s", pool->refused, facts->recorded == NULL ? "so far" : "cause in the last minute");
+}
+
 /* Says of a pool that it is reached; "is" says what its limit is, the statement shows what is in it. */
 static void
-say_reached(Finding *finding, const PoolRow *pool, const char *name, const char *is, const char *statement)
+say_reached(const Facts *facts, Finding *finding, const PoolRow *pool, const char *name, const char *is, const char *statement)
 {
 	finding->urgent = true;
 	finding->confidence = CONFIDENCE_SURE;
-	finding->sentence = psprintf("%s: %d of %d connections in use, " INT64_FORMAT " refused for that so far (%s)",
-								 name, pool->in_use, pool->limit.capacity, pool->refused, is);
+	finding->sentence = psprintf("%s: %d of %d connections in use, %s (%s)",
+								 name, pool->in_use, pool->limit.capacity, refused_text(facts, pool), is);
 	finding->evidence = pool->peak_in_use > 0 ? psprintf("At its peak %d were in use.", pool->peak_in_use) : NULL;
 	finding->next_step = statement;
 }
@@ -140,7 +148,7 @@ judge_connection_limit(const Explanation *self, const Facts *facts, const Crowd 
 
 	if (pool == NULL)
 		return false;
-	say_reached(finding, pool, limit_text(&pool->limit), "its CONNECTION LIMIT",
+	say_reached(facts, finding, pool, limit_text(&pool->limit), "its CONNECTION LIMIT",
 				psprintf("SELECT service, state, count(*), max(idle_ms) AS idle_ms FROM pool_exhaust_backends WHERE %s = %s GROUP BY 1, 2 ORDER BY 3 DESC;",
 						 self->column, quote_literal_cstr(pool->limit.name)));
 	return true;
@@ -148,6 +156,7 @@ judge_connection_limit(const Explanation *self, const Facts *facts, const Crowd 
 
 const Explanation explanation_role_limit = {
 	.name = "role_limit",
+	.recorded = true,
 	.kind = POOL_ROLE,
 	.column = "usename",
 	.accounts_for = counts_against_reached,
@@ -156,6 +165,7 @@ const Explanation explanation_role_limit = {
 
 const Explanation explanation_database_limit = {
 	.name = "database_limit",
+	.recorded = true,
 	.kind = POOL_DATABASE,
 	.column = "datname",
 	.accounts_for = counts_against_reached,
@@ -169,7 +179,7 @@ judge_walsender_limit(const Explanation *self, const Facts *facts, const Crowd *
 
 	if (pool == NULL)
 		return false;
-	say_reached(finding, pool, "replication", "max_wal_senders",
+	say_reached(facts, finding, pool, "replication", "max_wal_senders",
 				"SELECT pid, usename, application_name, client_addr, state, backend_start FROM pg_stat_replication ORDER BY backend_start;");
 	finding->weight = pool->in_use;
 	return true;
@@ -177,5 +187,6 @@ judge_walsender_limit(const Explanation *self, const Facts *facts, const Crowd *
 
 const Explanation explanation_walsender_limit = {
 	.name = "walsender_limit",
+	.recorded = true,
 	.judge = judge_walsender_limit,
 };

@@ -77,6 +77,7 @@ judge_surge(const Explanation *self, const Facts *facts, const Crowd *crowd, Fin
 
 const Explanation explanation_surge = {
 	.name = "surge",
+	.recorded = true,
 	.accounts_for = is_of_surge,
 	.judge = judge_surge,
 };

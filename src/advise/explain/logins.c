@@ -24,17 +24,19 @@ judge_stalled_logins(const Explanation *self, const Facts *facts, const Crowd *c
 {
 	if (crowd->n < facts_crowd(facts))
 		return false;
-	finding->confidence = CONFIDENCE_SURE;
+	/* Of a past moment they are those that are not counted as granted or refused, and some may have failed otherwise. */
+	finding->confidence = facts->recorded == NULL ? CONFIDENCE_SURE : CONFIDENCE_LIKELY;
 	finding->sentence = psprintf("%d logins hold a slot and are not completed, the longest for %s", crowd->n,
 								 seconds_text(crowd->longest->state_ms));
-	finding->evidence = psprintf("A slot is taken before authentication; each login ends after authentication_timeout, %d s.",
-								 AuthenticationTimeout);
+	finding->evidence = psprintf("A slot is taken before authentication; each login ends after authentication_timeout%s.",
+								 facts->recorded == NULL ? psprintf(", %d s", AuthenticationTimeout) : "");
 	finding->next_step = "SHOW authentication_timeout;";
 	return true;
 }
 
 const Explanation explanation_stalled_logins = {
 	.name = "stalled logins",
+	.recorded = true,
 	.accounts_for = is_stalled,
 	.judge = judge_stalled_logins,
 };
@@ -81,13 +83,15 @@ judge_reconnect_storm(const Explanation *self, const Facts *facts, const Crowd *
 	finding->confidence = CONFIDENCE_LIKELY;
 	finding->sentence = psprintf("clients connect again and again: " UINT64_FORMAT " logins granted and " UINT64_FORMAT " refused in the last %d s",
 								 now->opened, now->refused, FACTS_SLICE_S);
-	finding->evidence = psprintf("%d sessions are younger than that; about " INT64_FORMAT " ended meanwhile.", crowd->n, ended_lately(facts));
+	finding->evidence = psprintf("%s%d sessions are younger than that; about " INT64_FORMAT " ended meanwhile.",
+								 facts->recorded != NULL ? "At least " : "", crowd->n, ended_lately(facts));
 	finding->next_step = "SELECT usename, application_name, client_addr, cause, refusals, last_at FROM pool_exhaust_refused_services ORDER BY last_at DESC LIMIT 10;";
 	return true;
 }
 
 const Explanation explanation_reconnect_storm = {
 	.name = "reconnect storm",
+	.recorded = true,
 	.accounts_for = is_of_storm,
 	.judge = judge_reconnect_storm,
 };

@@ -49,7 +49,7 @@ const Explanation explanation_listeners = {
 static bool
 is_of_run(const Explanation *self, const Facts *facts, const SessionFacts *session)
 {
-	return session->run != NULL;
+	return session->of_run;
 }
 
 /* Fills in how many sessions each run has, by its place in the run table; returns the place of the one with most. */
@@ -74,15 +74,30 @@ run_text(const RunEntry *run)
 	return run->hold_id != 0 ? psprintf("hold " INT64_FORMAT, run->hold_id) : psprintf("run " INT64_FORMAT, run->run_id);
 }
 
+/* Of a past moment the run is known if it was one on this server. */
+static void
+say_recorded(const Facts *facts, const Crowd *crowd, Finding *finding)
+{
+	finding->confidence = CONFIDENCE_SURE;
+	finding->sentence = psprintf("%s those of %s of pool_exhaust", crowd_text(crowd),
+								 facts->run_id != 0 ? psprintf("run " INT64_FORMAT, facts->run_id) : "runs or holds");
+}
+
 static bool
 judge_run_under_way(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
 	int			sessions[RUNS_MAX];
-	int			most = sessions_by_run(facts, self, sessions);
+	int			most;
 	RunEntry	run;
 
 	if (crowd->n < facts_crowd(facts))
 		return false;
+	if (facts->recorded != NULL)
+	{
+		say_recorded(facts, crowd, finding);
+		return true;
+	}
+	most = sessions_by_run(facts, self, sessions);
 	run_entry_copy(most, &run);
 	finding->confidence = CONFIDENCE_SURE;
 	finding->sentence = sessions[most] == crowd->n ? psprintf("%s those of %s of pool_exhaust", crowd_text(crowd), run_text(&run))
@@ -95,6 +110,7 @@ judge_run_under_way(const Explanation *self, const Facts *facts, const Crowd *cr
 
 const Explanation explanation_run_under_way = {
 	.name = "run under way",
+	.recorded = true,
 	.accounts_for = is_of_run,
 	.judge = judge_run_under_way,
 };
@@ -152,6 +168,7 @@ judge_many_application_names(const Explanation *self, const Facts *facts, const 
 
 const Explanation explanation_many_application_names = {
 	.name = "many application_names",
+	.recorded = true,
 	.accounts_for = is_alone,
 	.judge = judge_many_application_names,
 };

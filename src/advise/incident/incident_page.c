@@ -8,13 +8,12 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "pgtime.h"
-#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "advise/incident/incident_page.h"
 #include "advise/incident/report.h"
 #include "base/markup.h"
+#include "observe/monitor/http/moment.h"
 #include "observe/monitor/http/page.h"
 #include "observe/recorder/recording.h"
 #include "plot/page.h"
@@ -42,45 +41,6 @@ format_wanted(const PageRequest *request)
 	return incident_format_find("text");
 }
 
-/* "2026-11-28 02:47:00", with T or a blank, and Z or nothing at its end: the time zone of the server. */
-static bool
-parse_moment(const char *text, TimestampTz *at)
-{
-	struct pg_tm tm = {0};
-	char		separator;
-	int			length = -1;
-	int			zone = 0;
-
-	if (sscanf(text, "%4d-%2d-%2d%c%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &separator, &tm.tm_hour, &tm.tm_min, &length) < 6 || length < 0 ||
-		(separator != 'T' && separator != ' '))
-		return false;
-	text += length;
-	length = -1;
-	if (sscanf(text, ":%2d%n", &tm.tm_sec, &length) == 1 && length > 0)
-		text += length;
-	if (tm.tm_mon < 1 || tm.tm_mon > MONTHS_PER_YEAR || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 ||
-		tm.tm_year < 2000 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0)
-		return false;
-	if (*text == '\0')
-		zone = DetermineTimeZoneOffset(&tm, session_timezone);
-	else if (strcmp(text, "Z") != 0)
-		return false;
-	return tm2timestamp(&tm, 0, &zone, at) == 0;
-}
-
-/* Seconds since 1970 */
-static bool
-parse_epoch(const char *text, TimestampTz *at)
-{
-	char	   *end;
-	double		epoch = strtod(text, &end);
-
-	if (end == text || *end != '\0' || !(epoch >= 0 && epoch < 1e11))
-		return false;
-	*at = (TimestampTz) (epoch * USECS_PER_SEC) - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	return true;
-}
-
 /* ---------- /incident ---------- */
 
 static void
@@ -91,8 +51,8 @@ page_incident(HttpResponse *answer, const PageRequest *request)
 
 	if (format == NULL)
 		page_error(answer, 400, psprintf("formats are: %s", incident_formats_text()));
-	else if (request->at != NULL && !parse_epoch(request->at, &at) && !parse_moment(request->at, &at))
-		page_error(answer, 400, "at is like 2026-11-28T02:47:00 or 2026-11-28T02:47:00Z, or seconds since 1970");
+	else if (request->at != NULL && !moment_parse(request->at, &at))
+		page_error(answer, 400, MOMENT_HINT);
 	else
 	{
 		answer->content_type = format->content_type;

@@ -83,6 +83,7 @@ abandoned_note(const LeakLimits *limits, int threshold_ms, char *text)
 
 const LeakRuleType leak_rule_abandoned = {
 	.name = "abandoned",
+	.state = SLOT_IDLE,
 	.certainty = LEAK_POSSIBLE,
 	.judge = abandoned_judge,
 	.by_service = true,

@@ -42,6 +42,7 @@ borrowed_note(const LeakLimits *limits, int threshold_ms, char *text)
 
 const LeakRuleType leak_rule_borrowed = {
 	.name = "borrowed",
+	.state = SLOT_IDLE,
 	.certainty = LEAK_CERTAIN,
 	.judge = borrowed_judge,
 	.evidence = borrowed_evidence,

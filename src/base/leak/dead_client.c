@@ -32,6 +32,7 @@ dead_client_note(const LeakLimits *limits, int threshold_ms, char *text)
 
 const LeakRuleType leak_rule_dead_client = {
 	.name = "dead client",
+	.state = SLOT_ACTIVE,
 	.certainty = LEAK_CERTAIN,
 	.judge = dead_client_judge,
 	.evidence = dead_client_evidence,

@@ -114,6 +114,7 @@ growth_note(const LeakLimits *limits, int threshold_ms, char *text)
 
 const LeakRuleType leak_rule_growth = {
 	.name = "growth",
+	.state = SLOT_IDLE,
 	.certainty = LEAK_POSSIBLE,
 	.judge = growth_judge,
 	.by_service = true,

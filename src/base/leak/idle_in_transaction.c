@@ -30,6 +30,7 @@ idle_in_transaction_note(const LeakLimits *limits, int threshold_ms, char *text)
 
 const LeakRuleType leak_rule_idle_in_transaction = {
 	.name = "idle in transaction",
+	.state = SLOT_IDLE_IN_TRANSACTION,
 	.certainty = LEAK_LIKELY,
 	.failed_is_certain = true,
 	.judge = idle_in_transaction_judge,

@@ -240,6 +240,7 @@ typedef struct LeakLimits
 typedef struct LeakRuleType
 {
 	const char *name;
+	SlotState	state;			/* that its suspects are in, most of them */
 
 	LeakCertainty certainty;	/* of what it suspects ... */
 	bool		failed_is_certain;	/* ... but for transactions that have failed: their clients can only roll back */

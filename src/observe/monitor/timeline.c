@@ -93,8 +93,8 @@ timeline_begins(TimestampTz otherwise)
 	return at;
 }
 
-static void
-slice_add(TimelineSlice *slice, const TimelineRow *sample)
+void
+timeline_slice_add(TimelineSlice *slice, const TimelineRow *sample)
 {
 	if (slice->n == 0 || sample->in_use >= slice->most.in_use)
 		slice->most = *sample;
@@ -116,7 +116,7 @@ timeline_slices(TimestampTz from, TimestampTz to, TimelineSlice *slices, int n)
 		const TimelineRow *sample = &shared->timeline[i % timeline_length];
 
 		if (sample->at >= from && sample->at <= to)
-			slice_add(&slices[Min((sample->at - from) * n / Max(to - from, 1), n - 1)], sample);
+			timeline_slice_add(&slices[Min((sample->at - from) * n / Max(to - from, 1), n - 1)], sample);
 	}
 	LWLockRelease(shared->observe_lock);
 }

@@ -29,6 +29,8 @@ typedef struct TimelineSlice
 	uint64		opened;
 } TimelineSlice;
 
+extern void timeline_slice_add(TimelineSlice *slice, const TimelineRow *sample);
+
 /* Returns when the timeline begins; "otherwise" if it is empty.  Takes the lock. */
 extern TimestampTz timeline_begins(TimestampTz otherwise);
 
