@@ -120,7 +120,7 @@ my $leak;
 	$watcher->query('ALTER ROLE few CONNECTION LIMIT 2');
 	$at = recorded_moment();
 	was('a limit that was lowered', $at, cause => 'limit below use', confidence => 'sure', sentence => qr/: role few has 3 sessions, and its CONNECTION LIMIT is 2\.$/,
-		evidence => [qr/In the last minute: .*limit changed of few from 3 to 2/]);
+		evidence => [qr/In the last minute: .*the limit of role few became 2, it was 3/]);
 	over(@sessions);
 }
 
@@ -184,9 +184,9 @@ my $leak;
 	is(scalar(@$gap), 1, 'a moment in the gap has one row');
 	is("$gap->[0]{cause}, $gap->[0]{confidence}", 'not recorded, cannot tell', 'which says that nothing was recorded');
 	like($gap->[0]{sentence}, qr/^Nothing was recorded at \d/, 'at which moment');
-	like($gap->[0]{evidence}, qr/^Nothing was recorded between .* and .*\. After that: server started\.$/, 'and why');
+	like($gap->[0]{evidence}, qr/^Nothing was recorded between .* and .*\. After that: the server was started\.$/, 'and why');
 	my $now = rows($started);
-	like($now->[0]{evidence}, qr/In the last minute: .*server started.*Of that minute \d+ s were not measured/, 'what is told after it says so');
+	like($now->[0]{evidence}, qr/In the last minute: .*the server was started.*Of that minute \d+ s were not measured/, 'what is told after it says so');
 }
 is(rows('2001-01-01')->[0]{cause}, 'not recorded', 'a moment long before');
 is(rows($watcher->query("SELECT now() + interval '1 day'"))->[0]{cause}, 'not recorded', 'a moment to come');

@@ -236,6 +236,7 @@ judge_rest(const Facts *facts, const Finding *findings, int n, Finding *rest)
 {
 	int			left = facts->pools[0].in_use;
 	int			by_state[SLOT_STATES] = {0};
+	const char *in_transaction;
 
 	if (!pool_is_pressed(&facts->pools[0]))
 		return false;
@@ -245,14 +246,14 @@ judge_rest(const Facts *facts, const Finding *findings, int n, Finding *rest)
 		return false;
 	foreach_session(facts, session)
 		by_state[session->slot.state] += session->explained_by == NULL;
+	in_transaction = by_state[SLOT_IDLE_IN_TRANSACTION] == 0 ? "" : psprintf(", %d idle in transaction", by_state[SLOT_IDLE_IN_TRANSACTION]);
 	*rest = (Finding) {
 		.cause = "no single cause",
 		.place = EXPLANATIONS,
 		.urgent = true,
 		.weight = left,
 		.confidence = CONFIDENCE_CANNOT_TELL,
-		.sentence = psprintf("%d slots are held by sessions that nothing is seen to be wrong with, %d of them idle%s", left, by_state[SLOT_IDLE],
-							 by_state[SLOT_IDLE_IN_TRANSACTION] > 0 ? psprintf(", %d idle in transaction", by_state[SLOT_IDLE_IN_TRANSACTION]) : ""),
+		.sentence = psprintf("%d slots are held by sessions that nothing is seen to be wrong with, %d of them idle%s", left, by_state[SLOT_IDLE], in_transaction),
 		.evidence = "If they belong to pools, these are larger than the server has slots for.",
 		.next_step = service_step,
 	};

@@ -65,49 +65,12 @@ typedef struct Past
 	uint64		refused[LEDGER_CAUSES]; /* these four in the minute before */
 	HTAB	   *refused_services;
 	int64		unmeasured_us;
-	StringInfoData events;
-	int			nevents;
+	IncidentEvents events;
 	RecordedSecond gap;			/* that the moment is in */
 	RecordedSecond after;		/* the second after that */
 } Past;
 
 /* ---------- The minute before ---------- */
-
-static const char *
-rule_name(int64 rule)
-{
-	return rule > LEAK_NONE && rule < LEAK_RULES ? leak_rules[rule]->name : "a leak rule";
-}
-
-/* Returns what happened, palloc'd. */
-static char *
-event_text(const RecordedSecond *second, const RecordedEvent *event)
-{
-	const char *name = event->type < RECORDED_EVENT_TYPES ? recorded_event_names[event->type] : "an event of a newer version";
-
-	switch (event->type)
-	{
-		case EVENT_CLOCK_SET:
-			return psprintf("%s by %.1f s", name, event->value / 1000.0);
-		case EVENT_CAPACITY:
-			return psprintf("%s from " INT64_FORMAT " to " INT64_FORMAT, name, event->other, event->value);
-		case EVENT_LIMIT:
-			return psprintf("%s of %s from " INT64_FORMAT " to " INT64_FORMAT, name,
-							event->place >= 0 && event->place < second->npools ? second->pools[event->place].name : "a pool", event->other, event->value);
-		case EVENT_HEALED:
-			return psprintf("%s (%s)", name, rule_name(event->value));
-		default:
-			return pstrdup(name);
-	}
-}
-
-static void
-note_events(Past *past, const RecordedSecond *second)
-{
-	for (int i = 0; i < second->nevents; i++)
-		if (past->nevents++ < EVENTS_SHOWN)
-			appendStringInfo(&past->events, "%s%s", past->events.len > 0 ? ", " : "", event_text(second, &second->events[i]));
-}
 
 static void
 note_refused(Past *past, const RecordedSecond *second)
@@ -173,7 +136,7 @@ note_second(Past *past, const RecordedSecond *second)
 		past->emptiest = *second;
 	if (second->to <= past->at - MINUTE_US)
 		return;
-	note_events(past, second);
+	incident_events_add(&past->events, second, past->may_see);
 	note_refused(past, second);
 	note_slice(past, second);
 	note_logins(past, second);
@@ -233,10 +196,13 @@ is_recorded(const Past *past)
 static const char *
 why_not(const Past *past)
 {
+	IncidentEvents after = {0};
+
 	if (past->gap.to == 0)
 		return "The file of the recorder has no second of that moment: it was off, or the moment is before the first second that is kept, or to come.";
+	incident_events_add(&after, &past->after, past->may_see);
 	return psprintf("Nothing was recorded between %s and %s.%s", moment_text(past->gap.from), moment_text(past->gap.to),
-					past->after.nevents > 0 ? psprintf(" After that: %s.", event_text(&past->after, &past->after.events[0])) : "");
+					after.n > 0 ? psprintf(" After that: %s.", after.event[0].text) : "");
 }
 
 /* ---------- What is said beside ---------- */
@@ -325,6 +291,19 @@ say_grown(StringInfo out, const Past *past)
 					 past->may_see(grown->role) ? name : "a service that is not shown", recorded_service_in_use(grown) - most, recorded_service_in_use(grown));
 }
 
+static void
+say_events(StringInfo out, const IncidentEvents *events)
+{
+	int			more = Max(events->n - EVENTS_SHOWN, 0) + events->more;
+
+	if (events->n == 0)
+		return;
+	appendStringInfoString(out, "In the last minute: ");
+	for (int i = 0; i < Min(events->n, EVENTS_SHOWN); i++)
+		appendStringInfo(out, "%s%s", i > 0 ? "; " : "", events->event[i].text);
+	appendStringInfo(out, "%s. ", more > 0 ? psprintf("; and %d more", more) : "");
+}
+
 /* Returns what else was recorded, palloc'd. */
 static char *
 told(const Past *past)
@@ -334,9 +313,7 @@ told(const Past *past)
 	initStringInfo(&out);
 	say_grown(&out, past);
 	say_refused(&out, past);
-	if (past->nevents > 0)
-		appendStringInfo(&out, "In the last minute: %s%s. ", past->events.data,
-						 past->nevents > EVENTS_SHOWN ? psprintf(", and %d more", past->nevents - EVENTS_SHOWN) : "");
+	say_events(&out, &past->events);
 	if (past->unmeasured_us >= USECS_PER_SEC)
 		appendStringInfo(&out, "Of that minute %d s were not measured. ", (int) (past->unmeasured_us / USECS_PER_SEC));
 	appendStringInfo(&out, "As recorded at %s.", moment_text(past->last.to));
@@ -569,7 +546,6 @@ past_begin(TimestampTz at, bool (*may_see) (Oid role))
 	past->at = at;
 	past->may_see = may_see;
 	past->refused_services = hash_create("pool_exhaust refused services", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	initStringInfo(&past->events);
 	return past;
 }
 
