@@ -29,6 +29,12 @@ PG_FUNCTION_INFO_V1(pool_exhaust_history);
 /* The longest step */
 #define STEP_DAYS_MAX	10000
 
+/* So often the clock may be set back; where it was oftener, see add_second(). */
+#define STRETCHES_MAX	32
+
+/* A second that begins so much before the one before it begins a stretch. */
+#define BACK_US			USECS_PER_SEC
+
 /* Which service it is. */
 typedef struct SumKey
 {
@@ -64,8 +70,18 @@ typedef struct History
 	Sum			server;
 	HTAB	   *services;
 	MemoryContext rows;			/* what the rows of a step need */
-	Sum		   *at_place[RECORDED_SERVICES_MAX + 1];	/* of the service that is there; NULL: not known yet */
 } History;
+
+/* What was recorded from one moment at which the clock was set back to the next. */
+typedef struct Stretch
+{
+	Recording  *recording;
+	int			number;			/* from 0 on */
+	int			at;				/* which one the recording is in */
+	TimestampTz last;			/* the begin of the second before */
+	const RecordedSecond *second;	/* the next one; NULL: it is over */
+	Sum		   *at_place[RECORDED_SERVICES_MAX + 1];	/* of the service that is there; NULL: not known yet */
+} Stretch;
 
 /* ---------- Rows ---------- */
 
@@ -232,8 +248,9 @@ add_counts(Sum *sum, uint32 opened, uint64 refused)
 
 /* Adds a second, or the part of it that is in this step; its counters are those of the step in which it ends. */
 static void
-add_part(History *history, const RecordedSecond *second, int64 part_us, bool ends)
+add_part(History *history, Stretch *stretch, int64 part_us, bool ends)
 {
+	const RecordedSecond *second = stretch->second;
 	double		ms = part_us / 1000.0;
 
 	history->measured_us += part_us;
@@ -248,7 +265,7 @@ add_part(History *history, const RecordedSecond *second, int64 part_us, bool end
 	}
 	foreach_recorded_service(second, service)
 	{
-		Sum		  **sum = &history->at_place[service - second->services];
+		Sum		  **sum = &stretch->at_place[service - second->services];
 
 		if (*sum == NULL)
 			*sum = sum_of(history, second, service);
@@ -258,12 +275,14 @@ add_part(History *history, const RecordedSecond *second, int64 part_us, bool end
 	}
 }
 
-/* Where the clock was set back, what was before that step counts as of this one. */
+/* Adds the second of the stretch; what was shortly before that step counts as of this one. */
 static void
-add_second(History *history, const RecordedSecond *second)
+add_second(History *history, Stretch *stretch)
 {
+	const RecordedSecond *second = stretch->second;
+
 	if (second->renamed)
-		memset(history->at_place, 0, sizeof(history->at_place));
+		memset(stretch->at_place, 0, sizeof(stretch->at_place));
 	if (second->kind != RECORDED_SECOND || second->to <= history->from - history->step_us)
 		return;
 	while (second->from >= history->to && history->to < history->until)
@@ -271,11 +290,75 @@ add_second(History *history, const RecordedSecond *second)
 	while (second->to > history->to && history->to < history->until)
 	{
 		if (second->from < history->to)
-			add_part(history, second, history->to - Max(second->from, history->from), false);
+			add_part(history, stretch, history->to - Max(second->from, history->from), false);
 		step_end(history);
 	}
 	if (second->to > history->from && second->from < history->until)
-		add_part(history, second, Min(second->to, history->to) - Max(second->from, history->from), second->to <= history->until);
+		add_part(history, stretch, Min(second->to, history->to) - Max(second->from, history->from), second->to <= history->until);
+}
+
+/* ---------- Stretches ---------- */
+
+/* Reads its next second. */
+static void
+stretch_next(Stretch *stretch)
+{
+	while ((stretch->second = recording_next(stretch->recording)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (stretch->last != 0 && stretch->second->from < stretch->last - BACK_US && stretch->at + 1 < STRETCHES_MAX)
+			stretch->at++;
+		stretch->last = stretch->second->from;
+		if (stretch->at == stretch->number)
+			return;
+		if (stretch->at > stretch->number)
+			break;
+	}
+	stretch->second = NULL;
+}
+
+/* Returns the stretch whose next second begins first, NULL: all are over. */
+static Stretch *
+stretch_first(Stretch *stretches, int n)
+{
+	Stretch    *first = NULL;
+
+	for (int i = 0; i < n; i++)
+		if (stretches[i].second != NULL && (first == NULL || stretches[i].second->from < first->second->from))
+			first = &stretches[i];
+	return first;
+}
+
+/*
+ * Writes the rows of all that is in so many stretches, each of which reads the recording
+ * for itself; returns whether there were no more.
+ */
+static bool
+stretches_read(History *history, int n)
+{
+	Stretch    *stretches = palloc0(sizeof(Stretch) * n);
+	Stretch    *stretch;
+	bool		all;
+
+	for (int i = 0; i < n; i++)
+	{
+		stretches[i].number = i;
+		stretches[i].recording = recording_open(history->from, history->until, RECORDING_ALL, RECORDING_NO_LIMIT);
+		stretch_next(&stretches[i]);
+	}
+	while ((stretch = stretch_first(stretches, n)) != NULL)
+	{
+		if (stretch->second->from < history->until)
+			add_second(history, stretch);
+		stretch_next(stretch);
+	}
+	while (history->from < history->until)
+		step_end(history);
+	all = stretches[n - 1].at < n;
+	for (int i = 0; i < n; i++)
+		recording_close(stretches[i].recording);
+	pfree(stretches);
+	return all;
 }
 
 /* ---------- The function ---------- */
@@ -314,22 +397,19 @@ pool_exhaust_history(PG_FUNCTION_ARGS)
 	TimestampTz until = Min(PG_GETARG_TIMESTAMPTZ(1), GetCurrentTimestamp());
 	const Interval *step = PG_GETARG_INTERVAL_P(2);
 	History    *history = palloc0(sizeof(History));
-	Recording  *recording;
-	const RecordedSecond *second;
 
 	history->row = rows_begin(fcinfo);
 	history_check(from, until, step);
 	history->step_us = step->day * USECS_PER_DAY + step->time;
-	history->from = from;
 	history->until = until;
-	history->to = Min(from + history->step_us, until);
 	history->services = sums_create();
 	history->rows = AllocSetContextCreate(CurrentMemoryContext, "pool_exhaust history rows", ALLOCSET_DEFAULT_SIZES);
-	recording = recording_open(from, until, RECORDING_ALL, RECORDING_NO_LIMIT);
-	while ((second = recording_next(recording)) != NULL && second->from < until)
-		add_second(history, second);
-	while (history->from < until)
-		step_end(history);
-	recording_close(recording);
-	return (Datum) 0;
+	for (int n = 1;; n = Min(2 * n, STRETCHES_MAX))
+	{
+		history->from = from;
+		history->to = Min(from + history->step_us, until);
+		if (stretches_read(history, n))
+			return (Datum) 0;
+		tuplestore_clear(history->row.rsinfo->setResult);
+	}
 }

@@ -125,6 +125,37 @@ foreach my $seconds (3600, -7200)
 my (undef, $outcome) = run_and_set_clock(36000, 'calm', 'storm', '{"timeout_ms": 60000, "recovery_limit_ms": 500}');
 like($outcome, qr/^invalid: .*the server's clock was set by \+36000 s during the run/, 'the passwords of a run have come to their end: it is invalid, and says why');
 
+# The recorder has the times of that clock, and notes the jump; neither is time lost nor measured twice.
+sub recorded_on
+{
+	my ($n) = @_;
+	my $since = $client->query('SELECT clock_timestamp()');
+
+	return wait_for($client, "SELECT coalesce(sum(measured), 0) >= $n FROM pool_exhaust_history('$since', clock_timestamp(), '1 s') WHERE service IS NULL", 't');
+}
+recorded_on(2);
+my $began = $client->query('SELECT clock_timestamp()');
+foreach my $seconds (7200, -3600, 0)
+{
+	set_clock($seconds);
+	ok(recorded_on(2), "the clock is $seconds s ahead: seconds are recorded");
+}
+is($client->query("SELECT max(measured) <= 1 AND bool_and(measured = 0 OR abs(extract(epoch FROM at - timestamptz '$began')) < 60
+	OR abs(extract(epoch FROM at - timestamptz '$began') - 7200) < 60 OR abs(extract(epoch FROM at - timestamptz '$began') + 3600) < 60)
+	FROM pool_exhaust_history(timestamptz '$began' - interval '2 h', timestamptz '$began' + interval '3 h', '1 s') WHERE service IS NULL"), 't', 'no second is measured twice, and none that was left out');
+
+my @fill = map { client($node) } 1 .. 36;
+foreach my $seconds (30, 10, 0)
+{
+	recorded_on(2);
+	set_clock($seconds);
+}
+recorded_on(2);
+$_->close foreach @fill;
+recorded_on(2);
+my $told = $client->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident() AS line");
+is(join(' ', $told =~ /^event .*the clock was set by ([-+]\d+) s$/mg), '+30 -20 -10', 'an incident tells of each jump') or diag $told;
+
 # A leak gets old by the monotonic clock.
 my $leak = $client->query(q(SELECT pool_exhaust_leak(1, 'dead client'))) // die $client->message;
 set_clock(-7200);

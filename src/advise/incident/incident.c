@@ -374,7 +374,8 @@ incident_take(IncidentFinder *finder, const RecordedSecond *second)
 {
 	bool		ill = recorded_is_ill(second);
 
-	if (finder->open && second->to - finder->last_ill > INCIDENT_CALM_US)
+	/* The clock may have been set back by more than that, too. */
+	if (finder->open && llabs(second->to - finder->last_ill) > INCIDENT_CALM_US)
 		incident_close(finder, false);
 	if (second->kind == RECORDED_GAP && finder->open)
 		finder->incident.unmeasured_ms += (second->to - second->from) / 1000;
