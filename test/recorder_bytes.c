@@ -131,6 +131,12 @@ second_at_random(RecordedSecond *second)
 		second->pools[i] = (RecordedPool) {.kind = chance(4), .oid = chance(100000), .capacity = chance(100), .in_use = chance(100), .health = chance(HEALTHS)};
 		memset(second->pools[i].name, 'p', chance(NAMEDATALEN));
 	}
+	second->nborrowers = chance(RECORDED_BORROWERS_MAX + 1);
+	for (int i = 0; i < second->nborrowers; i++)
+	{
+		second->borrowers[i] = (RecordedBorrower) {.place = chance(RECORDED_OTHERS + 1), .sessions = chance(100000)};
+		memset(second->borrowers[i].name, ' ' + chance(95), chance(BORROWER_LEN));
+	}
 	second->nevents = chance(RECORDED_EVENTS_MAX + 1);
 	for (int i = 0; i < second->nevents; i++)
 		second->events[i] = (RecordedEvent) {chance(RECORDED_EVENT_TYPES), (int) chance(RECORDED_OTHERS + 1) - 1, (int64) chance(1000) - 500, (int64) chance(PG_INT32_MAX) << 20};
@@ -157,6 +163,7 @@ seconds_are_same(const RecordedSecond *a, const RecordedSecond *b)
 		a->opened == b->opened && a->closed == b->closed && memcmp(a->refused, b->refused, sizeof(a->refused)) == 0 &&
 		memcmp(a->suspects, b->suspects, sizeof(a->suspects)) == 0 && services_are_same(a, b) &&
 		a->npools == b->npools && memcmp(a->pools, b->pools, sizeof(RecordedPool) * a->npools) == 0 &&
+		a->nborrowers == b->nborrowers && memcmp(a->borrowers, b->borrowers, sizeof(RecordedBorrower) * a->nborrowers) == 0 &&
 		a->nevents == b->nevents && memcmp(a->events, b->events, sizeof(RecordedEvent) * a->nevents) == 0;
 }
 
@@ -215,7 +222,7 @@ block_take(const uint8 *bytes, const RecordedSecond *expected, int nexpected)
 	{
 		const RecordedSecond *second = &reader.state.second;
 
-		if (second->nservices < 0 || second->nservices > RECORDED_SERVICES_MAX || second->npools < 0 || second->npools > RECORDED_POOLS_MAX ||
+		if (second->nservices < 0 || second->nservices > RECORDED_SERVICES_MAX || second->nborrowers < 0 || second->nborrowers > RECORDED_BORROWERS_MAX || second->npools < 0 || second->npools > RECORDED_POOLS_MAX ||
 			second->nevents < 0 || second->nevents > RECORDED_EVENTS_MAX || second->health >= HEALTHS || second->from > second->to)
 			fail("a second that cannot be");
 		foreach_recorded_service(second, service)

@@ -14,7 +14,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $node = new_server('recorder', streaming => 1, conf => "max_connections = 20\nsuperuser_reserved_connections = 3\npool_exhaust.http_port = $port\nlog_min_messages = warning\nwal_log_hints = on\nwal_keep_size = 320MB");
+my $node = new_server('recorder', streaming => 1, conf => "max_connections = 20\nsuperuser_reserved_connections = 3\npool_exhaust.http_port = $port\nlog_min_messages = warning\npool_exhaust.leak_threshold = 2s\nwal_log_hints = on\nwal_keep_size = 320MB");
 my $watcher = client($node);
 $watcher->query("CREATE ROLE $_ LOGIN") foreach qw(web report job);
 $watcher->query('ALTER ROLE job CONNECTION LIMIT 2');
@@ -74,6 +74,7 @@ sub seconds
 seconds(2);
 my $began = $watcher->query('SELECT clock_timestamp()');
 comes('web', 'front') foreach 1 .. 3;
+$sessions{'web/front'}[0]->query(q(SET pool_exhaust.borrower = 'orders.py:57 request 8f2'));
 seconds(2);
 foreach (1 .. 11)
 {
@@ -159,7 +160,7 @@ fails_with($watcher, "SELECT count(*) FROM pool_exhaust_history(now(), now(), '1
 $watcher->query($_) foreach 'GRANT EXECUTE ON FUNCTION pool_exhaust_history(timestamptz, timestamptz, interval), pool_exhaust_incident(timestamptz, text) TO report';
 my $report = $sessions{'report/nightly'}[0];
 is($report->query("SELECT string_agg(DISTINCT service, ' ') FROM pool_exhaust_history('$began', '$ended', '1 minute')"), 'report/nightly', 'a role sees its own services');
-unlike($report->query("SELECT string_agg(line, '') FROM pool_exhaust_incident('$worst') AS line"), qr/web\/front/, 'and no names of others');
+unlike($report->query("SELECT string_agg(line, '') FROM pool_exhaust_incident('$worst') AS line"), qr/web\/front|orders/, 'and no names of others');
 fails_with($sessions{'web/front'}[0], 'SELECT pool_exhaust_incident()', '42501', [qr/permission denied/], 'which needs a right');
 
 # ---------- Killed while it is full ----------
@@ -190,11 +191,16 @@ like($story, qr/6 logins were refused \(reserved_slots 4, role_limit 2\); report
 like($story, qr/^gap +\d+ /m, 'and says what was not measured');
 {
 	my ($limit, $start) = (qr/the limit of role job became 3, it was 2/, qr/the server was started/);
+	my $leaked = qr/1 connection was idle and still borrowed: orders\.py:57 request 8f2 of web\/front \(1\)/;
+
+	like($story, qr/^leaked   $leaked$/m, 'which borrower had leaked a connection');
 
 	like($story, qr/^event +\d\d:\d\d:\d\d  $limit\n(?:event .*\n)*event +\d\d:\d\d:\d\d  $start$/m, 'what else happened');
-	like($watcher->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident('$full', 'markdown') AS line"), qr/^- \d\d:\d\d:\d\d $limit\n.*^- \d\d:\d\d:\d\d $start$/ms, 'as markdown');
-	like($watcher->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident('$full', 'html') AS line"), qr/Meanwhile.*$limit.*$start/s, 'as a page');
-	my %texts = map { $_->{event} => $_->{text} } @{ JSON::PP::decode_json($watcher->query("SELECT pool_exhaust_incident('$full', 'json')"))->{events} };
+	like($watcher->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident('$full', 'markdown') AS line"), qr/^Leaked: $leaked\.\n.*^- \d\d:\d\d:\d\d $limit\n.*^- \d\d:\d\d:\d\d $start$/ms, 'as markdown');
+	like($watcher->query("SELECT string_agg(line, E'\\n') FROM pool_exhaust_incident('$full', 'html') AS line"), qr/Leaked: $leaked\..*Meanwhile.*$limit.*$start/s, 'as a page');
+	my $in_json = JSON::PP::decode_json($watcher->query("SELECT pool_exhaust_incident('$full', 'json')"));
+	my %texts = map { $_->{event} => $_->{text} } @{ $in_json->{events} };
+	is_deeply($in_json->{borrowers}, [ { borrower => 'orders.py:57 request 8f2', service => 'web/front', connections => 1 } ], 'its borrower as JSON');
 	is("$texts{'limit changed'}; $texts{'server started'}", 'the limit of role job became 3, it was 2; the server was started', 'as JSON');
 }
 my $page = http($port, '/incident?at=' . $watcher->query("SELECT extract(epoch FROM timestamptz '$full')"));

@@ -184,6 +184,8 @@ html_write(const IncidentReport *report, StringInfo out)
 	page_paragraph(out, NULL, incident != NULL ? incident_sentence(report) : incident_none_text(report));
 	if (incident != NULL)
 	{
+		if (incident->borrowed > 0)
+			page_paragraph(out, NULL, psprintf("Leaked: %s.", incident_borrowed_text(incident)));
 		page_paragraph(out, NULL, psprintf("Ended: %s.", incident_end_text(incident)));
 		if (incident->unmeasured_ms > 0)
 			page_paragraph(out, NULL, psprintf("%s of it were not measured.", duration_text(incident->unmeasured_ms * 1000)));

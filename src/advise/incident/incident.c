@@ -257,6 +257,26 @@ note_events(IncidentFinder *finder, const RecordedSecond *second)
 	}
 }
 
+/* The latest of those seconds that had most of them. */
+static void
+note_borrowers(Incident *incident, const RecordedSecond *second)
+{
+	if (second->suspects[LEAK_BORROWED] == 0 || second->suspects[LEAK_BORROWED] < incident->borrowed)
+		return;
+	incident->borrowed = second->suspects[LEAK_BORROWED];
+	incident->nborrowers = second->nborrowers;
+	for (int i = 0; i < second->nborrowers; i++)
+	{
+		const RecordedBorrower *recorded = &second->borrowers[i];
+		IncidentBorrower *borrower = &incident->borrowers[i];
+
+		incident_service_name(second, &second->services[recorded->place], borrower->service);
+		borrower->role = second->services[recorded->place].role;
+		borrower->sessions = recorded->sessions;
+		strlcpy(borrower->name, recorded->name, BORROWER_LEN);
+	}
+}
+
 /* A second of the incident, or of the minute after it. */
 static void
 incident_add(IncidentFinder *finder, const RecordedSecond *second)
@@ -270,6 +290,7 @@ incident_add(IncidentFinder *finder, const RecordedSecond *second)
 		incident->refused[i] += second->refused[i];
 	services_count(incident, second);
 	note_events(finder, second);
+	note_borrowers(incident, second);
 	if (in_use > recorded_in_use(&finder->worst))
 		finder->worst = *second;
 	if (in_use * 100 >= recorded_in_use(&finder->worst) * FULL_PERCENT)

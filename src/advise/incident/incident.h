@@ -31,6 +31,15 @@ typedef struct IncidentService
 	TimestampTz recovered_at;	/* the first login that was granted after that; 0: none was seen */
 } IncidentService;
 
+/* A borrower of connections that were leaked. */
+typedef struct IncidentBorrower
+{
+	char		service[SERVICE_LEN];
+	Oid			role;			/* of that; InvalidOid: not known */
+	int			sessions;
+	char		name[BORROWER_LEN];
+} IncidentBorrower;
+
 /* What ended it. */
 #define INCIDENT_END_LIST(ROW) \
 	ROW(END_UNDER_WAY, "under way") \
@@ -77,6 +86,9 @@ typedef struct Incident
 	int			end_count;		/* sessions that were given back, or healed; the capacity it was raised to */
 	int			end_before;		/* and what it was */
 	const IncidentService *end_by;	/* NULL: no service */
+	int			borrowed;		/* connections suspected by rule borrowed, at the most */
+	int			nborrowers;		/* ... and which borrowers had most of them then */
+	IncidentBorrower borrowers[RECORDED_BORROWERS_MAX];
 	int			nservices;		/* those that grew most come first */
 	IncidentService services[INCIDENT_SERVICES_MAX];
 } Incident;

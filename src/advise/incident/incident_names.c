@@ -12,4 +12,10 @@ incident_hide(Incident *incident, bool (*may_see) (Oid role))
 	for (int i = 0; i < incident->nservices; i++)
 		if (!may_see(incident->services[i].role))
 			strlcpy(incident->services[i].name, INCIDENT_HIDDEN, SERVICE_LEN);
+	for (int i = 0; i < incident->nborrowers; i++)
+		if (!may_see(incident->borrowers[i].role))
+		{
+			strlcpy(incident->borrowers[i].service, INCIDENT_HIDDEN, SERVICE_LEN);
+			strlcpy(incident->borrowers[i].name, INCIDENT_HIDDEN, BORROWER_LEN);
+		}
 }

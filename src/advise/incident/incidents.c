@@ -78,6 +78,21 @@ incident_refused_text(const Incident *incident)
 	return text.len > 0 ? text.data : NULL;
 }
 
+char *
+incident_borrowed_text(const Incident *incident)
+{
+	StringInfoData text;
+
+	if (incident->borrowed == 0)
+		return NULL;
+	initStringInfo(&text);
+	appendStringInfo(&text, "%d connection%s idle and still borrowed", incident->borrowed, incident->borrowed == 1 ? " was" : "s were");
+	for (int i = 0; i < incident->nborrowers; i++)
+		appendStringInfo(&text, "%s%s of %s (%d)", i == 0 ? ": " : ", ", incident->borrowers[i].name, incident->borrowers[i].service,
+						 incident->borrowers[i].sessions);
+	return text.data;
+}
+
 /* What ended it, in words. */
 char *
 incident_end_text(const Incident *incident)

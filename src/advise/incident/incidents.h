@@ -25,3 +25,4 @@ extern Incident *incident_at(TimestampTz at, bool latest, int blocks_max);
 /* Words, palloc'd. */
 extern char *incident_refused_text(const Incident *incident);	/* "reserved_slots 12, role_limit 3"; NULL: none */
 extern char *incident_end_text(const Incident *incident);
+extern char *incident_borrowed_text(const Incident *incident);	/* which borrowers had leaked connections; NULL: none had */

@@ -76,6 +76,21 @@ json_services(StringInfo out, const IncidentReport *report)
 	appendStringInfoChar(out, ']');
 }
 
+static void
+json_borrowers(StringInfo out, const Incident *incident)
+{
+	appendStringInfo(out, ", \"borrowed\": %d, \"borrowers\": [", incident->borrowed);
+	for (int i = 0; i < incident->nborrowers; i++)
+	{
+		appendStringInfoString(out, i > 0 ? ", {\"borrower\": " : "{\"borrower\": ");
+		escape_json(out, incident->borrowers[i].name);
+		appendStringInfoString(out, ", \"service\": ");
+		escape_json(out, incident->borrowers[i].service);
+		appendStringInfo(out, ", \"connections\": %d}", incident->borrowers[i].sessions);
+	}
+	appendStringInfoChar(out, ']');
+}
+
 /* What was not measured is null, as in the rest. */
 static void
 json_timeline(StringInfo out, const IncidentReport *report)
@@ -113,6 +128,7 @@ json_summary(const IncidentReport *report, StringInfo out)
 	json_moment(out, "after", &incident->after);
 	appendStringInfo(out, ", \"growers\": %d", report->growers);
 	json_services(out, report);
+	json_borrowers(out, incident);
 	appendStringInfo(out, ", \"end\": \"%s\", \"ended_by\": ", incident_end_names[incident->end]);
 	escape_json(out, incident_end_text(incident));
 	appendStringInfo(out, ", \"unmeasured_s\": %g, \"server_starts\": %d, \"run_id\": ", incident->unmeasured_ms / 1000.0, incident->starts);

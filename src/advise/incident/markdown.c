@@ -67,6 +67,12 @@ markdown_write(const IncidentReport *report, StringInfo out)
 	markdown_moment(out, "worst", &incident->worst);
 	markdown_moment(out, "after", &incident->after);
 	markdown_services(out, report);
+	if (incident->borrowed > 0)
+	{
+		appendStringInfoString(out, "\nLeaked: ");
+		markdown_text(out, incident_borrowed_text(incident));
+		appendStringInfoString(out, ".\n");
+	}
 	appendStringInfoString(out, "\nEnded: ");
 	markdown_text(out, incident_end_text(incident));
 	appendStringInfoString(out, ".\n");

@@ -90,6 +90,8 @@ text_write(const IncidentReport *report, StringInfo out)
 	text_moment(out, "worst", &incident->worst);
 	text_moment(out, "after", &incident->after);
 	text_services(out, report);
+	if (incident->borrowed > 0)
+		appendStringInfo(out, "leaked   %s\n", incident_borrowed_text(incident));
 	appendStringInfo(out, "ended    %s\n", incident_end_text(incident));
 	if (incident->unmeasured_ms > 0)
 		appendStringInfo(out, "gap      %s of it were not measured\n", duration_text(incident->unmeasured_ms * 1000));

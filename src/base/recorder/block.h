@@ -13,7 +13,7 @@
 #include "base/recorder/bits.h"
 #include "base/recorder/frame.h"
 
-#define RECORDER_VERSION	1
+#define RECORDER_VERSION	2
 #define RECORDER_BLOCK_SIZE (64 * 1024)
 
 /* The first block of a file has this, and nothing else. */

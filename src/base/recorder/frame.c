@@ -14,9 +14,11 @@ StaticAssertDecl(SLOT_AUTHENTICATING == 0, "the states of a session are the othe
 
 #define AT_BITS			46		/* milliseconds since the year 2000: more than 2000 years */
 #define NAME_BITS		6		/* of the length of a name */
+#define BORROWER_BITS	7		/* of the length of a borrower */
 #define HEALTH_BITS		2
 
 StaticAssertDecl(NAMEDATALEN <= 1 << NAME_BITS, "the length of a name must fit");
+StaticAssertDecl(BORROWER_LEN <= 1 << BORROWER_BITS, "the length of a borrower must fit");
 StaticAssertDecl(HEALTHS <= 1 << HEALTH_BITS, "a health must fit");
 
 /* No span of time in a frame is longer. */
@@ -99,14 +101,21 @@ encode_suspects(BitWriter *out, const RecordedSecond *before, const RecordedSeco
 		bits_put_signed(out, (int64) now->suspects[i] - before->suspects[i]);
 }
 
+/* A text, whose length has so many bits. */
+static void
+encode_text(BitWriter *out, const char *text, int nbits)
+{
+	int			len = (int) strlen(text);
+
+	bits_put(out, len, nbits);
+	for (int i = 0; i < len; i++)
+		bits_put(out, (uint8) text[i], 8);
+}
+
 static void
 encode_name(BitWriter *out, const char *name)
 {
-	int			len = (int) strlen(name);
-
-	bits_put(out, len, NAME_BITS);
-	for (int i = 0; i < len; i++)
-		bits_put(out, (uint8) name[i], 8);
+	encode_text(out, name, NAME_BITS);
 }
 
 /* Is another service at this place than before? */
@@ -210,6 +219,30 @@ encode_pools(BitWriter *out, RecordedSecond *before, const RecordedSecond *now)
 		encode_pool(out, &before->pools[i], &now->pools[i]);
 }
 
+static bool
+borrowers_are_same(const RecordedSecond *before, const RecordedSecond *now)
+{
+	return before->nborrowers == now->nborrowers &&
+		memcmp(before->borrowers, now->borrowers, sizeof(RecordedBorrower) * now->nborrowers) == 0;
+}
+
+static void
+encode_borrowers(BitWriter *out, const RecordedSecond *before, const RecordedSecond *now)
+{
+	bool		same = borrowers_are_same(before, now);
+
+	bits_put(out, !same, 1);
+	if (same)
+		return;
+	bits_put_number(out, now->nborrowers);
+	for (int i = 0; i < now->nborrowers; i++)
+	{
+		bits_put_number(out, now->borrowers[i].place);
+		bits_put_number(out, now->borrowers[i].sessions);
+		encode_text(out, now->borrowers[i].name, BORROWER_BITS);
+	}
+}
+
 static void
 encode_events(BitWriter *out, const RecordedSecond *now)
 {
@@ -256,6 +289,8 @@ state_move(FrameState *state, const RecordedSecond *second, int64 gap_ms, bool k
 	}
 	kept->npools = second->npools;
 	memcpy(kept->pools, second->pools, sizeof(kept->pools));
+	kept->nborrowers = second->nborrowers;
+	memcpy(kept->borrowers, second->borrowers, sizeof(kept->borrowers));
 }
 
 int
@@ -275,6 +310,7 @@ frame_encode(FrameState *state, const RecordedSecond *second, int64 gap_ms, bool
 	encode_names(&out, &before.second, second);
 	encode_services(&out, &before.second, second);
 	encode_pools(&out, &before.second, second);
+	encode_borrowers(&out, &before.second, second);
 	encode_events(&out, second);
 	if (out.full)
 		return 0;
@@ -397,17 +433,23 @@ decode_suspects(BitReader *in, FrameState *state)
 }
 
 static void
-decode_name(BitReader *in, char *name)
+decode_text(BitReader *in, char *text, int nbits, int size)
 {
-	int			len = (int) checked(in, (int64) bits_get(in, NAME_BITS), NAMEDATALEN - 1);
+	int			len = (int) checked(in, (int64) bits_get(in, nbits), size - 1);
 
 	for (int i = 0; i < len; i++)
 	{
 		char		byte = (char) bits_get(in, 8);
 
-		name[i] = byte >= ' ' && byte <= '~' ? byte : '?';
+		text[i] = byte >= ' ' && byte <= '~' ? byte : '?';
 	}
-	memset(name + len, 0, NAMEDATALEN - len);
+	memset(text + len, 0, size - len);
+}
+
+static void
+decode_name(BitReader *in, char *name)
+{
+	decode_text(in, name, NAME_BITS, NAMEDATALEN);
 }
 
 static void
@@ -507,6 +549,20 @@ decode_pools(BitReader *in, RecordedSecond *second)
 }
 
 static void
+decode_borrowers(BitReader *in, RecordedSecond *second)
+{
+	if (!bits_get_flag(in))
+		return;
+	second->nborrowers = (int) get_number(in, RECORDED_BORROWERS_MAX);
+	for (int i = 0; i < second->nborrowers && !in->broken; i++)
+	{
+		second->borrowers[i].place = (int) get_number(in, RECORDED_OTHERS);
+		second->borrowers[i].sessions = (int) get_number(in, PG_INT32_MAX);
+		decode_text(in, second->borrowers[i].name, BORROWER_BITS, BORROWER_LEN);
+	}
+}
+
+static void
 decode_events(BitReader *in, RecordedSecond *second)
 {
 	second->nevents = (int) get_number(in, RECORDED_EVENTS_MAX);
@@ -533,6 +589,7 @@ frame_decode(FrameState *state, const uint8 *bytes, int length)
 	decode_names(&in, &state->second);
 	decode_services(&in, state);
 	decode_pools(&in, &state->second);
+	decode_borrowers(&in, &state->second);
 	decode_events(&in, &state->second);
 	state->keyed &= !in.broken;
 	return !in.broken;

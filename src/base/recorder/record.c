@@ -53,11 +53,17 @@ recorded_refusals_known(const RecordedSecond *second)
 }
 
 void
-recorded_name(char *dst, const char *src)
+recorded_text(char *dst, const char *src, int size)
 {
 	int			i = 0;
 
-	for (; src[i] != '\0' && i < NAMEDATALEN - 1; i++)
+	for (; src[i] != '\0' && i < size - 1; i++)
 		dst[i] = src[i] >= ' ' && src[i] <= '~' ? src[i] : '?';
-	memset(dst + i, 0, NAMEDATALEN - i);
+	memset(dst + i, 0, size - i);
+}
+
+void
+recorded_name(char *dst, const char *src)
+{
+	recorded_text(dst, src, NAMEDATALEN);
 }

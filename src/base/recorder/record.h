@@ -14,6 +14,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "base/borrower.h"
 #include "base/cause.h"
 #include "base/health.h"
 #include "base/leak/leak.h"
@@ -22,6 +23,7 @@
 #define RECORDED_SERVICES_MAX	64	/* services with a place of their own */
 #define RECORDED_OTHERS			RECORDED_SERVICES_MAX	/* the place of all others together */
 #define RECORDED_POOLS_MAX		64
+#define RECORDED_BORROWERS_MAX	4	/* those that have most connections */
 #define RECORDED_EVENTS_MAX		32	/* in one second; those that are more are lost */
 
 /* What happened; "value" and "other" are what the comment says. */
@@ -79,6 +81,14 @@ typedef struct RecordedPool
 	Health		health;
 } RecordedPool;
 
+/* A borrower of connections that are suspected of a leak for that. */
+typedef struct RecordedBorrower
+{
+	int			place;			/* of the service */
+	int			sessions;
+	char		name[BORROWER_LEN]; /* printable ASCII */
+} RecordedBorrower;
+
 typedef enum RecordedKind
 {
 	RECORDED_SECOND,
@@ -105,6 +115,8 @@ typedef struct RecordedSecond
 	RecordedService services[RECORDED_SERVICES_MAX + 1];
 	int			npools;
 	RecordedPool pools[RECORDED_POOLS_MAX];
+	int			nborrowers;		/* 0, too, where names are kept out */
+	RecordedBorrower borrowers[RECORDED_BORROWERS_MAX]; /* those with most connections first */
 	int			nevents;
 	RecordedEvent events[RECORDED_EVENTS_MAX];
 } RecordedSecond;
@@ -140,5 +152,6 @@ extern bool recorded_is_ill(const RecordedSecond *second);
 /* Were refusals counted all the while? */
 extern bool recorded_refusals_known(const RecordedSecond *second);
 
-/* Copies a name, NAMEDATALEN bytes: what is not printable ASCII becomes '?'. */
+/* Copies a name, NAMEDATALEN bytes, or a text of "size" bytes: what is not printable ASCII becomes '?'. */
 extern void recorded_name(char *dst, const char *src);
+extern void recorded_text(char *dst, const char *src, int size);

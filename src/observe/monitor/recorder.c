@@ -14,6 +14,7 @@
 
 #include "event/loop.h"
 #include "observe/monitor/healer.h"
+#include "observe/monitor/recorded_borrowers.h"
 #include "observe/monitor/recorded_services.h"
 #include "observe/monitor/recorder.h"
 #include "observe/monitor/recorder_file.h"
@@ -263,6 +264,7 @@ count(const int *by_state)
 	recorded_services_count(&second, refused);
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
 		second.suspects[rule] = (int) leak_suspects(&seen->leaks[rule]);
+	recorded_borrowers_note(&second);
 }
 
 /* Sets the time that it stands for; returns the time before it that was not measured. */
