@@ -8,6 +8,8 @@
  *	recorder_bytes file FILE SECONDS SYSTEM_IDENTIFIER UNTIL	a file as a busy server has it:
  *		1,000 sessions of 40 services, 200 logins a second, an incident each hour; its last
  *		second ends at UNTIL, in seconds since 1970
+ *	recorder_bytes read FILE	the same is read; prints how many seconds that are, and how long
+ *		it took, in milliseconds
  *	recorder_bytes seconds FILE SYSTEM_IDENTIFIER	a file of seconds that it reads, a line
  *		each: when it begins, in milliseconds since 2000, and how long it is; logins let in;
  *		refused for want of a slot, by limits of roles, and while the server accepted none;
@@ -16,6 +18,8 @@
  * To be linked with the files of src/base/recorder/ and libpgport.
  */
 #include "postgres.h"
+
+#include <time.h>
 
 #include "base/recorder/block.h"
 #include "port/pg_crc32c.h"
@@ -401,6 +405,27 @@ file_make(const char *path, int seconds, uint64 system_identifier, int64 until)
 	file_end(file);
 }
 
+/* Reads a file to its end. */
+static void
+file_read(const char *path)
+{
+	FILE	   *in = fopen(path, "r");
+	static uint8 block[RECORDER_BLOCK_SIZE + BITS_SLACK];
+	static BlockReader reader;
+	struct timespec begun,
+				ended;
+	int			seconds = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	while (in != NULL && fread(block, RECORDER_BLOCK_SIZE, 1, in) == 1)
+		for (bool valid = block_open(&reader, block, 0); valid && block_next(&reader);)
+			seconds++;
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	printf("%d seconds, %.1f ms\n", seconds, (ended.tv_sec - begun.tv_sec) * 1e3 + (ended.tv_nsec - begun.tv_nsec) / 1e6);
+	if (in != NULL)
+		fclose(in);
+}
+
 /* A file of seconds that are read; the time between two of them is a gap. */
 static void
 file_of_seconds(const char *path, uint64 system_identifier)
@@ -448,11 +473,16 @@ main(int argc, char **argv)
 		file_make(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 10), atoll(argv[5]));
 		return 0;
 	}
+	if (argc == 3 && strcmp(argv[1], "read") == 0)
+	{
+		file_read(argv[2]);
+		return 0;
+	}
 	if (argc == 4 && strcmp(argv[1], "seconds") == 0)
 	{
 		file_of_seconds(argv[2], strtoull(argv[3], NULL, 10));
 		return 0;
 	}
-	fprintf(stderr, "usage: recorder_bytes prove ROUNDS SEED | file FILE SECONDS SYSTEM_IDENTIFIER UNTIL | seconds FILE SYSTEM_IDENTIFIER\n");
+	fprintf(stderr, "usage: recorder_bytes prove ROUNDS SEED | file FILE SECONDS SYSTEM_IDENTIFIER UNTIL | read FILE | seconds FILE SYSTEM_IDENTIFIER\n");
 	return 2;
 }

@@ -9,6 +9,7 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -47,9 +48,10 @@ typedef struct SumKey
 typedef struct Sum
 {
 	SumKey		key;			/* must be first */
+	Datum		name;			/* as the rows have it; 0: none has it yet */
 	bool		seen;			/* it has anything in this step */
 	bool		may_see;
-	double		by_state_ms[SLOT_STATES];	/* each times the milliseconds that it stands for */
+	int64		by_state_us[SLOT_STATES];	/* each times the microseconds that it stands for */
 	int			peak_in_use;
 	int64		opened;
 	int64		closed;			/* these two: of the server */
@@ -69,6 +71,7 @@ typedef struct History
 	Health		health;
 	Sum			server;
 	HTAB	   *services;
+	MemoryContext names;		/* of services */
 	MemoryContext rows;			/* what the rows of a step need */
 } History;
 
@@ -92,36 +95,39 @@ rounded(double value)
 }
 
 static void
-put_average(History *history, double in_use_ms)
+put_average(History *history, int64 in_use_us)
 {
-	row_float_if(&history->row, history->measured_us > 0, rounded(in_use_ms * 1000 / Max(history->measured_us, 1)));
+	row_float_if(&history->row, history->measured_us > 0, rounded((double) in_use_us / Max(history->measured_us, 1)));
 }
 
-static double
-in_use_ms(const Sum *sum)
+static int64
+in_use_us(const Sum *sum)
 {
-	double		in_use = 0;
+	int64		in_use = 0;
 
 	for (int i = 0; i < SLOT_STATES; i++)
-		in_use += sum->by_state_ms[i];
+		in_use += sum->by_state_us[i];
 	return in_use;
 }
 
 /* What the rows of the server and of services have in common; counts are those of what was measured. */
 static void
-put_sum(History *history, const char *service, const Sum *sum)
+put_sum(History *history, const Sum *sum)
 {
 	RowBuilder *row = &history->row;
 	bool		measured = history->measured_us > 0;
 
 	row_time(row, (uint64) history->from);
-	row_text(row, service);
+	if (sum->name != 0)
+		row_value(row, sum->name);
+	else
+		row_text(row, NULL);
 	row_float_if(row, true, rounded(Min((double) history->measured_us / (history->to - history->from), 1)));
-	put_average(history, in_use_ms(sum));
+	put_average(history, in_use_us(sum));
 	row_int_if(row, measured, sum->peak_in_use);
-	put_average(history, sum->by_state_ms[SLOT_ACTIVE]);
-	put_average(history, sum->by_state_ms[SLOT_IDLE]);
-	put_average(history, sum->by_state_ms[SLOT_IDLE_IN_TRANSACTION]);
+	put_average(history, sum->by_state_us[SLOT_ACTIVE]);
+	put_average(history, sum->by_state_us[SLOT_IDLE]);
+	put_average(history, sum->by_state_us[SLOT_IDLE_IN_TRANSACTION]);
 	row_bigint_if(row, measured, sum->opened);
 	row_bigint_if(row, measured, sum->refused);
 }
@@ -133,8 +139,8 @@ put_server(History *history)
 	const Sum  *sum = &history->server;
 	bool		measured = history->measured_us > 0;
 
-	put_sum(history, NULL, sum);
-	put_average(history, sum->by_state_ms[SLOT_AUTHENTICATING]);
+	put_sum(history, sum);
+	put_average(history, sum->by_state_us[SLOT_AUTHENTICATING]);
 	row_bigint_if(row, measured, sum->closed);
 	row_int_if(row, measured, sum->reserved_in_use);
 	row_int_if(row, measured, history->capacity);
@@ -143,7 +149,7 @@ put_server(History *history)
 }
 
 static const char *
-sum_name(const Sum *sum)
+service_text(const Sum *sum)
 {
 	if (sum->key.number != 0)
 		return psprintf("service %u", sum->key.number);
@@ -152,12 +158,24 @@ sum_name(const Sum *sum)
 	return psprintf("%s/%s", sum->key.usename, sum->key.application_name);
 }
 
+/* A service has its name once, and many rows. */
 static void
-put_service(History *history, const Sum *sum)
+require_name(History *history, Sum *sum)
+{
+	MemoryContext old = MemoryContextSwitchTo(history->names);
+
+	if (sum->name == 0)
+		sum->name = CStringGetTextDatum(service_text(sum));
+	MemoryContextSwitchTo(old);
+}
+
+static void
+put_service(History *history, Sum *sum)
 {
 	RowBuilder *row = &history->row;
 
-	put_sum(history, sum_name(sum), sum);
+	require_name(history, sum);
+	put_sum(history, sum);
 	row_float_if(row, false, 0);
 	row_bigint_if(row, false, 0);
 	row_int_if(row, false, 0);
@@ -172,7 +190,7 @@ static void
 sum_clear(Sum *sum)
 {
 	sum->seen = false;
-	memset(sum->by_state_ms, 0, sizeof(sum->by_state_ms));
+	memset(sum->by_state_us, 0, sizeof(sum->by_state_us));
 	sum->peak_in_use = sum->reserved_in_use = 0;
 	sum->opened = sum->closed = sum->refused = 0;
 }
@@ -223,22 +241,29 @@ sum_of(History *history, const RecordedSecond *second, const RecordedService *se
 	if (!found)
 	{
 		sum_clear(sum);
+		sum->name = 0;
 		sum->may_see = false;
 	}
 	sum->may_see |= service_may_see(service->role);
 	return sum;
 }
 
-static void
-add_states(Sum *sum, const int *by_state, int in_use, double ms)
+/* From that state on: no login under way has a service. */
+static inline void
+add_states(Sum *sum, SlotState first, const int *by_state, int64 us)
 {
-	for (int i = 0; i < SLOT_STATES; i++)
-		sum->by_state_ms[i] += by_state[i] * ms;
+	int			in_use = 0;
+
+	for (int i = first; i < SLOT_STATES; i++)
+	{
+		sum->by_state_us[i] += by_state[i] * us;
+		in_use += by_state[i];
+	}
 	sum->peak_in_use = Max(sum->peak_in_use, in_use);
 	sum->seen |= in_use > 0;
 }
 
-static void
+static inline void
 add_counts(Sum *sum, uint32 opened, uint64 refused)
 {
 	sum->opened += opened;
@@ -251,13 +276,12 @@ static void
 add_part(History *history, Stretch *stretch, int64 part_us, bool ends)
 {
 	const RecordedSecond *second = stretch->second;
-	double		ms = part_us / 1000.0;
 
 	history->measured_us += part_us;
 	history->capacity = second->capacity;
 	history->health = Max(history->health, second->health);
 	history->server.reserved_in_use = Max(history->server.reserved_in_use, recorded_reserved_in_use(second));
-	add_states(&history->server, second->by_state, recorded_in_use(second), ms);
+	add_states(&history->server, SLOT_AUTHENTICATING, second->by_state, part_us);
 	if (ends)
 	{
 		add_counts(&history->server, second->opened, recorded_refused(second));
@@ -269,7 +293,7 @@ add_part(History *history, Stretch *stretch, int64 part_us, bool ends)
 
 		if (*sum == NULL)
 			*sum = sum_of(history, second, service);
-		add_states(*sum, service->by_state, recorded_service_in_use(service), ms);
+		add_states(*sum, SLOT_AUTHENTICATING + 1, service->by_state, part_us);
 		if (ends)
 			add_counts(*sum, service->opened, service->refused);
 	}
@@ -403,6 +427,7 @@ pool_exhaust_history(PG_FUNCTION_ARGS)
 	history->step_us = step->day * USECS_PER_DAY + step->time;
 	history->until = until;
 	history->services = sums_create();
+	history->names = CurrentMemoryContext;
 	history->rows = AllocSetContextCreate(CurrentMemoryContext, "pool_exhaust history rows", ALLOCSET_DEFAULT_SIZES);
 	for (int n = 1;; n = Min(2 * n, STRETCHES_MAX))
 	{

@@ -108,31 +108,57 @@ bits_get_signed(BitReader *in)
 	return bits_signed(bits_get_number(in));
 }
 
-/* Gets several numbers; of those that are small many at once. */
-static inline void
-bits_get_numbers(BitReader *in, uint64 *numbers, int n)
+/*
+ * Numbers one after the other, which the reader is behind as long as they are in the bits
+ * ahead: for what there is most of.
+ */
+typedef struct BitWindow
 {
-	int			i = 0;
+	uint64		ahead;
+	int			used;			/* bits of the reader's that were taken */
+} BitWindow;
 
-	while (i < n)
+#define BITS_AHEAD	57
+
+static inline BitWindow
+window_open(const BitReader *in)
+{
+	return (BitWindow) {bits_ahead(in), 0};
+}
+
+/* The reader catches up. */
+static inline void
+window_close(BitReader *in, const BitWindow *window)
+{
+	bits_skip(in, window->used);
+}
+
+static inline bool
+window_get_flag(BitWindow *window)
+{
+	bool		flag = window->ahead >> 63 != 0;
+
+	window->ahead <<= 1;
+	window->used++;
+	return flag;
+}
+
+static inline uint64
+window_get_number(BitReader *in, BitWindow *window)
+{
+	int			zeros = 63 - pg_leftmost_one_pos64(window->ahead | 1);
+	int			nbits = 2 * zeros + 1;
+	uint64		number;
+
+	if (likely(window->used + nbits <= BITS_AHEAD))
 	{
-		uint64		ahead = bits_ahead(in);
-		int			first = i;
-		int			left = 57;	/* bits of it that are valid */
-
-		while (i < n && ahead != 0)
-		{
-			int			nbits = 2 * (63 - pg_leftmost_one_pos64(ahead)) + 1;
-
-			if (nbits > left)
-				break;
-			numbers[i++] = (ahead >> (64 - nbits)) - 1;
-			ahead <<= nbits;
-			left -= nbits;
-		}
-		if (i == first)
-			numbers[i++] = bits_get_number(in);
-		else
-			bits_skip(in, 57 - left);
+		number = (window->ahead >> (64 - nbits)) - 1;
+		window->ahead <<= nbits;
+		window->used += nbits;
+		return number;
 	}
+	window_close(in, window);
+	number = bits_get_number(in);
+	*window = window_open(in);
+	return number;
 }

@@ -21,8 +21,24 @@ StaticAssertDecl(NAMEDATALEN <= 1 << NAME_BITS, "the length of a name must fit")
 StaticAssertDecl(BORROWER_LEN <= 1 << BORROWER_BITS, "the length of a borrower must fit");
 StaticAssertDecl(HEALTHS <= 1 << HEALTH_BITS, "a health must fit");
 
+/* No service has more sessions in a state; one less than a power of two. */
+#define STATE_MAX		((1 << 28) - 1)
+
 /* No span of time in a frame is longer. */
 #define SPAN_MS_MAX		(INT64CONST(1) << AT_BITS)
+
+/* So many services are written as two halves, whose length has so many bits. */
+#define HALVES_MIN		16
+#define HALF_BITS		18
+
+StaticAssertDecl(FRAME_MAX * 8 < 1 << HALF_BITS, "the length of a half must fit");
+
+/* Returns at which place the second half begins; 0: there is one part. */
+static inline int
+half_of(const RecordedSecond *second)
+{
+	return second->nservices >= HALVES_MIN ? (second->nservices + 1) / 2 : 0;
+}
 
 /* ---------- Encoding ---------- */
 
@@ -163,12 +179,33 @@ encode_service(BitWriter *out, const RecordedService *before, const RecordedServ
 	bits_put_number(out, now->refused);
 }
 
+/* Those of several places */
+static void
+encode_places(BitWriter *out, const RecordedSecond *before, const RecordedSecond *now, int first, int end)
+{
+	for (int i = first; i < end; i++)
+		if (before->services[i].taken)
+			encode_service(out, &before->services[i], &now->services[i]);
+}
+
+/*
+ * Many services are two halves; the length of the first stands before it.  Where one number
+ * ends the next one begins, so that a processor has to wait for each; of two halves it reads
+ * both at once.
+ */
 static void
 encode_services(BitWriter *out, const RecordedSecond *before, const RecordedSecond *now)
 {
-	for (int i = 0; i < before->nservices; i++)
-		if (before->services[i].taken)
-			encode_service(out, &before->services[i], &now->services[i]);
+	BitWriter	length = *out;
+	int			half = half_of(before);
+
+	if (half > 0)
+	{
+		bits_put(out, 0, HALF_BITS);
+		encode_places(out, before, now, 0, half);
+		bits_put(&length, out->at - length.at - HALF_BITS, HALF_BITS);
+	}
+	encode_places(out, before, now, half, before->nservices);
 	if (before->services[RECORDED_OTHERS].taken)
 		encode_service(out, &before->services[RECORDED_OTHERS], &now->services[RECORDED_OTHERS]);
 }
@@ -473,51 +510,90 @@ decode_names(BitReader *in, RecordedSecond *second)
 	}
 }
 
-/* Below 0 if the value is not between 0 and "most". */
-static inline int64
-out_of_range(int64 value, int64 most)
-{
-	return value | (most - value);
-}
-
-/* Differences of the states, opened, refused: what there is most of, so all of it is read at once. */
+/* A service of a version that has other states. */
 static void
-decode_service(BitReader *in, const FrameState *state, RecordedService *service)
+decode_other_states(BitReader *in, const FrameState *state, RecordedService *service)
 {
-	enum {STATES = SLOT_STATES - 1};
-	uint64		numbers[STATES + 2];
-	int64		wrong;
-
 	service->opened = service->refused = 0;
 	if (!service->taken || !bits_get_flag(in))
 		return;
-	if (state->states != SLOT_STATES)
-	{
-		decode_states(in, state, SLOT_AUTHENTICATING + 1, service->by_state);
-		memset(numbers, 0, sizeof(numbers));
-		bits_get_numbers(in, &numbers[STATES], 2);
-	}
-	else
-		bits_get_numbers(in, numbers, lengthof(numbers));
-	wrong = out_of_range((int64) numbers[STATES], PG_INT32_MAX) | out_of_range((int64) numbers[STATES + 1], PG_INT32_MAX);
-	for (int i = 0; i < STATES; i++)
-	{
-		int64		value = service->by_state[i + 1] + bits_signed(numbers[i]);
+	decode_states(in, state, SLOT_AUTHENTICATING + 1, service->by_state);
+	service->opened = (uint32) get_number(in, PG_INT32_MAX);
+	service->refused = (uint32) get_number(in, PG_INT32_MAX);
+}
 
-		wrong |= out_of_range(value, PG_INT32_MAX / SLOT_STATES);
-		service->by_state[i + 1] = (int) value;
+/* Differences of the states, opened, refused */
+static pg_attribute_always_inline void
+decode_service(BitReader *in, RecordedService *service)
+{
+	BitWindow	window = window_open(in);
+	uint64		states = 0;		/* the bits of all of them */
+	uint64		opened = 0;
+	uint64		refused = 0;
+
+	if (!service->taken)
+		return;
+	if (window_get_flag(&window))
+	{
+		for (int i = SLOT_AUTHENTICATING + 1; i < SLOT_STATES; i++)
+		{
+			int64		value = service->by_state[i] + bits_signed(window_get_number(in, &window));
+
+			states |= (uint64) value;
+			service->by_state[i] = (int) value;
+		}
+		opened = window_get_number(in, &window);
+		refused = window_get_number(in, &window);
 	}
-	service->opened = (uint32) numbers[STATES];
-	service->refused = (uint32) numbers[STATES + 1];
-	in->broken |= wrong < 0;
+	window_close(in, &window);
+	service->opened = (uint32) opened;
+	service->refused = (uint32) refused;
+	in->broken |= states > STATE_MAX || (opened | refused) > PG_INT32_MAX;
+}
+
+static void
+decode_same_states(BitReader *in, const FrameState *state, RecordedService *service)
+{
+	decode_service(in, service);
+}
+
+/* Two halves at once.  Their readers stay in registers: their addresses go nowhere. */
+static void
+decode_halves(BitReader *in, RecordedSecond *second, int half)
+{
+	uint32		length = (uint32) checked(in, (int64) bits_get(in, HALF_BITS), in->size - in->at);
+	BitReader	first = {.data = in->data, .size = in->at + length, .at = in->at};
+	BitReader	other = {.data = in->data, .size = in->size, .at = first.size};
+
+	for (int i = 0; i < half; i++)
+	{
+		decode_service(&first, &second->services[i]);
+		if (half + i < second->nservices)
+			decode_service(&other, &second->services[half + i]);
+	}
+	in->at = other.at;
+	in->broken |= first.broken || other.broken || first.at != first.size;
 }
 
 static void
 decode_services(BitReader *in, FrameState *state)
 {
-	for (int i = 0; i < state->second.nservices && !in->broken; i++)
-		decode_service(in, state, &state->second.services[i]);
-	decode_service(in, state, &state->second.services[RECORDED_OTHERS]);
+	RecordedSecond *second = &state->second;
+	void		(*decode) (BitReader *in, const FrameState *state, RecordedService *service) =
+		state->states == SLOT_STATES ? decode_same_states : decode_other_states;
+	int			half = half_of(second);
+	int			first = 0;
+
+	if (half > 0 && state->states == SLOT_STATES)
+	{
+		decode_halves(in, second, half);
+		first = second->nservices;
+	}
+	else if (half > 0)
+		bits_get(in, HALF_BITS);
+	for (int i = first; i < second->nservices; i++)
+		decode(in, state, &second->services[i]);
+	decode(in, state, &second->services[RECORDED_OTHERS]);
 }
 
 static void

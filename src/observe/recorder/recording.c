@@ -158,14 +158,17 @@ second_read(Recording *recording, bool *skipped)
 static const RecordedSecond *
 between(Recording *recording, const FrameState *state, bool skipped)
 {
-	TimestampTz begin = state->second.from - state->gap_ms * 1000;
+	TimestampTz to = state->second.from;
+	TimestampTz from = skipped ? recording->last_to : to - state->gap_ms * 1000;
 	RecordedSecond *gap = &recording->between;
 
+	if (recording->last_to == 0 || to - from <= GAP_US_MIN || (!skipped && state->gap_ms == 0))
+		return NULL;
 	memset(gap, 0, sizeof(*gap));
 	gap->kind = skipped && state->gap_ms == 0 && recording->part == RECORDING_ILL ? RECORDED_CALM : RECORDED_GAP;
-	gap->from = skipped ? recording->last_to : begin;
-	gap->to = state->second.from;
-	return recording->last_to != 0 && gap->to - gap->from > GAP_US_MIN && (skipped || state->gap_ms > 0) ? gap : NULL;
+	gap->from = from;
+	gap->to = to;
+	return gap;
 }
 
 const RecordedSecond *
