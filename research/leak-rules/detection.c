@@ -48,7 +48,7 @@ tasks_add(const Workload *workload, Variant variant, int threshold_ms, int inter
 	/* Of each growth a few do: each has many leaks. */
 	for (int seed = 1; seed <= seeds; seed++)
 	{
-		if (variant >= GROWTH_FAST && seed % (VARIANTS - GROWTH_FAST) != variant - GROWTH_FAST)
+		if (variant >= GROWTH_FAST && variant <= GROWTH_WORKING && seed % GROWTHS != variant - GROWTH_FAST)
 			continue;
 		if (ntasks == TASKS_MAX)
 			die("too many tasks");
@@ -74,7 +74,7 @@ tasks_plan(int threshold_ms, int interval_ms, const char *const *only)
 			if (!chosen || (wanted != NULL && strstr(workload->name, wanted) == NULL))
 				continue;
 			for (Variant variant = 0; variant < VARIANTS; variant++)
-				if (variant != HELD || !workload->nothing_held)
+				if ((variant != HELD && variant != LOST) || !workload->nothing_held)
 					tasks_add(workload, variant, threshold_ms, interval_ms);
 		}
 }

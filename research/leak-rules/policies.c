@@ -7,6 +7,7 @@
 const char *const variant_names[VARIANTS] = {
 	[HEALTHY] = "healthy",
 	[HELD] = "never given back",
+	[LOST] = "lost one after the other",
 	[GROWTH_FAST] = "forgotten, 3/s",
 	[GROWTH_MEDIUM] = "forgotten, 1 in 5 s",
 	[GROWTH_MINUTE] = "forgotten, 1 a minute",
@@ -235,7 +236,8 @@ forget_ready(void *what, int64 slot)
 static void
 forget_next(void *what, int64 arg)
 {
-	static const uint64 every_ms[VARIANTS] = {0, 0, 333, 5000, 60000, 600000, 10000};
+	static const uint64 every_ms[VARIANTS] = {[GROWTH_FAST] = 333, [GROWTH_MEDIUM] = 5000, [GROWTH_MINUTE] = 60000,
+		[GROWTH_SLOW] = 600000, [GROWTH_WORKING] = 10000};
 	Forgetter  *forgetter = what;
 	Forgetting *it = world_alloc(sizeof(Forgetting));
 	bool		works = forgetter->variant == GROWTH_WORKING;
@@ -259,6 +261,11 @@ leaks(Variant variant, Service *service)
 	{
 		for (int kind = 0; kind < 10; kind++)
 			after((uint64) between(15 * MINUTE, span_us * 0.8), inject_one, NULL, kind);
+	}
+	else if (variant == LOST)
+	{
+		for (int i = 0; i < 12; i++)
+			after((uint64) between(3 * i, 3 * i + 1) * world.threshold_ms * MS + 10 * MINUTE, inject_one, NULL, 0);
 	}
 	else if (variant != HEALTHY)
 	{

@@ -21,7 +21,8 @@ watch_new(int nslots)
 	new->sessions = calloc(nslots, sizeof(LeakSession));
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
-	new->starts = calloc(2 * nslots, sizeof(uint64));
+	new->starts = calloc(LEAK_STARTS * nslots, sizeof(uint64));
+	new->losses = calloc(nslots, sizeof(LeakLoss));
 	new->growth_min = leak_growth_min(nslots);
 	return new;
 }
@@ -98,15 +99,25 @@ is_idle_like(const Session *session, const Session *leak)
 		world.now_us > session->since_us + threshold_us() / 2;
 }
 
+/* Was one that was there before it was leaked used later? */
+static bool
+was_there(const Session *session, const Session *leak)
+{
+	return session->pid != 0 && session->visible && session->service == leak->service &&
+		session->leak == LEAK_NONE && session->opened_us < leak->leaked_us &&
+		session->since_us > leak->leaked_us + threshold_us() / 2;
+}
+
 /*
  * Nobody used it again, and its service has replaced it: not counting leaks, it
  * has more sessions than when this one was used last, and uses those; many of
  * them, measured by how many lie idle like this one, and none that was opened for
- * other reasons, as a reserve is.  That is a leak only where one pool makes up the service: of several, one may have no traffic any more, as
+ * other reasons, as a reserve is; and sessions that were there before it go on, so it was no
+ * instance that has ended.  That is a leak only where one pool makes up the service: of several, one may have no traffic any more, as
  * the old one of a blue-green deployment.
  */
 static bool
-abandoned_holds(const Session *leak)
+abandoned_holds(Session *leak)
 {
 	int			newer = 0;
 	int			idle = 0;
@@ -118,8 +129,9 @@ abandoned_holds(const Session *leak)
 	{
 		newer += is_newer(&world.sessions[i], leak);
 		idle += is_idle_like(&world.sessions[i], leak);
+		leak->outlived |= was_there(&world.sessions[i], leak);
 	}
-	return newer >= Max(3, 2 * idle);
+	return leak->outlived && newer >= Max(3, 2 * idle);
 }
 
 /*
@@ -134,7 +146,7 @@ growth_holds(const Session *leak)
 }
 
 static bool
-definition_holds(const Session *leak)
+definition_holds(Session *leak)
 {
 	switch (leak->leak)
 	{
@@ -418,10 +430,18 @@ look_at(int number)
 	task->score.noted += seen;
 }
 
+static LeakGap
+gap(bool blind)
+{
+	if (watch->observed_us == 0 || world.now_us > watch->observed_us + MINUTE)
+		return LEAK_BLIND;
+	return blind ? LEAK_LATE : LEAK_ON_TIME;
+}
+
 static void
 look(bool blind)
 {
-	leak_observation_begin(watch, world.now_us, blind);
+	leak_observation_begin(watch, world.now_us, gap(blind));
 	for (int i = 0; i < world.nslots; i++)
 		look_at(i);
 	leak_judge(watch);

@@ -15,9 +15,11 @@ typedef enum Variant
 	GROWTH_MINUTE,				/* ... one a minute ... */
 	GROWTH_SLOW,				/* ... one in 10 minutes ... */
 	GROWTH_WORKING,				/* ... after some seconds of statements, one in 10 s */
+	LOST,						/* as those that are held, in autocommit, one in 3 thresholds */
 } Variant;
 
-#define VARIANTS (GROWTH_WORKING + 1)
+#define VARIANTS (LOST + 1)
+#define GROWTHS (GROWTH_WORKING - GROWTH_FAST + 1)
 
 extern const char *const variant_names[VARIANTS];
 

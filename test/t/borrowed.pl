@@ -121,19 +121,20 @@ suspects_are($watcher, 0, 'all is over');
 sub lose_and_grow
 {
 	my ($name, $before) = @_;
-	my %service = (lost => session("$name pool"), grown => []);
+	my %service = (lost => session("$name pool"), older => session("$name pool"), grown => []);
 	my $opened = time;
 
-	$service{lost}->query($_) foreach @$before, 'SELECT 1';
+	foreach my $sql (@$before, 'SELECT 1') { $service{$_}->query($sql) foreach 'lost', 'older' }
 	ok(wait_until(sub { time > $opened + 2.1 ? 'yes' : 'no' }, 'yes', 'its start is over'), "$name: its start is over");
 	$service{lost}->query('SELECT 1');
 	my $apart_from = time;
 	ok(wait_until(sub { time > $apart_from + $apart ? 'yes' : 'no' }, 'yes', 'a moment'), "$name: a moment later");
+	$service{older}->send('SELECT pg_sleep(0.6)');
 	$service{newer} = [ map { my $newer = session("$name pool"); $newer->send('SELECT pg_sleep(0.2)'); $newer } 1 .. 3 ];
-	$_->result foreach @{ $service{newer} };
+	$_->result foreach $service{older}, @{ $service{newer} };
 	my $due = 0;
 	$service{work} = sub {
-		$_->query('SELECT 1') foreach @{ $service{newer} };
+		$_->query('SELECT 1') foreach $service{older}, @{ $service{newer} };
 		return if @{ $service{grown} } == $growth || time < $due;
 		push @{ $service{grown} }, session("$name growth");
 		$service{grown}[-1]->query($_) foreach @$before, 'SELECT 1';
@@ -158,7 +159,7 @@ ok(wait_until(sub { $services[0]{work}->(); suspects() }, join(', ', ('app/quiet
 is($watcher->query(q(SELECT unleaked FROM pool_exhaust_leak_rules WHERE rule = 'abandoned')), 1, 'services: it is counted');
 foreach my $service (@services)
 {
-	$_->close foreach $service->{lost}, @{ $service->{newer} }, @{ $service->{grown} };
+	$_->close foreach $service->{lost}, $service->{older}, @{ $service->{newer} }, @{ $service->{grown} };
 }
 suspects_are($watcher, 0, 'services: all is over');
 is($watcher->query('SELECT count(*) FROM pool_exhaust_leak_rules WHERE found <> suspects + unleaked + ended + healed'), 0, 'the counters add up');

@@ -108,7 +108,9 @@ $healthy{exporter}->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_expo
 $healthy{$_}->query('SELECT 1') foreach 'reserve 1', 'reserve 2';
 
 # One that will be forgotten, but is used later than soon after its start: it is of a pool.
+# Another one of that pool works all the while.
 my $abandoned = session('pool');
+$healthy{older} = session('pool');
 my $opened = time;
 ok(wait_until(sub { time > $opened + 2.1 ? 'yes' : 'no' }, 'yes', 'its start is over'), 'its start is over');
 
@@ -148,19 +150,20 @@ foreach my $how ('open', 'failed')
 	$client->query($how eq 'open' ? 'BEGIN; SELECT 1' : 'BEGIN; SELECT 1/0');
 }
 
-# One is forgotten; others come, each while those before it are busy, and stay at work.
+# One is forgotten; others come, each while all others are busy, and stay at work.
 leak('abandoned', $abandoned, 'abandoned',
-	qr/^idle for (\d+\.\d) s; its service had 1 sessions when it was used last and has 4 now, and keeps 3 newer ones in use$/, 1);
+	qr/^idle for (\d+\.\d) s; its service had 2 sessions when it was used last and has 5 now, and keeps 3 newer ones in use$/, 1);
 my $apart_from = time;
-$abandoned->query('SELECT 1');
+$_->query('SELECT 1') foreach $healthy{older}, $abandoned;
 ok(wait_until(sub { time > $apart_from + 0.1 ? 'yes' : 'no' }, 'yes', 'a moment'), 'a moment later');
 my @newer = map { "newer $_" } 1 .. 3;
+$healthy{older}->send('SELECT pg_sleep(0.6)');
 foreach (@newer)
 {
 	$healthy{$_} = session('pool');
 	$healthy{$_}->send('SELECT pg_sleep(0.2)');
 }
-$healthy{$_}->result foreach @newer;
+$healthy{$_}->result foreach 'older', @newer;
 
 # Others are opened one after the other, used once, and forgotten. Connections that
 # postgres_fdw keeps look the same.
@@ -168,7 +171,7 @@ my @grown;
 my $due = time;
 my $began = time;
 my $busy = sub {
-	$healthy{$_}->query('SELECT 1') foreach @newer, 'reserve 1';
+	$healthy{$_}->query('SELECT 1') foreach 'older', @newer, 'reserve 1';
 	if (time > $began + 0.3)
 	{
 		$healthy{'short transaction'}->query('COMMIT');

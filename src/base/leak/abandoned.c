@@ -51,9 +51,20 @@ abandoned_judge(LeakWatch *watch, LeakSession *session)
 	const LeakGroup *group = &watch->groups[session->group];
 	int			newer = Max(NEWER_MIN, NEWER_FACTOR * group->idle);
 
-	if (!lies_lost(watch, session) || leak_sessions_alive(watch, group, session) <= session->sessions_then ||
+	if (!lies_lost(watch, session))
+		return false;
+	if (leak_was_replaced(watch, session))
+	{
+		session->evidence.replaced = true;
+		session->evidence.others = group->replaced;
+		session->evidence.span_ms = (int) ((group->replaced_until_us - group->replaced_since_us) / 1000);
+		return true;
+	}
+	if (!(session->outlived || session->seen.of_one_pool) ||
+		leak_sessions_alive(watch, group, session) <= session->sessions_then ||
 		!has_newer(watch, session, newer))
 		return false;
+	session->evidence.replaced = false;
 	while (has_newer(watch, session, newer + 1))
 		newer++;
 	session->evidence.others = newer;
@@ -65,6 +76,13 @@ abandoned_evidence(const LeakSession *session, double held_s, char *text)
 {
 	const LeakEvidence *e = &session->evidence;
 
+	if (e->replaced)
+	{
+		snprintf(text, LEAK_EVIDENCE_LEN,
+				 "idle for %.1f s; one of %d that its service used, lost one after another in %.1f s, and replaced by new ones",
+				 held_s, e->others, e->span_ms / 1000.0);
+		return;
+	}
 	snprintf(text, LEAK_EVIDENCE_LEN,
 			 "idle for %.1f s; its service had %d sessions when it was used last and has %d now, and keeps %d newer ones in use",
 			 held_s, e->sessions_then, e->sessions_now, e->others);

@@ -27,6 +27,13 @@
 #define OCCASIONS		8
 #define OCCASION_MAX	2
 
+/*
+ * People open consoles and notebooks one after another, too, and come back to them.  They are slower
+ * than programs: fewer than two in a threshold wait until the first of them is as old as that.
+ */
+#define FAST_IN_THRESHOLD	2
+#define SLOW_AGE		24
+
 /* Is there a pause behind the n newest ones, longer than those between them? */
 static bool
 pause_before(const uint64 *starts, int n, uint64 threshold_us)
@@ -63,6 +70,17 @@ group_grow(const LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 	group->grown = n;
 }
 
+/* Were those opened so slowly that they could be people's, and so lately that these may come back? */
+static bool
+may_be_people(const LeakWatch *watch, const LeakGroup *group, uint64 threshold_us)
+{
+	uint64		newest_us = watch->starts[group->forgotten_at];
+	uint64		oldest_us = watch->starts[group->forgotten_at + group->grown - 1];
+
+	return (newest_us - oldest_us) * FAST_IN_THRESHOLD > (group->grown - 1) * threshold_us &&
+		watch->observed_us < oldest_us + SLOW_AGE * threshold_us;
+}
+
 /* Returns how many such sessions are a growth on a server with so many slots. */
 int
 leak_growth_min(int nslots)
@@ -91,7 +109,8 @@ growth_judge(LeakWatch *watch, LeakSession *session)
 		group_grow(watch, group, (uint64) session->seen.threshold_ms * 1000);
 	}
 	starts = watch->starts + group->forgotten_at;
-	if (group->growth < watch->growth_min || session->started_us < starts[group->grown - 1])
+	if (group->growth < watch->growth_min || session->started_us < starts[group->grown - 1] ||
+		may_be_people(watch, group, (uint64) session->seen.threshold_ms * 1000))
 		return false;
 	session->evidence.others = group->grown;
 	session->evidence.span_ms = (int) ((starts[0] - starts[group->grown - 1]) / 1000);

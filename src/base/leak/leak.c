@@ -109,16 +109,20 @@ leak_used_us(const LeakWatch *watch, const LeakSession *session)
 	return session->seen.state == SLOT_IDLE ? session->since_us : watch->observed_us;
 }
 
-/*
- * Returns whether it has been used again and again, and lately; but not all the time,
- * as batches are.
- */
+/* It has been used again and again, and lately; but not all the time, as batches are. */
+static bool
+is_in_use(const LeakWatch *watch, const LeakSession *session)
+{
+	return session->uses >= LEAK_USES_MIN &&
+		session->busy_observations <= (int64) session->observations * BUSY_PERCENT / 100 &&
+		watch->observed_us <= leak_used_us(watch, session) + 2 * threshold_us(session);
+}
+
+/* Returns whether it is in use so, and was opened for want of a session. */
 bool
 leak_is_kept_in_use(const LeakWatch *watch, const LeakSession *session)
 {
-	return session->uses >= LEAK_USES_MIN && !session->needless &&
-		session->busy_observations <= (int64) session->observations * BUSY_PERCENT / 100 &&
-		watch->observed_us <= leak_used_us(watch, session) + 2 * threshold_us(session);
+	return is_in_use(watch, session) && !session->needless;
 }
 
 /* Is it suspected by a rule that says that its service has lost it? */
@@ -196,22 +200,32 @@ leak_suspect(LeakWatch *watch, LeakSession *session, LeakRule rule)
 	session->suspected_us = watch->observed_us;
 }
 
-/* How many of those there were when this one was used last. */
+/* How many there were when this one was used last, of which there are so many now. */
 static int
-sessions_at_use(const LeakWatch *watch, const LeakSession *session)
+sessions_at_use(const LeakWatch *watch, const LeakSession *session, int sessions)
 {
 	const LeakGroup *group = &watch->groups[session->group];
-	int			sessions = leak_sessions_alive(watch, group, session);
 
 	/*
 	 * Of what was before the first observation nothing is known, and of many that
 	 * came at once it would take long to know: so that is no evidence.
 	 */
-	if (watch->before_us == 0 || group->fresh > FRESH_MAX)
+	if (watch->before_us == 0 || watch->late || group->fresh > FRESH_MAX)
 		return sessions;
 	for (int i = group->first_fresh; i >= 0; i = watch->sessions[i].next_fresh)
 		sessions -= watch->sessions[i].started_us > leak_used_us(watch, session);
 	return Max(sessions, 1);	/* it was there itself */
+}
+
+/* Notes what there was when it was used last. */
+static void
+note_use(const LeakWatch *watch, LeakSession *session)
+{
+	const LeakGroup *group = &watch->groups[session->group];
+
+	session->sessions_then = sessions_at_use(watch, session, leak_sessions_alive(watch, group, session));
+	session->all_then = sessions_at_use(watch, session, group->sessions);
+	session->outlived = false;
 }
 
 /*
@@ -304,6 +318,8 @@ group_count(LeakWatch *watch, const LeakSession *session)
 	group->forgotten += forgotten;
 	group->lost += is_lost(session) && !forgotten;
 	group->keepers += leak_is_kept_in_use(watch, session);
+	group->working += is_in_use(watch, session);
+	group->left += leak_is_left(watch, session);
 }
 
 /* Ends an observation: applies the rules to what was noted. */
@@ -320,7 +336,9 @@ leak_judge(LeakWatch *watch)
 		LeakGroup  *group = &watch->groups[session->group];
 
 		if (session->fresh || session->moved || session->seen.state != SLOT_IDLE)
-			session->sessions_then = sessions_at_use(watch, session);
+			note_use(watch, session);
+		else if (group->oldest_used_us < session->since_us)
+			session->outlived |= leak_held_us(session, watch->observed_us) > threshold_us(session) / 2;
 		if (group->was_idle_us != LEAK_NEVER_US)
 			mark_needless(watch, group);
 	}

@@ -73,6 +73,7 @@ typedef struct LeakObservation
 	bool		aborted;		/* of a transaction that is idle */
 	bool		has_idle_reason;	/* it is idle because it waits for something, or holds it */
 	bool		exports_snapshot;	/* it is idle in a transaction whose snapshot others use */
+	bool		of_one_pool;	/* its service is one pool, for certain */
 	bool		client_gone;
 	Borrower	borrower;
 	uint64		service;		/* the same for those that could share a pool */
@@ -86,7 +87,8 @@ typedef struct LeakEvidence
 	int			sessions_then;	/* of its service, when it was used last */
 	int			sessions_now;
 	int			others;			/* newer ones kept in use; or forgotten like it */
-	int			span_ms;		/* in which those were opened */
+	int			span_ms;		/* in which those were opened; or left */
+	bool		replaced;		/* others are those that its service lost one by one, it included */
 } LeakEvidence;
 
 /*
@@ -105,6 +107,8 @@ typedef struct LeakSession
 	int			observations;	/* of it, and those that found it busy */
 	int			busy_observations;
 	int			sessions_then;	/* of its service, when it was used last */
+	int			all_then;		/* those too that it has forgotten or lost */
+	bool		outlived;		/* one that was there then has been used long after it */
 
 	/* Of the observation that saw it last. */
 	uint64		observed_us;
@@ -141,6 +145,7 @@ typedef struct LeakGroup
 	int			fresh;			/* how many those are */
 	int			newest;			/* the track that was opened last */
 	uint64		was_idle_us;	/* the earliest since when one lay idle that was used now */
+	uint64		oldest_used_us; /* when the oldest was opened that was used now */
 	bool		active;
 	bool		names_borrowers;	/* one of its sessions does, or did */
 	int			sessions;
@@ -150,13 +155,27 @@ typedef struct LeakGroup
 	int			forgotten;		/* opened, used once, and not since */
 	int			lost;			/* others that are abandoned */
 	int			keepers;		/* sessions that it keeps in use */
+	int			working;		/* the same, and those that it opened needlessly */
+	int			left;			/* that worked, and then were left */
 
 	/* Where it stands when these were opened, the newest first; -1 = not worked out yet. */
 	int			keepers_at;
 	int			forgotten_at;
 	int			grown;			/* of the forgotten ones, the last that came one after another ... */
 	int			growth;			/* ... and how many of those count */
+	int			replaced;		/* those that it lost one by one; -1 = not worked out yet */
+	uint64		replaced_since_us;	/* when the first of these was left, and the last one opened since */
+	uint64		replaced_until_us;
 } LeakGroup;
+
+/* A session that was left: what replaced.c works with. */
+typedef struct LeakLoss
+{
+	uint64		left_us;
+	int			all_then;
+	int			occasion;
+	int			for_want;		/* occasions so far before which one was opened for want of a session */
+} LeakLoss;
 
 /* How many suspicions came to which end. */
 typedef struct LeakCounts
@@ -184,11 +203,24 @@ typedef struct LeakWatch
 	int			ngroups;		/* leak_groups_max() */
 	int			taken;			/* groups that are */
 	LeakGroup  *groups;
-	uint64	   *starts;			/* twice nslots of them */
+	uint64	   *starts;			/* LEAK_STARTS for each slot */
 	int			nstarts;
+	LeakLoss   *losses;			/* nslots of them */
 	uint64		observed_us;	/* this observation; 0 = none yet */
 	uint64		before_us;		/* the observation before; 0 = what happened since is not known */
+	bool		late;			/* ... or only by what is there still */
 } LeakWatch;
+
+/* What two rules and replaced.c put down of a session each. */
+#define LEAK_STARTS		3
+
+/* How long there was no observation. */
+typedef enum LeakGap
+{
+	LEAK_ON_TIME,
+	LEAK_LATE,					/* so long that sessions may have come, been used, and gone */
+	LEAK_BLIND,					/* so long that what was before is no evidence */
+} LeakGap;
 
 /* Those that were noted in this observation: a session that is ending is not. */
 #define foreach_leak_session(watch, number) \
@@ -202,7 +234,7 @@ typedef struct LeakWatch
 #define LEAK_NEVER_US	(PG_UINT64_MAX / 2)
 
 /* One observation: begin, note each slot, judge. */
-extern void leak_observation_begin(LeakWatch *watch, uint64 now_us, bool blind);
+extern void leak_observation_begin(LeakWatch *watch, uint64 now_us, LeakGap gap);
 extern void leak_note(LeakWatch *watch, int number, const LeakObservation *observation, TimestampTz now);
 extern void leak_judge(LeakWatch *watch);
 
@@ -288,4 +320,6 @@ extern uint64 leak_used_us(const LeakWatch *watch, const LeakSession *session);
 extern int	leak_sessions_alive(const LeakWatch *watch, const LeakGroup *group, const LeakSession *session);
 extern int	leak_starts_sort(LeakWatch *watch, const LeakGroup *group,
 							 bool (*is_one) (const LeakWatch *watch, const LeakSession *session), int *count);
+extern bool leak_is_left(const LeakWatch *watch, const LeakSession *session);
+extern bool leak_was_replaced(LeakWatch *watch, LeakSession *session);
 extern bool leak_limit_note(const char *setting, int limit_ms, int threshold_ms, char *text);

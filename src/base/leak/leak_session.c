@@ -63,7 +63,9 @@ group_begin(const LeakWatch *watch, LeakGroup *group)
 	group->observed_us = watch->observed_us;
 	group->first = group->first_fresh = group->newest = -1;
 	group->sessions = group->idle = group->forgotten = group->lost = group->keepers = 0;
-	group->keepers_at = group->forgotten_at = -1;
+	group->keepers_at = group->forgotten_at = group->replaced = -1;
+	group->working = group->left = 0;
+	group->oldest_used_us = LEAK_NEVER_US;
 	group->fresh = 0;
 	group->was_idle_us = LEAK_NEVER_US;
 	group->active = false;
@@ -94,16 +96,17 @@ group_find(LeakWatch *watch, uint64 service)
 }
 
 /*
- * Begins an observation.  "blind" says that there was none for a while, so that
+ * Begins an observation.  "gap" says whether there was none for a while, so that
  * sessions may have come and gone.  Services that came and went would fill the
  * table of groups; then it is begun anew.
  */
 void
-leak_observation_begin(LeakWatch *watch, uint64 now_us, bool blind)
+leak_observation_begin(LeakWatch *watch, uint64 now_us, LeakGap gap)
 {
 	bool		full = watch->taken > watch->ngroups / 2;
 
-	watch->before_us = blind || full ? 0 : watch->observed_us;
+	watch->before_us = gap == LEAK_BLIND || full ? 0 : watch->observed_us;
+	watch->late = gap == LEAK_LATE;
 	watch->observed_us = now_us;
 	watch->nstarts = 0;
 	if (full)
@@ -171,6 +174,7 @@ leak_begin(LeakWatch *watch, LeakSession *session, const LeakObservation *observ
 		.started_us = began_us(watch, observation->started, now, 0),
 		.since_us = began_us(watch, observation->state_since, now, watch->before_us),
 		.fresh = true,
+		.needless = watch->late,	/* nothing says that it was opened for want of one */
 	};
 }
 
@@ -189,6 +193,7 @@ leak_move(LeakWatch *watch, LeakSession *session, const LeakObservation *observa
 			group->reused_us = Max(group->reused_us, rested_us(group, session));
 		session->uses++;
 		group->was_idle_us = Min(group->was_idle_us, session->since_us);
+		group->oldest_used_us = Min(group->oldest_used_us, session->started_us);
 	}
 	leak_clear(watch, session, true);
 	session->since_us = since_us;

@@ -26,8 +26,12 @@
 #include "observe/slots/census.h"
 #include "shmem/monitor_status.h"
 
-/* An observation that comes later than that knows nothing of what was in between. */
-#define BLIND_US(interval_ms)	(2 * INT64CONST(1000000) + 3 * (interval_ms) * INT64CONST(1000))
+/*
+ * An observation that comes later than that does not know what came and went in between; one that
+ * comes later than a minute does not count on what was before.
+ */
+#define LATE_US(interval_ms)	(2 * INT64CONST(1000000) + 3 * (interval_ms) * INT64CONST(1000))
+#define BLIND_US(interval_ms)	Max(60 * INT64CONST(1000000), LATE_US(interval_ms))
 
 /* Time to check clients of sessions, in one observation; the next one goes on. */
 #define PEERS_US	500
@@ -67,7 +71,8 @@ leak_detector_init(void)
 	watch.groups = leak_groups;
 	gone = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
 	lost = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
-	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
+	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * LEAK_STARTS * watch.nslots);
+	watch.losses = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakLoss) * watch.nslots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	watch.observed_us = shared->observed.leaks_observed_us;
 	leak_forget(&watch);
@@ -88,11 +93,10 @@ slot_run(const Slot *slot)
 	return NULL;
 }
 
-/* From when on the session may be suspected; 0: never. */
+/* From when on a session of that run, or of none, may be suspected; 0: never. */
 static int
-slot_threshold_ms(const Slot *slot)
+threshold_of(const RunEntry *run)
 {
-	const RunEntry *run = slot_run(slot);
 	uint32		threshold_ms = LEAK_THRESHOLD_SETTING;
 
 	if (run != NULL)
@@ -127,7 +131,7 @@ runs_too_long(int number, const Slot *slot, uint64 now_us)
 	if (slot->pid == 0 || slot->state != SLOT_ACTIVE || !session_is_in(session, slot) ||
 		session->seen.state_since != slot->state_since)
 		return false;
-	threshold_ms = slot_threshold_ms(slot);
+	threshold_ms = threshold_of(slot_run(slot));
 	return threshold_ms > 0 && leak_held_us(session, now_us) >= threshold_ms * UINT64CONST(1000);
 }
 
@@ -167,6 +171,7 @@ leak_detector_read_clients(const Slot *slots)
 static void
 slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 {
+	const RunEntry *run = slot_run(slot);
 	LeakObservation observation = {
 		.pid = slot->pid,
 		.started = slot->started,
@@ -176,6 +181,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 		.aborted = slot->aborted,
 		.has_idle_reason = slot->pid != 0 && slot_has_idle_reason(number, slot),
 		.client_gone = gone && slot->state == SLOT_ACTIVE,
+		.of_one_pool = run != NULL,
 	};
 
 	/* So shows a session if its entry could not be read: ask again next time. */
@@ -183,7 +189,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 		return;
 	borrower_read(number, slot, &observation.borrower);
 	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
-		observation.threshold_ms = slot_threshold_ms(slot);
+		observation.threshold_ms = threshold_of(run);
 	if (observation.threshold_ms > 0)
 		observation.service = slot_service(slot);
 	/* That is a look into a directory: only when it matters. */
@@ -215,6 +221,15 @@ lives_note(uint64 now_us)
 	}
 }
 
+/* How long was there no observation? */
+static LeakGap
+gap_before(uint64 now_us)
+{
+	if (watch.observed_us == 0 || now_us > watch.observed_us + BLIND_US(sample_interval))
+		return LEAK_BLIND;
+	return now_us > watch.observed_us + LATE_US(sample_interval) ? LEAK_LATE : LEAK_ON_TIME;
+}
+
 /*
  * Takes an observation into account, MaxConnections slots, and judges.  Needs the lock,
  * and leak_detector_read_clients() before.
@@ -226,7 +241,7 @@ leak_detector_observe(const Slot *slots)
 	uint64		now_us = loop_now_us();
 	int			blind_sessions = 0;
 
-	leak_observation_begin(&watch, now_us, watch.observed_us == 0 || now_us > watch.observed_us + BLIND_US(sample_interval));
+	leak_observation_begin(&watch, now_us, gap_before(now_us));
 	for (int i = 0; i < MaxConnections; i++)
 	{
 		slot_note(i, &slots[i], gone[i], now);

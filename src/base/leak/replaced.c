@@ -1,0 +1,202 @@
+/*
+ * replaced.c
+ *		Sessions that a service lost one after the other, and replaced.
+ *
+ * A pool that has an idle connection opens none.  One that loses its connections, under
+ * a load that stays the same, opens one for each: so what lies idle becomes more and
+ * more, in steps, beside as many at work as ever.  Reloads that forget the pool before
+ * do the same with a pool at a time.
+ *
+ * So: sessions that worked, as those of a pool do, and were then left, on at least
+ * LOSSES_MIN occasions, and between two of those the service opened some; and since the first
+ * it has come to as many sessions more as it lost.  Where several pools share a
+ * service each opens although others have idle ones, which are used later; that shows.
+ */
+#include "postgres.h"
+
+#include "base/leak/leak.h"
+
+/* Losses on fewer occasions may be instances that are drained, or kept in case of a rollback. */
+#define LOSSES_MIN		5
+
+/* What was left within an eighth of the threshold was left on one occasion. */
+#define OCCASIONS		8
+
+/* The first was left for so many thresholds: no instance takes as long to drain. */
+#define OLD_FACTOR		10
+
+/* A session of a pool was used so often, and once in a quarter of the threshold. */
+#define WORKED_USES		5
+#define WORKED_PART		4
+
+/* Sessions at work that show that the pool goes on. */
+#define WORKING_MIN		2
+
+/* Openings that say nothing, as those for a reserve, for each that was one for want of a session. */
+#define NEEDLESS_FACTOR	1
+
+static uint64
+threshold_us(const LeakSession *session)
+{
+	return (uint64) session->seen.threshold_ms * 1000;
+}
+
+/* Returns whether it worked as a session of a pool does, and was then left. */
+bool
+leak_is_left(const LeakWatch *watch, const LeakSession *session)
+{
+	const LeakGroup *group = &watch->groups[session->group];
+
+	return leak_lies_idle(watch, session) && session->uses >= WORKED_USES && !leak_used_once(session) &&
+		session->since_us - session->started_us <= session->uses * (threshold_us(session) / WORKED_PART) &&
+		leak_has_rested(group, session, Max(group->reused_us, group->closed_us));
+}
+
+static int
+compare_losses(const void *a, const void *b)
+{
+	uint64		x = ((const LeakLoss *) a)->left_us;
+	uint64		y = ((const LeakLoss *) b)->left_us;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Puts down what was left, what was left first first; returns how many. */
+static int
+losses_sort(LeakWatch *watch, const LeakGroup *group)
+{
+	int			n = 0;
+
+	for (int i = group->first; i >= 0; i = watch->sessions[i].next)
+	{
+		const LeakSession *session = &watch->sessions[i];
+
+		if (leak_is_left(watch, session))
+			watch->losses[n++] = (LeakLoss) {session->since_us, session->all_then};
+	}
+	qsort(watch->losses, n, sizeof(LeakLoss), compare_losses);
+	return n;
+}
+
+static int
+compare_starts(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Puts down when those of the group were opened since then, the oldest first: twice that, and one more if it was needless. */
+static int
+openings_sort(const LeakWatch *watch, const LeakGroup *group, uint64 since_us, uint64 *openings)
+{
+	int			n = 0;
+
+	for (int i = group->first; i >= 0; i = watch->sessions[i].next)
+	{
+		const LeakSession *session = &watch->sessions[i];
+
+		if (session->started_us > since_us)
+			openings[n++] = 2 * session->started_us + session->needless;
+	}
+	qsort(openings, n, sizeof(uint64), compare_starts);
+	return n;
+}
+
+/*
+ * Numbers the occasions of the losses: another one begins when some session was opened
+ * since the loss before.  Counts for each how many of them, up to it, followed openings that were
+ * not all needless.
+ */
+static void
+occasions_number(LeakWatch *watch, int nlosses, const uint64 *openings, int nopenings, uint64 apart_us)
+{
+	LeakLoss   *losses = watch->losses;
+	int			next = 0;
+
+	for (int i = 0; i < nlosses; i++)
+	{
+		bool		opened = false;
+		bool		for_want = false;
+
+		losses[i].occasion = i == 0 ? 0 : losses[i - 1].occasion;
+		losses[i].for_want = i == 0 ? 0 : losses[i - 1].for_want;
+		for (; i > 0 && next < nopenings && openings[next] / 2 < losses[i].left_us; next++)
+		{
+			opened |= openings[next] / 2 > losses[i - 1].left_us;
+			for_want |= openings[next] / 2 > losses[i - 1].left_us && openings[next] % 2 == 0;
+		}
+		if (opened && losses[i].left_us >= losses[i - 1].left_us + apart_us)
+		{
+			losses[i].occasion++;
+			losses[i].for_want += for_want;
+		}
+	}
+}
+
+/* Do the losses from number "first" on, the first of an occasion, prove what is to be proved? */
+static bool
+losses_speak(const LeakWatch *watch, const LeakGroup *group, int first, int nlosses, uint64 threshold_us)
+{
+	const LeakLoss *losses = watch->losses;
+	const LeakLoss *last = &losses[nlosses - 1];
+	int			steps = last->occasion - losses[first].occasion;
+	int			more = group->sessions - losses[first].all_then;
+	int			lost = nlosses - first;
+	int			later = 0;
+
+	while (later < lost && losses[nlosses - 1 - later].occasion > losses[first].occasion)
+		later++;
+	return steps + 1 >= LOSSES_MIN && losses[first].left_us > group->watched_us &&
+		watch->observed_us >= losses[first].left_us + OLD_FACTOR * threshold_us &&
+		last->for_want - losses[first].for_want >= steps - NEEDLESS_FACTOR * steps / 2 &&
+		more >= later && more <= lost + lost / 2;
+}
+
+/* When the last one was opened for want of a session. */
+static uint64
+last_opening(const uint64 *openings, int nopenings)
+{
+	for (int i = nopenings - 1; i >= 0; i--)
+		if (openings[i] % 2 == 0)
+			return openings[i] / 2;
+	return 0;
+}
+
+/* Finds since when the group has lost sessions one after the other, if it has. */
+static void
+group_find_losses(LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
+{
+	uint64	   *openings = watch->starts + watch->nstarts;
+	int			nlosses = losses_sort(watch, group);
+	int			nopenings = openings_sort(watch, group, watch->losses[0].left_us, openings);
+
+	group->replaced = 0;
+	occasions_number(watch, nlosses, openings, nopenings, threshold_us / OCCASIONS);
+	for (int i = 0; i < nlosses; i++)
+	{
+		if (i > 0 && watch->losses[i].occasion == watch->losses[i - 1].occasion)
+			continue;
+		if (!losses_speak(watch, group, i, nlosses, threshold_us))
+			continue;
+		group->replaced = nlosses - i;
+		group->replaced_since_us = watch->losses[i].left_us;
+		group->replaced_until_us = last_opening(openings, nopenings);
+		return;
+	}
+}
+
+/* Returns whether the session is one of those that its service lost one after the other, and replaced. */
+bool
+leak_was_replaced(LeakWatch *watch, LeakSession *session)
+{
+	LeakGroup  *group = &watch->groups[session->group];
+
+	if (group->left < LOSSES_MIN || group->working < WORKING_MIN || !leak_is_left(watch, session))
+		return false;
+	if (group->replaced < 0)
+		group_find_losses(watch, group, threshold_us(session));
+	return group->replaced > 0 && session->since_us >= group->replaced_since_us &&
+		session->since_us < group->replaced_until_us;
+}
