@@ -49,7 +49,6 @@ typedef struct Sum
 {
 	SumKey		key;			/* must be first */
 	Datum		name;			/* as the rows have it; 0: none has it yet */
-	bool		seen;			/* it has anything in this step */
 	bool		may_see;
 	int64		by_state_us[SLOT_STATES];	/* each times the microseconds that it stands for */
 	int			peak_in_use;
@@ -189,7 +188,6 @@ put_service(History *history, Sum *sum)
 static void
 sum_clear(Sum *sum)
 {
-	sum->seen = false;
 	memset(sum->by_state_us, 0, sizeof(sum->by_state_us));
 	sum->peak_in_use = sum->reserved_in_use = 0;
 	sum->opened = sum->closed = sum->refused = 0;
@@ -208,7 +206,7 @@ step_end(History *history)
 	hash_seq_init(&seq, history->services);
 	while ((sum = hash_seq_search(&seq)) != NULL)
 	{
-		if (sum->seen && sum->may_see)
+		if (sum->may_see && (sum->peak_in_use > 0 || sum->opened > 0 || sum->refused > 0))
 			put_service(history, sum);
 		sum_clear(sum);
 	}
@@ -260,7 +258,6 @@ add_states(Sum *sum, SlotState first, const int *by_state, int64 us)
 		in_use += by_state[i];
 	}
 	sum->peak_in_use = Max(sum->peak_in_use, in_use);
-	sum->seen |= in_use > 0;
 }
 
 static inline void
@@ -268,7 +265,6 @@ add_counts(Sum *sum, uint32 opened, uint64 refused)
 {
 	sum->opened += opened;
 	sum->refused += refused;
-	sum->seen |= opened > 0 || refused > 0;
 }
 
 /* Adds a second, or the part of it that is in this step; its counters are those of the step in which it ends. */

@@ -134,10 +134,16 @@ window_close(BitReader *in, const BitWindow *window)
 }
 
 static inline bool
-window_get_flag(BitWindow *window)
+window_get_flag(BitReader *in, BitWindow *window)
 {
-	bool		flag = window->ahead >> 63 != 0;
+	bool		flag;
 
+	if (unlikely(window->used == BITS_AHEAD))
+	{
+		window_close(in, window);
+		*window = window_open(in);
+	}
+	flag = window->ahead >> 63 != 0;
 	window->ahead <<= 1;
 	window->used++;
 	return flag;

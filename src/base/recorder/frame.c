@@ -10,6 +10,10 @@
 #include "base/recorder/bits.h"
 #include "base/recorder/frame.h"
 
+/* States of services: no login under way has one yet.  Those that are rare have a flag before them. */
+#define SERVICE_STATES	(SLOT_AUTHENTICATING + 1)
+#define RARE_STATES		SLOT_UNKNOWN
+
 StaticAssertDecl(SLOT_AUTHENTICATING == 0, "the states of a session are the others");
 
 #define AT_BITS			46		/* milliseconds since the year 2000: more than 2000 years */
@@ -69,10 +73,11 @@ encode_time(BitWriter *out, const FrameState *state, const RecordedSecond *secon
 	bits_put_number(out, (uint64) Max(gap_ms, 0));
 }
 
+/* Those from "first" to before "end" */
 static void
-encode_states(BitWriter *out, const int *before, const int *now)
+encode_states(BitWriter *out, const int *before, const int *now, int first, int end)
 {
-	for (int i = 0; i < SLOT_STATES; i++)
+	for (int i = first; i < end; i++)
 		bits_put_signed(out, (int64) now[i] - before[i]);
 }
 
@@ -84,7 +89,7 @@ encode_totals(BitWriter *out, const RecordedSecond *before, const RecordedSecond
 
 	bits_put(out, moved, 1);
 	if (moved)
-		encode_states(out, before->by_state, now->by_state);
+		encode_states(out, before->by_state, now->by_state, 0, SLOT_STATES);
 	bits_put(out, settings, 1);
 	if (settings)
 	{
@@ -168,14 +173,19 @@ static void
 encode_service(BitWriter *out, const RecordedService *before, const RecordedService *now)
 {
 	bool		moved = memcmp(before->by_state, now->by_state, sizeof(now->by_state)) != 0 || now->opened > 0 || now->refused > 0;
+	bool		rare = now->refused > 0;
 
 	bits_put(out, moved, 1);
 	if (!moved)
 		return;
-	/* No login under way has a service yet. */
-	for (int i = SLOT_AUTHENTICATING + 1; i < SLOT_STATES; i++)
-		bits_put_signed(out, (int64) now->by_state[i] - before->by_state[i]);
+	encode_states(out, before->by_state, now->by_state, SERVICE_STATES, RARE_STATES);
 	bits_put_number(out, now->opened);
+	for (int i = RARE_STATES; i < SLOT_STATES; i++)
+		rare |= now->by_state[i] != before->by_state[i];
+	bits_put(out, rare, 1);
+	if (!rare)
+		return;
+	encode_states(out, before->by_state, now->by_state, RARE_STATES, SLOT_STATES);
 	bits_put_number(out, now->refused);
 }
 
@@ -510,32 +520,29 @@ decode_names(BitReader *in, RecordedSecond *second)
 	}
 }
 
-/* A service of a version that has other states. */
-static void
-decode_other_states(BitReader *in, const FrameState *state, RecordedService *service)
+/* What few services have: other states, refusals.  The reader is a copy: see decode_halves(). */
+static BitReader
+decode_rare(BitReader in, const FrameState *state, RecordedService *service)
 {
-	service->opened = service->refused = 0;
-	if (!service->taken || !bits_get_flag(in))
-		return;
-	decode_states(in, state, SLOT_AUTHENTICATING + 1, service->by_state);
-	service->opened = (uint32) get_number(in, PG_INT32_MAX);
-	service->refused = (uint32) get_number(in, PG_INT32_MAX);
+	decode_states(&in, state, RARE_STATES, service->by_state);
+	service->refused = (uint32) get_number(&in, PG_INT32_MAX);
+	return in;
 }
 
-/* Differences of the states, opened, refused */
+/* Differences of the states, and what was opened: what there is most of. */
 static pg_attribute_always_inline void
-decode_service(BitReader *in, RecordedService *service)
+decode_service(BitReader *in, const FrameState *state, RecordedService *service)
 {
 	BitWindow	window = window_open(in);
 	uint64		states = 0;		/* the bits of all of them */
 	uint64		opened = 0;
-	uint64		refused = 0;
+	bool		rare = false;
 
 	if (!service->taken)
 		return;
-	if (window_get_flag(&window))
+	if (window_get_flag(in, &window))
 	{
-		for (int i = SLOT_AUTHENTICATING + 1; i < SLOT_STATES; i++)
+		for (int i = SERVICE_STATES; i < RARE_STATES; i++)
 		{
 			int64		value = service->by_state[i] + bits_signed(window_get_number(in, &window));
 
@@ -543,33 +550,30 @@ decode_service(BitReader *in, RecordedService *service)
 			service->by_state[i] = (int) value;
 		}
 		opened = window_get_number(in, &window);
-		refused = window_get_number(in, &window);
+		rare = window_get_flag(in, &window);
 	}
 	window_close(in, &window);
 	service->opened = (uint32) opened;
-	service->refused = (uint32) refused;
-	in->broken |= states > STATE_MAX || (opened | refused) > PG_INT32_MAX;
-}
-
-static void
-decode_same_states(BitReader *in, const FrameState *state, RecordedService *service)
-{
-	decode_service(in, service);
+	service->refused = 0;
+	in->broken |= states > STATE_MAX || opened > PG_INT32_MAX;
+	if (unlikely(rare))
+		*in = decode_rare(*in, state, service);
 }
 
 /* Two halves at once.  Their readers stay in registers: their addresses go nowhere. */
 static void
-decode_halves(BitReader *in, RecordedSecond *second, int half)
+decode_halves(BitReader *in, FrameState *state, int half)
 {
+	RecordedSecond *second = &state->second;
 	uint32		length = (uint32) checked(in, (int64) bits_get(in, HALF_BITS), in->size - in->at);
 	BitReader	first = {.data = in->data, .size = in->at + length, .at = in->at};
 	BitReader	other = {.data = in->data, .size = in->size, .at = first.size};
 
 	for (int i = 0; i < half; i++)
 	{
-		decode_service(&first, &second->services[i]);
+		decode_service(&first, state, &second->services[i]);
 		if (half + i < second->nservices)
-			decode_service(&other, &second->services[half + i]);
+			decode_service(&other, state, &second->services[half + i]);
 	}
 	in->at = other.at;
 	in->broken |= first.broken || other.broken || first.at != first.size;
@@ -579,21 +583,14 @@ static void
 decode_services(BitReader *in, FrameState *state)
 {
 	RecordedSecond *second = &state->second;
-	void		(*decode) (BitReader *in, const FrameState *state, RecordedService *service) =
-		state->states == SLOT_STATES ? decode_same_states : decode_other_states;
 	int			half = half_of(second);
-	int			first = 0;
 
-	if (half > 0 && state->states == SLOT_STATES)
-	{
-		decode_halves(in, second, half);
-		first = second->nservices;
-	}
-	else if (half > 0)
-		bits_get(in, HALF_BITS);
-	for (int i = first; i < second->nservices; i++)
-		decode(in, state, &second->services[i]);
-	decode(in, state, &second->services[RECORDED_OTHERS]);
+	if (half > 0)
+		decode_halves(in, state, half);
+	else
+		for (int i = 0; i < second->nservices; i++)
+			decode_service(in, state, &second->services[i]);
+	decode_service(in, state, &second->services[RECORDED_OTHERS]);
 }
 
 static void
