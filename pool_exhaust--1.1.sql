@@ -827,7 +827,7 @@ COMMENT ON COLUMN pool_exhaust_services.used_once IS
 COMMENT ON COLUMN pool_exhaust_services.longest_rest_ms IS
 	'the longest that a session which shares a pool with one of these, by database and client host, ever rested before it was used again; NULL: none was';
 COMMENT ON COLUMN pool_exhaust_services.note IS
-	'a pattern that needs a human: sessions of postgres_fdw, listeners that pile up, a name for each process; NULL: none is seen';
+	'a pattern that needs a human: sessions of postgres_fdw, generations of sessions that were left, listeners that pile up, a name for each process; NULL: none is seen';
 
 CREATE FUNCTION pool_exhaust_pools_rows(
 	OUT name text,

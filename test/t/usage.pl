@@ -8,6 +8,7 @@ use lib $FindBin::RealBin;
 use PoolExhaust;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $node = new_server('usage', conf => q(
 max_connections = 40
@@ -56,6 +57,32 @@ $_->query('LISTEN news') foreach @listeners[ 0 .. 3 ];
 is($watcher->query(of('listeners', 'note')), '', 'four listeners');
 $listeners[4]->query('LISTEN news');
 ok(wait_for($watcher, of('listeners', 'note'), '5 sessions wait for notifications: one for each process is enough'), 'five listeners');
+
+# Sessions that worked and were all left before the next were opened: once, as by a host that
+# vanished, and then again, as by reloads. A reserve that was never used is none of that.
+my @generations;
+sub generation_works
+{
+	my $until = time + 2.1;
+
+	push @generations, my $generation = [ map { session('generations') } 1 .. 2 ];
+	while (time < $until) { $_->query('SELECT 1') foreach @$generation; samples($watcher, 1) }
+	return;
+}
+my $note = of('generations', "regexp_replace(note, '[0-9]+ s( ago|,)', 'N s\\1')");
+my @reserve = map { session('reserve') } 1 .. 2;
+$_->query('SELECT 1') foreach @reserve;
+generation_works();
+push @reserve, session('reserve');
+is($watcher->query($note), '', 'one generation');
+generation_works();
+is($watcher->query($note), '2 sessions have been silent for N s, and their client host has opened others since: it vanished and is up again, or keeps an instance in reserve', 'a generation was left');
+generation_works();
+is($watcher->query($note), '2 generations of sessions, 4 in all, each left before the next was opened, the first N s ago: a reload that does not close its pool leaves one', 'two were');
+$generations[0][0]->query('SELECT 1');
+is($watcher->query($note), '', 'one is used again');
+is($watcher->query(of('reserve', 'note')), '', 'a reserve that was never used');
+push @pool, @reserve, map { @$_ } @generations;
 
 my $remote = session('postgres_fdw');
 ok(wait_for($watcher, of('postgres_fdw', 'note'), 'sessions of postgres_fdw: each is held by a session of the server that it comes from, for as long as that lives'), 'postgres_fdw');

@@ -11,6 +11,7 @@
 
 #include "api/rows.h"
 #include "api/views/service_borrowers.h"
+#include "api/views/service_generations.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/service.h"
 #include "observe/slots/census.h"
@@ -81,6 +82,19 @@ namesakes_count(HTAB *services)
 	hash_destroy(roles);
 }
 
+/* What generations of sessions, of which there are some, may mean. */
+static char *
+generations_text(const Usage *usage)
+{
+	double		left_s = (GetCurrentTimestamp() - usage->left_since) / 1e6;
+
+	if (usage->generations > 1)
+		return psprintf("%d generations of sessions, %d in all, each left before the next was opened, the first %.0f s ago: a reload that does not close its pool leaves one",
+						usage->generations, usage->left, left_s);
+	return psprintf("%d sessions have been silent for %.0f s, and their client host has opened others since: it vanished and is up again, or keeps an instance in reserve",
+					usage->left, left_s);
+}
+
 /* Returns a sentence about a pattern that needs a human, palloc'd; NULL: none is seen. */
 static char *
 pattern_text(const Service *service)
@@ -89,6 +103,8 @@ pattern_text(const Service *service)
 
 	if (service->in_use > 0 && strcmp(service->key.application_name, "postgres_fdw") == 0)
 		return pstrdup("sessions of postgres_fdw: each is held by a session of the server that it comes from, for as long as that lives");
+	if (usage->generations > 0)
+		return generations_text(usage);
 	if (usage->listeners >= PATTERN_MIN)
 		return psprintf("%d sessions wait for notifications: one for each process is enough", usage->listeners);
 	if (usage->namesakes >= PATTERN_MIN)
@@ -139,6 +155,7 @@ services_put_live(RowBuilder *row, bool *seen)
 {
 	HTAB	   *services = services_create();
 	ServiceBorrowers *borrowers = service_borrowers_create();
+	ServiceGenerations *generations = service_generations_create();
 	TimestampTz now = GetCurrentTimestamp();
 	HASH_SEQ_STATUS seq;
 	Service    *service;
@@ -151,8 +168,10 @@ services_put_live(RowBuilder *row, bool *seen)
 			service->suspects += suspect_rule(i, &slot) != LEAK_NONE;
 			service_borrowers_note(borrowers, service, i, &slot);
 			usage_note(service, i, &slot, now);
+			service_generations_note(generations, service, i, &slot);
 		}
 	service_borrowers_sort(borrowers);
+	service_generations_find(generations, now);
 	namesakes_count(services);
 	while (walsender_read(&number, &slot))
 		services_add_walsender(services, &slot);

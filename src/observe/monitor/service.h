@@ -26,6 +26,9 @@ typedef struct Usage
 	int			used_once;		/* idle for longer than the threshold, and used only soon after they were opened */
 	uint64		longest_rest_us;	/* that one rested before it was used again */
 	int			listeners;		/* idle, waiting for notifications */
+	int			generations;	/* of sessions that were all left before the next were opened */
+	int			left;			/* sessions of these ... */
+	TimestampTz left_since;		/* ... and when the first of them were */
 	int			namesakes;		/* services of its role that have one or two sessions, as it has */
 } Usage;
 
