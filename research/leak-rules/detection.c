@@ -74,7 +74,7 @@ tasks_plan(int threshold_ms, int interval_ms, const char *const *only)
 			if (!chosen || (wanted != NULL && strstr(workload->name, wanted) == NULL))
 				continue;
 			for (Variant variant = 0; variant < VARIANTS; variant++)
-				if ((variant != HELD && variant != LOST) || !workload->nothing_held)
+				if ((variant >= GROWTH_FAST && variant <= GROWTH_WORKING) || variant == HEALTHY || !workload->nothing_held)
 					tasks_add(workload, variant, threshold_ms, interval_ms);
 		}
 }

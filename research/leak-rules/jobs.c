@@ -65,6 +65,10 @@ job_tempt(Job *job)
 		job->leak = LEAK_DEAD_CLIENT;
 	if (job->leak != LEAK_NONE)
 		job->in_transaction = job->leak == LEAK_IDLE_IN_TRANSACTION;
+
+	/* What it is, its client says. */
+	if (job->pool->service->tells && (job->leak == LEAK_ABANDONED || (job->leak == LEAK_IDLE_IN_TRANSACTION && !job->abort)))
+		job->leak = LEAK_BORROWED;
 }
 
 void
@@ -73,6 +77,7 @@ job_start(Job *job, Session *session)
 	const Shape *shape = job->shape;
 
 	session->lent = true;
+	session->lent_at = world.now_us + world.clock_us;
 	job->ref = session_ref(session);
 	job->left = shape->least + below(shape->most - shape->least + 1);
 	job->in_transaction = chance(shape->transactions);
@@ -134,7 +139,7 @@ job_leak(Job *job, Session *session)
 {
 	Pool	   *pool = job->pool;
 
-	session_turn(session, job->leak == LEAK_ABANDONED ? SLOT_IDLE : SLOT_IDLE_IN_TRANSACTION);
+	session_turn(session, job->in_transaction ? SLOT_IDLE_IN_TRANSACTION : SLOT_IDLE);
 	session->aborted = job->abort;
 	session_leak(session, job->leak);
 	pool->busy--;

@@ -7,6 +7,7 @@
 const char *const variant_names[VARIANTS] = {
 	[HEALTHY] = "healthy",
 	[HELD] = "never given back",
+	[TAGGED] = "never given back, borrower named",
 	[LOST] = "lost one after the other",
 	[GROWTH_FAST] = "forgotten, 3/s",
 	[GROWTH_MEDIUM] = "forgotten, 1 in 5 s",
@@ -257,7 +258,8 @@ leaks(Variant variant, Service *service)
 {
 	uint64		span_us = world.end_us - world.now_us;
 
-	if (variant == HELD)
+	service->tells = variant == TAGGED;
+	if (variant == HELD || variant == TAGGED)
 	{
 		for (int kind = 0; kind < 10; kind++)
 			after((uint64) between(15 * MINUTE, span_us * 0.8), inject_one, NULL, kind);

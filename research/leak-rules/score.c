@@ -150,6 +150,7 @@ definition_holds(Session *leak)
 {
 	switch (leak->leak)
 	{
+		case LEAK_BORROWED:
 		case LEAK_IDLE_IN_TRANSACTION:
 			return world.now_us >= leak->leaked_us + threshold_us();
 		case LEAK_DEAD_CLIENT:
@@ -172,7 +173,7 @@ due_since(const Session *leak)
 {
 	if (world.now_us < world.blind_until_us + task->interval_ms * MS * 2)
 		return world.now_us;
-	if (leak->leak == LEAK_IDLE_IN_TRANSACTION)
+	if (leak->leak == LEAK_IDLE_IN_TRANSACTION || leak->leak == LEAK_BORROWED)
 		return leak->leaked_us + threshold_us();
 	if (leak->leak == LEAK_DEAD_CLIENT)
 		return Max(leak->leaked_us, leak->since_us + threshold_us());
@@ -426,6 +427,11 @@ look_at(int number)
 
 	if (seen)
 		look.service = session->service->hash;
+	if (seen && session->service->tells)
+	{
+		look.borrower = (Borrower) {.tells = true, .since = session->lent_at};
+		strlcpy(look.borrower.name, session->lent ? "a job" : "", BORROWER_LEN);
+	}
 	leak_note(watch, number, seen ? &look : NULL, world.now_us + world.clock_us);
 	task->score.noted += seen;
 }

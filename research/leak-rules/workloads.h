@@ -15,6 +15,7 @@ typedef enum Variant
 	GROWTH_MINUTE,				/* ... one a minute ... */
 	GROWTH_SLOW,				/* ... one in 10 minutes ... */
 	GROWTH_WORKING,				/* ... after some seconds of statements, one in 10 s */
+	TAGGED,						/* as those that are held, by pools that say what has a connection */
 	LOST,						/* as those that are held, in autocommit, one in 3 thresholds */
 } Variant;
 

@@ -30,6 +30,7 @@ typedef struct Service
 	uint64		longest_rest_us;	/* of that time, after which one was used again, or closed */
 	int			occasions;		/* on which those were opened */
 	uint64		occasion_us;	/* the last one */
+	bool		tells;			/* what has a connection */
 	int			processes;		/* with a pool each, that ever were there at once */
 } Service;
 
@@ -56,6 +57,7 @@ typedef struct Session
 	/* For its pool. */
 	struct Pool *pool;
 	bool		lent;
+	TimestampTz lent_at;
 	bool		evicted;		/* to be closed when it comes back */
 	uint64		expires_us;
 

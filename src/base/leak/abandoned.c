@@ -9,7 +9,11 @@
  * service.  So there must be more sessions than when this one was used last; and
  * three newer ones, kept in use, or twice as many as there are idle ones like it.
  * Of these none counts that was opened while another one lay idle that was used
- * later: a service that opens although it has one does so for other reasons.
+ * later: a service that opens although it has one does so for other reasons.  And
+ * some that was there when this one was used last must go on: else this is what is left of
+ * an instance, or a job beside a pool that came later.
+ *
+ * A pool under a steady load opens only one for each that it loses: see replaced.c.
  */
 #include "postgres.h"
 

@@ -13,6 +13,7 @@
  * newer		opened after this session
  * kept in use	used again after it was idle, LEAK_USES_MIN times at least
  * forgotten	opened, used once, and not since
+ * left			used again and again, as one of a pool, and then not any more
  * suspected	a rule holds for it; cleared when it is used again
  * healed		terminated by the healer while it was suspected
  * borrowed		its client has said what has it, and has not taken that back

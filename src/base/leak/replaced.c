@@ -32,8 +32,8 @@
 /* Sessions at work that show that the pool goes on. */
 #define WORKING_MIN		2
 
-/* Openings that say nothing, as those for a reserve, for each that was one for want of a session. */
-#define NEEDLESS_FACTOR	1
+/* Of the steps between the occasions, one in so many may have openings of a reserve alone. */
+#define NEEDLESS_PART	2
 
 static uint64
 threshold_us(const LeakSession *session)
@@ -135,23 +135,20 @@ occasions_number(LeakWatch *watch, int nlosses, const uint64 *openings, int nope
 	}
 }
 
-/* Do the losses from number "first" on, the first of an occasion, prove what is to be proved? */
+/* Do the losses from number "first" on prove what is to be proved?  From "second" on they are of later occasions. */
 static bool
-losses_speak(const LeakWatch *watch, const LeakGroup *group, int first, int nlosses, uint64 threshold_us)
+losses_speak(const LeakWatch *watch, const LeakGroup *group, int first, int second, int nlosses, uint64 threshold_us)
 {
 	const LeakLoss *losses = watch->losses;
 	const LeakLoss *last = &losses[nlosses - 1];
 	int			steps = last->occasion - losses[first].occasion;
 	int			more = group->sessions - losses[first].all_then;
 	int			lost = nlosses - first;
-	int			later = 0;
 
-	while (later < lost && losses[nlosses - 1 - later].occasion > losses[first].occasion)
-		later++;
 	return steps + 1 >= LOSSES_MIN && losses[first].left_us > group->watched_us &&
 		watch->observed_us >= losses[first].left_us + OLD_FACTOR * threshold_us &&
-		last->for_want - losses[first].for_want >= steps - NEEDLESS_FACTOR * steps / 2 &&
-		more >= later && more <= lost + lost / 2;
+		last->for_want - losses[first].for_want >= steps - steps / NEEDLESS_PART &&
+		more >= nlosses - second && more <= lost + lost / 2;
 }
 
 /* When the last one was opened for want of a session. */
@@ -174,14 +171,14 @@ group_find_losses(LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 
 	group->replaced = 0;
 	occasions_number(watch, nlosses, openings, nopenings, threshold_us / OCCASIONS);
-	for (int i = 0; i < nlosses; i++)
+	for (int first = 0, second; first < nlosses; first = second)
 	{
-		if (i > 0 && watch->losses[i].occasion == watch->losses[i - 1].occasion)
+		for (second = first + 1; second < nlosses && watch->losses[second].occasion == watch->losses[first].occasion;)
+			second++;
+		if (!losses_speak(watch, group, first, second, nlosses, threshold_us))
 			continue;
-		if (!losses_speak(watch, group, i, nlosses, threshold_us))
-			continue;
-		group->replaced = nlosses - i;
-		group->replaced_since_us = watch->losses[i].left_us;
+		group->replaced = nlosses - first;
+		group->replaced_since_us = watch->losses[first].left_us;
 		group->replaced_until_us = last_opening(openings, nopenings);
 		return;
 	}
