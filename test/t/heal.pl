@@ -9,6 +9,7 @@ use lib $FindBin::RealBin;
 use PoolExhaust;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 # 100 slots: sixteen forgotten sessions are a growth.
 my $growth = 16;
@@ -156,13 +157,32 @@ is($watcher->query("SELECT count(*) FROM pool_exhaust_leak_rules WHERE found <> 
 
 # ---------- Used in the last moment ----------
 
+# Those that are used, and what the healer says of them; again if they may be old enough by then to be suspected anew.
+sub used
+{
+	my ($round) = @_;
+
+	for (1 .. 10)
+	{
+		my @used = map { open_transaction($node, "used $_") } 1 .. 8;
+
+		suspects_are($watcher, 8, "used, round $round: eight are suspected");
+		my $begun = time;
+		$_->query('SELECT 1') foreach @used;
+		my $actions = heal('false');
+		return ($actions, @used) if time < $begun + 0.3;
+		diag sprintf 'to use eight sessions took %.2f s', time - $begun;
+		$_->vanish foreach @used;
+		suspects_are($watcher, 0, "used, round $round: once more");
+	}
+	die "the machine is too slow\n";
+}
+
 foreach my $round (1 .. 3)
 {
-	my @used = map { open_transaction($node, "used $_") } 1 .. 8;
+	my ($actions, @used) = used($round);
 
-	suspects_are($watcher, 8, "used, round $round: eight are suspected");
-	$_->query('SELECT 1') foreach @used;
-	unlike(heal('false'), qr/terminated/, "used, round $round: no session is ended");
+	unlike($actions, qr/terminated/, "used, round $round: no session is ended");
 	is(join(' ', map { $_->query('COMMIT') // $_->message } @used), ' ' x 7, "used, round $round: all of them commit");
 	$_->close foreach @used;
 }
