@@ -89,6 +89,8 @@ CREATE FUNCTION pool_exhaust_services_rows(
 	OUT idle_60 integer,
 	OUT used_once integer,
 	OUT longest_rest_ms bigint,
+	OUT opened_5m bigint,
+	OUT closed_5m bigint,
 	OUT note text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
@@ -285,6 +287,10 @@ COMMENT ON COLUMN pool_exhaust_services.used_once IS
 	'sessions that are idle for longer than pool_exhaust.leak_threshold, and were used only soon after they were opened; NULL while the monitor does not watch';
 COMMENT ON COLUMN pool_exhaust_services.longest_rest_ms IS
 	'the longest that a session which shares a pool with one of these, by database and client host, ever rested before it was used again; NULL: none was';
+COMMENT ON COLUMN pool_exhaust_services.opened_5m IS
+	'logins granted in the last five minutes, counted from a whole minute on, under the application_name of the login; NULL: the monitor does not know yet';
+COMMENT ON COLUMN pool_exhaust_services.closed_5m IS
+	'sessions that ended in that time, as many as have come and are not there';
 COMMENT ON COLUMN pool_exhaust_services.note IS
 	'a pattern that needs a human: sessions of postgres_fdw, generations of sessions that were left, listeners that pile up, a name for each process; NULL: none is seen';
 COMMENT ON COLUMN pool_exhaust_services.opened IS

@@ -54,6 +54,7 @@
 
 #define RUNS_MAX			8	/* runs under way at once, holds included */
 #define NAMES_MAX			256 /* services in each table of names */
+#define RECENT_MINUTES		5	/* of logins and sessions by service */
 #define POOLS_MAX			65	/* pools that the monitor remembers: the server, its walsenders, 63 limits */
 #define HEALTH_CHANGES_MAX		64	/* changes of health that it remembers */
 #define HEALS_MAX			256 /* acts of the healer that are remembered */
@@ -215,6 +216,22 @@ typedef struct TimelineRow
 	uint64		opened;
 } TimelineRow;
 
+/* What a service of the table had when a minute began. */
+typedef struct ServiceMark
+{
+	uint64		opened;			/* logins granted so far */
+	int			in_use;
+} ServiceMark;
+
+/* The last minutes of services, each by its place in that table. */
+typedef struct RecentServices
+{
+	TimestampTz counted_since;	/* what was counted before that is no part of it */
+	int			next;			/* where the next mark goes */
+	uint64		at_us[RECENT_MINUTES];	/* monotonic; 0: there is none */
+	ServiceMark marks[RECENT_MINUTES][NAMES_MAX];
+} RecentServices;
+
 /* What the healer did. */
 typedef struct HealLogEntry
 {
@@ -248,6 +265,8 @@ typedef struct Observed
 	TimestampTz recorded_at;	/* the last second that was recorded; 0 = none; counters as of then */
 	uint64		recorded_refused[LEDGER_CAUSES];
 	uint64		recorded_opened;
+
+	RecentServices recent;
 
 	uint64		leaks_observed_us;	/* the last observation of the leak rules, monotonic; 0 = none */
 	LeakCounts	leaks[LEAK_RULES];

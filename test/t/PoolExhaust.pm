@@ -18,7 +18,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw($busy_per_core backend_pid begin_load busy_machine calm_machine change_setting client end_load failed_transaction fails_with forked_client
   http http_json http_metrics in_progress in_use_becomes left_nothing login monitor_pid name_in new_server open_transaction
-  proved_nothing refusals report_of rewrite_hba run_ends run_outcome run_scenario samples sqlstate suspects_are until_proved
+  proved_nothing refusals report_of rewrite_hba run_ends run_outcome run_scenario samples server_is_back sqlstate suspects_are until_proved
   verdict_of wait_for wait_until wrong_outcomes);
 
 # On a busy machine so many processes for each processor are always ready to run.
@@ -258,6 +258,15 @@ sub wait_until
 	}
 	diag "timed out waiting for: $what\nexpected: $expected\nlast: $last";
 	return 0;
+}
+
+# Until a server that has crashed lets sessions begin again. Unlike poll_query_until(),
+# which has psql read its query, this does not mind when the server ends one of these.
+sub server_is_back
+{
+	my ($node) = @_;
+
+	return wait_until(sub { eval { my $client = client($node); my $answer = $client->query('SELECT 1'); $client->close; $answer } // '' }, 1, 'the server');
 }
 
 # How often a measurement is repeated, and how late this process may wake up

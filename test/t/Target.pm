@@ -67,7 +67,7 @@ sub run_it
 	return $run_id;
 }
 
-# It ends with this verdict; "why" are the checks that fail, or a pattern of the
+# It ends with this verdict, once it proves something; "why" are the checks that fail, or a pattern of the
 # reason.  Returns the run's id.
 sub run_is
 {
@@ -78,7 +78,7 @@ sub run_is
 
 		return JSON::PP::decode_json($client->query("SELECT pool_exhaust_report($id, 'json')"));
 	};
-	my $report = $verdict eq 'pass' ? until_proved($measure) : $measure->();
+	my $report = $verdict eq 'invalid' ? $measure->() : until_proved($measure);
 	my ($run_id, $is, $reason) = @{$report}{qw(run_id verdict reason)};
 	my $failed = $client->query("SELECT coalesce(string_agg(name, ', ' ORDER BY seq), '') FROM pool_exhaust_checks WHERE run_id = $run_id AND outcome = 'fail'");
 

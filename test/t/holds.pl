@@ -687,7 +687,7 @@ restart_after_crash = on
 			kill 'KILL', $pid;
 			ok($node->wait_for_log(qr/all server processes terminated; reinitializing/, $log_start), "$end: the server crashes");
 			$client->vanish;
-			ok($node->poll_query_until('postgres', 'SELECT true'), "$end: the server is back");
+			ok(server_is_back($node), "$end: the server is back");
 		}
 		else
 		{

@@ -229,7 +229,7 @@ login($node, user => 'one', database => 'nowhere')->vanish;
 kill 'KILL', $pid;
 ok($node->wait_for_log(qr/all server processes terminated; reinitializing/, $log_start), 'killed: the server recovers');
 $watcher->vanish;
-ok($node->poll_query_until('postgres', 'SELECT true'), 'killed: it is back');
+ok(server_is_back($node), 'killed: it is back');
 $watcher = client($node);
 reappears($pid, 'killed: so is the monitor');
 status_becomes($ports[0], 200, 'killed: it answers');

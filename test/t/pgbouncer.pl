@@ -170,8 +170,8 @@ sub until_clients_come
 # ---------- As it should not be ----------
 
 # Clients that arrive while others log in are too many, however idle its pool.
-bouncer_with(max_client_conn => 6);
-run_is('few clients', 'fail', 'not granted at 80 %', 'latency', levels => [80], rate => 200);
+bouncer_with(max_client_conn => 4);
+run_is('few clients', 'fail', 'not granted at 20 %', 'latency', levels => [20], level_ms => 2000, rate => 200);
 
 bouncer_with(query_wait_timeout => 0);
 run_is('query_wait_timeout = 0', 'invalid', qr/lets clients wait for ever \(query_wait_timeout = 0\)/, 'queue');

@@ -577,7 +577,7 @@ my $crashed = 'aborted: the server stopped or crashed during the run';
 		WHERE runner.backend_type = 'pool_exhaust runner' AND p.scenario = 'isolation'
 		ORDER BY abs(extract(epoch FROM runner.backend_start - p.started_at)) LIMIT 1");
 	ok($node->wait_for_log(qr/all server processes terminated; reinitializing/, $log_start), 'killed runner: the server crashes');
-	ok($node->poll_query_until('postgres', 'SELECT true'), 'killed runner: the server is back');
+	ok(server_is_back($node), 'killed runner: the server is back');
 	all_recovered($crashed, 'killed runner', @ids);
 }
 

@@ -273,7 +273,7 @@ $events{PgBouncer} = {
 		my ($member, $pid) = busy_member(bouncer());
 		kill 'KILL', $pid;
 		my $outcome = ask($member);
-		$node->poll_query_until('postgres', 'SELECT true');
+		server_is_back($node);
 		return $outcome;
 	},
 	'server full, first login' => sub {

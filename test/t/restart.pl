@@ -75,7 +75,7 @@ foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust 
 	kill 'KILL', $watcher->query("SELECT pid FROM pg_stat_activity WHERE $victim LIMIT 1");
 	ok($node->wait_for_log(qr/all server processes terminated; reinitializing/, $log_start), "$name: the server crashes");
 	$_->vanish foreach $watcher, $client;
-	ok($node->poll_query_until('postgres', 'SELECT true'), "$name: the server is back");
+	ok(server_is_back($node), "$name: the server is back");
 	recovered($run_id, $crashed, $name);
 }
 
@@ -102,7 +102,7 @@ foreach my $victim ("usename ~ '^pool_exhaust_'", "backend_type = 'pool_exhaust 
 	is($watcher->query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^pool_exhaust_[0-9]+\$'"), 2, 'two roles: the run has them');
 	kill 'KILL', $watcher->query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pool_exhaust runner'");
 	$_->vanish foreach $watcher, $starter;
-	ok($node->poll_query_until('postgres', 'SELECT true'), 'two roles: the server is back');
+	ok(server_is_back($node), 'two roles: the server is back');
 	recovered($run_id, $crashed, 'two roles');
 }
 

@@ -85,13 +85,33 @@ is($watcher->query(of('reserve', 'note')), '', 'a reserve that was never used');
 push @pool, @reserve, map { @$_ } @generations;
 
 my $remote = session('postgres_fdw');
-ok(wait_for($watcher, of('postgres_fdw', 'note'), 'sessions of postgres_fdw: each is held by a session of the server that it comes from, for as long as that lives'), 'postgres_fdw');
+ok(wait_for($watcher, of('postgres_fdw', 'note'), 'sessions of postgres_fdw: each is held by a session of the server that it comes from, for as long as that lives; postgres_fdw.application_name = \'postgres_fdw %p\' there gives its pid'), 'postgres_fdw');
+push @pool, session('postgres_fdw 4711');
+like($watcher->query(of('postgres_fdw 4711', 'note')), qr/^sessions of postgres_fdw: /, 'with a pid');
+
+# ---------- Opened and closed ----------
+
+{
+	my $recent = of('comes and goes', 'opened_5m, closed_5m, in_use');
+	my @there = map { session('comes and goes') } 1 .. 5;
+
+	ok(wait_for($watcher, $recent, '5|0|5'), 'five were opened');
+	$_->close foreach splice @there, 0, 3;
+	ok(wait_for($watcher, $recent, '5|3|2'), 'three were closed');
+	$_->close foreach @there;
+	ok(wait_for($watcher, $recent, '5|5|0'), 'all were');
+	$watcher->query('SELECT pool_exhaust_reset_stats()');
+	ok(samples($watcher, 2), 'the monitor has seen the reset');
+	push @pool, session('comes and goes');
+	ok(wait_for($watcher, of('comes and goes', 'opened_5m, closed_5m'), '1|0'), 'after a reset');
+}
 
 my @processes = map { client($node, user => 'other', application_name => "worker-$_") } 1 .. 4;
 is($watcher->query(q(SELECT count(note) FROM pool_exhaust_services WHERE usename = 'other')), 0, 'four names');
 push @processes, client($node, user => 'other', application_name => 'worker-5');
+push @processes, client($node, user => 'other', application_name => 'worker-5', database => 'template1');
 is($watcher->query(q(SELECT count(*), min(note) FROM pool_exhaust_services WHERE usename = 'other' AND note IS NOT NULL)),
-	'5|one of 5 services of its role with one or two sessions: if they are processes of one application, one application_name lets them be compared', 'five names');
+	'5|one of 5 services of its role with one or two sessions, 6 together, 6 of them idle, in 2 databases and from 1 client host: if they are processes of one application, one application_name lets them be compared', 'five names');
 
 $busy->vanish;
 $watcher->query(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'busy'));

@@ -12,6 +12,7 @@
 #include "api/rows.h"
 #include "api/views/service_borrowers.h"
 #include "api/views/service_generations.h"
+#include "api/views/service_namesakes.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/service.h"
 #include "observe/slots/census.h"
@@ -19,9 +20,6 @@
 #include "shmem/names.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_services_rows);
-
-/* The most sessions of a service whose name is, perhaps, that of a process. */
-#define NAMESAKE_MAX	2
 
 /* So many listeners of one service, or services of one name each, are a pattern. */
 #define PATTERN_MIN		5
@@ -45,43 +43,6 @@ usage_note(Service *service, int number, const Slot *slot, TimestampTz now)
 	usage->listeners += slot->state == SLOT_IDLE && slot_listens(number, slot);
 }
 
-/* The services of a role that have one or two sessions each. */
-typedef struct RoleNames
-{
-	Oid			role;			/* must be first: the key of the table */
-	int			names;
-} RoleNames;
-
-static bool
-is_small(const Service *service)
-{
-	return service->in_use >= 1 && service->in_use <= NAMESAKE_MAX;
-}
-
-/* Counts for each small service those of its role. */
-static void
-namesakes_count(HTAB *services)
-{
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(RoleNames), .hcxt = CurrentMemoryContext};
-	HTAB	   *roles = hash_create("pool_exhaust names of roles", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	HASH_SEQ_STATUS seq;
-	Service    *service;
-
-	hash_seq_init(&seq, services);
-	while ((service = hash_seq_search(&seq)) != NULL)
-	{
-		bool		found;
-		RoleNames  *role = hash_search(roles, &service->key.role, HASH_ENTER, &found);
-
-		role->names = (found ? role->names : 0) + is_small(service);
-	}
-	hash_seq_init(&seq, services);
-	while ((service = hash_seq_search(&seq)) != NULL)
-		if (is_small(service))
-			service->usage.namesakes = ((RoleNames *) hash_search(roles, &service->key.role, HASH_FIND, NULL))->names;
-	hash_destroy(roles);
-}
-
 /* What generations of sessions, of which there are some, may mean. */
 static char *
 generations_text(const Usage *usage)
@@ -95,38 +56,50 @@ generations_text(const Usage *usage)
 					usage->left, left_s);
 }
 
+static char *
+namesakes_text(const Namesakes *namesakes)
+{
+	return psprintf("one of %d services of its role with one or two sessions, %d together, %d of them idle, in %d database%s and from %d client host%s: if they are processes of one application, one application_name lets them be compared",
+					namesakes->services, namesakes->sessions, namesakes->idle, namesakes->databases, namesakes->databases == 1 ? "" : "s",
+					namesakes->hosts, namesakes->hosts == 1 ? "" : "s");
+}
+
 /* Returns a sentence about a pattern that needs a human, palloc'd; NULL: none is seen. */
 static char *
 pattern_text(const Service *service)
 {
 	const Usage *usage = &service->usage;
 
-	if (service->in_use > 0 && strcmp(service->key.application_name, "postgres_fdw") == 0)
-		return pstrdup("sessions of postgres_fdw: each is held by a session of the server that it comes from, for as long as that lives");
+	if (service->in_use > 0 && name_is_of_fdw(service->key.application_name))
+		return pstrdup("sessions of postgres_fdw: each is held by a session of the server that it comes from, for as long as that lives; postgres_fdw.application_name = 'postgres_fdw %p' there gives its pid");
 	if (usage->generations > 0)
 		return generations_text(usage);
 	if (usage->listeners >= PATTERN_MIN)
 		return psprintf("%d sessions wait for notifications: one for each process is enough", usage->listeners);
-	if (usage->namesakes >= PATTERN_MIN)
-		return psprintf("one of %d services of its role with one or two sessions: if they are processes of one application, one application_name lets them be compared",
-						usage->namesakes);
+	if (usage->namesakes.services >= PATTERN_MIN)
+		return namesakes_text(&usage->namesakes);
 	return NULL;
 }
 
 static void
-usage_put(RowBuilder *row, const Service *service)
+usage_put(RowBuilder *row, const Service *service, const RecentServices *recent, const NameEntry *entry)
 {
 	const Usage *usage = &service->usage;
+	RecentFigures figures = {0};
+	bool		known = recent_service(recent, entry, service->in_use, &figures);
 
 	for (int i = 0; i < RESTS; i++)
 		row_int(row, usage->rests[i]);
 	row_int_if(row, monitor_is_fresh(), usage->used_once);
 	row_bigint_if(row, usage->longest_rest_us > 0, (int64) usage->longest_rest_us / 1000);
+	row_bigint_if(row, known, figures.opened);
+	row_bigint_if(row, known, figures.closed);
 	row_text(row, pattern_text(service));
 }
 
 static void
-service_put(RowBuilder *row, const Service *service, int64 opened, int peak, const BorrowedFigures *borrowed)
+service_put(RowBuilder *row, const Service *service, int64 opened, int peak, const BorrowedFigures *borrowed,
+			const RecentServices *recent, const NameEntry *entry)
 {
 	row_text(row, psprintf("%s/%s", service->usename, service->key.application_name));
 	row_text(row, service->usename);
@@ -145,17 +118,18 @@ service_put(RowBuilder *row, const Service *service, int64 opened, int peak, con
 	row_text(row, borrowed->name);
 	row_time(row, (uint64) borrowed->since);
 	row_json(row, borrowed->json);
-	usage_put(row, service);
+	usage_put(row, service, recent, entry);
 	row_end(row);
 }
 
 /* The services that hold sessions; marks those that the table of names has. */
 static void
-services_put_live(RowBuilder *row, bool *seen)
+services_put_live(RowBuilder *row, const RecentServices *recent, bool *seen)
 {
 	HTAB	   *services = services_create();
 	ServiceBorrowers *borrowers = service_borrowers_create();
 	ServiceGenerations *generations = service_generations_create();
+	ServiceNamesakes *namesakes = service_namesakes_create();
 	TimestampTz now = GetCurrentTimestamp();
 	HASH_SEQ_STATUS seq;
 	Service    *service;
@@ -169,10 +143,11 @@ services_put_live(RowBuilder *row, bool *seen)
 			service_borrowers_note(borrowers, service, i, &slot);
 			usage_note(service, i, &slot, now);
 			service_generations_note(generations, service, i, &slot);
+			service_namesakes_note(namesakes, service, &slot);
 		}
 	service_borrowers_sort(borrowers);
 	service_generations_find(generations, now);
-	namesakes_count(services);
+	service_namesakes_find(namesakes);
 	while (walsender_read(&number, &slot))
 		services_add_walsender(services, &slot);
 
@@ -191,14 +166,14 @@ services_put_live(RowBuilder *row, bool *seen)
 			seen[entry - shared->services.entries] = true;
 		names_add_up(&shared->services, &names, &opened, &peak);
 		if (service_may_see(service->key.role))
-			service_put(row, service, opened, peak, &borrowed);
+			service_put(row, service, opened, peak, &borrowed, recent, entry);
 	}
 	hash_destroy(services);
 }
 
 /* The services that held sessions, and one row for those that the table of names had no place for. */
 static void
-services_put_past(RowBuilder *row, const bool *seen)
+services_put_past(RowBuilder *row, const RecentServices *recent, const bool *seen)
 {
 	Service		service = {{0}};
 	const BorrowedFigures none = {0};
@@ -217,14 +192,14 @@ services_put_past(RowBuilder *row, const bool *seen)
 		strlcpy(service.usename, entry->names.usename, NAMEDATALEN);
 		strlcpy(service.key.application_name, entry->names.application_name, NAMEDATALEN);
 		names_add_up(&shared->services, &entry->names, &opened, &peak);
-		service_put(row, &service, opened, peak, &none);
+		service_put(row, &service, opened, peak, &none, recent, entry);
 	}
 	opened = (int64) pg_atomic_read_u64(&shared->services.others);
 	if (opened > 0 && service_may_see(InvalidOid))
 	{
 		strlcpy(service.usename, NAMES_OTHERS, NAMEDATALEN);
 		strlcpy(service.key.application_name, NAMES_OTHERS, NAMEDATALEN);
-		service_put(row, &service, opened, 0, &none);
+		service_put(row, &service, opened, 0, &none, recent, NULL);
 	}
 }
 
@@ -234,8 +209,9 @@ pool_exhaust_services_rows(PG_FUNCTION_ARGS)
 {
 	RowBuilder	row = view_begin(fcinfo);
 	bool		seen[NAMES_MAX] = {false};
+	const RecentServices *recent = recent_services_copy();
 
-	services_put_live(&row, seen);
-	services_put_past(&row, seen);
+	services_put_live(&row, recent, seen);
+	services_put_past(&row, recent, seen);
 	return (Datum) 0;
 }

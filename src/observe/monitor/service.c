@@ -13,6 +13,7 @@
 #include "utils/acl.h"
 #include "utils/timestamp.h"
 
+#include "event/loop.h"
 #include "observe/monitor/service.h"
 #include "shmem/names.h"
 
@@ -96,13 +97,42 @@ services_add_walsender(HTAB *services, const Slot *slot)
 		service_of(services, slot)->walsenders++;
 }
 
-/* The monitor's part: keeps the peaks. */
+/* ---------- What is remembered ---------- */
+
+/* Marks what each service has, by its place in the table, once a minute. */
+static void
+recent_mark(const int *in_use)
+{
+	RecentServices *recent = &shared->observed.recent;
+	bool		anew = recent->counted_since != shared->observed.counted_since;
+	uint64		now_us = loop_now_us();
+	int			last = (recent->next + RECENT_MINUTES - 1) % RECENT_MINUTES;
+
+	if (!anew && now_us < recent->at_us[last] + USECS_PER_MINUTE)
+		return;
+	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
+	if (anew)
+		memset(recent, 0, sizeof(*recent));
+	recent->counted_since = shared->observed.counted_since;
+	for (int i = 0; i < NAMES_MAX; i++)
+	{
+		NameEntry  *entry = names_entry(&shared->services, i);
+
+		recent->marks[recent->next][i] = (ServiceMark) {entry != NULL ? pg_atomic_read_u64(&entry->count) : 0, in_use[i]};
+	}
+	recent->at_us[recent->next] = now_us;
+	recent->next = (recent->next + 1) % RECENT_MINUTES;
+	LWLockRelease(shared->observe_lock);
+}
+
+/* The monitor's part: keeps the peaks, and what there was in the last minutes. */
 void
 services_remember(HTAB *services)
 {
 	HASH_SEQ_STATUS seq;
 	Service    *service;
 	TimestampTz now = GetCurrentTimestamp();
+	int			in_use[NAMES_MAX] = {0};
 
 	hash_seq_init(&seq, services);
 	while ((service = hash_seq_search(&seq)) != NULL)
@@ -114,10 +144,44 @@ services_remember(HTAB *services)
 		entry = names_find(&shared->services, &names, true);
 		if (entry == NULL)
 			continue;
+		in_use[entry - shared->services.entries] = service->in_use;
 		if (service->in_use > pg_atomic_read_u32(&entry->peak))
 			pg_atomic_write_u32(&entry->peak, service->in_use);
 		pg_atomic_write_u64(&entry->last_at, (uint64) now);
 	}
+	recent_mark(in_use);
+}
+
+RecentServices *
+recent_services_copy(void)
+{
+	RecentServices *recent = palloc(sizeof(RecentServices));
+
+	LWLockAcquire(shared->observe_lock, LW_SHARED);
+	*recent = shared->observed.recent;
+	if (recent->counted_since != shared->observed.counted_since)
+		memset(recent, 0, sizeof(*recent));
+	LWLockRelease(shared->observe_lock);
+	return recent;
+}
+
+bool
+recent_service(const RecentServices *recent, const NameEntry *entry, int in_use, RecentFigures *figures)
+{
+	uint64		now_us = loop_now_us();
+
+	for (int i = 0; entry != NULL && i < RECENT_MINUTES; i++)
+	{
+		int			oldest = (recent->next + i) % RECENT_MINUTES;
+		const ServiceMark *mark = &recent->marks[oldest][entry - shared->services.entries];
+
+		if (recent->at_us[oldest] == 0 || now_us > recent->at_us[oldest] + RECENT_MINUTES * USECS_PER_MINUTE)
+			continue;
+		figures->opened = (int64) (pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &entry->count)) - mark->opened);
+		figures->closed = Max(figures->opened + mark->in_use - in_use, 0);
+		return true;
+	}
+	return false;
 }
 
 void

@@ -19,6 +19,16 @@ typedef struct ServiceKey
 #define REST_LIST(ROW)	ROW(1) ROW(10) ROW(60)
 #define RESTS			(0 REST_LIST(LIST_ONE))
 
+/* The services of one role that have one or two sessions each, and what they have together. */
+typedef struct Namesakes
+{
+	int			services;
+	int			sessions;
+	int			idle;
+	int			databases;
+	int			hosts;			/* of clients; unix sockets count as one */
+} Namesakes;
+
 /* How a service uses its sessions: figures for people, that accuse none. */
 typedef struct Usage
 {
@@ -29,7 +39,7 @@ typedef struct Usage
 	int			generations;	/* of sessions that were all left before the next were opened */
 	int			left;			/* sessions of these ... */
 	TimestampTz left_since;		/* ... and when the first of them were */
-	int			namesakes;		/* services of its role that have one or two sessions, as it has */
+	Namesakes	namesakes;		/* with it; 0: it is not small */
 } Usage;
 
 typedef struct Service
@@ -44,6 +54,13 @@ typedef struct Service
 	Usage		usage;
 } Service;
 
+/* What a service did in the last minutes. */
+typedef struct RecentFigures
+{
+	int64		opened;			/* logins granted, under the names of the login */
+	int64		closed;
+} RecentFigures;
+
 /* Returns the key of the service that the session in the slot is of. */
 extern ServiceKey service_key(const Slot *slot);
 
@@ -52,6 +69,15 @@ extern HTAB *services_create(void);
 extern Service *services_add(HTAB *services, const Slot *slot);
 extern void services_add_walsender(HTAB *services, const Slot *slot);
 extern void services_remember(HTAB *services);
+
+/* A copy of what the monitor has marked, palloc'd.  Takes the lock. */
+extern RecentServices *recent_services_copy(void);
+
+/*
+ * Says what the service at this place of the table, NULL: it has none, has done since the
+ * oldest mark of the last RECENT_MINUTES; false if there is none.  Needs no lock.
+ */
+extern bool recent_service(const RecentServices *recent, const NameEntry *entry, int in_use, RecentFigures *figures);
 
 /* Roles that may not read all statistics see the services of their own roles. */
 extern bool service_may_see(Oid role);

@@ -179,6 +179,14 @@ slot_login_since_us(int number, const Slot *slot)
 	return pg_atomic_read_u64(&noted->login_us);
 }
 
+bool
+name_is_of_fdw(const char *application_name)
+{
+	size_t		len = strlen("postgres_fdw");
+
+	return strncmp(application_name, "postgres_fdw", len) == 0 && (application_name[len] == '\0' || application_name[len] == ' ');
+}
+
 /*
  * Returns whether the session in this slot, if it is idle, is so on purpose: it waits
  * for notifications, or holds an advisory lock, as elected leaders do, or is a
@@ -188,7 +196,7 @@ bool
 slot_has_idle_reason(int number, const Slot *slot)
 {
 	return slot_listens(number, slot) ||
-		(slot->state == SLOT_IDLE && (slot_holds_lock(number) || strcmp(slot->application_name, "postgres_fdw") == 0));
+		(slot->state == SLOT_IDLE && (slot_holds_lock(number) || name_is_of_fdw(slot->application_name)));
 }
 
 /*

@@ -33,6 +33,9 @@ extern bool slot_read(int number, Slot *slot);
 
 /* The next walsender from "number" on, which is moved behind it; false if there is none. */
 extern bool walsender_read(int *number, Slot *slot);
+
+/* Is that the application_name of postgres_fdw, or one that goes on from there, as "postgres_fdw 4711"? */
+extern bool name_is_of_fdw(const char *application_name);
 extern bool slot_has_idle_reason(int number, const Slot *slot);
 extern bool slot_exports_snapshot(int number);
 
