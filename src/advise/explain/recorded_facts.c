@@ -350,18 +350,20 @@ pool_row(const Past *past, const RecordedPool *pool)
 	return row;
 }
 
-/* The server first. */
+/* The server first; a file may have kinds that this version does not know. */
 static void
 set_pools(Facts *facts, const Past *past)
 {
 	const RecordedSecond *second = &past->last;
 	PoolRow    *pools = palloc0(sizeof(PoolRow) * (1 + second->npools));
+	int			n = 1;
 
 	pools[0] = (PoolRow) {.limit = {.kind = POOL_SERVER, .name = "server", .capacity = second->capacity},
 	.in_use = recorded_in_use(second), .health = second->health};
 	for (int i = 0; i < second->npools; i++)
-		pools[1 + i] = pool_row(past, &second->pools[i]);
-	facts_set_pools(facts, pools, 1 + second->npools);
+		if (second->pools[i].kind >= 0 && second->pools[i].kind < POOL_KINDS)
+			pools[n++] = pool_row(past, &second->pools[i]);
+	facts_set_pools(facts, pools, n);
 }
 
 /* ---------- Sessions ---------- */
