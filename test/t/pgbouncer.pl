@@ -141,9 +141,12 @@ sub stands_still_in
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($scenario, $outcome, %options) = @_;
 	my $run_id = Target::run_it($watcher, $scenario, 'bouncer', %options);
+	my $is = run_outcome($watcher, $run_id);
 
-	like(run_outcome($watcher, $run_id), $outcome, "stands still: verdict of $scenario")
+	like($is, $outcome, "stands still: verdict of $scenario")
 	  or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
+	# On a machine that is slow anyhow the level may be over before that.
+	return if $is =~ /could not be kept/;
 	report_has($run_id, qr/^machine +.*the console of the pooler took \d+ ms to answer/m, "stands still: the report of $scenario says so");
 	return;
 }
