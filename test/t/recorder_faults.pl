@@ -15,7 +15,7 @@ use Time::HiRes qw(time);
 
 my $rounds = $ENV{ROUNDS} // 3;
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $node = new_server('faults_of_recorder', conf => "pool_exhaust.http_port = $port\nmax_connections = 20\nlogging_collector = on\nlog_filename = 'server.log'\nrestart_after_crash = on");
+my $node = new_server('faults_of_recorder', conf => "pool_exhaust.http_port = $port\npool_exhaust.recorder_interval = 200ms\nmax_connections = 20\nlogging_collector = on\nlog_filename = 'server.log'\nrestart_after_crash = on");
 my $directory = $node->data_dir . '/pool_exhaust';
 my $file = "$directory/recorder";
 my $client = client($node);
@@ -72,7 +72,7 @@ sub recorded_again
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($name) = @_;
 
-	ok(recorded(now(), 2), "$name: it records");
+	ok(recorded(now(), 0.3), "$name: it records");
 }
 
 # What is in the file now
@@ -89,7 +89,7 @@ sub overwrite
 
 sub noise { return join '', map { chr int rand 256 } 1 .. $_[0] }
 
-ok(recorded(now(), 2), 'it records');
+ok(recorded(now(), 0.3), 'it records');
 is(sprintf('%o', S_IMODE((stat $directory)[2])), '700', 'the directory is the server\'s alone');
 is(sprintf('%o', S_IMODE((stat $file)[2])), '600', 'and so is the file');
 
