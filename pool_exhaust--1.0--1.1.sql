@@ -288,7 +288,7 @@ COMMENT ON COLUMN pool_exhaust_services.used_once IS
 COMMENT ON COLUMN pool_exhaust_services.longest_rest_ms IS
 	'the longest that a session which shares a pool with one of these, by database and client host, ever rested before it was used again; NULL: none was';
 COMMENT ON COLUMN pool_exhaust_services.opened_5m IS
-	'logins granted in the last five minutes, counted from a whole minute on, under the application_name of the login; NULL: the monitor does not know yet';
+	'logins granted in the last four to five minutes, or since the monitor began, under the application_name of the login; NULL: it does not know';
 COMMENT ON COLUMN pool_exhaust_services.closed_5m IS
 	'sessions that ended in that time, as many as have come and are not there';
 COMMENT ON COLUMN pool_exhaust_services.note IS

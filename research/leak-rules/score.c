@@ -21,8 +21,9 @@ watch_new(int nslots)
 	new->sessions = calloc(nslots, sizeof(LeakSession));
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
-	new->starts = calloc(LEAK_STARTS * nslots, sizeof(uint64));
+	new->starts = calloc(2 * nslots, sizeof(uint64));
 	new->losses = calloc(nslots, sizeof(LeakLoss));
+	new->openings = calloc(nslots, sizeof(LeakOpening));
 	new->growth_min = leak_growth_min(nslots);
 	return new;
 }

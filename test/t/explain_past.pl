@@ -31,7 +31,7 @@ my $watcher = client($node);
 $watcher->query($_) foreach 'CREATE ROLE app LOGIN', 'CREATE ROLE few LOGIN CONNECTION LIMIT 3', q(CREATE ROLE stalled LOGIN PASSWORD 'x'), 'CREATE ROLE reader LOGIN',
 	'GRANT EXECUTE ON FUNCTION pool_exhaust_explain(timestamptz) TO reader';
 $watcher->query(q(SET application_name = 'watcher'));
-my $unjudged = 'stranded advisory lock, prepared transaction, lock pile-up, listeners, monitoring, slow statements, ledger blind';
+my $unjudged = 'stranded advisory lock, prepared transaction, lock pile-up, listeners, monitoring, slow statements';
 
 # ---------- What was ----------
 
@@ -108,6 +108,13 @@ my $leak;
 	is($live, 'idle in transaction', 'as it was told then');
 	over(@leaks, @fill);
 }
+
+# ---------- The ledger ----------
+
+change_setting($watcher, log_min_messages => 'panic');
+was('the ledger sees nothing', recorded_moment(), cause => 'ledger blind', confidence => 'cannot tell',
+	sentence => qr/: refusals are not counted for at least [\d.]+ s, since log_min_messages keeps FATAL out of the server log\.$/);
+change_setting($watcher, log_min_messages => 'warning');
 
 # ---------- The limit of a role ----------
 

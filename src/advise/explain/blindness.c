@@ -7,7 +7,6 @@
 #include "utils/timestamp.h"
 
 #include "advise/explain/explain.h"
-#include "observe/slots/ledger.h"
 #include "shmem/monitor_status.h"
 
 /* ---------- The monitor ---------- */
@@ -37,13 +36,11 @@ const Explanation explanation_monitor_away = {
 static bool
 judge_ledger_blind(const Explanation *self, const Facts *facts, const Crowd *crowd, Finding *finding)
 {
-	uint64		since = ledger_blind_since(REFUSED_BACKEND);
-
-	if (since == 0)
+	if (facts->blind_since == 0)
 		return false;
 	finding->confidence = CONFIDENCE_CANNOT_TELL;
-	finding->sentence = psprintf("refusals are not counted for %s, since log_min_messages keeps FATAL out of the server log",
-								 seconds_text(Max(facts->now - (TimestampTz) since, 0) / 1000));
+	finding->sentence = psprintf("refusals are not counted for %s%s, since log_min_messages keeps FATAL out of the server log",
+								 facts->recorded != NULL ? "at least " : "", seconds_text(Max(facts->now - facts->blind_since, 0) / 1000));
 	finding->evidence = "The ledger sees what goes to the log.";
 	finding->next_step = "ALTER SYSTEM SET log_min_messages = 'warning'; SELECT pg_reload_conf();";
 	return true;
@@ -51,6 +48,7 @@ judge_ledger_blind(const Explanation *self, const Facts *facts, const Crowd *cro
 
 const Explanation explanation_ledger_blind = {
 	.name = "ledger blind",
+	.recorded = true,
 	.judge = judge_ledger_blind,
 };
 

@@ -305,7 +305,6 @@ judge(const Facts *facts, Finding *findings)
 
 		if (!is_known(facts, explanations[i]))
 			continue;
-
 		findings[n] = (Finding) {.cause = explanations[i]->name, .place = i, .urgent = crowd.pressed > 0, .weight = crowd.n};
 		n += explanations[i]->judge(explanations[i], facts, &crowd, &findings[n]);
 	}

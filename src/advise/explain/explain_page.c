@@ -46,18 +46,6 @@ may_see(Oid role)
 	return true;
 }
 
-static bool
-monitors_unknown(Oid role)
-{
-	return false;
-}
-
-static bool
-exempt_unknown(Oid role)
-{
-	return true;
-}
-
 /* Roles are looked up in the catalogs, if no session has locked these. */
 static int
 explain_here(Finding *findings)
@@ -69,8 +57,8 @@ explain_here(Finding *findings)
 
 	StartTransactionCommand();
 	readable = snapshot_catalogs_readable();
-	source.monitors = readable ? role_monitors : monitors_unknown;
-	source.exempt = readable ? superuser_arg : exempt_unknown;
+	source.monitors = readable ? role_monitors : facts_monitors_unknown;
+	source.exempt = readable ? superuser_arg : facts_exempt_unknown;
 	MemoryContextSwitchTo(old);
 	n = explain(&source, findings);
 	CommitTransactionCommand();

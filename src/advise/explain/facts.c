@@ -61,6 +61,18 @@ pool_is_pressed(const PoolRow *pool)
 	return pool->limit.capacity > 0 && pool->health >= HEALTH_CRITICAL;
 }
 
+bool
+facts_monitors_unknown(Oid role)
+{
+	return false;
+}
+
+bool
+facts_exempt_unknown(Oid role)
+{
+	return true;
+}
+
 /* Takes the pools, and finds those that have little left. */
 void
 facts_set_pools(Facts *facts, const PoolRow *pools, int npools)
@@ -276,6 +288,7 @@ facts_read(const FactsSource *source)
 
 	facts->now = GetCurrentTimestamp();
 	facts->now_us = loop_now_us();
+	facts->blind_since = (TimestampTz) ledger_blind_since(REFUSED_BACKEND);
 	census_take(&facts->census);
 	facts_set_pools(facts, pools_read(source->limits), list_length(source->limits));
 	timeline_slices(facts->now - NEWS_US, facts->now, facts->slices, FACTS_SLICES);

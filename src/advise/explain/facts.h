@@ -74,6 +74,10 @@ typedef struct FactsSource
 	bool		(*exempt) (Oid role);	/* from a CONNECTION LIMIT of a database; true also if that is not known */
 } FactsSource;
 
+/* For a source that cannot say it. */
+extern bool facts_monitors_unknown(Oid role);
+extern bool facts_exempt_unknown(Oid role);
+
 /* How the server hands out slots: the last minute, in tens of seconds. */
 #define FACTS_SLICES	6
 #define FACTS_SLICE_S	10
@@ -83,6 +87,7 @@ typedef struct Facts
 	TimestampTz now;
 	uint64		now_us;
 	bool		watched;		/* the monitor watches */
+	TimestampTz blind_since;	/* the ledger is; of a past moment, in the minute before it; 0: it is not */
 	const char *recorded;		/* what else was recorded, in sentences; NULL: it is of this moment */
 	int64		run_id;			/* of a run on this server, if it was recorded; 0: none */
 	Census		census;

@@ -62,6 +62,7 @@ typedef struct Past
 	TimelineSlice slices[FACTS_SLICES];
 	Logins		logins[LOGINS_MAX]; /* a ring */
 	int			nlogins;
+	TimestampTz blind_since;	/* 0: refusals are counted */
 	uint64		refused[LEDGER_CAUSES]; /* these four in the minute before */
 	HTAB	   *refused_services;
 	int64		unmeasured_us;
@@ -120,6 +121,16 @@ note_slice(Past *past, const RecordedSecond *second)
 		past->slice_ago = *second;
 }
 
+/* Since when refusals are not counted. */
+static void
+note_blindness(Past *past, const RecordedSecond *second)
+{
+	if (recorded_refusals_known(second))
+		past->blind_since = 0;
+	else if (past->blind_since == 0)
+		past->blind_since = second->from;
+}
+
 static void
 note_logins(Past *past, const RecordedSecond *second)
 {
@@ -140,6 +151,7 @@ note_second(Past *past, const RecordedSecond *second)
 	note_refused(past, second);
 	note_slice(past, second);
 	note_logins(past, second);
+	note_blindness(past, second);
 	past->last = *second;
 }
 
@@ -252,21 +264,6 @@ say_refused(StringInfo out, const Past *past)
 	appendStringInfoString(out, "). ");
 }
 
-/* Returns how many sessions the service of that name has in a second. */
-static int
-in_use_of(const RecordedSecond *second, const char *name)
-{
-	foreach_recorded_service(second, service)
-	{
-		char		here[SERVICE_LEN];
-
-		incident_service_name(second, service, here);
-		if (strcmp(here, name) == 0)
-			return recorded_service_in_use(service);
-	}
-	return 0;
-}
-
 /* Says which service has grown most since the emptiest second of the hour before. */
 static void
 say_grown(StringInfo out, const Past *past)
@@ -278,9 +275,9 @@ say_grown(StringInfo out, const Past *past)
 	foreach_recorded_service(&past->last, service)
 	{
 		incident_service_name(&past->last, service, name);
-		if (recorded_service_in_use(service) - in_use_of(&past->emptiest, name) > most)
+		if (recorded_service_in_use(service) - incident_service_in_use(&past->emptiest, name) > most)
 		{
-			most = recorded_service_in_use(service) - in_use_of(&past->emptiest, name);
+			most = recorded_service_in_use(service) - incident_service_in_use(&past->emptiest, name);
 			grown = service;
 		}
 	}
@@ -453,8 +450,8 @@ add_sessions(Facts *facts, const Past *past, const RecordedService *recorded)
 		return;
 	incident_service_name(&past->last, recorded, name);
 	service = add_service(facts, past, recorded, name);
-	since_minute = recorded_service_in_use(recorded) - in_use_of(&past->minute_ago, name);
-	since_slice = past->slice_ago.to != 0 ? recorded_service_in_use(recorded) - in_use_of(&past->slice_ago, name) : 0;
+	since_minute = recorded_service_in_use(recorded) - incident_service_in_use(&past->minute_ago, name);
+	since_slice = past->slice_ago.to != 0 ? recorded_service_in_use(recorded) - incident_service_in_use(&past->slice_ago, name) : 0;
 	for (SlotState state = SLOT_AUTHENTICATING + 1; state < SLOT_STATES; state++)
 		for (int i = 0; i < recorded->by_state[state] && facts->nsessions < SESSIONS_MAX; i++, n++)
 		{
@@ -527,18 +524,6 @@ add_suspects(const Facts *facts, const RecordedSecond *second)
 
 /* ---------- The facts ---------- */
 
-static bool
-monitors_unknown(Oid role)
-{
-	return false;
-}
-
-static bool
-exempt_unknown(Oid role)
-{
-	return true;
-}
-
 static Past *
 past_begin(TimestampTz at, bool (*may_see) (Oid role))
 {
@@ -558,10 +543,11 @@ facts_of(const Past *past)
 	FactsSource *source = palloc0(sizeof(FactsSource));
 	Facts	   *facts;
 
-	*source = (FactsSource) {.may_see = past->may_see, .monitors = monitors_unknown, .exempt = exempt_unknown};
+	*source = (FactsSource) {.may_see = past->may_see, .monitors = facts_monitors_unknown, .exempt = facts_exempt_unknown};
 	facts = facts_begin(source, sessions_of(second));
 	facts->now = second->to;
 	facts->watched = true;
+	facts->blind_since = past->blind_since;
 	facts->run_id = second->run_id;
 	facts->census = (Census) {.capacity = second->capacity, .in_use = recorded_in_use(second), .authenticating = second->by_state[SLOT_AUTHENTICATING]};
 	memcpy(facts->slices, past->slices, sizeof(facts->slices));

@@ -123,7 +123,6 @@ second_before(IncidentFinder *finder, const RecordedSecond *first)
 
 /* ---------- Services ---------- */
 
-/* Writes what stands for the service, SERVICE_LEN bytes. */
 void
 incident_service_name(const RecordedSecond *second, const RecordedService *service, char *name)
 {
@@ -133,6 +132,20 @@ incident_service_name(const RecordedSecond *second, const RecordedService *servi
 		snprintf(name, SERVICE_LEN, "service %u", service->number);
 	else
 		snprintf(name, SERVICE_LEN, "%s/%s", service->usename, service->application_name);
+}
+
+int
+incident_service_in_use(const RecordedSecond *second, const char *name)
+{
+	foreach_recorded_service(second, service)
+	{
+		char		here[SERVICE_LEN];
+
+		incident_service_name(second, service, here);
+		if (strcmp(here, name) == 0)
+			return recorded_service_in_use(service);
+	}
+	return 0;
 }
 
 /* Returns what is known of that service; the last place is for those that there is no room for. */

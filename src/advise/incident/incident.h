@@ -99,7 +99,10 @@ extern int	incident_growth(const IncidentService *service);
 /* The services that grew most: 0, 1, or 2 if the second grew half as much as the first. */
 extern int	incident_growers(const Incident *incident);
 extern uint64 incident_refused(const Incident *incident);
+
+/* Writes what stands for a service, SERVICE_LEN bytes; how many sessions the service of such a name has in a second. */
 extern void incident_service_name(const RecordedSecond *second, const RecordedService *service, char *name);
+extern int	incident_service_in_use(const RecordedSecond *second, const char *name);
 
 /* Finds incidents; palloc'd. */
 typedef struct IncidentFinder IncidentFinder;

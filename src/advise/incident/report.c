@@ -39,21 +39,6 @@ incident_formats_text(void)
 
 /* ---------- What is read ---------- */
 
-/* Returns how many sessions the service of that name had in this second. */
-static int
-service_in_use(const RecordedSecond *second, const char *name)
-{
-	foreach_recorded_service(second, service)
-	{
-		char		here[SERVICE_LEN];
-
-		incident_service_name(second, service, here);
-		if (strcmp(here, name) == 0)
-			return recorded_service_in_use(service);
-	}
-	return 0;
-}
-
 static void
 slice_add(const IncidentReport *report, IncidentSlice *slice, const RecordedSecond *second)
 {
@@ -65,7 +50,7 @@ slice_add(const IncidentReport *report, IncidentSlice *slice, const RecordedSeco
 	slice->measured = true;
 	slice->in_use = in_use;
 	for (int i = 0; i < report->growers; i++)
-		slice->holders[i] = service_in_use(second, report->incident->services[i].name);
+		slice->holders[i] = incident_service_in_use(second, report->incident->services[i].name);
 }
 
 static int

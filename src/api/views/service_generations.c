@@ -9,9 +9,7 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-
-#include "api/views/service_generations.h"
+#include "api/views/service_sessions.h"
 #include "observe/monitor/leak_detector.h"
 
 /* One session alone is no generation: it may be a job beside a pool.  Nor is a reserve that was never used. */
@@ -20,43 +18,8 @@
 /* What an old session did in so much of the threshold after the next ones came was its last. */
 #define LAST_PART	4
 
-typedef struct Member
-{
-	Service    *service;
-	Oid			database;
-	uint32		client;
-	TimestampTz started;
-	TimestampTz used;			/* when it began to do what it does, or rests */
-	bool		worked;			/* later than soon after its start; and it does not rest on purpose */
-} Member;
-
-struct ServiceGenerations
-{
-	int			n;
-	Member		sessions[FLEXIBLE_ARRAY_MEMBER];	/* MaxConnections */
-};
-
-ServiceGenerations *
-service_generations_create(void)
-{
-	ServiceGenerations *generations = palloc_extended(offsetof(ServiceGenerations, sessions) + sizeof(Member) * MaxConnections, MCXT_ALLOC_HUGE);
-
-	generations->n = 0;
-	return generations;
-}
-
-void
-service_generations_note(ServiceGenerations *generations, Service *service, int number, const Slot *slot)
-{
-	generations->sessions[generations->n++] = (Member) {
-		.service = service, .database = slot->database, .client = slot->client,
-		.started = slot->started, .used = slot->state_since,
-		.worked = !session_use(number, slot).used_once && !slot_has_idle_reason(number, slot),
-	};
-}
-
 static int
-compare_hosts(const Member *x, const Member *y)
+compare_hosts(const ServiceSession *x, const ServiceSession *y)
 {
 	if (x->service != y->service)
 		return x->service < y->service ? -1 : 1;
@@ -69,8 +32,8 @@ compare_hosts(const Member *x, const Member *y)
 static int
 compare_members(const void *a, const void *b)
 {
-	const Member *x = a;
-	const Member *y = b;
+	const ServiceSession *x = a;
+	const ServiceSession *y = b;
 	int			by_host = compare_hosts(x, y);
 
 	return by_host != 0 ? by_host : (x->started > y->started) - (x->started < y->started);
@@ -78,12 +41,12 @@ compare_members(const void *a, const void *b)
 
 /* Notes the sessions from "first" up to "end" as a generation, if enough of them worked. */
 static void
-generation_note(const Member *first, const Member *end, Usage *usage)
+generation_note(const ServiceSession *first, const ServiceSession *end, Usage *usage)
 {
 	TimestampTz used = first->used;
 	int			worked = 0;
 
-	for (const Member *member = first; member < end; member++)
+	for (const ServiceSession *member = first; member < end; member++)
 	{
 		worked += member->worked;
 		used = Max(used, member->used);
@@ -98,13 +61,13 @@ generation_note(const Member *first, const Member *end, Usage *usage)
 
 /* Finds the generations among the sessions of one service from one host. */
 static void
-host_find(const Member *members, const Member *end, TimestampTz now)
+host_find(const ServiceSession *members, const ServiceSession *end, TimestampTz now)
 {
 	int64		threshold_us = leak_threshold * INT64CONST(1000);
 	TimestampTz used = members->used;
-	const Member *first = members;
+	const ServiceSession *first = members;
 
-	for (const Member *next = members + 1; next < end && now - used > threshold_us; next++)
+	for (const ServiceSession *next = members + 1; next < end && now - used > threshold_us; next++)
 	{
 		/* All before this one were left when it was opened, or soon after. */
 		if (used <= next->started + threshold_us / LAST_PART)
@@ -117,14 +80,14 @@ host_find(const Member *members, const Member *end, TimestampTz now)
 }
 
 void
-service_generations_find(ServiceGenerations *generations, TimestampTz now)
+service_generations_find(ServiceSessions *all, TimestampTz now)
 {
-	Member	   *members = generations->sessions;
+	ServiceSession *members = all->sessions;
 
-	qsort(members, generations->n, sizeof(Member), compare_members);
-	for (int from = 0, to; from < generations->n; from = to)
+	qsort(members, all->n, sizeof(ServiceSession), compare_members);
+	for (int from = 0, to; from < all->n; from = to)
 	{
-		for (to = from + 1; to < generations->n && compare_hosts(&members[from], &members[to]) == 0;)
+		for (to = from + 1; to < all->n && compare_hosts(&members[from], &members[to]) == 0;)
 			to++;
 		host_find(members + from, members + to, now);
 	}

@@ -7,44 +7,14 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-
-#include "api/views/service_namesakes.h"
+#include "api/views/service_sessions.h"
 
 /* The most sessions of a service whose name is, perhaps, that of a process. */
 #define NAMESAKE_MAX	2
 
-typedef struct Member
-{
-	Service    *service;
-	Oid			database;
-	uint32		client;
-} Member;
-
-struct ServiceNamesakes
-{
-	int			n;
-	Member		sessions[FLEXIBLE_ARRAY_MEMBER];	/* MaxConnections */
-};
-
-ServiceNamesakes *
-service_namesakes_create(void)
-{
-	ServiceNamesakes *namesakes = palloc_extended(offsetof(ServiceNamesakes, sessions) + sizeof(Member) * MaxConnections, MCXT_ALLOC_HUGE);
-
-	namesakes->n = 0;
-	return namesakes;
-}
-
-void
-service_namesakes_note(ServiceNamesakes *namesakes, Service *service, const Slot *slot)
-{
-	namesakes->sessions[namesakes->n++] = (Member) {service, slot->database, slot->client};
-}
-
 /* Those of small services come first, by role. */
 static int
-compare_roles(const Member *x, const Member *y)
+compare_roles(const ServiceSession *x, const ServiceSession *y)
 {
 	bool		x_small = x->service->in_use <= NAMESAKE_MAX;
 	bool		y_small = y->service->in_use <= NAMESAKE_MAX;
@@ -57,8 +27,8 @@ compare_roles(const Member *x, const Member *y)
 static int
 compare_services(const void *a, const void *b)
 {
-	const Member *x = a;
-	const Member *y = b;
+	const ServiceSession *x = a;
+	const ServiceSession *y = b;
 	int			by_role = compare_roles(x, y);
 
 	return by_role != 0 ? by_role : (x->service > y->service) - (x->service < y->service);
@@ -67,8 +37,8 @@ compare_services(const void *a, const void *b)
 static int
 compare_databases(const void *a, const void *b)
 {
-	const Member *x = a;
-	const Member *y = b;
+	const ServiceSession *x = a;
+	const ServiceSession *y = b;
 
 	return (x->database > y->database) - (x->database < y->database);
 }
@@ -76,19 +46,19 @@ compare_databases(const void *a, const void *b)
 static int
 compare_clients(const void *a, const void *b)
 {
-	const Member *x = a;
-	const Member *y = b;
+	const ServiceSession *x = a;
+	const ServiceSession *y = b;
 
 	return (x->client > y->client) - (x->client < y->client);
 }
 
 /* Returns how many different ones there are; puts them in that order. */
 static int
-count_different(Member *members, int n, int (*compare) (const void *a, const void *b))
+count_different(ServiceSession *members, int n, int (*compare) (const void *a, const void *b))
 {
 	int			different = 1;
 
-	qsort(members, n, sizeof(Member), compare);
+	qsort(members, n, sizeof(ServiceSession), compare);
 	for (int i = 1; i < n; i++)
 		different += compare(&members[i - 1], &members[i]) != 0;
 	return different;
@@ -96,7 +66,7 @@ count_different(Member *members, int n, int (*compare) (const void *a, const voi
 
 /* The sessions of the small services of one role. */
 static void
-role_find(Member *members, int n)
+role_find(ServiceSession *members, int n)
 {
 	Namesakes	found = {.sessions = n};
 
@@ -113,14 +83,14 @@ role_find(Member *members, int n)
 }
 
 void
-service_namesakes_find(ServiceNamesakes *namesakes)
+service_namesakes_find(ServiceSessions *all)
 {
-	Member	   *members = namesakes->sessions;
+	ServiceSession *members = all->sessions;
 
-	qsort(members, namesakes->n, sizeof(Member), compare_services);
-	for (int from = 0, to; from < namesakes->n && members[from].service->in_use <= NAMESAKE_MAX; from = to)
+	qsort(members, all->n, sizeof(ServiceSession), compare_services);
+	for (int from = 0, to; from < all->n && members[from].service->in_use <= NAMESAKE_MAX; from = to)
 	{
-		for (to = from + 1; to < namesakes->n && compare_roles(&members[from], &members[to]) == 0;)
+		for (to = from + 1; to < all->n && compare_roles(&members[from], &members[to]) == 0;)
 			to++;
 		role_find(members + from, to - from);
 	}

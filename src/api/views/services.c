@@ -11,8 +11,7 @@
 
 #include "api/rows.h"
 #include "api/views/service_borrowers.h"
-#include "api/views/service_generations.h"
-#include "api/views/service_namesakes.h"
+#include "api/views/service_sessions.h"
 #include "observe/monitor/leak_detector.h"
 #include "observe/monitor/service.h"
 #include "observe/slots/census.h"
@@ -128,8 +127,7 @@ services_put_live(RowBuilder *row, const RecentServices *recent, bool *seen)
 {
 	HTAB	   *services = services_create();
 	ServiceBorrowers *borrowers = service_borrowers_create();
-	ServiceGenerations *generations = service_generations_create();
-	ServiceNamesakes *namesakes = service_namesakes_create();
+	ServiceSessions *sessions = service_sessions_create();
 	TimestampTz now = GetCurrentTimestamp();
 	HASH_SEQ_STATUS seq;
 	Service    *service;
@@ -142,12 +140,11 @@ services_put_live(RowBuilder *row, const RecentServices *recent, bool *seen)
 			service->suspects += suspect_rule(i, &slot) != LEAK_NONE;
 			service_borrowers_note(borrowers, service, i, &slot);
 			usage_note(service, i, &slot, now);
-			service_generations_note(generations, service, i, &slot);
-			service_namesakes_note(namesakes, service, &slot);
+			service_sessions_note(sessions, service, i, &slot);
 		}
 	service_borrowers_sort(borrowers);
-	service_generations_find(generations, now);
-	service_namesakes_find(namesakes);
+	service_generations_find(sessions, now);
+	service_namesakes_find(sessions);
 	while (walsender_read(&number, &slot))
 		services_add_walsender(services, &slot);
 

@@ -178,6 +178,13 @@ typedef struct LeakLoss
 	int			for_want;		/* occasions so far before which one was opened for want of a session */
 } LeakLoss;
 
+/* A session that was opened, likewise. */
+typedef struct LeakOpening
+{
+	uint64		at_us;
+	bool		needless;
+} LeakOpening;
+
 /* How many suspicions came to which end. */
 typedef struct LeakCounts
 {
@@ -204,16 +211,14 @@ typedef struct LeakWatch
 	int			ngroups;		/* leak_groups_max() */
 	int			taken;			/* groups that are */
 	LeakGroup  *groups;
-	uint64	   *starts;			/* LEAK_STARTS for each slot */
+	uint64	   *starts;			/* twice nslots of them */
 	int			nstarts;
-	LeakLoss   *losses;			/* nslots of them */
+	LeakLoss   *losses;			/* nslots of each of these two */
+	LeakOpening *openings;
 	uint64		observed_us;	/* this observation; 0 = none yet */
 	uint64		before_us;		/* the observation before; 0 = what happened since is not known */
 	bool		late;			/* ... or only by what is there still */
 } LeakWatch;
-
-/* What two rules and replaced.c put down of a session each. */
-#define LEAK_STARTS		3
 
 /* How long there was no observation. */
 typedef enum LeakGap

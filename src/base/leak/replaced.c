@@ -79,17 +79,17 @@ losses_sort(LeakWatch *watch, const LeakGroup *group)
 }
 
 static int
-compare_starts(const void *a, const void *b)
+compare_openings(const void *a, const void *b)
 {
-	uint64		x = *(const uint64 *) a;
-	uint64		y = *(const uint64 *) b;
+	uint64		x = ((const LeakOpening *) a)->at_us;
+	uint64		y = ((const LeakOpening *) b)->at_us;
 
 	return x < y ? -1 : x > y;
 }
 
-/* Puts down when those of the group were opened since then, the oldest first: twice that, and one more if it was needless. */
+/* Puts down which of the group were opened since then, the oldest first; returns how many. */
 static int
-openings_sort(const LeakWatch *watch, const LeakGroup *group, uint64 since_us, uint64 *openings)
+openings_sort(LeakWatch *watch, const LeakGroup *group, uint64 since_us)
 {
 	int			n = 0;
 
@@ -98,9 +98,9 @@ openings_sort(const LeakWatch *watch, const LeakGroup *group, uint64 since_us, u
 		const LeakSession *session = &watch->sessions[i];
 
 		if (session->started_us > since_us)
-			openings[n++] = 2 * session->started_us + session->needless;
+			watch->openings[n++] = (LeakOpening) {session->started_us, session->needless};
 	}
-	qsort(openings, n, sizeof(uint64), compare_starts);
+	qsort(watch->openings, n, sizeof(LeakOpening), compare_openings);
 	return n;
 }
 
@@ -110,7 +110,7 @@ openings_sort(const LeakWatch *watch, const LeakGroup *group, uint64 since_us, u
  * not all needless.
  */
 static void
-occasions_number(LeakWatch *watch, int nlosses, const uint64 *openings, int nopenings, uint64 apart_us)
+occasions_number(LeakWatch *watch, int nlosses, int nopenings, uint64 apart_us)
 {
 	LeakLoss   *losses = watch->losses;
 	int			next = 0;
@@ -122,10 +122,12 @@ occasions_number(LeakWatch *watch, int nlosses, const uint64 *openings, int nope
 
 		losses[i].occasion = i == 0 ? 0 : losses[i - 1].occasion;
 		losses[i].for_want = i == 0 ? 0 : losses[i - 1].for_want;
-		for (; i > 0 && next < nopenings && openings[next] / 2 < losses[i].left_us; next++)
+		for (; i > 0 && next < nopenings && watch->openings[next].at_us < losses[i].left_us; next++)
 		{
-			opened |= openings[next] / 2 > losses[i - 1].left_us;
-			for_want |= openings[next] / 2 > losses[i - 1].left_us && openings[next] % 2 == 0;
+			bool		since = watch->openings[next].at_us > losses[i - 1].left_us;
+
+			opened |= since;
+			for_want |= since && !watch->openings[next].needless;
 		}
 		if (opened && losses[i].left_us >= losses[i - 1].left_us + apart_us)
 		{
@@ -153,11 +155,11 @@ losses_speak(const LeakWatch *watch, const LeakGroup *group, int first, int seco
 
 /* When the last one was opened for want of a session. */
 static uint64
-last_opening(const uint64 *openings, int nopenings)
+last_opening(const LeakWatch *watch, int nopenings)
 {
 	for (int i = nopenings - 1; i >= 0; i--)
-		if (openings[i] % 2 == 0)
-			return openings[i] / 2;
+		if (!watch->openings[i].needless)
+			return watch->openings[i].at_us;
 	return 0;
 }
 
@@ -165,12 +167,11 @@ last_opening(const uint64 *openings, int nopenings)
 static void
 group_find_losses(LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 {
-	uint64	   *openings = watch->starts + watch->nstarts;
 	int			nlosses = losses_sort(watch, group);
-	int			nopenings = openings_sort(watch, group, watch->losses[0].left_us, openings);
+	int			nopenings = openings_sort(watch, group, watch->losses[0].left_us);
 
 	group->replaced = 0;
-	occasions_number(watch, nlosses, openings, nopenings, threshold_us / OCCASIONS);
+	occasions_number(watch, nlosses, nopenings, threshold_us / OCCASIONS);
 	for (int first = 0, second; first < nlosses; first = second)
 	{
 		for (second = first + 1; second < nlosses && watch->losses[second].occasion == watch->losses[first].occasion;)
@@ -179,7 +180,7 @@ group_find_losses(LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 			continue;
 		group->replaced = nlosses - first;
 		group->replaced_since_us = watch->losses[first].left_us;
-		group->replaced_until_us = last_opening(openings, nopenings);
+		group->replaced_until_us = last_opening(watch, nopenings);
 		return;
 	}
 }

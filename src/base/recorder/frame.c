@@ -31,19 +31,6 @@ StaticAssertDecl(HEALTHS <= 1 << HEALTH_BITS, "a health must fit");
 /* No span of time in a frame is longer. */
 #define SPAN_MS_MAX		(INT64CONST(1) << AT_BITS)
 
-/* So many services are written as two halves, whose length has so many bits. */
-#define HALVES_MIN		16
-#define HALF_BITS		18
-
-StaticAssertDecl(FRAME_MAX * 8 < 1 << HALF_BITS, "the length of a half must fit");
-
-/* Returns at which place the second half begins; 0: there is one part. */
-static inline int
-half_of(const RecordedSecond *second)
-{
-	return second->nservices >= HALVES_MIN ? (second->nservices + 1) / 2 : 0;
-}
-
 /* ---------- Encoding ---------- */
 
 static int64
@@ -189,33 +176,12 @@ encode_service(BitWriter *out, const RecordedService *before, const RecordedServ
 	bits_put_number(out, now->refused);
 }
 
-/* Those of several places */
-static void
-encode_places(BitWriter *out, const RecordedSecond *before, const RecordedSecond *now, int first, int end)
-{
-	for (int i = first; i < end; i++)
-		if (before->services[i].taken)
-			encode_service(out, &before->services[i], &now->services[i]);
-}
-
-/*
- * Many services are two halves; the length of the first stands before it.  Where one number
- * ends the next one begins, so that a processor has to wait for each; of two halves it reads
- * both at once.
- */
 static void
 encode_services(BitWriter *out, const RecordedSecond *before, const RecordedSecond *now)
 {
-	BitWriter	length = *out;
-	int			half = half_of(before);
-
-	if (half > 0)
-	{
-		bits_put(out, 0, HALF_BITS);
-		encode_places(out, before, now, 0, half);
-		bits_put(&length, out->at - length.at - HALF_BITS, HALF_BITS);
-	}
-	encode_places(out, before, now, half, before->nservices);
+	for (int i = 0; i < before->nservices; i++)
+		if (before->services[i].taken)
+			encode_service(out, &before->services[i], &now->services[i]);
 	if (before->services[RECORDED_OTHERS].taken)
 		encode_service(out, &before->services[RECORDED_OTHERS], &now->services[RECORDED_OTHERS]);
 }
@@ -520,17 +486,16 @@ decode_names(BitReader *in, RecordedSecond *second)
 	}
 }
 
-/* What few services have: other states, refusals.  The reader is a copy: see decode_halves(). */
-static BitReader
-decode_rare(BitReader in, const FrameState *state, RecordedService *service)
+/* What few services have: other states, refusals. */
+static void
+decode_rare(BitReader *in, const FrameState *state, RecordedService *service)
 {
-	decode_states(&in, state, RARE_STATES, service->by_state);
-	service->refused = (uint32) get_number(&in, PG_INT32_MAX);
-	return in;
+	decode_states(in, state, RARE_STATES, service->by_state);
+	service->refused = (uint32) get_number(in, PG_INT32_MAX);
 }
 
 /* Differences of the states, and what was opened: what there is most of. */
-static pg_attribute_always_inline void
+static void
 decode_service(BitReader *in, const FrameState *state, RecordedService *service)
 {
 	BitWindow	window = window_open(in);
@@ -557,40 +522,15 @@ decode_service(BitReader *in, const FrameState *state, RecordedService *service)
 	service->refused = 0;
 	in->broken |= states > STATE_MAX || opened > PG_INT32_MAX;
 	if (unlikely(rare))
-		*in = decode_rare(*in, state, service);
-}
-
-/* Two halves at once.  Their readers stay in registers: their addresses go nowhere. */
-static void
-decode_halves(BitReader *in, FrameState *state, int half)
-{
-	RecordedSecond *second = &state->second;
-	uint32		length = (uint32) checked(in, (int64) bits_get(in, HALF_BITS), in->size - in->at);
-	BitReader	first = {.data = in->data, .size = in->at + length, .at = in->at};
-	BitReader	other = {.data = in->data, .size = in->size, .at = first.size};
-
-	for (int i = 0; i < half; i++)
-	{
-		decode_service(&first, state, &second->services[i]);
-		if (half + i < second->nservices)
-			decode_service(&other, state, &second->services[half + i]);
-	}
-	in->at = other.at;
-	in->broken |= first.broken || other.broken || first.at != first.size;
+		decode_rare(in, state, service);
 }
 
 static void
 decode_services(BitReader *in, FrameState *state)
 {
-	RecordedSecond *second = &state->second;
-	int			half = half_of(second);
-
-	if (half > 0)
-		decode_halves(in, state, half);
-	else
-		for (int i = 0; i < second->nservices; i++)
-			decode_service(in, state, &second->services[i]);
-	decode_service(in, state, &second->services[RECORDED_OTHERS]);
+	for (int i = 0; i < state->second.nservices; i++)
+		decode_service(in, state, &state->second.services[i]);
+	decode_service(in, state, &state->second.services[RECORDED_OTHERS]);
 }
 
 static void

@@ -71,8 +71,9 @@ leak_detector_init(void)
 	watch.groups = leak_groups;
 	gone = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
 	lost = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
-	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * LEAK_STARTS * watch.nslots);
+	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
 	watch.losses = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakLoss) * watch.nslots);
+	watch.openings = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakOpening) * watch.nslots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	watch.observed_us = shared->observed.leaks_observed_us;
 	leak_forget(&watch);
