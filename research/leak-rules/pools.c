@@ -190,7 +190,7 @@ pool_take(Pool *pool)
 	return session;
 }
 
-/* Served is who came first, and so is who gives up; nobody else leaves. */
+/* Requests are served in the order in which they came, and give up in it; none leaves between. */
 static void
 line_leave(Pool *pool)
 {
@@ -226,7 +226,7 @@ line_join(Pool *pool, Job *job)
 	after(30 * SECOND, job_give_up, job, job->serial);
 }
 
-/* A connection that nobody has: for the first in line, or for later. */
+/* A connection that is free: for the first in line, or for later. */
 static void
 pool_serve(Pool *pool, Session *session)
 {

@@ -262,7 +262,7 @@ const Workload process_workloads[] = {
 	{"scale-up", begin_scale_up, 1.5, false, "one instance more every 10 minutes",
 	"the reserve of a new instance is opened and forgotten, beside what is"},
 	{"scale-up, bursts", begin_scale_up_quiet, 1.5, false, "one instance more every 10 minutes, little traffic"},
-	{"cold standby", begin_cold_standby, 2, false, "10 connections that nobody uses for 50 minutes",
+	{"cold standby", begin_cold_standby, 2, false, "10 connections that are not used for 50 minutes",
 	"what was cold for long was used again, so the service is given as long"},
 	{"failover", begin_storm, 2, false, "8 processes connect again at once"},
 	{"clock jumps", begin_clock, 2, false, "the server's clock is set, forth and back"},

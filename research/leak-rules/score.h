@@ -18,7 +18,7 @@ typedef enum NoteKind
 
 #define NOTE_KINDS (NOTE_LATE + 1)
 
-/* Why nobody could tell a leak from the sessions of a healthy service. */
+/* Why a leak cannot be told from the sessions of a healthy service. */
 typedef enum Doubt
 {
 	DOUBT_BRIEF,

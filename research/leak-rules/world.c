@@ -203,7 +203,7 @@ typedef struct Login
 	void	   *arg;
 } Login;
 
-/* The login is through; until then nobody knows whose it is. */
+/* The login is through; until then it is not known whose it is. */
 static void
 session_ready(void *what, int64 arg)
 {
@@ -277,7 +277,7 @@ session_lose(Session *session)
 	session->lost = true;
 }
 
-/* From now on nobody knows it any more. */
+/* From now on its application has forgotten it. */
 void
 session_leak(Session *session, LeakRule rule)
 {
