@@ -231,6 +231,7 @@ sub compare
 	printf "%-28s %10.3f %10.3f %8.3f  %-13s %s\n", $what, @medians,
 	  sprintf('%.2f-%.2f', @ratios[ 0, -1 ]), $target // '';
 	judge($what, $medians[ ($target // '') =~ /^ratio/ ? 2 : 0 ], $target);
+	return $medians[2];
 }
 
 sub show_heading
