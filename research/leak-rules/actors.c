@@ -1,6 +1,6 @@
 /*
  * actors.c
- *		Those who have a session of their own: people, agents, batches.
+ *		What has a session of its own: people, agents, batches.
  */
 #include "actors.h"
 

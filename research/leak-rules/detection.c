@@ -117,7 +117,7 @@ score_add(Score *sum, const Score *score)
 		to->right += from->right;
 		to->other += from->other;
 		to->missed += from->missed;
-		to->innocents += from->innocents;
+		to->false_alarms += from->false_alarms;
 		to->borrowed += from->borrowed;
 		to->held += from->held;
 		to->undecided += from->undecided;
@@ -153,20 +153,20 @@ show_rules(bool hard)
 		return true;
 	printf("%-20s %7s %7s %6s %7s %9s %9s %7s %8s %6s %15s %9s\n",
 		   hard ? "where more is asked" : "rule", "leaks", "found", "other",
-		   "missed", "innocents", "precision", "recall", "delay, s", "late", "not decidable", "purpose");
+		   "missed", "false", "precision", "recall", "delay, s", "late", "not decidable", "purpose");
 	for (LeakRule rule = LEAK_NONE + 1; rule < LEAK_RULES; rule++)
 	{
 		const RuleScore *score = &sum.rules[rule];
-		int			named = score->right + score->borrowed + score->innocents;
-		double		precision = share(named - score->innocents, named);
+		int			named = score->right + score->borrowed + score->false_alarms;
+		double		precision = share(named - score->false_alarms, named);
 		double		recall = share(score->leaks - score->missed, score->leaks);
 		char		found[32];
 
 		snprintf(found, sizeof(found), "%d of %d", score->undecided_found, score->undecided);
 		printf("%-20s %7d %7d %6d %7d %9d %9.4f %7.4f %8.1f %6d %15s %9d\n", leak_rules[rule]->name,
-			   score->leaks, score->right, score->other, score->missed, score->innocents,
+			   score->leaks, score->right, score->other, score->missed, score->false_alarms,
 			   precision, recall, score->delay_s, score->late, found, score->held);
-		good &= score->innocents == 0 && recall >= 0.95;
+		good &= score->false_alarms == 0 && recall >= 0.95;
 	}
 	for (Doubt doubt = 0; doubt < DOUBTS; doubt++)
 		printf("not decidable: %6d   %s\n", sum.doubts[doubt], doubts[doubt]);
@@ -197,8 +197,8 @@ show_workload(int from, int to)
 	printf("%-24s %7d %7d %6d %7d %9d %9d %6d   %s\n", tasks[from].workload->name,
 		   of_all(&leaky, offsetof(RuleScore, leaks)), of_all(&leaky, offsetof(RuleScore, right)),
 		   of_all(&leaky, offsetof(RuleScore, other)), of_all(&leaky, offsetof(RuleScore, missed)),
-		   of_all(&healthy, offsetof(RuleScore, innocents)),
-		   of_all(&leaky, offsetof(RuleScore, innocents)),
+		   of_all(&healthy, offsetof(RuleScore, false_alarms)),
+		   of_all(&leaky, offsetof(RuleScore, false_alarms)),
 		   of_all(&leaky, offsetof(RuleScore, undecided)), tasks[from].workload->what);
 }
 
@@ -206,7 +206,7 @@ static void
 show_workloads(void)
 {
 	printf("%-24s %7s %7s %6s %7s %9s %9s %6s\n", "workload", "leaks", "found", "other", "missed",
-		   "innocents", "if leaky", "undec.");
+		   "false", "if leaky", "undec.");
 	for (int from = 0, to; from < ntasks; from = to)
 	{
 		for (to = from; to < ntasks && tasks[to].workload == tasks[from].workload;)

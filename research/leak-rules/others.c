@@ -5,7 +5,7 @@
 #include "actors.h"
 
 /* Types for a while, and then does something else. */
-static const Habit person = {.what = "somebody's psql", .away_s = 1200, .first_s = 20,
+static const Habit person = {.what = "a person's psql", .away_s = 1200, .first_s = 20,
 .statement_ms = 150, .pause_s = 20, .statements = 8, .break_s = 900, .breaks = 4};
 static const Habit analyst = {.what = "an analyst's psql", .away_s = 600, .first_s = 30,
 .statement_ms = 8000, .pause_s = 40, .statements = 5, .break_s = 1200, .breaks = 3};
@@ -232,7 +232,7 @@ begin_mixed(Variant variant)
 const Workload other_workloads[] = {
 	{"psql", begin_psql, 3, false, "ten of several people, some idle all day, \\watch 1"},
 	{"consoles", begin_consoles, 2.5, false, "an IDE: a statement in each, left open for hours",
-	"who opens one console after another, and leaves them, does what a leak does"},
+	"to open one console after another, and leave them, is what a leak does"},
 	{"batch", begin_batch, 2, false, "pg_restore -j and scripts beside an idle psql"},
 	{"migrations", begin_migrations, 2, false, "one session waits with the lock while another works"},
 	{"pg_dump -j", begin_dump, 2, false, "the leader is idle in transaction until the workers are through"},

@@ -3,7 +3,7 @@
  *		Pools as applications have them: what they lend, open and close.
  *
  * One machine for all policies.  It follows what the libraries do, also where
- * that is odd: a pool that opens for somebody who waits does not take that back
+ * that is odd: a pool that opens one for a request that waits does not take that back
  * when a connection is returned a moment later; a maximum of idle connections is
  * looked at when one comes back, a maximum of age at checkout or by a timer.
  */
@@ -96,7 +96,7 @@ set_timers(Pool *pool, Session *session)
 typedef struct Opening
 {
 	Pool	   *pool;
-	Job		   *job;			/* who opens it for himself */
+	Job		   *job;			/* that opens it itself */
 	int			setup;			/* statements that are still to be sent */
 	bool		sent;
 } Opening;

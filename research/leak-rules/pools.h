@@ -26,7 +26,7 @@ typedef struct Policy
 	int			keep;			/* no more than that stay idle when they come back */
 	int			most;
 	int			step;			/* opens so many when it lacks one */
-	bool		own;			/* who lacks a connection opens one for himself */
+	bool		own;			/* a request that lacks a connection opens one itself */
 	bool		one_by_one;		/* opens the next when the one before is there */
 	double		lifetime_s;		/* 0: for ever */
 	double		jitter;			/* of the lifetime, downwards */

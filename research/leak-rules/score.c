@@ -4,7 +4,7 @@
  */
 #include "score.h"
 
-/* The definition of an abandoned session, for those who know the truth. */
+/* The definition of an abandoned session, where the truth is known. */
 #define HOLDS_ENOUGH	10			/* looks */
 #define USES_ENOUGH		3
 
@@ -110,7 +110,7 @@ was_there(const Session *session, const Session *leak)
 }
 
 /*
- * Nobody used it again, and its service has replaced it: not counting leaks, it
+ * It was not used again, and its service has replaced it: not counting leaks, it
  * has more sessions than when this one was used last, and uses those; many of
  * them, measured by how many lie idle like this one, and none that was opened for
  * other reasons, as a reserve is; and sessions that were there before it go on, so it was no
@@ -193,14 +193,14 @@ score_alarm(Session *session, const LeakSession *seen)
 		return;
 	session->alarms |= 1 << seen->rule;
 
-	/* Who is idle in transaction for so long is what was asked for. */
+	/* Sessions that are idle in transaction for so long are what was asked for. */
 	session->held |= seen->rule == LEAK_IDLE_IN_TRANSACTION &&
 		session->state == SLOT_IDLE_IN_TRANSACTION &&
 		world.now_us > session->since_us + threshold_us();
 	if (session->held)
 		score->held++;
 	else
-		score->innocents++;
+		score->false_alarms++;
 	note = note_new(session->held ? NOTE_HELD : NOTE_ALARM, session, seen->rule);
 	if (note == NULL)
 		return;
@@ -234,7 +234,7 @@ score_found(Session *session, const LeakSession *seen)
 	note->evidence = seen->evidence;
 }
 
-/* An alarm is about somebody who did this later. */
+/* An alarm was about a session that did this later. */
 static void
 score_used(Session *session, bool closed)
 {

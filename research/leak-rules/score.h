@@ -57,7 +57,7 @@ typedef struct RuleScore
 	int			right;
 	int			other;			/* leaks of this kind, found by another rule */
 	int			missed;
-	int			innocents;		/* named by this rule */
+	int			false_alarms;	/* named by this rule */
 	int			borrowed;		/* leaks of another kind, named by this rule */
 	int			held;			/* named by this rule, held on purpose */
 	int			undecided;		/* whose definition never held */

@@ -36,7 +36,7 @@ typedef struct Workload
 
 extern const Workload *const workload_sets[];
 
-/* For those who write workloads. */
+/* For workloads. */
 extern double steady(uint64 at_us);
 extern double night(uint64 at_us);
 extern double bursts(uint64 at_us);

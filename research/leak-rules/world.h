@@ -18,7 +18,7 @@
 
 struct Pool;
 
-/* Those who share role, database, application_name and client host. */
+/* The sessions that share role, database, application_name and client host. */
 typedef struct Service
 {
 	uint64		hash;
@@ -64,7 +64,7 @@ typedef struct Session
 	/* The truth. */
 	bool		needless;		/* opened while one lay idle that was used later */
 	bool		lost;			/* its pool does not count it any more */
-	LeakRule	leak;			/* LEAK_NONE: somebody will use or close it */
+	LeakRule	leak;			/* LEAK_NONE: it will be used or closed */
 	bool		held;			/* for longer than the threshold, but on purpose */
 	uint64		leaked_us;		/* when it was used last */
 	uint64		active_us;		/* of its service, when it was used last */

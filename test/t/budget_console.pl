@@ -380,18 +380,18 @@ foreach my $end (
 	wait_until(sub { ends($console) > $before ? 1 : 0 }, 1, "$name: the connection is closed") if $console ne 'trickle';
 }
 {
-	my $doomed = client($node);
-	my $doomed_pid = backend_pid($doomed);
+	my $importer = client($node);
+	my $importer_pid = backend_pid($importer);
 
 	aim_at('mute');
 	my $before = ends('mute');
-	$doomed->send(import_sql('bad'));
-	wait_for($client, "SELECT count(*) FROM pg_stat_activity WHERE pid = $doomed_pid AND wait_event_type = 'Extension'", 1);
-	$client->query("SELECT pg_terminate_backend($doomed_pid)");
-	$doomed->result;
-	is(sqlstate($doomed), '57P01', 'terminated: SQLSTATE');
+	$importer->send(import_sql('bad'));
+	wait_for($client, "SELECT count(*) FROM pg_stat_activity WHERE pid = $importer_pid AND wait_event_type = 'Extension'", 1);
+	$client->query("SELECT pg_terminate_backend($importer_pid)");
+	$importer->result;
+	is(sqlstate($importer), '57P01', 'terminated: SQLSTATE');
 	ok(wait_until(sub { ends('mute') > $before ? 1 : 0 }, 1, 'the end'), 'terminated: the connection is closed');
-	$doomed->close;
+	$importer->close;
 }
 
 # An ERROR that is caught leaves nothing behind, either.
