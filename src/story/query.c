@@ -52,6 +52,20 @@ sessions_in_activity(Run *run, Oid role)
 }
 
 /*
+ * Returns how many sessions of the first service pg_stat_activity shows beside those of its
+ * pool.  A login that is under way belongs to the pool only when it is through, so this is
+ * to be asked until it is none.
+ */
+int
+sessions_beside_pool(Run *run)
+{
+	PoolState	truth;
+
+	pool_read_state(run->pool, &truth);
+	return sessions_in_activity(run, run->parties[0].role) - truth.idle - truth.in_use;
+}
+
+/*
  * Returns the state of the run's pool now.  Ends the run as invalid if the target
  * does not report it any more.
  */
