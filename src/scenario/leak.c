@@ -83,22 +83,21 @@ operate(Run *run)
 	const Options *options = &run->options;
 	PoolState	truth;
 	Tally	   *tally;
-	int			beside = 0;
+	int			sessions = 0;
 
 	phase(run, "operate");
 	tally = operate_once(run, options->seed);
 	for (int i = 1; i < ROUNDS && tally->failing == 0 && options->failing_percent > 0; i++)
 		tally = operate_once(run, options->seed + i);
 	run_disturb(run, CHAOS_DELAYS); /* a session that chaos ends or stalls is no leak */
-	poll_until(run, (beside = sessions_beside_pool(run)) == 0, settle_ms(run));
-	pool_read_state(run->pool, &truth);
+	poll_until(run, (sessions = sessions_and_state(run, &truth)) <= truth.idle + truth.in_use, settle_ms(run));
 	phase_note(run, UINT64_FORMAT " operations, " UINT64_FORMAT " failed", tally->asked, tally->failed);
 
 	if (tally->failing == 0)
 		run_end(run, VERDICT_INVALID, "no operation was to fail: raise failing_percent or operations");
 	check_chaos(run, "operations that failed", tally->failing, chaos_sessions_ended(&run->parties[0].chaos_counts), tally->failed, failure_text(run, run->pool));
 	check_all_released(run, NULL, truth.in_use);
-	check_count(run, "sessions beside those of the pool", 0, beside,
+	check_count(run, "sessions beside those of the pool", 0, sessions - truth.idle - truth.in_use,
 				"the pool and the server do not count the same sessions: see pool_exhaust_backends");
 }
 

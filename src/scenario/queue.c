@@ -221,7 +221,7 @@ release(Run *run)
 	PoolStats  *stats = &run->pool->stats;
 	PoolState	truth;
 	uint64		granted;
-	int			beside = 0;
+	int			sessions = 0;
 
 	phase(run, "release");
 	run_hold(run, 0);
@@ -233,8 +233,7 @@ release(Run *run)
 	if (run->target->counts_itself)
 		poll_until(run, (truth = run_pool_state(run)).said_in_use == 0, settle_ms(run));
 	else
-		poll_until(run, (beside = sessions_beside_pool(run)) == 0, settle_ms(run));
-	pool_read_state(run->pool, &truth);
+		poll_until(run, (sessions = sessions_and_state(run, &truth)) <= truth.idle, settle_ms(run));
 	phase_note(run, "%d released, " UINT64_FORMAT " granted again, %d idle", run_capacity(run), granted, truth.idle);
 
 	check_all_released(run, NULL, truth.in_use);
@@ -242,7 +241,7 @@ release(Run *run)
 		check_count(run, "in use by the pooler's own count", 0, truth.said_in_use,
 					"the pooler has not taken back what its clients released: see sv_active in SHOW POOLS");
 	else
-		check_count(run, "idle connections in the server", truth.idle, truth.idle + beside,
+		check_count(run, "idle connections in the server", truth.idle, sessions,
 					"the pool and the server disagree: see pool_exhaust_backends");
 	check_count(run, "granted after the release", 1, granted, "the pool does not grant connections any more");
 }

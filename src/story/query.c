@@ -52,17 +52,15 @@ sessions_in_activity(Run *run, Oid role)
 }
 
 /*
- * Returns how many sessions of the first service pg_stat_activity shows beside those of its
- * pool.  A login that is under way belongs to the pool only when it is through, so this is
- * to be asked until it is none.
+ * Returns how many sessions of the first service pg_stat_activity shows, and the state of its
+ * pool at that moment.  A login that is under way belongs to the pool only when it is
+ * through, so there may be more sessions than connections until then.
  */
 int
-sessions_beside_pool(Run *run)
+sessions_and_state(Run *run, PoolState *truth)
 {
-	PoolState	truth;
-
-	pool_read_state(run->pool, &truth);
-	return sessions_in_activity(run, run->parties[0].role) - truth.idle - truth.in_use;
+	pool_read_state(run->pool, truth);
+	return sessions_in_activity(run, run->parties[0].role);
 }
 
 /*

@@ -53,7 +53,7 @@ extern void run_settle(Run *run);
 extern int	run_peak(Run *run);
 extern int	sessions_seen(Run *run, RunParty *party);
 extern int	sessions_in_activity(Run *run, Oid role);
-extern int	sessions_beside_pool(Run *run);
+extern int	sessions_and_state(Run *run, PoolState *truth);
 extern char *query_text(Run *run, const char *sql);
 extern int	run_headroom(const Run *run, Oid role);
 extern int *sessions_terminate(Oid role, int *n);
