@@ -65,13 +65,15 @@ SKIP:
 		qr/^fail: .*held connections|^invalid: .*received invalid error message/, 'pgagroal, less than promised: does not pass');
 	ok(Target::none_behind($behind), 'pgagroal: no session is left in the server behind');
 
-	# A worker of it may have crashed at the end of its client, and its connection is
-	# never free again then.
-	$agroal->restart;
+	# A worker of it may crash at the end of its client, also of one that was refused just
+	# now, and its connection is never free again then.
 	my $hold;
 	ok( wait_until(
-			sub { $hold = $watcher->query(q(SELECT pool_exhaust_hold(5, 'pgagroal'))); defined $hold ? 'held' : $watcher->message }, 'held', 'a hold'),
-		'pgagroal: five are held') or die 'nothing is held';
+			sub {
+				$agroal->restart;
+				$hold = $watcher->query(q(SELECT pool_exhaust_hold(5, 'pgagroal')));
+				defined $hold ? 'held' : $watcher->message;
+			}, 'held', 'a hold'), 'pgagroal: five are held') or die 'nothing is held';
 	is($watcher->query("SELECT pool_exhaust_release($hold)"), 5, 'pgagroal: and released');
 	$agroal->end;
 	Target::run_is($watcher, 'pgagroal is down', 'invalid', qr/could not log in to pgagroal: .*Connection refused/, 'saturation', 'pgagroal');
