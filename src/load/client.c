@@ -191,16 +191,38 @@ client_granted(Client *client)
 		client_hold(client);
 }
 
+/* The later of them is kept. */
+static void
+keep_later(GrantedRequest *kept, GrantedRequest other)
+{
+	if (other.number > kept->number)
+		*kept = other;
+}
+
+/* Goes on to the span of this moment; without slack each grant has one of its own. */
+static void
+order_go_on(GrantOrder *order, uint64 now_us)
+{
+	uint64		span = order->slack_us > 0 ? now_us / order->slack_us : order->span + 2;
+
+	for (int i = 0; i < 2 && order->span + i < span; i++)
+	{
+		keep_later(&order->before, order->lately[1]);
+		order->lately[1] = order->lately[0];
+		order->lately[0] = (GrantedRequest) {0};
+	}
+	order->span = span;
+}
+
 static void
 client_note_order(GrantOrder *order, const Request *request)
 {
-	if (request->number < order->last && request->reached_us + order->slack_us <= order->last_us)
+	const GrantedRequest granted = {request->number, request->reached_us};
+
+	order_go_on(order, loop_now_us());
+	if (granted.number < order->before.number && granted.reached_us + order->slack_us <= order->before.reached_us)
 		order->overtaken++;
-	if (request->number > order->last)
-	{
-		order->last = request->number;
-		order->last_us = request->reached_us;
-	}
+	keep_later(&order->lately[0], granted);
 }
 
 static void

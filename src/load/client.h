@@ -35,12 +35,24 @@ typedef struct Tally
 	Histogram	response;		/* of all, until they were done, refused or timed out */
 } Tally;
 
-/* Were they granted in the order of asking?  Loads on one pool share it. */
+/* A request that was granted. */
+typedef struct GrantedRequest
+{
+	uint64		number;			/* 0: there was none */
+	uint64		reached_us;		/* when it reached the pool */
+} GrantedRequest;
+
+/*
+ * Were they granted in the order of asking?  Loads on one pool share it.  Requests, and
+ * grants, within slack_us of each other count as simultaneous: their order shows neither
+ * to the pool nor to its clients.  Time is cut into spans of slack_us for that.
+ */
 typedef struct GrantOrder
 {
-	uint64		last;			/* number of the latest that was granted ... */
-	uint64		last_us;		/* ... and when it reached the pool */
-	uint64		slack_us;		/* requests within that of each other count as simultaneous */
+	uint64		slack_us;
+	uint64		span;			/* number of the one under way */
+	GrantedRequest lately[2];	/* the latest requests that were granted in it, and in the one before ... */
+	GrantedRequest before;		/* ... and before those */
 	uint64		overtaken;		/* granted after a request that came later */
 } GrantOrder;
 

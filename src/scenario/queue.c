@@ -8,7 +8,7 @@
 #include "scenario/list.h"
 #include "story/story.h"
 
-/* Of two requests that reach a pooler within that time, either may be the first: it may not run for a while. */
+/* Of two requests that reach a pooler within that time, or two that it grants, either may be the first: it may not run for a while. */
 #define SAME_TIME_US		(100 * 1000)
 
 /* Their order proves nothing about a pooler that was so late: it may have been so twice. */
