@@ -92,6 +92,17 @@ sub over
 my $rest = recorded_moment();
 was('at rest', $rest, cause => 'healthy', confidence => 'likely', sentence => qr/^1 of 40 slots in use: nothing is seen to be wrong\.$/, evidence => [qr/Slots: \S+\/watcher 1\. .*As recorded at \d/]);
 
+# ---------- A leak of several services ----------
+
+# Which session is suspected is not recorded, so no service is named.
+{
+	my @borrowed = map { sessions(1, $_) } qw(web batch);
+	$_->query("SET pool_exhaust.borrower = 'orders.py:57'") foreach @borrowed;
+	ok(wait_for($watcher, 'SELECT count(*) FROM pool_exhaust_leaks', 2), 'both are suspected');
+	was('borrowed by two services', recorded_moment(), cause => 'borrowed', confidence => 'sure', sentence => qr/: 2 sessions are idle and still borrowed\.$/);
+	over(@borrowed);
+}
+
 # ---------- A leak that fills the server ----------
 
 my $leak;

@@ -27,14 +27,18 @@ static const Explanation *const explanations[] = {EXPLANATION_LIST(EXPLANATION_R
 
 /* ---------- The sessions of an explanation ---------- */
 
-/* Returns "12 sessions of app/web and 3 others are", or "1 session of app/web is", palloc'd. */
+/*
+ * Returns "12 sessions of app/web and 3 others are", or "1 session of app/web is"; "90 sessions
+ * are" where it is not known of which service.  palloc'd.
+ */
 char *
 crowd_text(const Crowd *crowd)
 {
-	int			others = crowd->n - crowd->of_service;
-	const char *of = crowd->service != NULL ? psprintf(" of %s", crowd->service->name) : "";
+	int			named = crowd->of_service > 0 ? crowd->of_service : crowd->n;
+	int			others = crowd->n - named;
+	const char *of = crowd->service != NULL && crowd->of_service > 0 ? psprintf(" of %s", crowd->service->name) : "";
 
-	return psprintf("%d session%s%s%s %s", crowd->of_service, crowd->of_service == 1 ? "" : "s", of,
+	return psprintf("%d session%s%s%s %s", named, named == 1 ? "" : "s", of,
 					others > 0 ? psprintf(" and %d other%s", others, others == 1 ? "" : "s") : "", crowd->n == 1 ? "is" : "are");
 }
 
