@@ -191,38 +191,45 @@ client_granted(Client *client)
 		client_hold(client);
 }
 
-/* The later of them is kept. */
+/* That one was granted before whatever comes. */
 static void
-keep_later(GrantedRequest *kept, GrantedRequest other)
+order_settle(GrantOrder *order, GrantedRequest granted)
 {
-	if (other.number > kept->number)
-		*kept = other;
+	if (granted.number > order->before.number)
+		order->before = granted;
 }
 
-/* Goes on to the span of this moment; without slack each grant has one of its own. */
 static void
-order_go_on(GrantOrder *order, uint64 now_us)
+order_settle_oldest(GrantOrder *order)
 {
-	uint64		span = order->slack_us > 0 ? now_us / order->slack_us : order->span + 2;
+	order_settle(order, order->lately[order->oldest]);
+	order->oldest = (order->oldest + 1) % order->together;
+	order->nlately--;
+}
 
-	for (int i = 0; i < 2 && order->span + i < span; i++)
+static void
+order_keep(GrantOrder *order, GrantedRequest granted)
+{
+	if (order->together == 0)
 	{
-		keep_later(&order->before, order->lately[1]);
-		order->lately[1] = order->lately[0];
-		order->lately[0] = (GrantedRequest) {0};
+		order_settle(order, granted);
+		return;
 	}
-	order->span = span;
+	if (order->nlately == order->together)
+		order_settle_oldest(order);
+	order->lately[(order->oldest + order->nlately++) % order->together] = granted;
 }
 
 static void
 client_note_order(GrantOrder *order, const Request *request)
 {
-	const GrantedRequest granted = {request->number, request->reached_us};
+	const GrantedRequest granted = {request->number, request->reached_us, loop_now_us()};
 
-	order_go_on(order, loop_now_us());
+	while (order->nlately > 0 && order->lately[order->oldest].granted_us + order->slack_us <= granted.granted_us)
+		order_settle_oldest(order);
 	if (granted.number < order->before.number && granted.reached_us + order->slack_us <= order->before.reached_us)
 		order->overtaken++;
-	keep_later(&order->lately[0], granted);
+	order_keep(order, granted);
 }
 
 static void

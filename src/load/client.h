@@ -40,19 +40,23 @@ typedef struct GrantedRequest
 {
 	uint64		number;			/* 0: there was none */
 	uint64		reached_us;		/* when it reached the pool */
+	uint64		granted_us;
 } GrantedRequest;
 
 /*
- * Were they granted in the order of asking?  Loads on one pool share it.  Requests, and
- * grants, within slack_us of each other count as simultaneous: their order shows neither
- * to the pool nor to its clients.  Time is cut into spans of slack_us for that.
+ * Were they granted in the order of asking?  Loads on one pool share it.  Of a pooler the
+ * order of requests within slack_us of each other does not show; nor does that of grants
+ * within it, as long as they are no more than there are connections: where these come free
+ * together, the clients see the grants in any order.
  */
 typedef struct GrantOrder
 {
 	uint64		slack_us;
-	uint64		span;			/* number of the one under way */
-	GrantedRequest lately[2];	/* the latest requests that were granted in it, and in the one before ... */
-	GrantedRequest before;		/* ... and before those */
+	int			together;		/* grants that may have come together with the next one ... */
+	GrantedRequest *lately;		/* ... and these, the latest, a ring of that size; NULL: there are none */
+	int			nlately;
+	int			oldest;			/* its place in the ring */
+	GrantedRequest before;		/* of those that were granted before these, the latest request */
 	uint64		overtaken;		/* granted after a request that came later */
 } GrantOrder;
 

@@ -12,7 +12,7 @@ use Test::More;
 
 # Enough slots for a fill that lasts, and workers for eight runs
 my $node = new_server('control', conf => q(
-max_connections = 300
+max_connections = 200
 max_worker_processes = 20
 ));
 my $watcher = client($node);
