@@ -223,6 +223,7 @@ sub heading
 
 # One line: both medians, the median of the ratios within each pair with their
 # spread, and the target, of the ratio if it says so, else of the first figure.
+# Returns the median of the ratios.
 sub compare
 {
 	my ($what, $key, $one, $other, $target) = @_;

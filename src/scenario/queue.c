@@ -101,7 +101,7 @@ queue_settle(Run *run, Queue *queue)
 		return;
 	queue->order.slack_us = SAME_TIME_US;
 	queue->order.together = run_capacity(run) - 1;
-	queue->order.lately = palloc0(sizeof(GrantedRequest) * Max(queue->order.together, 1));
+	queue->order.lately = palloc0(sizeof(GrantedRequest) * queue->order.together);
 	poll_until(run, (truth = run_pool_state(run), truth.said_waiting + truth.said_in_use >= options->long_operations),
 			   options->long_ms / 2);
 	linger_until(run, ((void) queue_step(run, queue), false), SAME_TIME_US / 1000);

@@ -10,6 +10,7 @@ use Fake;
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
+use List::Util qw(min);
 use PoolExhaust;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -151,10 +152,13 @@ foreach my $console (sort keys %consoles)
 
 # ---------- A pooler that serves the last request first ----------
 
-# One connection, and no server behind it. It serves all its clients in one process, as
-# PgBouncer does; asked on the console "late" while a client waits, it stands still once.
+# It has no server behind it, and serves all its clients in one process, as PgBouncer does;
+# asked on the console "late" while a client waits, it stands still once. Or it serves the
+# first request first, all that come free in a span of time together, whose clients then
+# have their answers in the other order.
 my @unfair = (query_wait_timeout => 1.5, default_pool_size => 1, max_client_conn => 100, pool_mode => 'transaction');
 my $late_s = 0.18;
+my $together_s = 0.05;
 
 sub unfair_console
 {
@@ -166,18 +170,19 @@ sub unfair_console
 	return rows(['name']);
 }
 
-sub unfair_pooler
+sub fake_pooler
 {
-	my ($listener) = @_;
+	my ($listener, $last_first) = @_;
 	my $select = IO::Select->new($listener);
-	my (%clients, @waiting, $in_use, @sleeping);
-	my $answer = sub { my ($client, $bytes) = @_; substr $bytes, -1, 1, 'T' if $in_use && $in_use == $client; syswrite $client->{socket}, $bytes };
+	my (%clients, @waiting, %in_use, @sleeping);
+	my $served_at = 0;
+	my $answer = sub { my ($client, $bytes) = @_; substr $bytes, -1, 1, 'T' if $in_use{$client}; syswrite $client->{socket}, $bytes };
 	my $gone = sub {
 		my ($client) = @_;
 
 		@waiting = grep { $_ != $client } @waiting;
 		@sleeping = grep { $_ != $client } @sleeping;
-		undef $in_use if $in_use && $in_use == $client;
+		delete $in_use{$client};
 		$select->remove($client->{socket});
 		delete $clients{ $client->{socket} };
 	};
@@ -187,12 +192,12 @@ sub unfair_pooler
 		if ($client->{database} ne 'unfair')
 		{
 			select undef, undef, undef, $late_s if $client->{database} eq 'late' && @waiting && !$client->{was_late}++;
-			return $answer->($client, unfair_console($sql, [ grep { $_->{database} } values %clients ], $in_use ? 1 : 0, @waiting));
+			return $answer->($client, unfair_console($sql, [ grep { $_->{database} } values %clients ], scalar keys %in_use, @waiting));
 		}
 		$client->{since} = time;
 		return push @waiting, $client if $sql =~ /^BEGIN/;
 		return push @sleeping, $client if ($client->{sleeps}) = $sql =~ /pg_sleep\(([\d.]+)\)/;
-		undef $in_use if $sql =~ /^(?:COMMIT|ROLLBACK)/;
+		delete $in_use{$client} if $sql =~ /^(?:COMMIT|ROLLBACK)/;
 		$answer->($client, rows(['x'], [1]));
 	};
 
@@ -218,6 +223,8 @@ sub unfair_pooler
 			}
 		}
 		my $now = time;
+		next if !$last_first && $now < $served_at + $together_s;
+		$served_at = $now;
 		my @awake = grep { $now >= $_->{since} + $_->{sleeps} } @sleeping;
 		@sleeping = grep { $now < $_->{since} + $_->{sleeps} } @sleeping;
 		$answer->($_, rows(['x'], [1])) foreach @awake;
@@ -227,14 +234,17 @@ sub unfair_pooler
 			syswrite $client->{socket}, trouble(S => 'FATAL', C => '08P01', M => 'query_wait_timeout');
 			$gone->($client);
 		}
-		$answer->($in_use = pop @waiting, message('C', "BEGIN\0") . ready()) if @waiting && !$in_use;
+		my $granted = min($unfair[3] - keys %in_use, scalar @waiting);
+		my @granted = splice @waiting, $last_first ? -$granted : 0, $granted;
+		$in_use{$_} = 1 foreach @granted;
+		$answer->($_, message('C', "BEGIN\0") . ready()) foreach reverse @granted;
 	}
 }
 
 # To be found out, unless it may be due to how late it was.
 {
 	my $listener = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "could not listen: $!";
-	serve_with(sub { local $SIG{PIPE} = 'IGNORE'; unfair_pooler($listener) });
+	serve_with(sub { local $SIG{PIPE} = 'IGNORE'; fake_pooler($listener, 1) });
 	foreach my $console ('prompt', 'late')
 	{
 		target("kind 'pgbouncer', dbname 'unfair', console '$console'", undef, $listener->sockport);
@@ -256,6 +266,20 @@ sub unfair_pooler
 			skip "the machine was too busy: $report->{reason}", 1 if proved_nothing($report);
 			is("$report->{verdict}: $report->{reason}", 'fail: failed: granted after a later request', 'prompt console: verdict and reason');
 		}
+	}
+}
+
+# Two connections come free together, for a long request and a quick one: the order of their
+# answers does not show that of the grants.
+{
+	my $listener = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "could not listen: $!";
+	local $unfair[3] = 2;
+	serve_with(sub { local $SIG{PIPE} = 'IGNORE'; fake_pooler($listener, 0) });
+	target("kind 'pgbouncer', dbname 'unfair', console 'prompt'", undef, $listener->sockport);
+	my $report = report_of($watcher, 'queue', 'bad', long_operations => 3, quick_operations => 3, long_ms => 300, tolerance_ms => 3000);
+  SKIP: {
+		skip "the machine was too busy: $report->{reason}", 1 if proved_nothing($report);
+		is("$report->{verdict}: " . ($report->{reason} // ''), 'pass: ', 'two at once, first come first served');
 	}
 }
 

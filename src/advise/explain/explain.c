@@ -34,9 +34,9 @@ static const Explanation *const explanations[] = {EXPLANATION_LIST(EXPLANATION_R
 char *
 crowd_text(const Crowd *crowd)
 {
-	int			named = crowd->of_service > 0 ? crowd->of_service : crowd->n;
+	int			named = crowd->service != NULL ? crowd->of_service : crowd->n;
 	int			others = crowd->n - named;
-	const char *of = crowd->service != NULL && crowd->of_service > 0 ? psprintf(" of %s", crowd->service->name) : "";
+	const char *of = crowd->service != NULL ? psprintf(" of %s", crowd->service->name) : "";
 
 	return psprintf("%d session%s%s%s %s", named, named == 1 ? "" : "s", of,
 					others > 0 ? psprintf(" and %d other%s", others, others == 1 ? "" : "s") : "", crowd->n == 1 ? "is" : "are");

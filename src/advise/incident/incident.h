@@ -100,8 +100,10 @@ extern int	incident_growth(const IncidentService *service);
 extern int	incident_growers(const Incident *incident);
 extern uint64 incident_refused(const Incident *incident);
 
-/* Writes what stands for a service, SERVICE_LEN bytes; how many sessions the service of such a name has in a second. */
+/* Writes what stands for a service, SERVICE_LEN bytes. */
 extern void incident_service_name(const RecordedSecond *second, const RecordedService *service, char *name);
+
+/* Returns how many sessions the service that this stands for has in a second. */
 extern int	incident_service_in_use(const RecordedSecond *second, const char *name);
 
 /* Finds incidents; palloc'd. */
