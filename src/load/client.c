@@ -32,6 +32,8 @@ struct Client
 	uint64		intended_us;
 	uint64		granted_us;
 	uint64		hold_us;
+	uint64		broken_us;		/* load->broken_us, as it was ... */
+	int			in_a_row;		/* ... and operations begun since then that succeeded */
 	int			batch;
 	int			left;			/* operations still to do, of a closed loop; 0 = no end */
 	bool		failing;		/* this operation is to fail */
@@ -74,6 +76,27 @@ load_tally(const Load *load)
 	*tally = load->calm;
 	tally_merge(tally, &load->burst);
 	return tally;
+}
+
+static void
+client_broke(const Client *client)
+{
+	client->load->broken_us = loop_now_us();
+	client->load->restored = 0;
+}
+
+static void
+client_succeeded(Client *client)
+{
+	Load	   *load = client->load;
+
+	client->tally->succeeded++;
+	load->last_us = loop_now_us() - client->intended_us;
+	if (client->broken_us != load->broken_us)
+		client->in_a_row = 0;
+	client->broken_us = load->broken_us;
+	if (client->intended_us > load->broken_us && ++client->in_a_row == RESTORED_AFTER)
+		load->restored++;
 }
 
 static void
@@ -123,12 +146,12 @@ client_finish(Client *client)
 	Tally	   *tally = client->tally;
 
 	tally->hold_us += loop_now_us() - client->granted_us;
-	if (client->failed)
-		tally->failed++;
+	if (!client->failed)
+		client_succeeded(client);
 	else
 	{
-		tally->succeeded++;
-		load->last_us = loop_now_us() - client->intended_us;
+		tally->failed++;
+		client_broke(client);
 	}
 	if (client->failed && load->config.leak_on_error)
 	{
@@ -264,6 +287,7 @@ client_ended(Request *request, AcquireEnd end)
 			client_retire(client);
 			return;
 	}
+	client_broke(client);
 	client_rest(client, REFUSED_PAUSE_US);
 }
 

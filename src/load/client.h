@@ -78,6 +78,13 @@ typedef struct LoadConfig
 	GrantOrder *order;			/* that it shares with others; NULL: it has its own */
 } LoadConfig;
 
+/*
+ * A client works again when so many of its operations in a row have succeeded, and
+ * none of another client's has failed: what breaks many connections breaks one after
+ * the other, and between them operations succeed.
+ */
+#define RESTORED_AFTER	10
+
 typedef struct Client Client;
 
 typedef struct Load
@@ -99,6 +106,8 @@ typedef struct Load
 	int			clients;		/* that there are */
 	uint64		over_limit;		/* arrived beyond the most that there may be */
 	uint64		last_us;		/* response of the latest operation that succeeded */
+	uint64		broken_us;		/* when an operation last failed, or was not granted */
+	int			restored;		/* clients that have succeeded RESTORED_AFTER times since then */
 	dlist_head	free;			/* clients with nothing to do */
 	MemoryContext context;
 	pg_prng_state holds;

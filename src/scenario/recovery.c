@@ -347,7 +347,7 @@ outage(Recovery *recovery)
 	phase_note(run, "after %.2f s: %s", p->elapsed_us / 1e6, outage_reason(run));
 
 	phase(run, "recover");
-	wait_until(run, recovered(recovery), run->options.recovery_limit_ms);
+	wait_until(run, recovered(recovery) && recovery->load->restored == CLIENTS, run->options.recovery_limit_ms);
 	phase_end(run);
 	phase_figure(run, "first_success_ms", since_ms(recovery, recovery->first_us));
 	phase_note(run, UINT64_FORMAT " operations broke; first success %s, as fast as before %s",

@@ -111,6 +111,18 @@ foreach my $mode (qw(session transaction statement))
 		meanwhile => [ 'outage', sub { until_felt(sub { $behind->restart }) } ]);
 }
 
+# What breaks many connections breaks one after the other: an operation that succeeds
+# in between is not yet a recovery.
+bouncer_with(pool_mode => 'transaction');
+{
+	my $admin = client($behind);
+	my $one_by_one = "SELECT count(*) FROM (SELECT pg_terminate_backend(pid), pg_sleep(0.04)
+		FROM pg_stat_activity WHERE usename = 'app' OFFSET 0) AS ended";
+
+	run_is('connections end one by one', 'pass', '', 'recovery',
+		meanwhile => [ 'outage', sub { until_felt(sub { $admin->query($one_by_one) }) } ]);
+}
+
 # What it says of what it found
 bouncer_with();
 {
