@@ -27,7 +27,8 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM || ' | ' || hint;
 END $$;
 SELECT pg_temp.refused(o) FROM unnest(ARRAY[
-	$$kind 'postgres', host ''$$, $$kind 'postgres', host 'a,b'$$,
+	$$kind 'postgres', host ''$$, $$kind 'postgres', host 'a,,b'$$,
+	$$kind 'postgres', host 'a,b,a'$$, $$kind 'postgres', host '/tmp,a'$$,
 	$$kind 'postgres', host 'a', port '0'$$, $$kind 'postgres', host 'a', port '65536'$$,
 	$$kind 'postgres', host 'a', port 'x'$$, $$kind 'postgres', host 'a', port ''$$,
 	$$kind 'postgres', host 'a', capacity '0'$$, $$kind 'postgres', host 'a', capacity '9999999'$$,

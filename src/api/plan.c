@@ -18,6 +18,7 @@
 #include "api/rows.h"
 #include "api/run.h"
 #include "base/text.h"
+#include "event/machine.h"
 #include "observe/monitor/service.h"
 #include "observe/slots/limit.h"
 #include "request/options.h"
@@ -27,6 +28,7 @@
 #include "scenario/repeat.h"
 #include "shmem/monitor_status.h"
 #include "sql/statement.h"
+#include "target/foreign.h"
 #include "target/target.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_plan);
@@ -162,6 +164,64 @@ put_connections(RunPlan *plan)
 	plan_put(plan, "slots left", number(Max(census.capacity - census.in_use - needed, 0)),
 			 "to roles without a reserve, at its peak");
 	plan_put(plan, "slots left to superusers", number(Max(census.free - needed, 0)), "reserved ones included");
+}
+
+/* ---------- What it would take of this machine ---------- */
+
+/* "19936 by open files, 28232 by ports, 1191340 by memory", palloc'd; and the least of them. */
+static char *
+most_text(const ScaleNeed *need, const ScaleRoom *room, int64 *least)
+{
+	StringInfoData text;
+
+	*least = -1;
+	initStringInfo(&text);
+	for (ScaleLimit limit = 0; limit < SCALE_LIMITS; limit++)
+	{
+		int64		sessions = scale_sessions(limit, need, room);
+
+		if (sessions < 0)
+			continue;
+		appendStringInfo(&text, "%s" INT64_FORMAT " by %s", text.len > 0 ? ", " : "", sessions, scale_limit_names[limit]);
+		*least = *least < 0 ? sessions : Min(*least, sessions);
+	}
+	return text.data;
+}
+
+/* What each limit would be asked for; none that is not known, or that asks for nothing. */
+static void
+put_needs(RunPlan *plan, const ScaleNeed *need, const ScaleRoom *room)
+{
+	for (ScaleLimit limit = 0; limit < SCALE_LIMITS; limit++)
+		if (scale_there(limit, room) > 0 && scale_needed(limit, need) > 0)
+			plan_put(plan, scale_limit_names[limit], number(scale_needed(limit, need)),
+					 psprintf("%s; there are " INT64_FORMAT, scale_limit_units[limit], scale_there(limit, room)));
+}
+
+/* The pools of an application on this server are small: they have no such rows. */
+static void
+put_machine(RunPlan *plan)
+{
+	ScaleNeed	need;
+	ScaleRoom	room;
+	bool		known;
+	int64		least;
+	char	   *most;
+
+	if (!scenario_has_pools(plan->scenario) || plan->target->default_port == NULL)
+		return;
+	known = foreign_scale_need(&plan->request, &plan->options, foreign_endpoint(&plan->request), &need);
+	machine_read(&room);
+	most = most_text(&need, &room, &least);
+	if (least >= 0)
+		plan_put(plan, "connections at the most", number(least), psprintf("of one runner on this machine to that target: %s", most));
+	if (known)
+		put_needs(plan, &need, &room);
+	plan_put(plan, "logins a second at the most", number((int64) (1000 / scale_login_ms(&need))),
+			 psprintf("by what a login%s takes of a core of this machine, not of the target", need.password ? " with a password by SCRAM" : ""));
+	if (room.backlog > 0 && room.backlog < plan->options.handshakes)
+		plan_put(plan, "backlog", number(room.backlog),
+				 "logins that a listener on a machine like this lets wait (net.core.somaxconn), fewer than option handshakes");
 }
 
 /* ---------- Sessions of others ---------- */
@@ -306,6 +366,7 @@ pool_exhaust_plan(PG_FUNCTION_ARGS)
 	put_roles(&plan);
 	if (plan.refusal == NULL)
 		put_connections(&plan);
+	put_machine(&plan);
 	put_bystanders(&plan);
 	put_services(&plan);
 	if (plan.refusal == NULL)

@@ -4,7 +4,6 @@
  */
 #pragma once
 
-/* Descriptors that a runner needs beside those of its sessions. */
-#define SPARE_DESCRIPTORS	64
+#include "base/scale.h"
 
 extern int	descriptors_raise(int sessions);

@@ -320,10 +320,13 @@ chaos_end(Chaos *chaos)
 void
 chaos_concern(Chaos *chaos, Login *login, Oid role, ChaosCounts *counts)
 {
-	login->hooks = &chaos_hooks;
-	login->chaos = chaos;
-	login->role = role;
-	login->chaos_counts = counts;
+	foreach_login(each, login)
+	{
+		each->hooks = &chaos_hooks;
+		each->chaos = chaos;
+		each->role = role;
+		each->chaos_counts = counts;
+	}
 }
 
 /* Returns how many acts there were. */

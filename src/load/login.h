@@ -48,6 +48,9 @@ typedef struct Login
 	bool		stalls;			/* it does not answer when asked for its password: see stall.c */
 	const LoginHooks *hooks;	/* NULL: none */
 
+	/* A ring of logins that differ by the address: sessions take them in turn.  NULL: there is one. */
+	struct Login *next;
+
 	/* Of the hooks: set by chaos_concern(). */
 	struct Chaos *chaos;
 	struct ChaosCounts *chaos_counts;
@@ -87,6 +90,18 @@ login_add(Login *login, const char *keyword, const char *value)
 	login->keywords[login->params] = NULL;
 	login->values[login->params] = NULL;
 }
+
+/* Returns the login after that one in its ring; itself if it is alone. */
+static inline Login *
+login_next(const Login *login)
+{
+	return login->next != NULL ? login->next : unconstify(Login *, login);
+}
+
+/* Each login of the ring that this one is in. */
+#define foreach_login(each, login) \
+	for (Login *each = (login), *each##_end = NULL; each != each##_end; \
+		 each##_end = (login), each = login_next(each))
 
 /* Returns what a login says of that keyword, the last that it says; NULL if nothing. */
 static inline const char *

@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include <sys/resource.h>
-
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
@@ -13,7 +11,7 @@
 #include "utils/guc.h"
 
 #include "base/compat.h"
-#include "event/descriptors.h"
+#include "event/machine.h"
 #include "observe/slots/census.h"
 #include "observe/slots/limit.h"
 #include "request/options.h"
@@ -137,18 +135,13 @@ require_cap(const char *what, const char *limiting, int needed)
 						   limiting)));
 }
 
-/* The runner inherits the hard limit of this process. */
+/* ERROR if this machine has not what so many connections take; the runner inherits the limits of this process. */
 static void
-require_descriptors(const char *what, int needed)
+require_machine(const char *what, int needed)
 {
-	struct rlimit limit;
+	ScaleNeed	need = {.sessions = needed};
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < needed + SPARE_DESCRIPTORS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("the %s needs %d open files, but the server's hard limit is %llu",
-						what, needed + SPARE_DESCRIPTORS, (unsigned long long) limit.rlim_max),
-				 errhint("Raise the limit that the server is started with (ulimit -Hn, LimitNOFILE=).")));
+	machine_require(what, &need);
 }
 
 /*
@@ -175,7 +168,7 @@ preflight_run(RunRequest *request)
 		scenario->require(&options);
 	require_workload(&options);
 	require_cap("run", target->limiting, request->needed);
-	require_descriptors("run", request->needed + (int) options.handshakes);
+	require_machine("run", request->needed + (int) options.handshakes);
 	if (scenario_has_pools(scenario) && target->require_alone != NULL)
 		target->require_alone(request, &options);
 }
@@ -286,5 +279,5 @@ preflight_hold(RunRequest *request)
 	require_hold_state(request);
 	if (target->own_roles)
 		require_hold_room(request, &options, needed);
-	require_descriptors("hold", needed + (int) options.handshakes);
+	require_machine("hold", needed + (int) options.handshakes);
 }

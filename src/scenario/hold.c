@@ -372,7 +372,8 @@ open_stalled(Hold *hold)
 
 	if (strcmp(login_value(login, "sslmode"), "disable") != 0)
 		hold_cannot_stall(hold->run, "the way in is with TLS");
-	login->stalls = true;
+	foreach_login(each, login)
+		each->stalls = true;
 	open_all(hold);
 }
 

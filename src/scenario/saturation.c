@@ -11,6 +11,7 @@
 #include "story/story.h"
 
 #define FILL_TIMEOUT_MS		(60 * 1000)
+#define FILL_EACH_MS		5	/* or so long for each connection, if that is more */
 #define ATTEMPT_TIMEOUT_MS	(5 * 1000)
 #define LEAVE_TIMEOUT_MS	1000
 #define SHUTDOWN_NOTICE_MS	500
@@ -87,7 +88,7 @@ wait_for_held(Run *run, int held)
 	uint64		refused = stats->refused;
 
 	wait_until(run, stats->held >= held || stats->refused > refused || stats->failed > 0 ||
-			   (stats->wanted == 0 && stats->opening == 0), run_patience(run, FILL_TIMEOUT_MS));
+			   (stats->wanted == 0 && stats->opening == 0), run_patience(run, Max(FILL_TIMEOUT_MS, held * FILL_EACH_MS)));
 	require_logins_work(run);
 }
 

@@ -22,8 +22,12 @@
 #define SAMPLE_US		(10 * 1000)
 #define SAMPLE_SHARE	1000
 
-/* The figures of a foreign server in a sample are not much older. */
+/*
+ * The figures of a foreign server in a sample are not much older, but it spends no more
+ * than its share of the time on them: where it has many sessions an answer is long.
+ */
 #define ASKED_US		(100 * 1000)
+#define ASKED_SHARE		20
 
 #define POLL_END_US		(100 * 1000)
 
@@ -291,7 +295,10 @@ sample_parties(Run *run, PoolState *truth)
 {
 	for (int i = run->nparties - 1; i >= 0; i--)
 	{
-		(void) pool_refresh(run->parties[i].pool, loop_now_us() - ASKED_US);	/* for the next one */
+		Pool	   *pool = run->parties[i].pool;
+		uint64		age_us = Max(ASKED_US, ASKED_SHARE * pool_answered_in_us(pool));
+
+		(void) pool_refresh(pool, loop_now_us() - Min(age_us, loop_now_us()));	/* for the next one */
 		pool_read_state(run->parties[i].pool, truth);
 		party_sample(&run->parties[i], truth);
 	}

@@ -8,9 +8,12 @@
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 
+#include "base/scale.h"
 #include "load/target/endpoint.h"
 #include "load/target/probe.h"
 #include "story/story.h"
+
+#define FOREIGN_HOSTS_MAX	64	/* in one option host */
 
 typedef struct ForeignOption
 {
@@ -54,6 +57,7 @@ extern void foreign_check_required(const char *name, const char *value);
 extern void foreign_option_check(const ForeignOption *option, const char *value);
 pg_noreturn extern void foreign_option_is_wrong(const char *name, const char *value, const char *hint);
 extern const char *foreign_option_value(List *options, const char *name);
+extern List *foreign_hosts(const char *value);
 
 /* See foreign_server.c. */
 extern bool foreign_find(const char *name, RunRequest *request);
@@ -70,6 +74,11 @@ extern bool foreign_login_ask(Run *run, RunParty *party, const Question *questio
 							  const char *where);
 extern void foreign_login_require_alone(Run *run, RunParty *party);
 extern char *foreign_login_unasked(const char *where, const char *name);
+
+/* See foreign_scale.c. */
+extern bool foreign_scale_need(const RunRequest *request, const Options *options, const Endpoint *endpoint, ScaleNeed *need);
+extern void foreign_scale_require(Run *run, const RunParty *party, int sessions);
+extern int	foreign_sessions(const RunRequest *request, const Options *options, int left);
 
 /* See foreign_console.c: reads the answers, one for each question; may throw. */
 typedef void (*ConsoleReader) (void *arg, PGresult *const *answers);

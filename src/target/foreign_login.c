@@ -33,12 +33,23 @@ login_add_options(Login *login, const ForeignOption *known, List *options, Oid c
 	}
 }
 
-/* Passwords go over TLS, except to this machine, unless the server says otherwise. */
-static const char *
-sslmode_default(const char *host)
+static bool
+is_this_machine(const char *host)
 {
 	return host[0] == '/' || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-		strncmp(host, "127.", 4) == 0 ? "disable" : "require";
+		strncmp(host, "127.", 4) == 0;
+}
+
+/* Passwords go over TLS, except to this machine, unless the server says otherwise. */
+static const char *
+sslmode_default(List *hosts)
+{
+	ListCell   *cell;
+
+	foreach(cell, hosts)
+		if (!is_this_machine(lfirst(cell)))
+			return "require";
+	return "disable";
 }
 
 /*
@@ -50,9 +61,10 @@ void
 foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *known, List *server, List *mapping)
 {
 	login_add(login, "port", endpoint->port);
-	login_add(login, "sslmode", sslmode_default(endpoint->host));
+	login_add(login, "sslmode", sslmode_default(endpoint->hosts));
 	login_add_options(login, known, server, ForeignServerRelationId);
 	login_add_options(login, known, mapping, UserMappingRelationId);
+	login_add(login, "host", endpoint->host);
 	login_add(login, "passfile", NO_PASSFILE);
 	login_add(login, "gssencmode", "disable");
 	if (endpoint->password_required)
@@ -112,17 +124,20 @@ foreign_login_resolve(Run *run, const char *host, Resolve *resolve)
 	return n;
 }
 
-/* Tries one address after the other, and keeps the first that answers. */
+/*
+ * Tries one address of the host after the other, and adds the first that answers to
+ * the login.
+ */
 static ConnectResult
-foreign_login_try_addresses(Run *run, Endpoint *endpoint)
+foreign_login_try_host(Run *run, const char *host, Login *way)
 {
 	Resolve    *resolve = palloc0(sizeof(Resolve));
-	int			n = foreign_login_resolve(run, endpoint->host, resolve);
+	int			n = foreign_login_resolve(run, host, resolve);
 	ConnectResult result;
 
 	for (int i = 0; i < Max(n, 1); i++)
 	{
-		Login		login = endpoint->login;
+		Login		login = *way;
 		LocalEndpoint local = {.name = run->request.target_name};
 
 		if (n > 0)
@@ -132,12 +147,32 @@ foreign_login_try_addresses(Run *run, Endpoint *endpoint)
 		run_end_if_must(run);
 		if (result.end == CONNECT_BROKEN || result.end == CONNECT_TIMED_OUT)
 			continue;
-		endpoint->login = login;
-		if (n > 0 && endpoint->console.params > 0)
-			login_add(&endpoint->console, "hostaddr", resolve->addresses.text[i]);
+		*way = login;
 		break;
 	}
 	return result;
+}
+
+/* Counts the addresses of a ring, each once; 0 if it is of a socket. */
+static int
+ring_addresses(Login *ring)
+{
+	int			n = 0;
+
+	foreach_login(each, ring)
+	{
+		const char *address = login_value(each, "hostaddr");
+		bool		seen = address == NULL;
+
+		foreach_login(earlier, ring)
+		{
+			if (earlier == each || seen)
+				break;
+			seen = strcmp(login_value(earlier, "hostaddr"), address) == 0;
+		}
+		n += !seen;
+	}
+	return n;
 }
 
 /* What is said of a place that has not asked for the password of the user; palloc'd. */
@@ -158,15 +193,45 @@ foreign_login_require_password(Run *run, const ConnectResult *result, const char
 	run_end(run, VERDICT_INVALID, "%s", foreign_login_unasked(where, run->request.target_name));
 }
 
+/* Logs in at that host, to try it, and completes the login by its address. */
 static void
-foreign_login_try_login(Run *run, RunParty *party)
+foreign_login_try_way(Run *run, const Endpoint *endpoint, const char *host, Login *way)
 {
-	ConnectResult result = foreign_login_try_addresses(run, party->endpoint);
+	bool		several = list_length(endpoint->hosts) > 1;
+	ConnectResult result = foreign_login_try_host(run, host, way);
 
 	foreign_login_require_password(run, &result, "");
 	if (result.end != CONNECT_GRANTED)
-		foreign_login_missed(run, "could not log in to", &result);
-	run->login_us = result.took_us;
+		foreign_login_missed(run, several ? psprintf("could not log in at %s to", host) : "could not log in to", &result);
+	run->login_us = Max(run->login_us, result.took_us);
+}
+
+/* Tries each host that leads to the server, and makes a ring of their logins: one is as good as the other. */
+static void
+foreign_login_try_login(Run *run, RunParty *party)
+{
+	Endpoint   *endpoint = party->endpoint;
+	Login		named = endpoint->login;
+	Login	   *last = &endpoint->login;
+	const char *address;
+	ListCell   *cell;
+
+	foreign_login_try_way(run, endpoint, endpoint->host, last);
+	address = login_value(last, "hostaddr");
+	if (address != NULL && endpoint->console.params > 0)
+		login_add(&endpoint->console, "hostaddr", address);
+	for_each_from(cell, endpoint->hosts, 1)
+	{
+		Login	   *way = palloc(sizeof(Login));
+
+		*way = named;
+		login_add(way, "host", lfirst(cell));
+		foreign_login_try_way(run, endpoint, lfirst(cell), way);
+		last->next = way;
+		way->next = &endpoint->login;
+		last = way;
+	}
+	endpoint->addresses = ring_addresses(&endpoint->login);
 	run->login_endpoint = run->request.target_name;
 }
 
@@ -177,6 +242,7 @@ void
 foreign_login_make_console(Endpoint *endpoint)
 {
 	endpoint->console = endpoint->login;
+	endpoint->console.next = NULL;
 	login_add(&endpoint->console, "application_name",
 			  psprintf("%s" PROBE_SUFFIX, login_value(&endpoint->login, "application_name")));
 }
@@ -238,11 +304,24 @@ foreign_login_require_alone(Run *run, RunParty *party)
 static void
 foreign_login_beside(Run *run, RunParty *party)
 {
+	const char *name;
+	Login	   *last = NULL;
+
 	party->endpoint = run->parties[0].endpoint;
-	party->login = palloc(sizeof(Login));
-	*party->login = party->endpoint->login;
-	login_add(party->login, "application_name",
-			  psprintf("%s" BESIDE_SUFFIX, login_value(party->login, "application_name")));
+	name = psprintf("%s" BESIDE_SUFFIX, login_value(&party->endpoint->login, "application_name"));
+	foreach_login(each, &party->endpoint->login)
+	{
+		Login	   *way = palloc(sizeof(Login));
+
+		*way = *each;
+		login_add(way, "application_name", name);
+		if (last == NULL)
+			party->login = way;
+		else
+			last->next = way;
+		last = way;
+	}
+	last->next = party->login;
 }
 
 /*

@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "load/resolve.h"
 #include "target/foreign.h"
 
 /* ERROR: the option cannot have that value. */
@@ -20,11 +21,49 @@ foreign_option_is_wrong(const char *name, const char *value, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/* Returns the hosts that stand in option host with commas between them, a List of char *; palloc'd. */
+List *
+foreign_hosts(const char *value)
+{
+	List	   *hosts = NIL;
+	const char *comma;
+
+	for (; (comma = strchr(value, ',')) != NULL; value = comma + 1)
+		hosts = lappend(hosts, pnstrdup(value, comma - value));
+	return lappend(hosts, pstrdup(value));
+}
+
+/* Does the host of that cell stand before it, too? */
+static bool
+is_named_before(List *hosts, const ListCell *cell)
+{
+	ListCell   *earlier;
+
+	foreach(earlier, hosts)
+	{
+		if (earlier == cell)
+			return false;
+		if (strcmp(lfirst(earlier), lfirst(cell)) == 0)
+			return true;
+	}
+	return false;
+}
+
 void
 foreign_check_host(const char *name, const char *value)
 {
-	if (value[0] == '\0' || strchr(value, ',') != NULL)
-		foreign_option_is_wrong(name, value, "Give one host name, address, or directory of a socket.");
+	List	   *hosts = foreign_hosts(value);
+	ListCell   *cell;
+
+	foreach(cell, hosts)
+	{
+		const char *host = lfirst(cell);
+
+		if (host[0] == '\0' || (host_is_socket(host) && list_length(hosts) > 1) || is_named_before(hosts, cell))
+			foreign_option_is_wrong(name, value, "Give a host name, an address, or the directory of a socket; or names and addresses of one server, each once, with commas between them.");
+	}
+	if (list_length(hosts) > FOREIGN_HOSTS_MAX)
+		foreign_option_is_wrong(name, value, psprintf("Up to %d are possible.", FOREIGN_HOSTS_MAX));
 }
 
 /* The others may connect a second time, on another socket: see session.c. */

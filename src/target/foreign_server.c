@@ -21,6 +21,8 @@
 
 #include "base/compat.h"
 #include "base/text.h"
+#include "event/machine.h"
+#include "load/resolve.h"
 #include "target/foreign.h"
 #include "target/target.h"
 
@@ -238,6 +240,17 @@ foreign_find(const char *name, RunRequest *request)
 	return true;
 }
 
+/* ERROR if this machine has not what the sessions take, as far as it is known how many they are. */
+static void
+foreign_require_room(const RunRequest *request, const Options *options)
+{
+	ScaleNeed	need;
+
+	if (target_types[request->target]->default_port != NULL &&
+		foreign_scale_need(request, options, foreign_endpoint(request), &need))
+		machine_require(request_is_hold(request) ? "hold" : "run", &need);
+}
+
 /*
  * ERROR, with a hint, if the request cannot aim at its foreign server.  The caller
  * can check little; the runner checks the rest before anything is touched, and
@@ -253,6 +266,7 @@ foreign_require(const RunRequest *request, const Scenario *scenario, const Optio
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"database\" is for databases of this server"),
 				 errhint("Foreign server \"%s\" has a database in its own option \"dbname\".", request->target_name)));
+	foreign_require_room(request, options);
 	if (!target_needs_second(target_types[request->target], scenario))
 		return;
 	if (options->second[0] == '\0')
@@ -296,7 +310,9 @@ endpoint_read(Endpoint *endpoint, const ForeignServer *server, Oid user, TargetK
 	endpoint->password_required = !endpoint->superuser && is_required(mapping);
 	if (type->default_port != NULL)
 	{
-		endpoint->host = foreign_option_value(server->options, "host");
+		endpoint->hosts = foreign_hosts(foreign_option_value(server->options, "host"));
+		endpoint->host = linitial(endpoint->hosts);
+		endpoint->addresses = host_is_socket(endpoint->host) ? 0 : list_length(endpoint->hosts);
 		endpoint->port = port != NULL ? port : type->default_port;
 		endpoint->capacity = capacity != NULL ? atoi(capacity) : 0;
 		foreign_login_read(&endpoint->login, endpoint, type->options, server->options, mapping);

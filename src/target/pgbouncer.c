@@ -162,7 +162,7 @@ pgbouncer_pool(Run *run, const RunParty *party)
 	if (run->scenario->logins)
 		return server_pool_open(run, party);
 	/* It is PgBouncer that refuses clients beyond its limit. */
-	config.clients_max = descriptors_raise(server_pool_foreign_sessions(run, party));
+	config.clients_max = descriptors_raise(Min(server_pool_foreign_sessions(run, party), FOREIGN_CLIENTS_MAX));
 	return pool_open_pgbouncer(&config);
 }
 

@@ -11,6 +11,7 @@
 #include "load/target/endpoint.h"
 #include "load/target/probe.h"
 #include "scenario/hold.h"
+#include "target/foreign.h"
 #include "target/server_pool.h"
 
 /*
@@ -21,11 +22,9 @@ int
 server_pool_foreign_sessions(const Run *run, const RunParty *party)
 {
 	const Figures *figures = party->probe != NULL ? &party->probe->figures : NULL;
-	int			spare = (int) (run->options.handshakes + run->options.attempts);
-	int			capacity = figures != NULL ? figures->capacity - figures->in_use : party->endpoint->capacity;
 
-	capacity = Min(Max(capacity, 0) + spare, FOREIGN_CLIENTS_MAX);
-	return run->request.held_max > 0 ? Min(capacity, run->request.held_max + spare) : capacity;
+	return foreign_sessions(&run->request, &run->options,
+							figures != NULL ? figures->capacity - figures->in_use : party->endpoint->capacity);
 }
 
 /* Returns the longest that one login may take, in milliseconds. */
@@ -41,14 +40,14 @@ sessions_max(const Run *run, const RunParty *party)
 {
 	int			handshakes = (int) run->options.handshakes;
 
-	if (request_is_hold(&run->request))
-		return hold_sessions(&run->request.hold) + handshakes;
-	return party->endpoint != NULL ? server_pool_foreign_sessions(run, party) : MaxConnections + handshakes;
+	if (party->endpoint != NULL)
+		return server_pool_foreign_sessions(run, party);
+	return request_is_hold(&run->request) ? hold_sessions(&run->request.hold) + handshakes : MaxConnections + handshakes;
 }
 
 /*
- * TargetType.pool() of those with a driver.  Ends the run as invalid if it may not
- * have that many sessions on a foreign server; here the request was checked.
+ * TargetType.pool() of those with a driver.  Ends the run as invalid if this machine
+ * cannot have that many sessions on a foreign server; here the request was checked.
  */
 Pool *
 server_pool_open(Run *run, const RunParty *party)
@@ -66,8 +65,8 @@ server_pool_open(Run *run, const RunParty *party)
 		.capacity = party->endpoint != NULL ? party->endpoint->capacity : 0,
 	};
 
-	if (descriptors_raise(config.sessions_max) < config.sessions_max && party->endpoint != NULL)
-		run_end(run, VERDICT_INVALID, "the run may need %d open files for %s, and the server was started with too low a limit for that (ulimit -Hn, LimitNOFILE=)",
-				config.sessions_max + SPARE_DESCRIPTORS, run->request.target_name);
+	if (party->endpoint != NULL)
+		foreign_scale_require(run, party, config.sessions_max);
+	(void) descriptors_raise(config.sessions_max);
 	return pool_open_server(&config);
 }

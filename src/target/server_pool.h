@@ -6,7 +6,7 @@
 
 #include "story/story.h"
 
-/* Clients of a foreign server that a run may have at the most. */
+/* Clients of a pool behind a foreign server that a run may have at the most. */
 #define FOREIGN_CLIENTS_MAX	20000
 
 extern int	server_pool_foreign_sessions(const Run *run, const RunParty *party);

@@ -85,6 +85,13 @@ pool_read_state(Pool *pool, PoolState *truth)
 	pool->driver->read_state(pool, truth);
 }
 
+/* How long it took to be told of the pool, the last time; 0 where nothing is asked. */
+static inline uint64
+pool_answered_in_us(Pool *pool)
+{
+	return pool->driver->answered_in_us != NULL ? pool->driver->answered_in_us(pool) : 0;
+}
+
 /* Whether the next read gives what is true at that moment or later; sees to it. */
 static inline bool
 pool_refresh(Pool *pool, uint64 since_us)

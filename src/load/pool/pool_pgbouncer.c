@@ -227,11 +227,18 @@ bouncer_refresh(Pool *pool, uint64 since_us)
 	return probe_refresh(((BouncerPool *) pool)->config.probe, since_us);
 }
 
+static uint64
+bouncer_answered_in_us(Pool *pool)
+{
+	return ((BouncerPool *) pool)->config.probe->round_us;
+}
+
 static const PoolDriver pool_pgbouncer = {
 	.kind = "pgbouncer",
 	.queues = true,
 	.read_state = bouncer_read_state,
 	.refresh = bouncer_refresh,
+	.answered_in_us = bouncer_answered_in_us,
 	.admit = bouncer_admit,
 	.serve = bouncer_serve,
 	.opened = client_opened,

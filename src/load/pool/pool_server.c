@@ -91,10 +91,19 @@ foreign_refresh(Pool *pool, uint64 since_us)
 	return probe == NULL || probe_refresh(probe, since_us);
 }
 
+static uint64
+foreign_answered_in_us(Pool *pool)
+{
+	const Probe *probe = ((ServerPool *) pool)->config.probe;
+
+	return probe != NULL ? probe->round_us : 0;
+}
+
 #define FOREIGN_DRIVER(kind_) { \
 	.kind = kind_, \
 	.read_state = foreign_read_state, \
 	.refresh = foreign_refresh, \
+	.answered_in_us = foreign_answered_in_us, \
 	.serve = server_serve, \
 	.opened = server_opened, \
 	.release = pool_session_close, \

@@ -323,12 +323,13 @@ void
 pool_session_open(Pool *pool)
 {
 	PoolSession *ps = dlist_head_element(PoolSession, session.node, &pool->unused);
-	const PoolLogins *logins = &pool->logins;
+	PoolLogins *logins = &pool->logins;
 
 	pool_session_change(ps, POOL_SESSION_OPENING);
 	if (!pool->driver->shares_logins)
 		request_serve(ps);
 	session_open(&ps->session, logins->loop, logins->login, logins->timeout_ms, &pool_session_events, pool);
+	logins->login = login_next(logins->login);
 }
 
 /* Makes so many sessions, unused, in the current memory context, and an empty queue. */

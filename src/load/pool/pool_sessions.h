@@ -100,6 +100,9 @@ typedef struct PoolDriver
 	 */
 	bool		(*refresh) (Pool *pool, uint64 since_us);
 
+	/* How long the remote side took for its last answer, in microseconds.  NULL: none is asked. */
+	uint64		(*answered_in_us) (Pool *pool);
+
 	/*
 	 * Returns whether a new request may enter the queue, and sets its "queued";
 	 * false refuses it.  NULL: each may.
@@ -158,7 +161,7 @@ typedef struct PoolStats
 typedef struct PoolLogins
 {
 	Loop	   *loop;
-	const Login *login;
+	const Login *login;			/* of the next one: they go round a ring */
 	int			handshakes;		/* at once, at the most */
 	int			timeout_ms;		/* for one */
 } PoolLogins;

@@ -5,13 +5,17 @@
  */
 #pragma once
 
+#include "nodes/pg_list.h"
+
 #include "load/http/http_client.h"
 #include "load/session.h"
 
 typedef struct Endpoint
 {
 	char	   *name;			/* of the foreign server */
-	const char *host;			/* a name, an address, or the directory of a socket */
+	const char *host;			/* a name, an address, or the directory of a socket; the first of ... */
+	List	   *hosts;			/* ... several that lead to the same server, char * */
+	int			addresses;		/* that sessions are spread over, as far as it is known; 0 = a socket */
 	const char *port;
 	Login		login;			/* as the clients log in ... */
 	Login		console;		/* ... and where PgBouncer reports */

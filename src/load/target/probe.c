@@ -280,6 +280,7 @@ probe_answered(void *arg, const QueryResult *result)
 	probe->figures = probe->coming;
 	probe->peak_active = Max(probe->peak_active, probe->figures.active);
 	probe->heard_us = probe->began_us;
+	probe->round_us = loop_now_us() - probe->began_us;
 }
 
 /* Asks the next question of the round; those whose answers stand are skipped. */

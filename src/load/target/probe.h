@@ -80,6 +80,7 @@ struct Probe
 	uint64		began_us;		/* the round under way */
 	uint64		asked_us;		/* the question that waits for its answer; 0 = none does */
 	uint64		slowest_us;		/* the longest that an answer took */
+	uint64		round_us;		/* how long the last round took that has ended */
 	uint64		heard_us;		/* the begin of the last one that has ended; 0 = none has */
 	Figures		figures;		/* of that */
 	int			user_most;		/* connections of one user that PgBouncer makes; 0 = no limit */

@@ -1,0 +1,76 @@
+/*
+ * foreign_scale.c
+ *		What the sessions of a run at a foreign server take of this machine.
+ */
+#include "postgres.h"
+
+#include "event/machine.h"
+#include "scenario/hold.h"
+#include "target/foreign.h"
+
+/*
+ * Returns how many sessions there may be at once, of a hold or where "left" are left to
+ * be had: those that are to be refused or under way included, and those of an
+ * application beside them.
+ */
+int
+foreign_sessions(const RunRequest *request, const Options *options, int left)
+{
+	int			spare = (int) (options->handshakes + options->attempts + options->pool_size + options->max_overflow);
+	int			held = Max(left, 0);
+
+	if (request_is_hold(request))
+		return hold_sessions(&request->hold) + (int) options->handshakes;
+	if (options->clients > 0)
+		held = (int) Min(held, options->clients);
+	if (request->held_max > 0)
+		held = Min(held, request->held_max);
+	return Min(held, MAX_BACKENDS) + spare;
+}
+
+static ScaleNeed
+need_of(const Endpoint *endpoint, int sessions)
+{
+	const Login *login = &endpoint->login;
+	const char *sslmode = login_value(login, "sslmode");
+
+	return (ScaleNeed)
+	{
+		.sessions = sessions,
+		.addresses = endpoint->addresses,
+		.tls = endpoint->addresses > 0 && sslmode != NULL && strcmp(sslmode, "disable") != 0,
+		.password = login_value(login, "password") != NULL,
+	};
+}
+
+/*
+ * Fills in what the sessions of the request take; returns whether it is known how many
+ * they are, before the server is asked.
+ */
+bool
+foreign_scale_need(const RunRequest *request, const Options *options, const Endpoint *endpoint, ScaleNeed *need)
+{
+	bool		known = endpoint->hosts != NIL && (request_is_hold(request) || endpoint->capacity > 0);
+
+	*need = need_of(endpoint, known ? foreign_sessions(request, options, endpoint->capacity) : 0);
+	return known;
+}
+
+/*
+ * Ends the run as invalid, with the numbers, if this machine has not what so many
+ * sessions of the party take: nothing but logins to ask has been opened then.
+ */
+void
+foreign_scale_require(Run *run, const RunParty *party, int sessions)
+{
+	ScaleNeed	need = need_of(party->endpoint, sessions);
+	ScaleRoom	room;
+	ScaleLimit	limit;
+	char		text[SCALE_TEXT_LEN];
+
+	machine_read(&room);
+	limit = scale_short(&need, &room);
+	if (limit != SCALE_FITS)
+		run_end(run, VERDICT_INVALID, "with %d connections to %s the run needs %s: %s", sessions, run->request.target_name,
+				scale_text(text, sizeof(text), limit, &need, &room), scale_help(limit));
+}
