@@ -467,7 +467,7 @@ CREATE VIEW pool_exhaust_scenario_options AS
 COMMENT ON VIEW pool_exhaust_scenario_options IS
 	'one row an option of a scenario: its defaults by profile, and its bounds';
 COMMENT ON COLUMN pool_exhaust_scenario_options.type IS
-	'number, word, list (of numbers), text';
+	'number, word, list (of numbers, or of names), text';
 COMMENT ON COLUMN pool_exhaust_scenario_options.quick IS
 	'the default in profile quick; a long text is cut, as in bounds';
 COMMENT ON COLUMN pool_exhaust_scenario_options.standard IS
@@ -558,6 +558,38 @@ COMMENT ON COLUMN pool_exhaust_holds.since IS
 	'when all its connections were held';
 COMMENT ON COLUMN pool_exhaust_holds.expires_at IS
 	'when it ends by itself: after pool_exhaust.max_hold_time, or option hold_ms';
+
+/* ---------- Generate load for a run of another server ---------- */
+
+CREATE FUNCTION pool_exhaust_drive_open(
+	target text,
+	name text,
+	connections integer,
+	handshakes integer,
+	timeout_ms integer,
+	OUT kind text,
+	OUT role text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_drive_open(text, text, integer, integer, integer) IS
+	'for the coordinator of a run with option drivers: prepares this session to open sessions of that name to a foreign server of this database, which the caller must have USAGE and a user mapping on; returns its kind, and as whom they log in';
+
+CREATE FUNCTION pool_exhaust_drive(
+	acquire integer,
+	release integer,
+	cancel boolean,
+	at_us bigint,
+	wait_ms integer,
+	OUT item text,
+	OUT key bigint,
+	OUT value bigint,
+	OUT message text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_drive(integer, integer, boolean, bigint, integer) IS
+	'for the coordinator of a run with option drivers: cancels, releases and acquires connections, and says what has become of all orders of this session; they end with it, or when it is silent for 4 s';
 
 /* ---------- See ---------- */
 
@@ -870,7 +902,7 @@ CREATE VIEW pool_exhaust_pools AS
 		   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 	FROM pg_catalog.pg_foreign_server s
 	JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'pool_exhaust'
-	JOIN LATERAL pg_catalog.pg_options_to_table(s.srvoptions) AS o ON o.option_name = 'kind'
+	JOIN LATERAL pg_catalog.pg_options_to_table(s.srvoptions) AS o ON o.option_name = 'kind' AND o.option_value <> 'driver'
 	WHERE NOT EXISTS (SELECT FROM pools p WHERE p.name = s.srvname AND p.kind = o.option_value);
 COMMENT ON VIEW pool_exhaust_pools IS
 	'the pools that this server is, its slots, those of walsenders, and each role and database with a CONNECTION LIMIT; those of runs under way; and the foreign servers of this database that runs can aim at, with figures only while one does';
@@ -1096,6 +1128,8 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_hold(integer, text, text, jsonb),
 	pool_exhaust_leak(integer, text, text, jsonb),
 	pool_exhaust_release(bigint),
+	pool_exhaust_drive_open(text, text, integer, integer, integer),
+	pool_exhaust_drive(integer, integer, boolean, bigint, integer),
 	pool_exhaust_scenarios_rows(),
 	pool_exhaust_progress_rows(),
 	pool_exhaust_holds_rows(),

@@ -46,6 +46,18 @@ histogram_add(Histogram *h, uint64 us)
 	h->buckets[histogram_bucket(us)]++;
 }
 
+/*
+ * Adds one of the pairs that histogram_pairs() has made of another one.  When all are
+ * added that other one is merged, bit for bit.
+ */
+void
+histogram_add_pair(Histogram *h, uint64 us, uint64 count)
+{
+	h->count += count;
+	h->max_us = Max(h->max_us, us);
+	h->buckets[histogram_bucket(us)] += (uint32) count;
+}
+
 /* Adds all of "from": as if each of its values had been added to "into". */
 void
 histogram_merge(Histogram *into, const Histogram *from)

@@ -17,6 +17,7 @@ typedef struct Histogram
 } Histogram;
 
 extern void histogram_add(Histogram *h, uint64 us);
+extern void histogram_add_pair(Histogram *h, uint64 us, uint64 count);
 extern void histogram_merge(Histogram *into, const Histogram *from);
 extern double histogram_ms(const Histogram *h, double quantile);
 extern double histogram_max_ms(const Histogram *h);

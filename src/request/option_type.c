@@ -1,6 +1,6 @@
 /*
  * option_type.c
- *		What an option can be: a number, a word, a text, a list of levels.
+ *		What an option can be: a number, a word, a text, a list of levels or of names.
  */
 #include "postgres.h"
 
@@ -135,7 +135,7 @@ number_hint(const OptionSpec *spec)
 
 const OptionType option_number = {
 	jbvNumeric, "a whole number",
-	number_reset, number_read, number_write, number_describe, number_hint
+	number_reset, number_read, NULL, number_write, number_describe, number_hint
 };
 
 /* ---------- Words ---------- */
@@ -179,7 +179,7 @@ word_hint(const OptionSpec *spec)
 
 const OptionType option_word = {
 	jbvString, "a string",
-	word_reset, word_read, word_write, word_describe, word_hint
+	word_reset, word_read, NULL, word_write, word_describe, word_hint
 };
 
 /* ---------- Texts ---------- */
@@ -192,6 +192,12 @@ text_read(const OptionSpec *spec, void *field, const JsonbValue *value)
 	require_length(spec, length, "bytes", (int) spec->max);
 	memcpy(field, value->val.string.val, length);
 	((char *) field)[length] = '\0';
+}
+
+static bool
+text_is_empty(const void *field)
+{
+	return *(const char *) field == '\0';
 }
 
 static void
@@ -214,7 +220,7 @@ text_hint(const OptionSpec *spec)
 
 const OptionType option_text = {
 	jbvString, "a string",
-	NULL, text_read, text_write, text_describe, text_hint
+	NULL, text_read, text_is_empty, text_write, text_describe, text_hint
 };
 
 /* ---------- Lists of levels ---------- */
@@ -268,7 +274,76 @@ levels_hint(const OptionSpec *spec)
 
 const OptionType option_levels = {
 	jbvArray, "an array of whole numbers",
-	levels_reset, levels_read, levels_write, levels_describe, levels_hint
+	levels_reset, levels_read, NULL, levels_write, levels_describe, levels_hint
+};
+
+/* ---------- Lists of names ---------- */
+
+/* Each name once. */
+static void
+names_add(const OptionSpec *spec, NameList *names, const JsonbValue *value)
+{
+	char	   *name = names->name[names->n];
+	int			length;
+
+	require_type(spec, psprintf("element %d of option \"%s\"", (int) names->n + 1, spec->name), value, jbvString, "a string");
+	length = value->val.string.len;
+	require_length(spec, length, "bytes", NAMEDATALEN - 1);
+	memcpy(name, value->val.string.val, length);
+	name[length] = '\0';
+	for (int i = 0; i < names->n; i++)
+		if (strcmp(names->name[i], name) == 0)
+			option_is_wrong(spec, psprintf("option \"%s\" has \"%s\" twice", spec->name, name));
+	names->n++;
+}
+
+static void
+names_read(const OptionSpec *spec, void *field, const JsonbValue *value)
+{
+	JsonbContainer *array = value->val.binary.data;
+	int			n = JsonContainerSize(array);
+
+	require_length(spec, n, "elements", NAME_LIST_MAX);
+	((NameList *) field)->n = 0;
+	for (int i = 0; i < n; i++)
+		names_add(spec, field, getIthJsonbValueFromContainer(array, i));
+}
+
+static bool
+names_is_empty(const void *field)
+{
+	return ((const NameList *) field)->n == 0;
+}
+
+static void
+names_write(const OptionSpec *spec, const void *field, StringInfo json)
+{
+	const NameList *names = field;
+
+	appendStringInfoChar(json, '[');
+	for (int i = 0; i < names->n; i++)
+	{
+		appendStringInfoString(json, i > 0 ? ", " : "");
+		escape_json(json, names->name[i]);
+	}
+	appendStringInfoChar(json, ']');
+}
+
+static void
+names_describe(const OptionSpec *spec, const OptionDefault *option, StringInfo json)
+{
+	appendStringInfo(json, "\"default\": [], \"max_count\": %d", NAME_LIST_MAX);
+}
+
+static char *
+names_hint(const OptionSpec *spec)
+{
+	return psprintf("Give 1 to %d names of %s, each once, like [\"n1\", \"n2\"].", NAME_LIST_MAX, spec->what);
+}
+
+const OptionType option_names = {
+	jbvArray, "an array of names",
+	NULL, names_read, names_is_empty, names_write, names_describe, names_hint
 };
 
 /* Sets what was given; ERROR names the option, what is wrong and what would be right. */

@@ -1,6 +1,6 @@
 /*
  * option_type.h
- *		What an option can be: a number, a word, a text, a list of levels.
+ *		What an option can be: a number, a word, a text, a list of levels or of names.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ typedef struct OptionSpec
 	int64		min;			/* of a number, or of each level */
 	int64		max;			/* likewise; of a text, in bytes */
 	const Words *words;
-	const char *what;			/* a text is, for the hint ... */
+	const char *what;			/* a text is, or names are of, for the hint ... */
 	const char *unset;			/* ... and what takes its place if it is empty;
 								 * what a number means that no view describes */
 } OptionSpec;
@@ -36,6 +36,9 @@ typedef struct OptionType
 	/* Sets what was given, which is of the right type; ERROR if it is wrong. */
 	void		(*read) (const OptionSpec *spec, void *field, const JsonbValue *value);
 
+	/* Is it as if it were left out?  NULL: there is no such value. */
+	bool		(*is_empty) (const void *field);
+
 	/* Appends the value as JSON. */
 	void		(*write) (const OptionSpec *spec, const void *field, StringInfo json);
 
@@ -50,5 +53,6 @@ extern const OptionType option_number;
 extern const OptionType option_word;
 extern const OptionType option_text;
 extern const OptionType option_levels;
+extern const OptionType option_names;
 
 extern void option_read(const OptionSpec *spec, void *field, const JsonbValue *value);

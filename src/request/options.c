@@ -22,9 +22,11 @@
 	SPEC(name_, option_text), .max = (bytes_) - 1, .what = (what_), .unset = (unset_)},
 #define LEVELS_SPEC(name_, min_, max_) \
 	SPEC(name_, option_levels), .min = (min_), .max = (max_)},
+#define NAMES_SPEC(name_, what_) \
+	SPEC(name_, option_names), .what = (what_)},
 
 static const OptionSpec option_specs[OPTIONS] = {
-	OPTION_LIST(NUMBER_SPEC, WORD_SPEC, TEXT_SPEC, LEVELS_SPEC)
+	OPTION_LIST(NUMBER_SPEC, WORD_SPEC, TEXT_SPEC, LEVELS_SPEC, NAMES_SPEC)
 };
 
 /* What every scenario has beside its own options. */
@@ -221,7 +223,7 @@ options_left_to_target(const RunRequest *request, const Scenario *scenario)
 
 /*
  * Returns the options in force as the text of a JSON object, palloc'd, without
- * those that are left to the target, and empty texts.
+ * those that are left to the target, and those that are empty.
  */
 char *
 options_json(const RunRequest *request, const Scenario *scenario, const Options *options)
@@ -234,7 +236,7 @@ options_json(const RunRequest *request, const Scenario *scenario, const Options 
 		const OptionSpec *spec = &option_specs[option->id];
 		const void *field = option_field(options, spec);
 
-		if (option_is_left(request, option) || (spec->unset != NULL && *(const char *) field == '\0'))
+		if (option_is_left(request, option) || (spec->type->is_empty != NULL && spec->type->is_empty(field)))
 			continue;
 		appendStringInfo(&json, "%s\"%s\": ", json.len > 0 ? ", " : "{", spec->name);
 		spec->type->write(spec, field, &json);

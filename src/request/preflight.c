@@ -21,6 +21,7 @@
 #include "scenario/list.h"
 #include "shmem/shared.h"
 #include "sql/extension.h"
+#include "target/drivers.h"
 #include "target/foreign.h"
 #include "target/target.h"
 
@@ -163,6 +164,7 @@ preflight_run(RunRequest *request)
 	require_database(options.database);
 	if (target->foreign)
 		foreign_require(request, scenario, &options);
+	drivers_require(request, &options);
 	request->needed = connections_needed(target, scenario, &options, &census);
 	if (scenario->require != NULL && !target->asked_first)
 		scenario->require(&options);
@@ -280,4 +282,16 @@ preflight_hold(RunRequest *request)
 	if (target->own_roles)
 		require_hold_room(request, &options, needed);
 	require_machine("hold", needed + (int) options.handshakes);
+}
+
+/*
+ * ERROR if a share of so many connections cannot be driven from here.  Returns the
+ * longest that it may take, in milliseconds.
+ */
+int64
+preflight_drive(int connections)
+{
+	require_cap("driver", "the number of connections that each driver has by naming more drivers", connections);
+	require_descriptors("driver", connections);
+	return (int64) max_run_time * 1000;
 }

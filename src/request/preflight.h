@@ -13,4 +13,5 @@ extern char *hold_sessions_text(const HoldRequest *request);
 
 extern void preflight_server(const char *what_cannot, const char *why);
 extern void preflight_run(RunRequest *request);
+extern int64 preflight_drive(int connections);
 extern void preflight_hold(RunRequest *request);

@@ -23,6 +23,7 @@
 #include "runner/sub_runs.h"
 #include "scenario/hold.h"
 #include "sql/extension.h"
+#include "target/drivers.h"
 #include "target/foreign.h"
 
 /*
@@ -293,6 +294,7 @@ record_settle(Run *run)
 
 /* In the order in which they are settled. */
 static const Obligation obligations[] = {
+	{"drivers", drivers_report},
 	{"chaos", chaos_settle},
 	{"sub-runs", sub_runs_end, sub_runs_left, "%d runs that it has started are still under way"},
 	{"HTTP client and reference API", http_settle},
@@ -300,6 +302,7 @@ static const Obligation obligations[] = {
 	{"stalled logins", hold_end_stalled, hold_stalled_left,
 	"%d stalled logins of the hold are still there: pool_exhaust_slots counts them"},
 	{"sessions", sessions_settle, sessions_proof, .complaint_text = sessions_complaint, .sessions = true},
+	{"the sessions of drivers", drivers_recall},
 	{"sessions on foreign servers", reason_add_lost, foreign_proof, .complaint_text = foreign_complaint, .sessions = true},
 	{"roles", roles_settle, roles_left, .complaint_text = roles_complaint},
 	{"record", record_settle},

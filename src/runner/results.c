@@ -135,10 +135,12 @@ results_begin(Run *run)
 static void
 json_phase(StringInfo json, const Run *run, const Phase *p)
 {
-	appendStringInfo(json, "{\"phase\": \"%s\", \"began_ms\": %.3f, \"elapsed_ms\": %.3f, \"paused_ms\": %.3f, "
+	appendStringInfoString(json, "{\"phase\": ");
+	escape_json(json, p->name);
+	appendStringInfo(json, ", \"began_ms\": %.3f, \"elapsed_ms\": %.3f, \"paused_ms\": %.3f, "
 					 "\"cpu_ms\": %.3f, \"granted\": " UINT64_FORMAT ", \"refused\": " UINT64_FORMAT ", "
 					 "\"timed_out\": " UINT64_FORMAT ", ",
-					 p->name, p->started_us > 0 ? (p->started_us - run->started_us) / 1000.0 : 0,
+					 p->started_us > 0 ? (p->started_us - run->started_us) / 1000.0 : 0,
 					 p->elapsed_us / 1000.0, p->paused_us / 1000.0, p->cpu_us / 1000.0,
 					 p->granted, p->refused, p->timed_out);
 	appendStringInfo(json, "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"note\": ",

@@ -49,6 +49,7 @@
 #include "shmem/run_pool.h"
 #include "sql/connect.h"
 #include "sql/extension.h"
+#include "target/drivers.h"
 #include "target/target.h"
 
 /* For the lock on the extension; of more only these are considered. */
@@ -203,6 +204,8 @@ extension_is_wanted(void)
 static const char *
 runner_poll_end(Run *run)
 {
+	const char *why;
+
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -212,6 +215,8 @@ runner_poll_end(Run *run)
 		return stop_reasons[STOP_OWNER_ENDED];
 	if (run->request.parent != 0 && !run_entry_ticket_is_busy(run->request.parent))
 		return stop_reasons[STOP_PARENT_ENDED];
+	if (run->drivers != NULL && (why = drivers_why_lost(run)) != NULL)
+		return why;
 	if (extension_is_wanted())
 		return "the extension is being altered or dropped";
 	return NULL;
@@ -359,7 +364,8 @@ runner_open_pools(Run *run)
 	{
 		RunParty   *party = &run->parties[i];
 
-		party->pool = party_is_embedded(run, i) ? target_pool.pool(run, party) : run->target->pool(run, party);
+		party->pool = party_is_embedded(run, i) ? target_pool.pool(run, party)
+			: run->options.drivers.n > 0 ? drivers_open(run, party) : run->target->pool(run, party);
 		releases_begin(&party->releases, loop_now_us());
 		strlcpy(party->published.kind, party->pool->driver->kind, sizeof(party->published.kind));
 		if (party->endpoint != NULL && !party_is_embedded(run, i))

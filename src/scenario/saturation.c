@@ -452,6 +452,7 @@ const Scenario scenario_saturation = {
 	.options = (const OptionDefault[]) {
 		{OPTION_attempts, {10, 50, 1000}},
 		{OPTION_role_limit, {10, 20, 20}},
+		{OPTION_drivers},
 		{OPTION_END}
 	},
 	.play = saturation_play,

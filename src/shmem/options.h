@@ -19,6 +19,15 @@ typedef struct Levels
 	int64		percent[LEVELS_MAX];
 } Levels;
 
+/* A list of names, none if n is 0. */
+#define NAME_LIST_MAX	16
+
+typedef struct NameList
+{
+	int64		n;
+	char		name[NAME_LIST_MAX][NAMEDATALEN];
+} NameList;
+
 /*
  * Every option of every scenario.  Its row is its field in Options, its type and
  * its bounds; a scenario lists those that it has, with their defaults.
@@ -29,8 +38,9 @@ typedef struct Levels
  * TEXT(name, bytes, what, unset): "what" it is, and what takes its place if it is
  *		left out, for the hint; it has fewer than so many bytes.
  * LEVELS(name, min, max): bounds of each level.
+ * NAMES(name, what): "what" they are names of.
  */
-#define OPTION_LIST(NUMBER, WORD, TEXT, LEVELS) \
+#define OPTION_LIST(NUMBER, WORD, TEXT, LEVELS, NAMES) \
 	WORD(profile) \
 	NUMBER(seed, 0, PG_INT32_MAX, NULL) \
 	NUMBER(timeout_ms, 100, DAY_MS, NULL) \
@@ -43,6 +53,7 @@ typedef struct Levels
 	NUMBER(repeat, 0, REPEAT_MAX, "so many runs, 0 for this one alone") \
 	NUMBER(against, 0, PG_INT64_MAX, "the id of a run, 0 for those before") \
 	TEXT(database, NAMEDATALEN, "the name of a database", "the caller's") \
+	NAMES(drivers, "foreign servers of kind driver") \
 	\
 	/* Of the pools of this server. */ \
 	NUMBER(attempts, 1, 10000, NULL)	/* beyond capacity */ \
@@ -107,7 +118,7 @@ typedef struct Levels
 
 typedef enum OptionId
 {
-	OPTION_LIST(OPTION_MEMBER, OPTION_MEMBER, OPTION_MEMBER, OPTION_MEMBER)
+	OPTION_LIST(OPTION_MEMBER, OPTION_MEMBER, OPTION_MEMBER, OPTION_MEMBER, OPTION_MEMBER)
 	OPTION_END					/* of a list of defaults */
 } OptionId;
 
@@ -116,10 +127,11 @@ typedef enum OptionId
 #define OPTION_INT64_FIELD(name, ...)		int64 name;
 #define OPTION_TEXT_FIELD(name, bytes, ...)	char name[bytes];
 #define OPTION_LEVELS_FIELD(name, ...)		Levels name;
+#define OPTION_NAMES_FIELD(name, ...)		NameList name;
 
 typedef struct Options
 {
-	OPTION_LIST(OPTION_INT64_FIELD, OPTION_INT64_FIELD, OPTION_TEXT_FIELD, OPTION_LEVELS_FIELD)
+	OPTION_LIST(OPTION_INT64_FIELD, OPTION_INT64_FIELD, OPTION_TEXT_FIELD, OPTION_LEVELS_FIELD, OPTION_NAMES_FIELD)
 } Options;
 
 /* Some of the options. */

@@ -17,7 +17,8 @@
 	TARGET(EACH, each) \
 	TARGET(POSTGRES, postgres) \
 	TARGET(PGBOUNCER, pgbouncer) \
-	TARGET(HTTP, http)
+	TARGET(HTTP, http) \
+	TARGET(DRIVER, driver)
 
 #define TARGET_MEMBER(MEMBER, row)	TARGET_##MEMBER,
 
@@ -36,7 +37,7 @@ typedef enum TargetKind
 typedef enum TargetSet
 {
 	TARGET_LIST(TARGET_SET_MEMBER)
-	ON_ALL = (1 << TARGET_KINDS) - 1
+	ON_ALL = (1 << TARGET_DRIVER) - 1	/* a driver is no target */
 } TargetSet;
 
 #undef TARGET_SET_MEMBER

@@ -142,6 +142,7 @@ typedef struct Run
 	RunParty	parties[RUN_PARTIES_MAX];
 	int			nparties;
 	Pool	   *pool;			/* of the first service */
+	struct Drivers *drivers;	/* that generate its load; NULL: none */
 	Chaos		chaos;			/* what disturbs the sessions of its pools, if anything does */
 	struct Hold *hold;			/* the connections held by hand, NULL: there are none */
 	struct Endpoint *endpoint;	/* of the HTTP service that is its target; NULL: none */

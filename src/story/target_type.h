@@ -9,6 +9,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "load/target/probe.h"
 #include "observe/slots/census.h"
 #include "shmem/shared.h"
 #include "story/run.h"
@@ -22,6 +23,8 @@ typedef struct TargetType
 	const char *name;			/* of the target, or of a kind of foreign servers */
 
 	/* How it is aimed at. */
+	bool		drives;			/* not at all: it generates load for runs */
+	bool		driven;			/* drivers may generate the load */
 	bool		foreign;		/* a foreign server, by its own name; nothing is made there */
 	bool		each_default;	/* each of several scenarios aims at its default target */
 	bool		exclusive;		/* a run uses up what belongs to all clients of its server,
@@ -50,6 +53,9 @@ typedef struct TargetType
 	bool		knows_size;		/* what an OptionDefault that inherits does not say, it says */
 	bool		asked_first;	/* what options are worth shows only when it is asked */
 	const char *limiting;		/* option to lower for fewer connections; NULL: there is none */
+
+	/* What its probe asks to have it end all sessions of the run; NULL: it cannot be asked to. */
+	const Question *recall;
 
 	/*
 	 * Of a foreign server: the options that it and its user mappings have, ended by

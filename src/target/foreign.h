@@ -63,11 +63,13 @@ extern List *foreign_hosts(const char *value);
 extern bool foreign_find(const char *name, RunRequest *request);
 extern void foreign_require(const RunRequest *request, const Scenario *scenario, const Options *options);
 extern Endpoint *foreign_read(Run *run, int n);
+extern Endpoint *foreign_read_other(Run *run, const char *name, TargetKind kind);
 extern Endpoint *foreign_endpoint(const RunRequest *request);
 
 /* See foreign_login.c. */
 extern void foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *known,
 							   List *server, List *mapping);
+extern ConnectResult foreign_login_try(Run *run, Endpoint *endpoint, const char *name);
 extern bool foreign_login_open(Run *run, int n);
 extern void foreign_login_make_console(Endpoint *endpoint);
 extern bool foreign_login_ask(Run *run, RunParty *party, const Question *questions, const char *failure,

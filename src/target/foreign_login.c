@@ -89,7 +89,7 @@ foreign_login_name_sessions(Run *run, Endpoint *endpoint)
  * capacity; a hold as aborted, with the SQLSTATE.
  */
 pg_noreturn static void
-foreign_login_missed(Run *run, const char *what, const ConnectResult *result)
+foreign_login_missed(Run *run, const char *what, const char *name, const ConnectResult *result)
 {
 	bool		refused = result->end == CONNECT_REFUSED;
 
@@ -98,7 +98,7 @@ foreign_login_missed(Run *run, const char *what, const ConnectResult *result)
 	run->error_code = failure_code(result);
 	if (result->sqlstate[0] == '\0')
 		run_glance_at_machine(run);
-	run_end(run, VERDICT_INVALID, "%s %s: %s%s%s%s%s", what, run->request.target_name,
+	run_end(run, VERDICT_INVALID, "%s %s: %s%s%s%s%s", what, name,
 			result->sqlstate, result->sqlstate[0] ? " " : "",
 			refused ? cause_kinds[result->cause].name : "", refused ? ", " : "", result->message);
 }
@@ -109,7 +109,7 @@ foreign_login_missed(Run *run, const char *what, const ConnectResult *result)
  * 0 for a directory of sockets.
  */
 static int
-foreign_login_resolve(Run *run, const char *host, Resolve *resolve)
+foreign_login_resolve(Run *run, const char *host, const char *name, Resolve *resolve)
 {
 	ConnectResult failure;
 	int			n;
@@ -120,25 +120,25 @@ foreign_login_resolve(Run *run, const char *host, Resolve *resolve)
 	wait_until(run, resolve->done || resolve->failed, run_patience(run, LOGIN_WAIT_MS));
 	n = resolve_end(resolve, host, &failure);
 	if (n == 0)
-		foreign_login_missed(run, "could not find", &failure);
+		foreign_login_missed(run, "could not find", name, &failure);
 	return n;
 }
 
 /*
  * Tries one address of the host after the other, and adds the first that answers to
- * the login.
+ * the login.  Reports call the place by that name.
  */
 static ConnectResult
-foreign_login_try_host(Run *run, const char *host, Login *way)
+foreign_login_try_host(Run *run, const char *host, const char *name, Login *way)
 {
 	Resolve    *resolve = palloc0(sizeof(Resolve));
-	int			n = foreign_login_resolve(run, host, resolve);
+	int			n = foreign_login_resolve(run, host, name, resolve);
 	ConnectResult result;
 
 	for (int i = 0; i < Max(n, 1); i++)
 	{
 		Login		login = *way;
-		LocalEndpoint local = {.name = run->request.target_name};
+		LocalEndpoint local = {.name = unconstify(char *, name)};
 
 		if (n > 0)
 			login_add(&login, "hostaddr", resolve->addresses.text[i]);
@@ -151,6 +151,16 @@ foreign_login_try_host(Run *run, const char *host, Login *way)
 		break;
 	}
 	return result;
+}
+
+/*
+ * Logs in to that endpoint and out again, and completes its login by the address that
+ * answered.  Reports call it by that name.
+ */
+ConnectResult
+foreign_login_try(Run *run, Endpoint *endpoint, const char *name)
+{
+	return foreign_login_try_host(run, endpoint->host, name, &endpoint->login);
 }
 
 /* Counts the addresses of a ring, each once; 0 if it is of a socket. */
@@ -197,12 +207,13 @@ foreign_login_require_password(Run *run, const ConnectResult *result, const char
 static void
 foreign_login_try_way(Run *run, const Endpoint *endpoint, const char *host, Login *way)
 {
+	const char *name = run->request.target_name;
 	bool		several = list_length(endpoint->hosts) > 1;
-	ConnectResult result = foreign_login_try_host(run, host, way);
+	ConnectResult result = foreign_login_try_host(run, host, name, way);
 
 	foreign_login_require_password(run, &result, "");
 	if (result.end != CONNECT_GRANTED)
-		foreign_login_missed(run, several ? psprintf("could not log in at %s to", host) : "could not log in to", &result);
+		foreign_login_missed(run, several ? psprintf("could not log in at %s to", host) : "could not log in to", name, &result);
 	run->login_us = Max(run->login_us, result.took_us);
 }
 
@@ -275,7 +286,7 @@ foreign_login_ask(Run *run, RunParty *party, const Question *questions, const ch
 	if (request_is_hold(&run->request))
 		return false;
 	if (probe->heard_us == 0)
-		foreign_login_missed(run, failure, &probe->failure);
+		foreign_login_missed(run, failure, run->request.target_name, &probe->failure);
 	return true;
 }
 

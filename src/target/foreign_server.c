@@ -334,6 +334,29 @@ foreign_endpoint(const RunRequest *request)
 	return endpoint;
 }
 
+/* Reads the server of that name, or of the request if that is NULL: see foreign_read(). */
+static Endpoint *
+server_read(Run *run, const char *name, TargetKind kind)
+{
+	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
+	const RunRequest *request = &run->request;
+	ForeignServer *server;
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	server = GetForeignServerExtended(name != NULL ? get_foreign_server_oid(name, false) : request->server, FSV_MISSING_OK);
+	if (server == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the foreign server is not there for others: it was dropped, or made in a transaction that has not been committed")));
+	require_unchanged(server, request->user, kind);
+	require_mapping(server->serverid, request->user, kind);
+	endpoint_read(endpoint, server, request->user, kind);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(run->context);
+	return endpoint;
+}
+
 /*
  * Reads where the run's n-th party goes: the target, or a server of its own; returns
  * it, in the run's memory context.  Makes a transaction of its own; ERROR if the
@@ -342,22 +365,12 @@ foreign_endpoint(const RunRequest *request)
 Endpoint *
 foreign_read(Run *run, int n)
 {
-	Endpoint   *endpoint = MemoryContextAllocZero(run->context, sizeof(Endpoint));
-	const RunRequest *request = &run->request;
-	ForeignServer *server;
+	return server_read(run, n > 0 ? run->options.second : NULL, run->request.target);
+}
 
-	StartTransactionCommand();
-	MemoryContextSwitchTo(run->context);
-	server = GetForeignServerExtended(n > 0 ? get_foreign_server_oid(run->options.second, false) : request->server,
-									  FSV_MISSING_OK);
-	if (server == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the foreign server is not there for others: it was dropped, or made in a transaction that has not been committed")));
-	require_unchanged(server, request->user, request->target);
-	require_mapping(server->serverid, request->user, request->target);
-	endpoint_read(endpoint, server, request->user, request->target);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(run->context);
-	return endpoint;
+/* The same of another foreign server, of that kind. */
+Endpoint *
+foreign_read_other(Run *run, const char *name, TargetKind kind)
+{
+	return server_read(run, name, kind);
 }

@@ -169,6 +169,7 @@ pgbouncer_pool(Run *run, const RunParty *party)
 const TargetType target_pgbouncer = {
 	.name = "pgbouncer",
 	.foreign = true,
+	.driven = true,
 	.exclusive = true,
 	.one_party = true,
 	.counts_itself = true,

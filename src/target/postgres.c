@@ -47,11 +47,13 @@ postgres_open(Run *run, int n)
 const TargetType target_postgres = {
 	.name = "postgres",
 	.foreign = true,
+	.driven = true,
 	.exclusive = true,
 	.one_party = true,
 	.may_vanish = true,
 	.asked_first = true,
 	.options = postgres_options,
+	.recall = postgres_recall,
 	.default_port = "5432",
 	.open = postgres_open,
 	.driver = &pool_postgres,

@@ -48,6 +48,8 @@ function pool_exhaust_report(text, text)                             -  X  X  - 
 function pool_exhaust_hold(integer, text, text, jsonb)               -  -  -  -  X
 function pool_exhaust_leak(integer, text, text, jsonb)               -  -  -  -  X
 function pool_exhaust_release(bigint)                                -  -  -  -  X
+function pool_exhaust_drive_open(text, text, integer, integer, integer)  -  -  -  -  X
+function pool_exhaust_drive(integer, integer, boolean, bigint, integer)  -  -  -  -  X
 function pool_exhaust_scenarios_rows()                               -  X  -  -  X
 function pool_exhaust_progress_rows()                                -  X  -  -  X
 function pool_exhaust_holds_rows()                                   -  X  -  -  X

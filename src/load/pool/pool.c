@@ -90,6 +90,8 @@ pool_close(Pool *pool)
 	uv_timer_stop(&pool->pause);
 	for (int i = 0; i < pool->nsessions; i++)
 		pool_session_close(&pool->sessions[i]);
+	if (pool->driver->close != NULL)
+		pool->driver->close(pool);
 	dlist_init(&pool->served);
 	pool->stats.canceled += pool->stats.wanted;
 	pool->stats.held = pool->stats.wanted = 0;
@@ -148,6 +150,11 @@ pool_init(Pool *pool, const PoolDriver *driver, const PoolLogins *logins, int ns
 void
 pool_acquire_many(Pool *pool, int n)
 {
+	if (pool->driver->acquire_many != NULL)
+	{
+		pool->driver->acquire_many(pool, n);
+		return;
+	}
 	for (; n > 0 && !dlist_is_empty(&pool->holds_unused); n--)
 		pool_acquire(pool, dlist_container(Request, node, dlist_pop_head_node(&pool->holds_unused)));
 }
@@ -156,6 +163,11 @@ pool_acquire_many(Pool *pool, int n)
 void
 pool_release_many(Pool *pool, int n)
 {
+	if (pool->driver->release_many != NULL)
+	{
+		pool->driver->release_many(pool, n);
+		return;
+	}
 	for (; n > 0 && !dlist_is_empty(&pool->holds); n--)
 		hold_end(dlist_head_element(Request, node, &pool->holds));
 }

@@ -30,6 +30,7 @@ extern const PoolDriver pool_role;
 extern const PoolDriver pool_postgres;
 extern const PoolDriver pool_clients;	/* of PgBouncer */
 
+extern void pool_foreign_state(const Pool *pool, const struct Probe *probe, int capacity, PoolState *truth);
 extern Pool *pool_open_server(const ServerPoolConfig *config);
 
 /* An application-style pool: see pool_embedded.c. */

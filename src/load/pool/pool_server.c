@@ -63,16 +63,16 @@ role_read_state(Pool *pool, PoolState *truth)
 	truth->full_cause = CAUSE_ROLE_LIMIT;
 }
 
-/* What has not been asked for yet, or cannot be, is what the run itself knows. */
-static void
-foreign_read_state(Pool *pool, PoolState *truth)
+/*
+ * Fills in what a probe says of the foreign server of the pool.  What has not been
+ * asked for yet, or cannot be, is what the run itself knows.
+ */
+void
+pool_foreign_state(const Pool *pool, const Probe *probe, int capacity, PoolState *truth)
 {
-	ServerPool *sp = (ServerPool *) pool;
-	const Probe *probe = sp->config.probe;
-
 	if (probe == NULL)
 	{
-		truth->capacity = sp->config.capacity;
+		truth->capacity = capacity;
 		truth->in_use = truth->ours = pool->stats.held;
 		truth->full_cause = CAUSE_NONE;
 		return;
@@ -81,6 +81,14 @@ foreign_read_state(Pool *pool, PoolState *truth)
 	truth->in_use = probe->figures.in_use;
 	truth->ours = probe->figures.ours;
 	truth->full_cause = probe->figures.full_cause;
+}
+
+static void
+foreign_read_state(Pool *pool, PoolState *truth)
+{
+	const ServerPoolConfig *config = &((ServerPool *) pool)->config;
+
+	pool_foreign_state(pool, config->probe, config->capacity, truth);
 }
 
 static bool

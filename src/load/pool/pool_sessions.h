@@ -132,6 +132,15 @@ typedef struct PoolDriver
 	 * at work for too.  NULL: those come to their end.
 	 */
 	void		(*cancel) (Pool *pool);
+
+	/*
+	 * Of a pool whose connections are held elsewhere: what stands for
+	 * pool_acquire_many() and pool_release_many(), the requests of which it has not,
+	 * and lets go of all.  NULL: it holds them itself.
+	 */
+	void		(*acquire_many) (Pool *pool, int n);
+	void		(*release_many) (Pool *pool, int n);
+	void		(*close) (Pool *pool);
 } PoolDriver;
 
 /* Counted from the moment the pool was opened. */

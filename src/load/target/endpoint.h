@@ -20,6 +20,7 @@ typedef struct Endpoint
 	Login		login;			/* as the clients log in ... */
 	Login		console;		/* ... and where PgBouncer reports */
 	int			capacity;		/* as the foreign server has it; 0 = to be asked */
+	const char *target;			/* what a driver calls the target of the run; NULL: the same */
 	bool		superuser;		/* the user is one, on this server */
 	bool		password_required;	/* a login must be granted for the user's own password */
 	HttpTarget	http;			/* of kind http, and then there is nothing of the above but the name */

@@ -88,6 +88,7 @@ postgres_read(Probe *probe, const PGresult *rows)
 	coming->ours = row_number(rows, 0, "ours");
 	coming->beside = row_number(rows, 0, "beside");
 	coming->probes = row_number(rows, 0, "probes");
+	strlcpy(coming->born, answer_value(rows, 0, "born"), BORN_LEN);
 	coming->superuser = answer_value(rows, 0, "superuser")[0] == 't';
 	coming->blind = answer_value(rows, 0, "sees")[0] != 't' && coming->full_cause != CAUSE_ROLE_LIMIT;
 }
@@ -107,11 +108,28 @@ const Question postgres_questions[] = {
 		" (SELECT count(*) FROM s WHERE usename = rolname AND application_name ="
 		"  replace(pg_catalog.current_setting('application_name'), '" PROBE_SUFFIX "', '" BESIDE_SUFFIX "')) AS beside,"
 		" (SELECT count(*) FROM s WHERE application_name = pg_catalog.current_setting('application_name')) AS probes,"
+		" extract(epoch FROM pg_catalog.pg_postmaster_start_time()) AS born,"
 		" rolsuper AS superuser, pg_catalog.pg_has_role(rolname, 'pg_read_all_stats', 'USAGE') AS sees"
 		" FROM pg_catalog.pg_roles, pg_catalog.pg_database d"
 		" WHERE rolname = session_user AND d.datname = pg_catalog.current_database()",
 		.name = "",
 		.read = postgres_read
+	},
+	{NULL}
+};
+
+/* How many it has ended does not matter: the proof counts those that are left. */
+static void
+recall_read(Probe *probe, const PGresult *rows)
+{
+}
+
+const Question postgres_recall[] = {
+	{
+		"SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+		" WHERE usename = session_user AND application_name || '" PROBE_SUFFIX "' = pg_catalog.current_setting('application_name')",
+		.name = "",
+		.read = recall_read
 	},
 	{NULL}
 };

@@ -8,6 +8,7 @@
 #include "load/pool/pool.h"
 
 #define POOL_MODE_LEN	16
+#define BORN_LEN		24
 
 /* The name of a session that asks is that of those it asks for, and this. */
 #define PROBE_SUFFIX	" asks"
@@ -25,6 +26,7 @@ typedef struct Figures
 	int			beside;			/* ... others that it has ... */
 	int			probes;			/* ... and those that ask for it */
 	Cause		full_cause;		/* the limit that is nearest */
+	char		born[BORN_LEN]; /* when PostgreSQL was started: no other server was at that moment */
 	bool		superuser;		/* the run's user there is one ... */
 	bool		blind;			/* ... or may not see of what kind the sessions of others are */
 
@@ -89,6 +91,7 @@ struct Probe
 };
 
 extern const Question postgres_questions[];
+extern const Question postgres_recall[];
 extern const Question pgbouncer_questions[];
 
 extern const char *answer_value(const PGresult *rows, int row, const char *column);

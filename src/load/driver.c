@@ -1,0 +1,203 @@
+/*
+ * driver.c
+ *		A session of the coordinator with one driver.
+ *
+ * An order is a call of pool_exhaust_drive() there, which says what came of it and
+ * of those before.  While connections are wanted it is called again and again, and
+ * else every DRIVER_REST_MS: so each side notices when the other is gone.  Orders that
+ * come while a call is under way are sent together with the next one.
+ */
+#include "postgres.h"
+
+#include "load/driver.h"
+
+/* A call waits that long for what was ordered. */
+#define CALL_MS		50
+
+static void
+driver_fail(Driver *driver, const ConnectResult *failure)
+{
+	driver->state = DRIVER_LOST;
+	driver->asked_us = 0;
+	driver->failure = *failure;
+	if (driver->events != NULL)
+		driver->events->lost(driver);
+}
+
+static void
+driver_connected(Session *session, const ConnectResult *result)
+{
+	Driver	   *driver = (Driver *) session;
+
+	if (result->end == CONNECT_GRANTED)
+		driver->state = DRIVER_READY;
+	else
+		driver_fail(driver, result);
+}
+
+static void
+driver_session_lost(Session *session)
+{
+	ConnectResult failure;
+
+	session_failure(session, &failure);
+	session_close(session);
+	driver_fail((Driver *) session, &failure);
+}
+
+static const SessionEvents driver_session_events = {
+	.connected = driver_connected,
+	.lost = driver_session_lost,
+};
+
+/* Begins to log in; driver->state says how far it is.  The login must live as long. */
+void
+driver_open(Driver *driver, Loop *loop, const Login *login, int timeout_ms)
+{
+	driver->loop = loop;
+	driver->state = DRIVER_CONNECTING;
+	driver->session.spared = true;
+	driver->session.keeps_rows = true;
+	uv_timer_init(&loop->uv, &driver->rest);
+	driver->rest.data = driver;
+	session_open(&driver->session, loop, login, timeout_ms, &driver_session_events, driver);
+}
+
+/* The driver has said no: its sentence, and what it says to do about it. */
+static void
+driver_refuses(Driver *driver, const QueryResult *result)
+{
+	ConnectResult failure = {CONNECT_DENIED, CAUSE_NONE};
+	const char *hint = PQresultErrorField(result->rows, PG_DIAG_MESSAGE_HINT);
+
+	strlcpy(failure.sqlstate, result->sqlstate, sizeof(failure.sqlstate));
+	snprintf(failure.message, MESSAGE_LEN, "%s%s%s", result->message, hint != NULL ? "; " : "", hint != NULL ? hint : "");
+	session_close(&driver->session);
+	driver_fail(driver, &failure);
+}
+
+static void
+driver_answered(void *arg, const QueryResult *result)
+{
+	Driver	   *driver = arg;
+
+	driver->asked_us = 0;
+	driver->answered_us = loop_now_us();
+	if (result->ok)
+		driver->answer = PQcopyResult(result->rows, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES);
+	else
+		driver_refuses(driver, result);
+}
+
+static void
+driver_query(Driver *driver, const char *sql, QueryDone done)
+{
+	driver->asked_us = driver->sent_us = loop_now_us();
+	session_query(&driver->session, sql, 0, done, driver);
+}
+
+/* Asks a driver that is ready and does not drive yet; the answer is there when asked_us is 0 again. */
+void
+driver_ask(Driver *driver, const char *sql)
+{
+	PQclear(driver->answer);
+	driver->answer = NULL;
+	driver_query(driver, sql, driver_answered);
+}
+
+/* ---------- Orders ---------- */
+
+static void
+driver_rested(uv_timer_t *timer)
+{
+	driver_send(timer->data);
+}
+
+/* Keeps account of how long it has had something to do. */
+static void
+driver_meter(Driver *driver)
+{
+	uint64		now_us = loop_now_us();
+
+	if (driver->busy_us != 0)
+		driver->wanted_us += now_us - driver->busy_us;
+	driver->busy_us = driver->wanted > 0 ? now_us : 0;
+}
+
+static void
+driver_reported(void *arg, const QueryResult *result)
+{
+	static const ConnectResult no_report = {CONNECT_DENIED, CAUSE_NONE, .message = "its answer is none of pool_exhaust_drive()"};
+	Driver	   *driver = arg;
+
+	driver->asked_us = 0;
+	if (!result->ok)
+	{
+		driver_refuses(driver, result);
+		return;
+	}
+	if (!drive_report_read(&driver->report, result->rows))
+	{
+		session_close(&driver->session);
+		driver_fail(driver, &no_report);
+		return;
+	}
+	driver->events->heard(driver);
+	driver_meter(driver);
+	if (driver->closed || driver->asked_us != 0)
+		return;
+	if (driver->wanted > 0 || driver->order.release > 0 || driver->order.cancel)
+		driver_send(driver);
+	else
+		uv_timer_start(&driver->rest, driver_rested, DRIVER_REST_MS, 0);
+}
+
+/* Sends what is ordered, now or when the call that is under way is over. */
+void
+driver_send(Driver *driver)
+{
+	const DriverOrder *order = &driver->order;
+	char		sql[512];
+
+	driver_meter(driver);
+	if (driver->state != DRIVER_READY || driver->asked_us != 0)
+		return;
+	uv_timer_stop(&driver->rest);
+	snprintf(sql, sizeof(sql), "SELECT * FROM %s(%d, %d, %s, " UINT64_FORMAT ", %d)", driver->function,
+			 order->acquire, order->release, order->cancel ? "true" : "false", order->at_us, CALL_MS);
+	driver->order = (DriverOrder) {0};
+	driver_query(driver, sql, driver_reported);
+}
+
+/* From now on it drives: it takes orders, and is asked from time to time. */
+void
+driver_begin(Driver *driver, const DriverEvents *events, void *owner)
+{
+	driver->events = events;
+	driver->owner = owner;
+	driver_send(driver);
+}
+
+/* It is silent for too long: it is lost. */
+void
+driver_give_up(Driver *driver)
+{
+	ConnectResult failure = {CONNECT_TIMED_OUT, CAUSE_NONE, .message = "no answer in time"};
+
+	session_close(&driver->session);
+	driver_fail(driver, &failure);
+}
+
+/* Logs out: so the driver lets go of all that it holds.  May be called twice. */
+void
+driver_close(Driver *driver)
+{
+	driver->closed = true;
+	driver->events = NULL;
+	if (driver->loop == NULL)
+		return;
+	uv_timer_stop(&driver->rest);
+	session_close(&driver->session);
+	PQclear(driver->answer);
+	driver->answer = NULL;
+}

@@ -1,0 +1,23 @@
+/*
+ * pool_drivers.h
+ *		A pool whose connections are held by drivers, on other machines.
+ */
+#pragma once
+
+#include "load/driver.h"
+#include "load/pool/pool.h"
+#include "load/target/probe.h"
+
+typedef struct DriversPoolConfig
+{
+	const PoolDriver *kind;		/* as which pools and reports show it */
+	Loop	   *loop;
+	struct Probe *probe;		/* of a target that can be asked, or NULL ... */
+	int			capacity;		/* ... and what it is said to have then */
+	Driver	   *drivers;
+	int			n;
+	DriveReport *before;		/* of the pool: the last report of each that is added up */
+} DriversPoolConfig;
+
+extern Pool *pool_open_drivers(const DriversPoolConfig *config);
+extern uint64 pool_drivers_go_us(const Pool *pool);

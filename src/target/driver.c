@@ -1,0 +1,78 @@
+/*
+ * driver.c
+ *		Foreign servers of kind "driver": other servers with this extension, which
+ *		generate load for a run.  No run aims at them.
+ */
+#include "postgres.h"
+
+#include "target/drivers.h"
+#include "target/foreign.h"
+#include "target/target.h"
+
+static const ForeignOption driver_options[] = {
+	LIBPQ_SERVER_OPTIONS,
+	{"target", ForeignServerRelationId},
+	LIBPQ_MAPPING_OPTIONS,
+	{NULL}
+};
+
+/* What the driver calls the target, where that is another name than here. */
+static void
+driver_read(Endpoint *endpoint, List *server, List *mapping)
+{
+	endpoint->target = foreign_option_value(server, "target");
+}
+
+const TargetType target_driver = {
+	.name = "driver",
+	.foreign = true,
+	.drives = true,
+	.options = driver_options,
+	.default_port = "5432",
+	.read = driver_read,
+};
+
+/* ERROR unless the caller may have that foreign server drive; returns where it is. */
+static Endpoint *
+driver_find(const char *name)
+{
+	RunRequest	request = {0};
+
+	if (!foreign_find(name, &request) || request.target != TARGET_DRIVER)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"drivers\" names \"%s\", which is no foreign server of kind driver", name),
+				 errhint("CREATE SERVER ... FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'driver', host '...', dbname '...').")));
+	return foreign_endpoint(&request);
+}
+
+/* ERROR if the drivers that the options name cannot be used for that request. */
+void
+drivers_require(const RunRequest *request, const Options *options)
+{
+	const TargetType *target = target_types[request->target];
+	const Endpoint *aim;
+
+	if (options->drivers.n == 0)
+		return;
+	if (!target->driven)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("drivers cannot generate load for target \"%s\"", request->target_name),
+				 errhint("They log in to a foreign server of kind postgres or pgbouncer: aim at one, or leave option \"drivers\" out.")));
+	if (options->chaos > 0)
+		options_contradict("Leave out option \"chaos\" or option \"drivers\".",
+						   "chaos disturbs the sessions of the runner, and drivers have their own");
+	aim = foreign_endpoint(request);
+	for (int i = 0; i < options->drivers.n; i++)
+	{
+		const char *name = options->drivers.name[i];
+		const Endpoint *driver = driver_find(name);
+
+		if (strcmp(driver->host, aim->host) == 0 && strcmp(driver->port, aim->port) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("driver \"%s\" is the target itself: host %s, port %s", name, driver->host, driver->port),
+					 errhint("A driver is another server, whose load does not compete with what it measures.")));
+	}
+}
