@@ -292,6 +292,6 @@ int64
 preflight_drive(int connections)
 {
 	require_cap("driver", "the number of connections that each driver has by naming more drivers", connections);
-	require_descriptors("driver", connections);
+	require_machine("driver", connections);
 	return (int64) max_run_time * 1000;
 }
