@@ -11,6 +11,7 @@
 #   make check-busy                         every scenario, many times, on a machine that is much too busy
 #   make check-soak                         everything for an hour: what grows
 #   make check-nights                       twenty nights by script, and what the flight recorder tells of them
+#   make check-drivers                      load from several servers, many times, and when one of them is gone
 #   make check-settings                     every scenario under settings that may be in its way
 #   make check-members                      a new member of each set, as src/README.md says
 #   make dist                               the archive of what is committed, for PGXN
@@ -24,7 +25,7 @@ ifneq ($(words $(SOURCES)) $(words $(wildcard $(SOURCES)/pool_exhaust.control)),
 $(error no sources of pool_exhaust in "$(SOURCES)": name their directory with VPATH=, or build in it if there is a blank in its path)
 endif
 
-SANDBOXED = demo check check-versions check-upgrade check-image check-package check-sanitized check-style check-members check-faults check-busy check-soak check-nights check-settings dist
+SANDBOXED = demo check check-versions check-upgrade check-image check-package check-sanitized check-style check-members check-faults check-busy check-soak check-nights check-drivers check-settings dist
 
 # These install what they need first, or need nothing, so nothing here may ask
 # for PostgreSQL yet; other goals beside them get a make of their own.
@@ -44,6 +45,7 @@ check-faults:   ; @$(SOURCES)/test/sandbox run perl test/interruptions
 check-busy:     ; @$(SOURCES)/test/sandbox run perl test/busy
 check-soak:     ; @$(SOURCES)/test/sandbox run perl test/soak
 check-nights:   ; @$(SOURCES)/test/sandbox run perl test/nights
+check-drivers:  ; @$(SOURCES)/test/sandbox run perl test/drivers_rounds
 check-settings: ; @$(SOURCES)/test/sandbox run perl test/settings
 
 DISTNAME = pool_exhaust-$(shell sed -n 's/^   "version": "\(.*\)",/\1/p' $(SOURCES)/META.json)

@@ -567,12 +567,14 @@ CREATE FUNCTION pool_exhaust_drive_open(
 	connections integer,
 	handshakes integer,
 	timeout_ms integer,
+	mode text,
+	pool_size integer,
 	OUT kind text,
 	OUT role text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION pool_exhaust_drive_open(text, text, integer, integer, integer) IS
+COMMENT ON FUNCTION pool_exhaust_drive_open(text, text, integer, integer, integer, text, integer) IS
 	'for the coordinator of a run with option drivers: prepares this session to open sessions of that name to a foreign server of this database, which the caller must have USAGE and a user mapping on; returns its kind, and as whom they log in';
 
 CREATE FUNCTION pool_exhaust_drive(
@@ -590,6 +592,52 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_drive(integer, integer, boolean, bigint, integer) IS
 	'for the coordinator of a run with option drivers: cancels, releases and acquires connections, and says what has become of all orders of this session; they end with it, or when it is silent for 4 s';
+
+CREATE FUNCTION pool_exhaust_drive_load(
+	number integer,
+	sql text,
+	failing_sql text,
+	figures float8[],
+	ordered boolean,
+	at_us bigint,
+	wait_ms integer,
+	OUT item text,
+	OUT key bigint,
+	OUT value bigint,
+	OUT message text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_drive_load(integer, text, text, float8[], boolean, bigint, integer) IS
+	'for the coordinator of a run with option drivers: lets the clients of a load of that number come, which run that SQL on the target as the user of the mapping, and says the same as pool_exhaust_drive()';
+
+CREATE FUNCTION pool_exhaust_drive_stop(
+	number integer,
+	OUT item text,
+	OUT key bigint,
+	OUT value bigint,
+	OUT message text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_drive_stop(integer) IS
+	'for the coordinator of a run with option drivers: lets no more clients of the load of that number begin, and says the same as pool_exhaust_drive()';
+
+CREATE FUNCTION pool_exhaust_drive_crowd(
+	action text,
+	n integer,
+	seed bigint,
+	at_us bigint,
+	wait_ms integer,
+	OUT item text,
+	OUT key bigint,
+	OUT value bigint,
+	OUT message text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION pool_exhaust_drive_crowd(text, integer, bigint, bigint, integer) IS
+	'for the coordinator of a run with option drivers: has n clients that retry when they are refused connect, stop or disconnect, and says the same as pool_exhaust_drive()';
 
 /* ---------- See ---------- */
 
@@ -1128,8 +1176,11 @@ REVOKE ALL ON FUNCTION
 	pool_exhaust_hold(integer, text, text, jsonb),
 	pool_exhaust_leak(integer, text, text, jsonb),
 	pool_exhaust_release(bigint),
-	pool_exhaust_drive_open(text, text, integer, integer, integer),
+	pool_exhaust_drive_open(text, text, integer, integer, integer, text, integer),
 	pool_exhaust_drive(integer, integer, boolean, bigint, integer),
+	pool_exhaust_drive_load(integer, text, text, float8[], boolean, bigint, integer),
+	pool_exhaust_drive_stop(integer),
+	pool_exhaust_drive_crowd(text, integer, bigint, bigint, integer),
 	pool_exhaust_scenarios_rows(),
 	pool_exhaust_progress_rows(),
 	pool_exhaust_holds_rows(),

@@ -9,13 +9,16 @@
  * between two calls connections are held, and nothing else.
  *
  * What it may log in to is a foreign server of this database that the coordinator's role
- * has USAGE and a user mapping on: no address and no password comes from elsewhere.
+ * has USAGE and a user mapping on: no address and no password comes from elsewhere.  What
+ * clients run there does: SQL that a workload may be, as the user of that mapping.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -24,12 +27,16 @@
 #include "base/compat.h"
 #include "base/text.h"
 #include "event/descriptors.h"
+#include "load/drive_crowd.h"
+#include "load/drive_load.h"
 #include "load/driver.h"
 #include "load/failure.h"
 #include "load/pool/pool.h"
 #include "load/resolve.h"
 #include "load/target/local_endpoint.h"
+#include "load/target/probe.h"
 #include "request/preflight.h"
+#include "request/workload.h"
 #include "shmem/request.h"
 #include "target/foreign.h"
 #include "target/server_pool.h"
@@ -37,6 +44,9 @@
 
 PG_FUNCTION_INFO_V1(pool_exhaust_drive_open);
 PG_FUNCTION_INFO_V1(pool_exhaust_drive);
+PG_FUNCTION_INFO_V1(pool_exhaust_drive_load);
+PG_FUNCTION_INFO_V1(pool_exhaust_drive_stop);
+PG_FUNCTION_INFO_V1(pool_exhaust_drive_crowd);
 
 #define LOGIN_WAIT_MS	(5 * 1000)
 #define AHEAD_US		(5 * INT64CONST(1000000))	/* an order may be for a moment no later than that */
@@ -49,10 +59,26 @@ PG_FUNCTION_INFO_V1(pool_exhaust_drive);
 /* The client's socket is looked at that often. */
 #define LOOK_US			(100 * 1000)
 
+/* While clients play it is measured so often how late the loop turns. */
+#define TICK_US			(10 * 1000)
+
+/* No figure of a load is larger. */
+#define FIGURE_MAX		1e15
+
+/* Grants that it is to tell of in order. */
+#define ORDERED_MAX		1000000
+
 typedef struct Drive
 {
 	MemoryContext context;
 	Loop		loop;
+	AlarmClock	clock;
+	Alarm		tick;
+	uint64		absent_us;		/* so late it rang at the most, or something began */
+	Load	   *loads[DRIVE_LOADS_MAX]; /* by their numbers; NULL: none */
+	GrantOrder	order;			/* of those the grants of which are told in order */
+	Crowd	   *crowd;			/* NULL: none */
+	Probe		shared;			/* has what the coordinator says of the pool that clients share */
 	const char *name;			/* of the target here, to be shown */
 	Endpoint   *endpoint;
 	Resolve		resolve;
@@ -78,7 +104,10 @@ drive_end(void)
 	drive = NULL;
 	resolve_give_up(&ended->resolve);
 	if (ended->pool != NULL)
+	{
+		alarm_clock_close(&ended->clock);
 		pool_close(ended->pool);
+	}
 	loop_close(&ended->loop);
 	MemoryContextDelete(ended->context);
 }
@@ -153,6 +182,12 @@ require_between(const char *what, int64 value, int64 min, int64 max)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is " INT64_FORMAT ", outside the bounds " INT64_FORMAT " to " INT64_FORMAT, what, value, min, max),
 				 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
+}
+
+static void
+require_moment(int64 at_us)
+{
+	require_between("at_us", at_us, 0, (int64) loop_now_us() + AHEAD_US);
 }
 
 static bool
@@ -236,8 +271,57 @@ drive_make(const RunRequest *request)
 	loop_open(&drive->loop, "PoolExhaustDrive");
 }
 
+/* ERROR unless it is "", for a pool that nothing shares, or a mode of PgBouncer. */
 static void
-drive_open_pool(int connections, int handshakes, int timeout_ms)
+require_mode(const char *mode)
+{
+	if (mode[0] != '\0' && !pgbouncer_mode_is_known(mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is no mode of a pool", text_printable(mode)),
+				 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
+}
+
+/* What clients of PgBouncer share is of this mode, and so many connections of it are the share of this driver. */
+static Pool *
+open_shared(const ServerPoolConfig *config, const char *mode, int pool_size)
+{
+	BouncerPoolConfig bouncer = {
+		.loop = config->loop,
+		.login = config->login,
+		.probe = &drive->shared,
+		.handshakes = config->handshakes,
+		.timeout_ms = config->timeout_ms,
+		.clients_max = config->sessions_max,
+	};
+
+	strlcpy(drive->shared.figures.mode, mode, POOL_MODE_LEN);
+	drive->shared.figures.pool_size = pool_size;
+	return pool_open_pgbouncer(&bouncer);
+}
+
+static bool drive_rests(void);
+
+/* It is late by what kept the loop from turning: the time between two calls, or a busy machine. */
+static void
+drive_ticks(Alarm *tick)
+{
+	uint64		now_us = loop_now_us();
+
+	drive->absent_us = Max(drive->absent_us, now_us - tick->at_us);
+	if (!drive_rests())
+		alarm_set(&drive->clock, tick, now_us + TICK_US);
+}
+
+static void
+begin_ticks(void)
+{
+	if (!drive->tick.set)
+		alarm_set(&drive->clock, &drive->tick, loop_now_us() + TICK_US);
+}
+
+static void
+drive_open_pool(int connections, int handshakes, int timeout_ms, const char *mode, int pool_size)
 {
 	ServerPoolConfig config = {
 		.driver = &pool_postgres,
@@ -253,14 +337,17 @@ drive_open_pool(int connections, int handshakes, int timeout_ms)
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("a share of %d connections needs as many open files, and the server was started with too low a limit for that", connections),
 				 errhint("Raise the limit that the driver's server is started with (ulimit -Hn, LimitNOFILE=), or name more drivers.")));
-	drive->pool = pool_open_server(&config);
+	alarm_clock_open(&drive->clock, &drive->loop);
+	drive->tick.ring = drive_ticks;
+	drive->pool = mode[0] != '\0' ? open_shared(&config, mode, pool_size) : pool_open_server(&config);
 	drive->pool->latency = &drive->waits;
 }
 
 /*
  * SQL: prepares this session to drive sessions of that name to a target of this database:
- * so many at the most, and logins at once.  Returns the kind of the target, and as whom it
- * logs in there.
+ * so many at the most, and logins at once.  Those to PgBouncer share a pool of that mode
+ * and size, if the mode is not empty.  Returns the kind of the target, and as whom it logs
+ * in there.
  */
 Datum
 pool_exhaust_drive_open(PG_FUNCTION_ARGS)
@@ -269,6 +356,7 @@ pool_exhaust_drive_open(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	int			connections = PG_GETARG_INT32(2);
+	char	   *mode = text_to_cstring(PG_GETARG_TEXT_PP(5));
 	RunRequest	request;
 	const char *user;
 	int64		time_ms;
@@ -283,6 +371,8 @@ pool_exhaust_drive_open(PG_FUNCTION_ARGS)
 	require_between("connections", connections, 1, FOREIGN_CLIENTS_MAX);
 	require_between("handshakes", PG_GETARG_INT32(3), 1, HANDSHAKES_MAX);
 	require_between("timeout_ms", PG_GETARG_INT32(4), 1, DAY_MS);
+	require_mode(mode);
+	require_between("pool_size", PG_GETARG_INT32(6), 1, FOREIGN_CLIENTS_MAX);
 	time_ms = preflight_drive(connections);
 	request = target_require_here(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_TRY();
@@ -291,7 +381,7 @@ pool_exhaust_drive_open(PG_FUNCTION_ARGS)
 		drive->deadline_us = loop_now_us() + time_ms * 1000;
 		login_add(&drive->endpoint->login, "application_name", pstrdup(name));
 		target_log_in();
-		drive_open_pool(connections, PG_GETARG_INT32(3), PG_GETARG_INT32(4));
+		drive_open_pool(connections, PG_GETARG_INT32(3), PG_GETARG_INT32(4), mode, PG_GETARG_INT32(6));
 	}
 	PG_CATCH();
 	{
@@ -310,10 +400,14 @@ pool_exhaust_drive_open(PG_FUNCTION_ARGS)
 
 /* ---------- Orders ---------- */
 
+/* Nothing is wanted, and no client is under way or to come. */
 static bool
-acquires_are_over(void)
+drive_rests(void)
 {
-	return drive->pool->stats.wanted == 0;
+	for (int i = 0; i < DRIVE_LOADS_MAX; i++)
+		if (drive->loads[i] != NULL && !load_is_over(drive->loads[i]))
+			return false;
+	return drive->pool->stats.wanted == 0 && (drive->crowd == NULL || crowd_rests(drive->crowd));
 }
 
 /* Turns the loop until that moment, and no longer. */
@@ -323,6 +417,8 @@ drive_await(uint64 at_us)
 	while (loop_now_us() < at_us)
 		drive_turn(at_us);
 	drive->began_us = loop_now_us();
+	if (at_us > 0)
+		drive->absent_us = Max(drive->absent_us, drive->began_us - at_us);
 }
 
 static void
@@ -336,15 +432,17 @@ drive_order(int acquire, int release, bool cancel, uint64 at_us)
 	pool_acquire_many(drive->pool, acquire);
 }
 
-/* Turns the loop as long as connections are wanted, for so long at the most; and once, for what else has come. */
+/* Turns the loop as long as there is something to do, for so long at the most; and once, for what else has come. */
 static void
 drive_play(int wait_ms)
 {
 	uint64		end_us = loop_now_us() + (uint64) wait_ms * 1000;
 
 	do
-		drive_turn(acquires_are_over() ? 0 : end_us);
-	while (!acquires_are_over() && loop_now_us() < end_us);
+		drive_turn(drive_rests() ? 0 : end_us);
+	while (!drive_rests() && loop_now_us() < end_us);
+	if (drive_rests())
+		alarm_unset(&drive->clock, &drive->tick);
 }
 
 /* ---------- The report ---------- */
@@ -369,6 +467,9 @@ report_numbers(RowBuilder *row)
 		.asked = drive->pool->asked,
 		.wanted = stats->wanted,
 		.held = stats->held,
+		.open = drive->pool->nopen,
+		.idle = drive->pool->nidle,
+		.absent_us = drive->absent_us,
 		.slowest_refusal_us = stats->slowest_refusal_us,
 		.began_us = drive->began_us,
 		.clock_us = loop_now_us(),
@@ -411,6 +512,23 @@ report_waits(RowBuilder *row)
 }
 
 static void
+put_row(void *arg, const char *item, int64 key, int64 value, const char *message)
+{
+	report_row(arg, item, key, value, message);
+}
+
+/* What there is to say of the load; when it is over, for the last time. */
+static void
+report_load(RowBuilder *row, int number)
+{
+	bool		over = load_is_over(drive->loads[number]);
+
+	drive_load_write(drive->loads[number], number, put_row, row);
+	if (over)
+		drive->loads[number] = NULL;
+}
+
+static void
 report_write(RowBuilder *row)
 {
 	report_numbers(row);
@@ -419,6 +537,35 @@ report_write(RowBuilder *row)
 		if (drive->pool->stats.refused_by[i] > 0)
 			report_row(row, DRIVE_REFUSED_BY, i, (int64) drive->pool->stats.refused_by[i], cause_kinds[i].name);
 	report_waits(row);
+	for (int i = 0; i < DRIVE_LOADS_MAX; i++)
+		if (drive->loads[i] != NULL)
+			report_load(row, i);
+	if (drive->crowd != NULL)
+		drive_crowd_write(drive->crowd, put_row, row);
+}
+
+/* ---------- The calls ---------- */
+
+static void
+require_drive(void)
+{
+	if (drive != NULL)
+		return;
+	preflight_server("cannot drive", NOT_HERE);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("this session does not drive"),
+			 errhint("pool_exhaust_drive_open() comes first; all of these are for the coordinator of a run: see option \"drivers\".")));
+}
+
+/* In a call that ends the drive by this ERROR. */
+static void
+require_time(void)
+{
+	if (loop_now_us() >= drive->deadline_us)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("the drive is not over within pool_exhaust.max_run_time of this server")));
 }
 
 /*
@@ -430,27 +577,187 @@ Datum
 pool_exhaust_drive(PG_FUNCTION_ARGS)
 {
 	RowBuilder	row = rows_begin(fcinfo);
-	uint64		now_us = loop_now_us();
 
-	if (drive == NULL)
-	{
-		preflight_server("cannot drive", NOT_HERE);
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this session does not drive"),
-				 errhint("pool_exhaust_drive_open() comes first; both are for the coordinator of a run: see option \"drivers\".")));
-	}
+	require_drive();
 	require_between("acquire", PG_GETARG_INT32(0), 0, FOREIGN_CLIENTS_MAX);
 	require_between("release", PG_GETARG_INT32(1), 0, FOREIGN_CLIENTS_MAX);
-	require_between("at_us", PG_GETARG_INT64(3), 0, (int64) now_us + AHEAD_US);
+	require_moment(PG_GETARG_INT64(3));
 	require_between("wait_ms", PG_GETARG_INT32(4), 0, CALL_MAX_MS);
 	PG_TRY();
 	{
-		if (now_us >= drive->deadline_us)
-			ereport(ERROR,
-					(errcode(ERRCODE_QUERY_CANCELED),
-					 errmsg("the drive is not over within pool_exhaust.max_run_time of this server")));
+		require_time();
 		drive_order(PG_GETARG_INT32(0), PG_GETARG_INT32(1), PG_GETARG_BOOL(2), (uint64) PG_GETARG_INT64(3));
+		drive_play(PG_GETARG_INT32(4));
+	}
+	PG_CATCH();
+	{
+		drive_end();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	report_write(&row);
+	return (Datum) 0;
+}
+
+/* Returns the SQL in the memory of the drive, NULL if it is empty; ERROR if no workload may be that. */
+static const char *
+sql_kept(const char *sql)
+{
+	if (sql[0] == '\0')
+		return NULL;
+	workload_require(sql);
+	return MemoryContextStrdup(drive->context, sql);
+}
+
+/* Reads what the load is like, which is of this version's making; ERROR if it is not. */
+static void
+read_figures(ArrayType *array, LoadConfig *config, Arrival *arrival)
+{
+	const double *figures = (const double *) ARR_DATA_PTR(array);
+
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != LOAD_FIGURES_N || ARR_HASNULL(array) || ARR_ELEMTYPE(array) != FLOAT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the figures of a load are %d numbers", LOAD_FIGURES_N),
+				 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
+	for (int i = 0; i < LOAD_FIGURES_N; i++)
+		if (!(figures[i] >= 0 && figures[i] <= FIGURE_MAX))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("figure %d of a load is out of range", i + 1)));
+	drive_load_read_figures(figures, config, arrival);
+	require_between("clients", config->clients, 0, FOREIGN_CLIENTS_MAX);
+	require_between("operations", config->operations, 0, PG_INT32_MAX);
+	require_between("kind", arrival->kind, 0, arrivals_words.n - 1);
+	require_between("duration_us", (int64) arrival->duration_us, 0, DAY_MS * INT64CONST(1000));
+	if (arrival->rate > 0)
+		config->arrival = arrival;
+	if (arrival->kind == ARRIVAL_BURST)
+		require_between("burst_us", (int64) arrival->burst_us, 1, (int64) arrival->burst_every_us - 1);
+}
+
+/* Its grants are told in order, as long as there are not too many. */
+static void
+load_order(LoadConfig *config)
+{
+	require_between("grants in order", (int64) config->clients * config->operations, 0, ORDERED_MAX);
+	order_reserve(&drive->order, config->clients * config->operations);
+	config->order = &drive->order;
+}
+
+/*
+ * SQL: lets the clients of a load of that number come, at a moment by the clock of
+ * pool_exhaust_drive(), and says the same as that, after wait_ms or when all is over.
+ */
+Datum
+pool_exhaust_drive_load(PG_FUNCTION_ARGS)
+{
+	RowBuilder	row = rows_begin(fcinfo);
+	int			number = PG_GETARG_INT32(0);
+	LoadConfig	config = {0};
+	Arrival		arrival = {0};
+
+	require_drive();
+	require_between("number", number, 0, DRIVE_LOADS_MAX - 1);
+	require_moment(PG_GETARG_INT64(5));
+	require_between("wait_ms", PG_GETARG_INT32(6), 0, CALL_MAX_MS);
+	PG_TRY();
+	{
+		MemoryContext caller = MemoryContextSwitchTo(drive->context);
+
+		require_time();
+		read_figures(PG_GETARG_ARRAYTYPE_P(3), &config, &arrival);
+		config.pool = drive->pool;
+		config.clock = &drive->clock;
+		config.sql = sql_kept(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+		config.failing_sql = sql_kept(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+		if (PG_GETARG_BOOL(4))
+			load_order(&config);
+		drive_await((uint64) PG_GETARG_INT64(5));
+		drive->loads[number] = load_create(&config);
+		load_begin(drive->loads[number]);
+		begin_ticks();
+		MemoryContextSwitchTo(caller);
+		drive_play(PG_GETARG_INT32(6));
+	}
+	PG_CATCH();
+	{
+		drive_end();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	report_write(&row);
+	return (Datum) 0;
+}
+
+/* SQL: lets no more clients of the load of that number begin, and says the same. */
+Datum
+pool_exhaust_drive_stop(PG_FUNCTION_ARGS)
+{
+	RowBuilder	row = rows_begin(fcinfo);
+	int			number = PG_GETARG_INT32(0);
+
+	require_drive();
+	require_between("number", number, 0, DRIVE_LOADS_MAX - 1);
+	if (drive->loads[number] != NULL)
+		load_stop(drive->loads[number]);
+	report_write(&row);
+	return (Datum) 0;
+}
+
+/* Makes the crowd, or begins a wave of the one that there is. */
+static void
+crowd_wave(int n, int64 seed, uint64 at_us)
+{
+	MemoryContext caller = MemoryContextSwitchTo(drive->context);
+	const CrowdConfig config = {drive->pool, &drive->clock, n, seed};
+	bool		first = drive->crowd == NULL;
+
+	if (first)
+		drive->crowd = crowd_create(&config);
+	require_between("n", n, drive->crowd->config.n, drive->crowd->config.n);
+	drive->crowd->fit = PG_INT32_MAX;	/* it is for the coordinator to say when all are connected */
+	drive_await(at_us);
+	crowd_begin(drive->crowd);
+	crowd_connect(drive->crowd, !first);
+	begin_ticks();
+	MemoryContextSwitchTo(caller);
+}
+
+static void
+crowd_do(const char *action, int n, int64 seed, uint64 at_us)
+{
+	if (strcmp(action, "connect") == 0)
+		crowd_wave(n, seed, at_us);
+	else if (drive->crowd == NULL)
+		return;
+	else if (strcmp(action, "enough") == 0)
+		crowd_enough(drive->crowd);
+	else if (strcmp(action, "stop") == 0)
+		crowd_stop(drive->crowd);
+	else if (strcmp(action, "disconnect") == 0)
+		crowd_disconnect(drive->crowd, n);
+}
+
+/*
+ * SQL: has the clients of a crowd "connect", n of them, at a moment by the clock of
+ * pool_exhaust_drive(), those that are connected being cut off first; or no client
+ * retries ("enough"), no attempt begins ("stop"), or n of them "disconnect".  Says the same as
+ * pool_exhaust_drive(), after wait_ms or when all is over.
+ */
+Datum
+pool_exhaust_drive_crowd(PG_FUNCTION_ARGS)
+{
+	RowBuilder	row = rows_begin(fcinfo);
+
+	require_drive();
+	require_between("n", PG_GETARG_INT32(1), 0, FOREIGN_CLIENTS_MAX);
+	require_moment(PG_GETARG_INT64(3));
+	require_between("wait_ms", PG_GETARG_INT32(4), 0, CALL_MAX_MS);
+	PG_TRY();
+	{
+		require_time();
+		crowd_do(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1), PG_GETARG_INT64(2), (uint64) PG_GETARG_INT64(3));
 		drive_play(PG_GETARG_INT32(4));
 	}
 	PG_CATCH();

@@ -134,6 +134,7 @@ static void
 load_change_holding(Load *load, int change)
 {
 	load->holding += change;
+	load->peak_holding = Max(load->peak_holding, load->holding);
 	load->changes++;
 	load->changes_us += loop_now_us();
 }
@@ -244,15 +245,73 @@ order_keep(GrantOrder *order, GrantedRequest granted)
 }
 
 static void
-client_note_order(GrantOrder *order, const Request *request)
+order_note(GrantOrder *order, GrantedRequest granted)
 {
-	const GrantedRequest granted = {request->number, request->reached_us, loop_now_us()};
-
 	while (order->nlately > 0 && order->lately[order->oldest].granted_us + order->slack_us <= granted.granted_us)
 		order_settle_oldest(order);
 	if (granted.number < order->before.number && granted.reached_us + order->slack_us <= order->before.reached_us)
 		order->overtaken++;
 	order_keep(order, granted);
+}
+
+static void
+client_note_order(GrantOrder *order, const Request *request)
+{
+	const GrantedRequest granted = {request->number, request->reached_us, loop_now_us()};
+
+	if (order->told != NULL)
+		order_tell(order, granted);
+	else
+		order_note(order, granted);
+}
+
+/* From now on it keeps what it is told, of so many grants more, in the current memory context. */
+void
+order_reserve(GrantOrder *order, int more)
+{
+	GrantedRequest *told = palloc_extended(sizeof(GrantedRequest) * (order->told_max + more), MCXT_ALLOC_HUGE);
+
+	if (order->ntold > 0)
+		memcpy(told, order->told, sizeof(GrantedRequest) * order->ntold);
+	if (order->told != NULL)
+		pfree(order->told);
+	order->told = told;
+	order->told_max += more;
+}
+
+/* Keeps one grant: it is judged by order_judge(), or elsewhere. */
+void
+order_tell(GrantOrder *order, GrantedRequest granted)
+{
+	if (order->ntold < order->told_max)
+		order->told[order->ntold++] = granted;
+}
+
+static int
+compare_granted(const void *a, const void *b)
+{
+	uint64		x = ((const GrantedRequest *) a)->granted_us;
+	uint64		y = ((const GrantedRequest *) b)->granted_us;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * Judges the grants that were kept, in the order of their moments: clients of several
+ * drivers count their requests each for themselves, so those are numbered by when they
+ * reached the pool.
+ */
+void
+order_judge(GrantOrder *order)
+{
+	if (order->ntold > 1)
+		qsort(order->told, order->ntold, sizeof(GrantedRequest), compare_granted);
+	for (int i = 0; i < order->ntold; i++)
+	{
+		order->told[i].number = order->told[i].reached_us;
+		order_note(order, order->told[i]);
+	}
+	order->ntold = 0;
 }
 
 static void
@@ -440,7 +499,14 @@ load_create(const LoadConfig *config)
 void
 load_begin(Load *load)
 {
+	Pool	   *pool = load->config.pool;
+
 	load->begun_us = loop_now_us();
+	if (pool->driver->load_begin != NULL)
+	{
+		pool->driver->load_begin(pool, load);
+		return;
+	}
 	if (load->config.arrival != NULL)
 	{
 		arrival_begin(&load->arrival, load->config.seed);
@@ -461,7 +527,14 @@ load_begin(Load *load)
 void
 load_stop(Load *load)
 {
+	Pool	   *pool = load->config.pool;
+
 	load->stopped = true;
+	if (pool->driver->load_stop != NULL)
+	{
+		pool->driver->load_stop(pool, load);
+		return;
+	}
 	load->coming = false;
 	alarm_unset(load->config.clock, &load->next);
 }

@@ -58,6 +58,9 @@ typedef struct GrantOrder
 	int			oldest;			/* its place in the ring */
 	GrantedRequest before;		/* of those that were granted before these, the latest request */
 	uint64		overtaken;		/* granted after a request that came later */
+	GrantedRequest *told;		/* grants that are to be judged later, together; NULL: each is at once */
+	int			ntold;
+	int			told_max;
 } GrantOrder;
 
 /* What an operation does with its connection, and when clients come. */
@@ -99,12 +102,14 @@ typedef struct Load
 	int			busy;			/* clients that have not finished */
 	int			asking;			/* of those, waiting for a connection */
 	int			holding;		/* having one */
+	int			peak_holding;	/* the most of them so far; of those of several drivers the sum */
 	uint64		changes;		/* of that number ... */
 	uint64		changes_us;		/* ... and the sum of their moments */
 	int			leaked;			/* connections that will not be released */
 	int			ended;			/* operations done, and requests refused or timed out */
 	int			clients;		/* that there are */
 	uint64		over_limit;		/* arrived beyond the most that there may be */
+	uint64		counted_us;		/* its figures are of that moment, on average of its drivers; 0 = of now */
 	uint64		last_us;		/* response of the latest operation that succeeded */
 	uint64		broken_us;		/* when an operation last failed, or was not granted */
 	int			restored;		/* clients that have succeeded RESTORED_AFTER times since then */
@@ -132,6 +137,16 @@ load_is_over(const Load *load)
 	return load->busy == 0 && !load->coming;
 }
 
+/* Returns the moment that its figures are of. */
+static inline uint64
+load_counted_us(const Load *load)
+{
+	return load->counted_us != 0 ? load->counted_us : loop_now_us();
+}
+
+extern void order_reserve(GrantOrder *order, int more);
+extern void order_tell(GrantOrder *order, GrantedRequest granted);
+extern void order_judge(GrantOrder *order);
 extern void tally_merge(Tally *into, const Tally *from);
 
 /* Requests that ended without a connection. */

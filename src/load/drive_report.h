@@ -33,6 +33,9 @@
 	NUMBER(asked)				/* acquires of all kinds ... */ \
 	NUMBER(wanted)				/* ... and those that have not ended */ \
 	NUMBER(held) \
+	NUMBER(open)				/* sessions, from the login to the close ... */ \
+	NUMBER(idle)				/* ... and those of them that no client holds */ \
+	NUMBER(absent_us)			/* so late something was done there, at the most */ \
 	NUMBER(slowest_refusal_us)
 
 #define DRIVE_NUMBER_FIELD(name) uint64 name;
@@ -80,5 +83,8 @@ drive_failure(const DriveReport *report, const DriveField *field)
 {
 	return (ConnectResult *) ((char *) report + field->offset);
 }
+
+/* Adds a row to a report. */
+typedef void (*DriveRowPut) (void *arg, const char *item, int64 key, int64 value, const char *message);
 
 extern bool drive_report_read(DriveReport *report, const PGresult *rows);

@@ -2,17 +2,15 @@
  * driver.c
  *		A session of the coordinator with one driver.
  *
- * An order is a call of pool_exhaust_drive() there, which says what came of it and
- * of those before.  While connections are wanted it is called again and again, and
- * else every DRIVER_REST_MS: so each side notices when the other is gone.  Orders that
- * come while a call is under way are sent together with the next one.
+ * An order is a call of pool_exhaust_drive() there, or of one of its kind, which says
+ * what came of it and of those before.  While connections are wanted, or clients play, it
+ * is called again and again, and else every DRIVER_REST_MS: so each side notices when the
+ * other is gone.  Orders that come while a call is under way are sent together with the
+ * next one.
  */
 #include "postgres.h"
 
 #include "load/driver.h"
-
-/* A call waits that long for what was ordered. */
-#define CALL_MS		50
 
 static void
 driver_fail(Driver *driver, const ConnectResult *failure)
@@ -121,7 +119,7 @@ driver_meter(Driver *driver)
 
 	if (driver->busy_us != 0)
 		driver->wanted_us += now_us - driver->busy_us;
-	driver->busy_us = driver->wanted > 0 ? now_us : 0;
+	driver->busy_us = driver->wanted > 0 || driver->plays ? now_us : 0;
 }
 
 static void
@@ -142,14 +140,26 @@ driver_reported(void *arg, const QueryResult *result)
 		driver_fail(driver, &no_report);
 		return;
 	}
+	driver->rows = result->rows;
 	driver->events->heard(driver);
+	driver->rows = NULL;
 	driver_meter(driver);
 	if (driver->closed || driver->asked_us != 0)
 		return;
-	if (driver->wanted > 0 || driver->order.release > 0 || driver->order.cancel)
+	if (driver->wanted > 0 || driver->plays || driver->nqueue > 0 || driver->order.release > 0 || driver->order.cancel)
 		driver_send(driver);
 	else
 		uv_timer_start(&driver->rest, driver_rested, DRIVER_REST_MS, 0);
+}
+
+/* Sends the first statement of its queue, which must not be empty. */
+static void
+driver_send_queued(Driver *driver)
+{
+	const char *first = driver->queue[0];
+
+	memmove(driver->queue, driver->queue + 1, sizeof(char *) * --driver->nqueue);
+	driver_query(driver, first, driver_reported);
 }
 
 /* Sends what is ordered, now or when the call that is under way is over. */
@@ -163,10 +173,25 @@ driver_send(Driver *driver)
 	if (driver->state != DRIVER_READY || driver->asked_us != 0)
 		return;
 	uv_timer_stop(&driver->rest);
+	if (driver->nqueue > 0)
+	{
+		driver_send_queued(driver);
+		return;
+	}
 	snprintf(sql, sizeof(sql), "SELECT * FROM %s(%d, %d, %s, " UINT64_FORMAT ", %d)", driver->function,
-			 order->acquire, order->release, order->cancel ? "true" : "false", order->at_us, CALL_MS);
+			 order->acquire, order->release, order->cancel ? "true" : "false", order->at_us, DRIVER_CALL_MS);
 	driver->order = (DriverOrder) {0};
 	driver_query(driver, sql, driver_reported);
+}
+
+/* Has it run a statement that answers like pool_exhaust_drive(); the text must live as long as the driver. */
+void
+driver_queue(Driver *driver, const char *sql)
+{
+	if (driver->nqueue >= DRIVER_QUEUE)
+		elog(ERROR, "a driver is to do more than %d things at once", DRIVER_QUEUE);
+	driver->queue[driver->nqueue++] = sql;
+	driver_send(driver);
 }
 
 /* From now on it drives: it takes orders, and is asked from time to time. */

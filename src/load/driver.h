@@ -15,6 +15,12 @@
 /* It is asked at least that often. */
 #define DRIVER_REST_MS			200
 
+/* A call of it waits that long for what was ordered. */
+#define DRIVER_CALL_MS			50
+
+/* Statements that wait until they are sent, at the most. */
+#define DRIVER_QUEUE			32
+
 typedef enum DriverState
 {
 	DRIVER_CONNECTING,
@@ -58,6 +64,10 @@ struct Driver
 	const DriverEvents *events;
 	void	   *owner;
 	DriverOrder order;			/* not sent yet */
+	const char *queue[DRIVER_QUEUE];	/* likewise, statements that answer like pool_exhaust_drive(); they go first */
+	int			nqueue;
+	bool		plays;			/* clients of a load: it is asked all the time */
+	const PGresult *rows;		/* of the report, while events->heard() reads it */
 	DriveReport report;			/* the last one */
 	uv_timer_t	rest;			/* until it is asked again */
 	bool		closed;
@@ -65,6 +75,7 @@ struct Driver
 	/* Its clock, by the coordinator's: see drivers.c. */
 	int64		offset_us;
 	uint64		trip_us;		/* of the ping that said so */
+	int64		began_us;		/* what all began at one moment, by the coordinator's clock; 0 = not yet */
 
 	/* Its share of the pool, as far as it is known here. */
 	int			most;			/* connections that it may have */
@@ -80,6 +91,7 @@ struct Driver
 extern void driver_open(Driver *driver, Loop *loop, const Login *login, int timeout_ms);
 extern void driver_ask(Driver *driver, const char *sql);
 extern void driver_begin(Driver *driver, const DriverEvents *events, void *owner);
+extern void driver_queue(Driver *driver, const char *sql);
 extern void driver_send(Driver *driver);
 extern void driver_give_up(Driver *driver);
 extern void driver_close(Driver *driver);

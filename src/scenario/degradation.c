@@ -33,15 +33,17 @@ closed_loop(Run *run, const char *name, int clients)
 	const Options *options = &run->options;
 	Baseline	result;
 	uint64		succeeded;
+	uint64		counted_us;
 	Tally	   *tally;
 	Phase	   *p = phase(run, name);
 	Load	   *load = clients_start(run, 0, clients, 0, options->work_ms);
 
-	wait_until(run, load->holding == clients, options->connect_timeout_ms);
+	wait_until(run, load->peak_holding >= clients, options->connect_timeout_ms);
 	p->started_us = loop_now_us();
+	counted_us = load_counted_us(load);
 	succeeded = load->calm.succeeded;
 	linger_until(run, false, options->baseline_ms);
-	result.goodput = (load->calm.succeeded - succeeded) * 1e6 / (loop_now_us() - p->started_us);
+	result.goodput = (load->calm.succeeded - succeeded) * 1e6 / Max(load_counted_us(load) - counted_us, 1);
 	tally = load_end(run, load, options->response_limit_ms);
 	phase_end(run);
 	result.p50_us = (uint64) Max(histogram_ms(&tally->response, 0.50) * 1000, 1);
@@ -178,6 +180,7 @@ const Scenario scenario_degradation = {
 		{OPTION_burst_error_percent, {5, 5, 5}},
 		{OPTION_response_limit_ms, {5000, 5000, 5000}},
 		{OPTION_recovery_limit_ms, {30 * 1000, 30 * 1000, 30 * 1000}},
+		{OPTION_drivers},
 		{OPTION_END}
 	},
 	.require = degradation_require,

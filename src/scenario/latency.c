@@ -178,7 +178,7 @@ level(Run *run, int percent)
 	Phase	   *p = phase(run, psprintf("%d %%", percent));
 
 	busy = clients_start(run, 0, clients, 0, options->work_ms); /* they keep the pool at that level */
-	wait_until(run, run->pool->stats.held >= clients, settle_ms(run));
+	wait_until(run, busy->peak_holding >= clients, settle_ms(run));
 	run_publish(run);
 	utilization = party->in_use_s;
 	p->started_us = loop_now_us();
@@ -287,6 +287,7 @@ const Scenario scenario_latency = {
 		{OPTION_latency_limit_ms, {2000, 2000, 2000}},
 		{OPTION_latency_limit_percent, {80, 80, 80}},
 		{OPTION_tolerance_percent, {15, 15, 15}, .inherits = true},
+		{OPTION_drivers},
 		{OPTION_END}
 	},
 	.require = latency_require,

@@ -99,7 +99,7 @@ queue_settle(Run *run, Queue *queue)
 
 	if (!run->target->counts_itself)
 		return;
-	queue->order.slack_us = SAME_TIME_US;
+	queue->order.slack_us = SAME_TIME_US + run->pool->clock_error_us;
 	queue->order.together = run_capacity(run) - 1;
 	queue->order.lately = palloc0(sizeof(GrantedRequest) * queue->order.together);
 	poll_until(run, (truth = run_pool_state(run), truth.said_waiting + truth.said_in_use >= options->long_operations),
@@ -145,7 +145,8 @@ queue_up(Run *run)
 	queue_settle(run, queue);
 	load_begin(queue->loads[1]);
 	wait_until(run, queue_step(run, queue),
-			   options->pool_timeout_ms + 2 * options->long_ms + options->tolerance_ms + run_chaos_ms(run));
+			   options->pool_timeout_ms + 2 * options->long_ms + options->tolerance_ms + run_chaos_ms(run) + run->pool->lag_ms);
+	order_judge(&queue->order);
 	tally = queue_tally(queue);
 	phase_note(run, UINT64_FORMAT " operations, up to %d waited, at most %.2f s   %s",
 			   tally->asked, queue->longest, histogram_max_ms(&tally->wait) / 1000.0,
@@ -206,7 +207,7 @@ time_out(Run *run, Tally *before)
 	load_begin(queue->loads[0]);
 	if (run->target->counts_itself)
 		check_pooler_waiting(run, n);
-	wait_until(run, queue_step(run, queue), options->pool_timeout_ms + options->tolerance_ms);
+	wait_until(run, queue_step(run, queue), options->pool_timeout_ms + options->tolerance_ms + run->pool->lag_ms);
 	tally = queue_tally(queue);
 	phase_note(run, UINT64_FORMAT " timed out, after %.0f to %.0f ms", tally->timed_out,
 			   tally->shortest_timeout_us / 1000.0, tally->longest_timeout_us / 1000.0);
@@ -283,6 +284,7 @@ const Scenario scenario_queue = {
 		{OPTION_quick_operations, {5, 5, 50}, .inherits = true},
 		{OPTION_long_ms, {150, 2000, 200}},
 		{OPTION_tolerance_ms, {300, 300, 300}, .inherits = true},
+		{OPTION_drivers},
 		{OPTION_END}
 	},
 	.require = queue_require,

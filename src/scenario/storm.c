@@ -8,15 +8,9 @@
  */
 #include "postgres.h"
 
+#include "load/crowd.h"
 #include "scenario/list.h"
 #include "story/story.h"
-
-/* A refused client retries after that; twice as late each time, up to a limit. */
-#define RETRY_US			(20 * 1000)
-#define RETRY_DOUBLED_MAX	4
-
-/* The peak of connects a second is that of a window of this length. */
-#define WINDOW_US			(100 * 1000)
 
 /* The handshakes in flight are bounded, so that the refusals of many clients take some time. */
 #define REFUSAL_MS			10
@@ -24,150 +18,17 @@
 /* Of fewer operations in the time of a wave no throughput is measured. */
 #define OPERATIONS_MIN		20
 
-/* Without option clients: the clients, in percent of those that fit. */
-#define CLIENTS_PERCENT		150
-
 /* What the application does: something in the server, for a millisecond or less. */
 #define APPLICATION_SQL		"SELECT pg_catalog.count(*) FROM pg_catalog.generate_series(1, 5000)"
 
-typedef struct Storm Storm;
-
-typedef enum ClientState
-{
-	CLIENT_RESTING,				/* until it retries */
-	CLIENT_CONNECTING,
-	CLIENT_CONNECTED
-} ClientState;
-
-/* A client that connects. */
-typedef struct StormClient
-{
-	Request		request;		/* must be first */
-	Storm	   *storm;
-	Alarm		alarm;			/* its retry */
-	ClientState state;
-	int			attempts;		/* in this wave */
-	bool		answered;		/* one of those was, in any way */
-} StormClient;
-
-struct Storm
+typedef struct Storm
 {
 	Run		   *run;
-	StormClient *clients;
-	int			n;
-	int			connected;
+	Crowd	   *crowd;			/* its clients */
 	int			fit;			/* clients that there is room for */
-	int			cut_off;		/* sessions lost, of connected clients */
-	bool		over;			/* no client retries */
-	pg_prng_state jitter;
 	double		calm_rate;		/* operations a second of the application, before */
 	Load	   *application;
-
-	/* Of this wave. */
-	uint64		begun_us;
-	uint64		in_us;			/* when all that fit were connected, 0 = not yet */
-	uint64		attempts;		/* that have begun ... */
-	uint64		ended[ACQUIRE_CANCELED + 1];	/* ... and have come to that end */
-	int			unanswered;		/* clients that have had no answer to an attempt yet */
-	uint64		slowest_us;		/* from the begin of an attempt to its end */
-	uint64		window;			/* its number, and the grants in it */
-	int			window_granted;
-	int			peak_granted;
-};
-
-/* ---------- The clients; all of this runs inside the loop ---------- */
-
-static void
-client_ask(StormClient *client)
-{
-	Storm	   *storm = client->storm;
-
-	client->state = CLIENT_CONNECTING;
-	client->attempts++;
-	storm->attempts++;
-	pool_acquire(storm->run->pool, &client->request);
-}
-
-static void
-client_retry_due(Alarm *alarm)
-{
-	client_ask(alarm->owner);
-}
-
-/*
- * Clients that are refused at the same time retry at different times.  When all that
- * fit are connected nothing is left to retry for: it would only keep back clients
- * the first attempt of which is still to begin.
- */
-static void
-client_retry(StormClient *client)
-{
-	Storm	   *storm = client->storm;
-	uint64		pause_us = (uint64) RETRY_US << Min(client->attempts - 1, RETRY_DOUBLED_MAX);
-
-	if (!storm->over && (storm->in_us == 0 || storm->connected < storm->fit))
-		alarm_set(&storm->run->clock, &client->alarm,
-				  loop_now_us() + (uint64) (pause_us * (0.5 + pg_prng_double(&storm->jitter))));
-}
-
-static void
-storm_count_granted(Storm *storm)
-{
-	uint64		window = (loop_now_us() - storm->begun_us) / WINDOW_US;
-
-	if (window != storm->window)
-		storm->window_granted = 0;
-	storm->window = window;
-	storm->peak_granted = Max(storm->peak_granted, ++storm->window_granted);
-}
-
-static void
-client_ended(Request *request, AcquireEnd end)
-{
-	StormClient *client = (StormClient *) request;
-	Storm	   *storm = client->storm;
-
-	storm->ended[end]++;
-	client->state = end == ACQUIRE_GRANTED ? CLIENT_CONNECTED : CLIENT_RESTING;
-	if (end == ACQUIRE_CANCELED)
-		return;
-	storm->unanswered -= !client->answered;
-	client->answered = true;
-	storm->slowest_us = Max(storm->slowest_us, loop_now_us() - request->asked_us);
-	if (end == ACQUIRE_GRANTED)
-	{
-		if (++storm->connected == storm->fit)
-			storm->in_us = loop_now_us();
-		storm_count_granted(storm);
-	}
-	else
-		client_retry(client);
-}
-
-static void
-client_disconnect(StormClient *client)
-{
-	client->state = CLIENT_RESTING;
-	client->storm->connected--;
-	pool_release(&client->request);
-}
-
-/* Its session has been ended: it reconnects at once, as all do. */
-static void
-client_lost(Request *request)
-{
-	StormClient *client = (StormClient *) request;
-
-	client->storm->cut_off++;
-	client_disconnect(client);
-	if (!client->storm->over)
-		client_ask(client);
-}
-
-static const RequestEvents client_events = {
-	.ended = client_ended,
-	.lost = client_lost,
-};
+} Storm;
 
 /* ---------- The application that is connected already ---------- */
 
@@ -236,50 +97,17 @@ storm_fit(Storm *storm)
 		pool_read_state(run->parties[1].pool, &application);
 		truth.in_use += application.in_use + application.idle;
 	}
-	return Min(truth.ours + Max(truth.capacity - truth.in_use, 0), storm->n);
+	return Min(truth.ours + Max(truth.capacity - truth.in_use, 0), storm->crowd->config.n);
 }
 
-static void
-wave_begin(Storm *storm)
-{
-	storm->over = false;
-	storm->unanswered = storm->n;
-	storm->attempts = storm->in_us = storm->slowest_us = 0;
-	memset(storm->ended, 0, sizeof(storm->ended));
-	storm->window = storm->window_granted = storm->peak_granted = 0;
-	for (int i = 0; i < storm->n; i++)
-	{
-		storm->clients[i].answered = false;
-		storm->clients[i].attempts = 0;
-	}
-	application_begin(storm);
-	storm->begun_us = loop_now_us();
-}
-
-/*
- * Returns how many attempts have no end: each is granted, refused, fails for want of
- * an answer, or is given up when the wave is over before it has begun.
- */
-static int64
-attempts_under_way(const Storm *storm)
-{
-	int64		n = storm->attempts;
-
-	for (int end = 0; end < lengthof(storm->ended); end++)
-		n -= storm->ended[end];
-	return n;
-}
-
-/* So many clients disconnect. */
 static void
 clients_disconnect(Storm *storm, int n)
 {
-	for (int i = 0; i < storm->n && n > 0; i++)
-		if (storm->clients[i].state == CLIENT_CONNECTED)
-		{
-			client_disconnect(&storm->clients[i]);
-			n--;
-		}
+	Crowd	   *crowd = storm->crowd;
+	int			rest = Max(crowd->connected - n, 0);
+
+	crowd_disconnect(crowd, n);
+	wait_until(storm->run, crowd->connected <= rest, settle_ms(storm->run));
 }
 
 /* Ends the retries, and waits for the attempts under way, as long as a login may take. */
@@ -288,24 +116,11 @@ wave_stop(Storm *storm)
 {
 	Run		   *run = storm->run;
 
-	storm->over = true;
-	for (int i = 0; i < storm->n; i++)
-		alarm_unset(&run->clock, &storm->clients[i].alarm);
-	pool_cancel(run->pool);
-	wait_until(run, attempts_under_way(storm) == 0, login_ms(run) + settle_ms(run));
+	crowd_stop(storm->crowd);
+	wait_until(run, crowd_rests(storm->crowd), login_ms(run) + settle_ms(run));
 	if (run_fault(run, FAULT_KEEP_SLOT))
 		clients_disconnect(storm, 1);
 	run_settle(run);
-}
-
-static int
-refused_clients(const Storm *storm)
-{
-	int			n = 0;
-
-	for (int i = 0; i < storm->n; i++)
-		n += storm->clients[i].answered && storm->clients[i].state == CLIENT_RESTING;
-	return n;
 }
 
 /*
@@ -315,12 +130,14 @@ refused_clients(const Storm *storm)
 static void
 require_all_answered(Storm *storm, uint64 failed, double limit_ms, double lasted_s)
 {
-	if (storm->unanswered > 0 && attempts_under_way(storm) == 0 && failed == 0 &&
-		storm->slowest_us <= limit_ms * 1000 && !check_failed(storm->run))
+	const Crowd *crowd = storm->crowd;
+
+	if (crowd->unanswered > 0 && crowd_under_way(crowd) == 0 && failed == 0 &&
+		crowd->slowest_us <= limit_ms * 1000 && !check_failed(storm->run))
 	{
 		storm->run->too_busy = true;
 		run_end(storm->run, VERDICT_INVALID, "the machine was too busy: in %.1f s " UINT64_FORMAT " attempts were answered, and %d of %d clients had made none by then; lower option clients, or raise recovery_limit_ms",
-				lasted_s, storm->ended[ACQUIRE_GRANTED] + storm->ended[ACQUIRE_REFUSED], storm->unanswered, storm->n);
+				lasted_s, crowd->ended[ACQUIRE_GRANTED] + crowd->ended[ACQUIRE_REFUSED], crowd->unanswered, crowd->config.n);
 	}
 }
 
@@ -329,24 +146,25 @@ wave_check_clients(Storm *storm, const char *wave, const Phase *p, double in_ms,
 {
 	Run		   *run = storm->run;
 	const PoolStats *stats = &run->pool->stats;
+	const Crowd *crowd = storm->crowd;
 	int			fit = storm_fit(storm);
 	const Options *options = &run->options;
 	uint64		failed = stats->failed - p->before.failed;
 	double		limit_ms = options->response_limit_ms + run_chaos_ms(run);
 
-	check_count(run, claim(wave, "granted"), fit, storm->connected,
-				storm->connected < fit
-				? psprintf("%d connections stayed free: see pool_exhaust_slots, or raise recovery_limit_ms", fit - storm->connected)
-				: psprintf("%d clients more than there is room for were granted: see pool_exhaust_slots for the limit", storm->connected - fit));
+	check_count(run, claim(wave, "granted"), fit, crowd->connected,
+				crowd->connected < fit
+				? psprintf("%d connections stayed free: see pool_exhaust_slots, or raise recovery_limit_ms", fit - crowd->connected)
+				: psprintf("%d clients more than there is room for were granted: see pool_exhaust_slots for the limit", crowd->connected - fit));
 	check_at_most(run, claim(wave, "time until all granted"), options->recovery_limit_ms, in_ms, "ms",
 				  "clients use up the handshakes of each other: let them retry later each time, or hold them in a pooler");
 	require_all_answered(storm, failed, limit_ms, p->elapsed_us / 1e6);
-	check_count(run, claim(wave, "refused"), storm->n - storm->connected, refused_clients(storm),
+	check_count(run, claim(wave, "refused"), crowd->config.n - crowd->connected, crowd_refused(crowd),
 				"a client is neither granted nor refused: see failed for another reason, and the server log");
 	check_count(run, claim(wave, "failed for another reason"), 0, failed, failure_text(run, run->pool));
-	check_count(run, claim(wave, "attempts without an end"), 0, attempts_under_way(storm),
+	check_count(run, claim(wave, "attempts without an end"), 0, crowd_under_way(crowd),
 				"logins have neither been granted nor refused: see the server log, and authenticating in pool_exhaust_slots");
-	check_at_most(run, claim(wave, "slowest attempt"), limit_ms, storm->slowest_us / 1000.0, "ms",
+	check_at_most(run, claim(wave, "slowest attempt"), limit_ms, crowd->slowest_us / 1000.0, "ms",
 				  "logins take too long while there are many at once: a pooler in front of the server avoids them");
 	check_ledger(run, wave, p->refused,
 				 stats->given_up - p->before.given_up + stats->broken - p->before.broken, ledger);
@@ -390,13 +208,14 @@ static void
 require_refusals(const Storm *storm, const Phase *p)
 {
 	Run		   *run = storm->run;
+	int			n = storm->crowd->config.n;
 
-	if (p->refused > 0 || (storm->n <= storm->fit && !run_fault(run, FAULT_NO_LIMIT)))
+	if (p->refused > 0 || (n <= storm->fit && !run_fault(run, FAULT_NO_LIMIT)))
 		return;
-	if (storm->connected >= Min(storm->n, storm->fit))
-		run_end(run, VERDICT_INVALID, "no client was refused: %d clients, and all of them fit; raise option clients", storm->n);
+	if (storm->crowd->connected >= Min(n, storm->fit))
+		run_end(run, VERDICT_INVALID, "no client was refused: %d clients, and all of them fit; raise option clients", n);
 	run_end(run, VERDICT_INVALID, "no client was refused: only %d of %d clients were connected after %.1f s, with room for %d; raise option recovery_limit_ms",
-			storm->connected, storm->n, p->elapsed_us / 1e6, storm->fit);
+			storm->crowd->connected, n, p->elapsed_us / 1e6, storm->fit);
 }
 
 /* From the moment when all connect until all that fit are connected, and what it cost. */
@@ -404,6 +223,7 @@ static void
 wave_play(Storm *storm, const char *wave, void (*begin) (Storm *storm))
 {
 	Run		   *run = storm->run;
+	Crowd	   *crowd = storm->crowd;
 	int64		ledger = clients_in_ledger(run);
 	double		in_ms;
 	double		rate;
@@ -411,15 +231,17 @@ wave_play(Storm *storm, const char *wave, void (*begin) (Storm *storm))
 	Tally	   *tally;
 	Phase	   *p = phase(run, wave);
 
-	run_progress(run, &storm->connected, storm->fit);
-	wave_begin(storm);
+	run_progress(run, &crowd->connected, storm->fit);
+	crowd->fit = storm->fit;
+	application_begin(storm);
+	crowd_begin(crowd);
 	begin(storm);
 	run_disturb(run, CHAOS_ALL);
-	wait_until(run, storm->in_us != 0 && storm->unanswered == 0,
-			   run->options.recovery_limit_ms + storm->n * REFUSAL_MS);
+	wait_until(run, crowd->in_us != 0 && crowd->unanswered == 0,
+			   run->options.recovery_limit_ms + crowd->config.n * REFUSAL_MS + run->pool->lag_ms);
 	run_disturb(run, CHAOS_GENTLE); /* sessions that were ended reconnect, and all stay from now on */
-	wait_until(run, storm->connected >= storm->fit || run->options.chaos == 0, run->options.recovery_limit_ms);
-	in_ms = ((storm->in_us != 0 ? storm->in_us : loop_now_us()) - storm->begun_us) / 1000.0;
+	wait_until(run, crowd->connected >= storm->fit || run->options.chaos == 0, run->options.recovery_limit_ms);
+	in_ms = ((crowd->in_us != 0 ? crowd->in_us : loop_now_us()) - crowd->begun_us) / 1000.0;
 	lasted_s = (loop_now_us() - storm->application->begun_us) / 1e6;
 	tally = application_end(storm, &rate);
 	wave_stop(storm);
@@ -430,10 +252,10 @@ wave_play(Storm *storm, const char *wave, void (*begin) (Storm *storm))
 	}
 	phase_end(run);
 	phase_note(run, "%d at once, %d granted after %.2f s, at the peak %.0f/s; " UINT64_FORMAT " refused: %s",
-			   storm->n, storm->connected, in_ms / 1000, storm->peak_granted * 1e6 / WINDOW_US,
+			   crowd->config.n, crowd->connected, in_ms / 1000, crowd_peak(crowd) * 1e6 / CROWD_WINDOW_US,
 			   p->refused, phase_causes_text(run));
 	phase_figure(run, "in_ms", in_ms);
-	phase_figure(run, "peak_per_s", storm->peak_granted * 1e6 / WINDOW_US);
+	phase_figure(run, "peak_per_s", crowd_peak(crowd) * 1e6 / CROWD_WINDOW_US);
 	phase_figure(run, "stalled", run->pool->stats.stalled - p->before.stalled);
 	require_refusals(storm, p);
 
@@ -447,23 +269,7 @@ wave_play(Storm *storm, const char *wave, void (*begin) (Storm *storm))
 static void
 connect_all(Storm *storm)
 {
-	for (int i = 0; i < storm->n; i++)
-		client_ask(&storm->clients[i]);
-}
-
-/* The network is cut: sockets close without a message of the protocol. */
-static void
-drop_sockets(Storm *storm)
-{
-	for (int i = 0; i < storm->n; i++)
-	{
-		StormClient *client = &storm->clients[i];
-
-		if (client->state != CLIENT_CONNECTED)
-			continue;
-		session_vanish(client->request.session);
-		client_lost(&client->request);
-	}
+	crowd_connect(storm->crowd, false);
 }
 
 /*
@@ -474,20 +280,16 @@ static void
 cut_all(Storm *storm)
 {
 	Run		   *run = storm->run;
-	int			connected = storm->connected;
+	Crowd	   *crowd = storm->crowd;
+	int			connected = crowd->connected;
 	int			n;
 
-	storm->cut_off = 0;
 	if (run->target->terminates)
 		(void) sessions_terminate(run->parties[0].role, &n);
-	else
-		drop_sockets(storm);
-	for (int i = 0; i < storm->n; i++)
-		if (storm->clients[i].state == CLIENT_RESTING)
-			client_ask(&storm->clients[i]);
-	wait_until(run, storm->cut_off >= connected, settle_ms(run));
-	if (storm->cut_off < connected)
-		run_end(run, VERDICT_INVALID, "only %d of %d sessions could be cut off: the others had ended before, see the server log", storm->cut_off, connected);
+	crowd_connect(crowd, !run->target->terminates);
+	wait_until(run, crowd->cut_off >= connected, settle_ms(run));
+	if (crowd->cut_off < connected)
+		run_end(run, VERDICT_INVALID, "only %d of %d sessions could be cut off: the others had ended before, see the server log", crowd->cut_off, connected);
 }
 
 /* All disconnect. */
@@ -495,7 +297,7 @@ static void
 disconnect(Storm *storm)
 {
 	Run		   *run = storm->run;
-	int			n = Max(storm->connected - run_fault(run, FAULT_LEAVE_SESSION), 0);
+	int			n = Max(storm->crowd->connected - run_fault(run, FAULT_LEAVE_SESSION), 0);
 
 	phase(run, "disconnect");
 	clients_disconnect(storm, n);
@@ -508,23 +310,16 @@ storm_make(Run *run)
 	Storm	   *storm = palloc0(sizeof(Storm));
 	PoolState	truth = run_pool_state(run);
 	int			fit = truth.capacity - truth.in_use;
+	CrowdConfig config = {.pool = run->pool, .clock = &run->clock, .seed = run->options.seed};
 
 	if (fit <= 0)
 		run_end(run, VERDICT_INVALID, "no connection is free for the storm: %d of %d connections are in use; end some of them (pool_exhaust_backends has their pids), or raise the limit",
 				truth.in_use, truth.capacity);
-	storm->run = run;
-	storm->n = run->options.clients > 0 ? (int) run->options.clients : fit * CLIENTS_PERCENT / 100 + 1;
+	config.n = run->options.clients > 0 ? (int) run->options.clients : fit * CROWD_PERCENT / 100 + 1;
 	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
-		storm->n = (fit + 1) / 2;
-	storm->clients = palloc_extended(sizeof(StormClient) * storm->n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	random_stream(&storm->jitter, run->options.seed, RANDOM_RETRIES);
-	for (int i = 0; i < storm->n; i++)
-	{
-		storm->clients[i].request.events = &client_events;
-		storm->clients[i].storm = storm;
-		storm->clients[i].alarm.ring = client_retry_due;
-		storm->clients[i].alarm.owner = &storm->clients[i];
-	}
+		config.n = (fit + 1) / 2;
+	storm->run = run;
+	storm->crowd = crowd_create(&config);
 	return storm;
 }
 
@@ -559,6 +354,7 @@ const Scenario scenario_storm = {
 	.pools = 1,
 	.embedded = 1 << 1,
 	.logins = true,
+	.crowd = true,
 	.options = (const OptionDefault[]) {
 		{OPTION_clients, {0, 0, 0}},
 		{OPTION_role_limit, {10, 20, 20}},
@@ -571,6 +367,7 @@ const Scenario scenario_storm = {
 		{OPTION_response_limit_ms, {5000, 5000, 5000}},
 		{OPTION_recovery_limit_ms, {10 * 1000, 30 * 1000, 60 * 1000}},
 		{OPTION_keep_percent, {5, 5, 5}},
+		{OPTION_drivers},
 		{OPTION_END}
 	},
 	.require = storm_require,

@@ -27,7 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "base/text.h"
-#include "load/target/probe.h"
+#include "load/pool/pool_drivers.h"
 #include "shmem/monitor_status.h"
 #include "story/story.h"
 #include "story/target_type.h"
@@ -80,10 +80,12 @@ slowness_add(Run *run, double now)
 	run->slowness += (Min(now, 1) - run->slowness) / SLOWNESS_TICKS;
 }
 
-/* Where the target is a pooler: reads how late it was so far. */
+/* Reads how late drivers were so far, and the target, if that is a pooler. */
 static void
-read_pooler_late(Run *run)
+read_others_late(Run *run)
 {
+	if (run->drivers != NULL && run->pool != NULL)
+		run->drivers_late_us = pool_drivers_absent_us(run->pool);
 	if (!run->target->counts_itself)
 		return;
 	for (int i = 0; i < run->nparties; i++)
@@ -103,7 +105,7 @@ lateness_tick(Alarm *alarm)
 	histogram_add(&run->ready, ready);
 	if (target_needs_monitor(run->target, run->scenario))
 		run->monitor_late_us = Max(run->monitor_late_us, monitor_late_us());
-	read_pooler_late(run);
+	read_others_late(run);
 	slowness_add(run, Max(late_us / 1000.0 / BUSY_P50_MS, ready / BUSY_READY / uv_available_parallelism()));
 	alarm_set(&run->clock, alarm, now_us + TICK_US);
 }
@@ -152,7 +154,7 @@ run_end_lateness(Run *run)
 	ProcessorTimes now;
 
 	alarm_unset(&run->clock, &run->tick);
-	read_pooler_late(run);
+	read_others_late(run);
 	if (run->processors_known && processors_read(&now))
 		run->others = processors_of_others(&run->processors, &now);
 }
@@ -182,19 +184,26 @@ monitor_was_late(const Run *run)
 	return run->monitor_late_us / 1000.0 > BUSY_MAX_MS;
 }
 
+/* Returns whether a driver was too busy for that, or too far away. */
+static bool
+drivers_were_late(const Run *run)
+{
+	return run->drivers_late_us / 1000.0 > BUSY_MAX_MS;
+}
+
 /* Returns whether the machine was too busy for claims on time. */
 bool
 run_is_late(const Run *run)
 {
 	return histogram_ms(&run->late, 0.50) > BUSY_P50_MS || histogram_max_ms(&run->late) > BUSY_MAX_MS ||
-		monitor_was_late(run) || ready_each(run) >= BUSY_READY;
+		monitor_was_late(run) || drivers_were_late(run) || ready_each(run) >= BUSY_READY;
 }
 
 /* Was the pooler, or the run itself, late enough to break the claim? */
 static bool
 delay_breaks(const Run *run, const Check *check)
 {
-	double		late_ms = Max(run->pooler_late_us / 1000.0, histogram_max_ms(&run->late));
+	double		late_ms = Max(Max(run->pooler_late_us, run->drivers_late_us) / 1000.0, histogram_max_ms(&run->late));
 
 	return check->of_delay_us > 0 && late_ms * 1000 >= check->of_delay_us;
 }
@@ -223,16 +232,17 @@ claim_is_proved(const Run *run, const Check *check)
 
 /*
  * Returns "the loop woke up 0.1 ms late (p50), 12 ms at the most, a sample of the monitor
- * was 1200 ms late, the console of the pooler took 180 ms to answer, 16.5 processes took
- * turns on each processor, other processes took 83 % of the processors, and the first
- * login took 310 ms", palloc'd; the first and the third only if that was measured, the
- * others only if it was so late, they were many, it was much, and if it was slow.
+ * was 1200 ms late, the console of the pooler took 180 ms to answer, a driver was 90 ms
+ * late, 16.5 processes took turns on each processor, other processes took 83 % of the
+ * processors, and the first login took 310 ms", palloc'd; the first, the third and the
+ * fourth only if that was measured, the others only if it was so late, they were many, it
+ * was much, and if it was slow.
  */
 char *
 lateness_text(const Run *run)
 {
 	StringInfoData text;
-	const char *figures[6];
+	const char *figures[7];
 	int			n = 0;
 
 	if (run->late.count > 0)
@@ -242,6 +252,8 @@ lateness_text(const Run *run)
 		figures[n++] = psprintf("a sample of the monitor was %.0f ms late", run->monitor_late_us / 1000.0);
 	if (run->pooler_late_us > 0)
 		figures[n++] = psprintf("the console of the pooler took %.0f ms to answer", run->pooler_late_us / 1000.0);
+	if (run->drivers_late_us > 0)
+		figures[n++] = psprintf("a driver was %.0f ms late", run->drivers_late_us / 1000.0);
 	if (ready_each(run) >= BUSY_READY)
 		figures[n++] = psprintf("%s processes took turns on each processor", number_text(ready_each(run)));
 	if (run->others >= OTHERS_MIN)
@@ -285,12 +297,14 @@ run_report_lateness(Run *run)
 	phase_figure(run, "late_max_ms", histogram_max_ms(&run->late));
 	if (target_needs_monitor(run->target, run->scenario))
 		phase_figure(run, "monitor_late_ms", run->monitor_late_us / 1000.0);
+	if (run->drivers != NULL)
+		phase_figure(run, "drivers_late_ms", run->drivers_late_us / 1000.0);
 	if (run->target->counts_itself)
 		phase_figure(run, "pooler_late_ms", run->pooler_late_us / 1000.0);
 	phase_figure(run, "ready_per_processor", ready_each(run));
 	phase_figure(run, "others_percent", 100 * run->others);
 	phase_figure(run, "login_ms", login_ms_taken(run));
 	if (run_is_late(run) || run->others >= OTHERS_MIN || login_ms_taken(run) >= SLOW_LOGIN_MS ||
-		Max(histogram_max_ms(&run->late), run->pooler_late_us / 1000.0) > WORTH_SAYING_MS)
+		Max(histogram_max_ms(&run->late), Max(run->pooler_late_us, run->drivers_late_us) / 1000.0) > WORTH_SAYING_MS)
 		p->note = MemoryContextStrdup(run->context, lateness_text(run));
 }

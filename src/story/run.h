@@ -135,6 +135,7 @@ typedef struct Run
 	double		others;			/* share of the processors that other processes took; 0 = not known */
 	uint64		monitor_late_us;	/* of its samples the latest, where the run needs those */
 	uint64		pooler_late_us; /* the longest that the console of a pooler took to answer */
+	uint64		drivers_late_us;	/* so late a driver did something, at the most */
 	uint64		login_us;		/* its first login took that; 0 = not known */
 	bool		too_busy;		/* it is invalid or aborted, and the machine was too busy */
 	bool		ledger_blind;	/* it was to count refusals, and could not */

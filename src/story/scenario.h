@@ -32,6 +32,7 @@ typedef struct Scenario
 	bool		heals;			/* it needs a server that ends sessions when it is asked to, or
 								 * else waits until its target is restarted */
 	bool		logins;			/* of PgBouncer it uses up the clients, not the pool behind them */
+	bool		crowd;			/* clients retry until as many as fit are connected: see load/crowd.h */
 	int			spare_sessions; /* that it opens beside those of its pools ... */
 	bool		grows;			/* ... and as many more as are a growth here */
 	bool		patient;		/* it mostly waits; or else it measures time */

@@ -54,6 +54,12 @@ typedef struct TargetType
 	bool		asked_first;	/* what options are worth shows only when it is asked */
 	const char *limiting;		/* option to lower for fewer connections; NULL: there is none */
 
+	/*
+	 * What a driver is told of a pool that its clients share: returns its mode, and in
+	 * "pool_size" its size; "" if they share none.  NULL: they never do.
+	 */
+	const char *(*shared) (const Run *run, const RunParty *party, int *pool_size);
+
 	/* What its probe asks to have it end all sessions of the run; NULL: it cannot be asked to. */
 	const Question *recall;
 

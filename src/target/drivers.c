@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "base/text.h"
+#include "load/crowd.h"
 #include "load/failure.h"
 #include "load/pool/pool_drivers.h"
 #include "target/drivers.h"
@@ -34,6 +35,8 @@ typedef struct Drivers
 	Endpoint  **endpoints;
 	char	  **born;			/* when the server was started: no other was at that moment */
 	const Driver *silent;		/* at the last look it was silent for too long */
+	const char *mode;			/* of the pool that their clients share; "": they share none */
+	int			pool_size;		/* of that */
 } Drivers;
 
 static double
@@ -170,11 +173,18 @@ require_same_target(Run *run, int n)
 											  name, role, ours != NULL ? ours : ""));
 }
 
-/* How many connections each may have: its share, and what is to be refused or under way. */
+/*
+ * How many connections each may have: its share, and what is to be refused or under way.
+ * Of a crowd the clients are shared out, and those of one driver may be the faster ones.
+ */
 static int
 share_of(Run *run, const RunParty *party)
 {
-	return server_pool_foreign_sessions(run, party) / run->drivers->n + (int) run->options.handshakes + 1;
+	int			sessions = server_pool_foreign_sessions(run, party);
+	int64		clients = run->options.clients > 0 ? run->options.clients : sessions * INT64CONST(1) * CROWD_PERCENT / 100 + 1;
+	int64		share = run->scenario->crowd ? Min(clients / run->drivers->n + 1, sessions) : sessions / run->drivers->n;
+
+	return (int) Min(share + run->options.handshakes + 1, FOREIGN_CLIENTS_MAX);
 }
 
 static void
@@ -182,6 +192,7 @@ prepare(Run *run, const RunParty *party)
 {
 	Drivers    *drivers = run->drivers;
 	int			handshakes = (int) Max(run->options.handshakes / drivers->n, 1);
+	int			pool_size = Max(drivers->pool_size / drivers->n, 1);
 
 	for (int i = 0; i < drivers->n; i++)
 		driver_ask(&drivers->drivers[i], hello);
@@ -193,10 +204,10 @@ prepare(Run *run, const RunParty *party)
 		Driver	   *driver = &drivers->drivers[i];
 
 		driver->most = share_of(run, party);
-		driver_ask(driver, psprintf("SELECT * FROM %s_open(%s, %s, %d, %d, %d)", driver->function,
+		driver_ask(driver, psprintf("SELECT * FROM %s_open(%s, %s, %d, %d, %d, %s, %d)", driver->function,
 									quote_literal_cstr(target_name_there(run, drivers->endpoints[i])),
 									quote_literal_cstr(login_value(party->login, "application_name")),
-									driver->most, handshakes, server_pool_login_ms(run)));
+									driver->most, handshakes, server_pool_login_ms(run), quote_literal_cstr(drivers->mode), pool_size));
 	}
 	await_answers(run);
 	for (int i = 0; i < drivers->n; i++)
@@ -278,47 +289,41 @@ target_shows(Run *run, int n)
 	return shows;
 }
 
-/* One of them leads elsewhere: the count of the target does not fall when it lets go. */
-pg_noreturn static void
-name_stray(Run *run)
+/* One driver opens a connection, which the target must show by its own count beside those that it has, and lets go of it. */
+static void
+prove_target_of(Run *run, Driver *driver, const char *name)
 {
-	Drivers    *drivers = run->drivers;
-	int			i = 0;
+	int			before = run->parties[0].probe->figures.ours;
+	const DriveReport *report = &driver->report;
 
-	for (; i < drivers->n - 1; i++)
-	{
-		int			before = run->parties[0].probe->figures.ours;
-
-		call(&drivers->drivers[i], 0, 1);
-		await_answers(run);
-		if (!target_shows(run, before - 1))
-			break;
-	}
-	driver_is_unfit(run, &drivers->drivers[i],
-					psprintf("connects to another server than %s here: check host, port and dbname of foreign server %s there",
-							 run->request.target_name, target_name_there(run, drivers->endpoints[i])));
+	call(driver, 1, 0);
+	await_answers(run);
+	read_answer(run, driver);
+	if (report->held != 1)
+		driver_is_unfit(run, driver,
+						psprintf("could not open a connection to %s: %s", name,
+								 report->refused > 0 ? connect_failure_text(&report->last_refusal)
+								 : report->wanted > 0 ? "none came free in time" : connect_failure_text(&report->last_failure)));
+	if (!target_shows(run, before + 1))
+		driver_is_unfit(run, driver,
+						psprintf("connects to another server than %s here: check host, port and dbname of foreign server %s there",
+								 run->request.target_name, name));
+	call(driver, 0, 1);
+	await_answers(run);
+	read_answer(run, driver);
+	/* Clients of a pooler may stay logged in. */
+	if (report->open == 0)
+		(void) target_shows(run, before);
 }
 
-/* Each opens a connection, and the target of the run must show all of them. */
+/* All of them lead to the target of the run. */
 static void
 prove_target(Run *run)
 {
-	Drivers    *drivers = run->drivers;
+	const Drivers *drivers = run->drivers;
 
-	call_all(run, 1, 0);
 	for (int i = 0; i < drivers->n; i++)
-	{
-		const DriveReport *report = &drivers->drivers[i].report;
-
-		if (report->held != 1)
-			driver_is_unfit(run, &drivers->drivers[i],
-							psprintf("could not open a connection to %s: %s", target_name_there(run, drivers->endpoints[i]),
-									 connect_failure_text(report->refused > 0 ? &report->last_refusal : &report->last_failure)));
-	}
-	if (!target_shows(run, drivers->n))
-		name_stray(run);
-	call_all(run, 0, 1);
-	(void) target_shows(run, 0);
+		prove_target_of(run, &drivers->drivers[i], target_name_there(run, drivers->endpoints[i]));
 }
 
 /*
@@ -342,6 +347,8 @@ drivers_open(Run *run, RunParty *party)
 	drivers->drivers = palloc_extended(sizeof(Driver) * names->n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	drivers->endpoints = palloc0(sizeof(Endpoint *) * names->n);
 	drivers->born = palloc0(sizeof(char *) * names->n);
+	drivers->mode = run->target->shared != NULL ? run->target->shared(run, party, &drivers->pool_size) : "";
+	config.shared = drivers->mode[0] != '\0';
 	run->drivers = drivers;
 	for (int i = 0; i < names->n; i++)
 	{
@@ -437,19 +444,12 @@ straggler_text(const Drivers *drivers)
 					slowest->wanted_us / Max(median_us, 1.0));
 }
 
-/* By the clock of this process; all have begun. */
-static int64
-began_us(const Driver *driver)
-{
-	return (int64) driver->report.began_us - driver->offset_us;
-}
-
 /* Have all of them begun at the moment that was set? */
 static bool
 all_have_begun(const Drivers *drivers)
 {
 	for (int i = 0; i < drivers->n; i++)
-		if (drivers->drivers[i].report.began_us == 0)
+		if (drivers->drivers[i].began_us == 0)
 			return false;
 	return drivers->n > 1;
 }
@@ -461,14 +461,14 @@ first_began_us(const Drivers *drivers)
 	int64		first_us = PG_INT64_MAX;
 
 	for (int i = 0; i < drivers->n; i++)
-		first_us = Min(first_us, began_us(&drivers->drivers[i]));
+		first_us = Min(first_us, drivers->drivers[i].began_us);
 	return first_us;
 }
 
 static double
 skew_ms(const Drivers *drivers, const Driver *driver)
 {
-	return (began_us(driver) - first_began_us(drivers)) / 1000.0;
+	return (driver->began_us - first_began_us(drivers)) / 1000.0;
 }
 
 /* A line of the report for one of them, with its figures. */

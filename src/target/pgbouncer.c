@@ -166,6 +166,14 @@ pgbouncer_pool(Run *run, const RunParty *party)
 	return pool_open_pgbouncer(&config);
 }
 
+/* TargetType.shared(): where logins are the story its clients share nothing. */
+static const char *
+pgbouncer_shared(const Run *run, const RunParty *party, int *pool_size)
+{
+	*pool_size = party->probe->figures.pool_size;
+	return run->scenario->logins ? "" : party->probe->figures.mode;
+}
+
 const TargetType target_pgbouncer = {
 	.name = "pgbouncer",
 	.foreign = true,
@@ -180,6 +188,7 @@ const TargetType target_pgbouncer = {
 	.options = pgbouncer_options,
 	.default_port = "6432",
 	.read = pgbouncer_read,
+	.shared = pgbouncer_shared,
 	.open = pgbouncer_open,
 	.driver = &pool_clients,
 	.pool = pgbouncer_pool,

@@ -8,6 +8,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use PoolExhaust;
+use Pooler;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Target;
@@ -30,11 +31,13 @@ ok(wait_until(sub { login($behind, user => 'app')->{stalled} ? 'asked' : 'grante
 
 # ---------- Each driver's administrator says what it may aim at, and which role may drive ----------
 
+my $may_drive = 'GRANT EXECUTE ON FUNCTION pool_exhaust_drive, pool_exhaust_drive_open, pool_exhaust_drive_load, pool_exhaust_drive_stop, pool_exhaust_drive_crowd TO drive';
+
 sub allow
 {
 	my ($node, $database) = @_;
 
-	$node->safe_psql($database, $_) foreach 'GRANT EXECUTE ON FUNCTION pool_exhaust_drive, pool_exhaust_drive_open TO drive',
+	$node->safe_psql($database, $_) foreach $may_drive,
 	  "CREATE SERVER aim FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'postgres', host '$host', port '$port', dbname 'postgres')",
 	  'GRANT USAGE ON FOREIGN SERVER aim TO drive',
 	  q(CREATE USER MAPPING FOR drive SERVER aim OPTIONS (user 'app', password 'secret'));
@@ -49,8 +52,7 @@ foreach my $name (sort keys %server)
 	$node->safe_psql('postgres', 'CREATE ROLE drive LOGIN');
 	if ($node == $coordinator)
 	{
-		$node->safe_psql('postgres', $_) foreach 'GRANT EXECUTE ON FUNCTION pool_exhaust_drive, pool_exhaust_drive_open TO drive',
-		  'GRANT USAGE ON FOREIGN SERVER aim TO drive', q(CREATE USER MAPPING FOR drive SERVER aim OPTIONS (user 'app', password 'secret'));
+		$node->safe_psql('postgres', $_) foreach $may_drive, 'GRANT USAGE ON FOREIGN SERVER aim TO drive', q(CREATE USER MAPPING FOR drive SERVER aim OPTIONS (user 'app', password 'secret'));
 	}
 	else
 	{
@@ -68,9 +70,18 @@ sub driver_at
 
 sub run_by
 {
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($name, $verdict, $why, $drivers, %options) = @_;
 
-	return Target::run_is($client, $name, $verdict, $why, 'saturation', 'aim', drivers => $drivers, bystanders => 'ignore', %options);
+	return play($name, $verdict, $why, 'saturation', 'aim', $drivers, %options);
+}
+
+sub play
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name, $verdict, $why, $scenario, $target, $drivers, %options) = @_;
+
+	return Target::run_is($client, $name, $verdict, $why, $scenario, $target, drivers => $drivers, bystanders => 'ignore', %options);
 }
 
 # A number of the run's report, by what gives it in SQL.
@@ -135,6 +146,60 @@ foreach my $drivers ([qw(n1)], [qw(n1 n2 n3)])
 # A scenario can fail with them, too.
 run_by('a slot that is kept', 'fail', 'held connections, in use by the server\'s count, health on the way up, refused attempts, refusals by cause', [qw(n1 n2)], fault => 'keep_slot');
 
+# ---------- Other scenarios, and PgBouncer ----------
+
+my @three = qw(n1 n2 n3);
+play('clients that retry', 'pass', '', 'storm', 'aim', \@three, clients => 60, baseline_ms => 300, keep_percent => 1, handshakes => 24);
+play('a slot that is kept, by clients that retry', 'fail', qr/^failed: storm: granted/, 'storm', 'aim', \@three, clients => 60, baseline_ms => 300, fault => 'keep_slot', keep_percent => 1, handshakes => 24);
+
+SKIP:
+{
+	skip 'there is no PgBouncer here', 1 if !Pooler::version('pgbouncer');
+	my %settings = (auth_type => 'md5', default_pool_size => 5, max_client_conn => 60, query_wait_timeout => 1, stats_users => 'app', pool_mode => 'transaction');
+	my $bouncer = Pooler->new('pgbouncer', node => $behind, users => { app => 'secret' }, settings => {%settings});
+	my %where = (kind => 'pgbouncer', host => '127.0.0.1', port => $bouncer->port, dbname => 'postgres');
+	my %options = (
+		saturation  => {},
+		storm       => { baseline_ms => 300, keep_percent => 1, handshakes => 24 },
+		latency     => { levels => [ 20, 60 ], level_ms => 600, rate => 50, tolerance_percent => 60 },
+		degradation => { work_ms => 60, load_percent => 70, burst_error_percent => 50, sustained_ms => 1500, burst_every_ms => 700, burst_ms => 200, baseline_ms => 300 },
+		queue       => { tolerance_ms => 3000 });
+
+	Target::make($client, 'bouncer', \%where, { user => 'app', password => 'secret' });
+	foreach my $node (values %server)
+	{
+		$node->safe_psql('postgres', "CREATE SERVER bouncer FOREIGN DATA WRAPPER pool_exhaust OPTIONS (" . join(', ', map { "$_ '$where{$_}'" } sort keys %where) . ')') if $node != $coordinator;
+		$node->safe_psql('postgres', $_) foreach 'GRANT USAGE ON FOREIGN SERVER bouncer TO drive', q(CREATE USER MAPPING FOR drive SERVER bouncer OPTIONS (user 'app', password 'secret'));
+	}
+	foreach my $scenario (sort keys %options)
+	{
+		my $id = play("three drivers at PgBouncer, $scenario", 'pass', '', $scenario, 'bouncer', \@three, %{ $options{$scenario} });
+
+		Target::report_has($client, $id, qr/^ *drivers +\d+ granted, \d+ refused by 3 drivers/m, "$scenario: the total");
+		is_deeply(buckets_of($id, "'n1', 'n2', 'n3'"), buckets_of($id, "'drivers'"), "$scenario: their latencies add up, bucket by bucket");
+		ok(wait_until(sub { scalar grep { $_->{user} eq 'app' } $bouncer->show('CLIENTS') }, 0, 'clients of PgBouncer'), "$scenario: no client is left in PgBouncer");
+	}
+
+	# What breaks a claim without drivers breaks it with them.
+	play('a session that is left', 'fail', 'sessions left after the storm', 'storm', 'bouncer', [qw(n1 n2)], %{ $options{storm} }, fault => 'leave_session');
+	$bouncer->{settings} = { %settings, query_wait_timeout => 1, max_client_conn => 8 };
+	$bouncer->restart;
+	play('too few clients may wait', 'fail', qr/refused at once/, 'queue', 'bouncer', [qw(n1 n2)], %{ $options{queue} });
+	$bouncer->stop;
+}
+
+# SQL of a load is what a workload may be, on the driver, too.
+{
+	my $hand = client($server{n1}, user => 'drive');
+	my $load = sub { my ($sql) = @_; return "SELECT pool_exhaust_drive_load(0, '$sql', '', '{0,0,0,0,1,1,1,0,0,0,0,0,0}', false, 0, 1000)" };
+
+	is($hand->query(q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 5, 5, 1000, '', 1))), '(postgres,app)', 'a load by hand');
+	is($hand->query(q(SELECT sum(value) FROM) . $load->('SELECT 42') =~ s/^SELECT//r . q( WHERE item = 'calm succeeded')), 1, 'its operation succeeds');
+	fails_with($hand, $load->('SET work_mem = 64'), '22023', [qr/workload must not change the state of its session/], 'a load that leaves something behind');
+	fails_with($hand, 'SELECT pool_exhaust_drive(0, 0, false, 0, 0)', '55000', [qr/this session does not drive/], 'that ends the drive');
+	$hand->close;
+}
+
 # ---------- Errors beforehand ----------
 
 my $run = sub { my ($options, $scenario, $aim) = @_; return "SELECT pool_exhaust_run('" . ($scenario // 'saturation') . "', '" . ($aim // 'aim') . "', '$options')" };
@@ -146,7 +211,7 @@ fails_with($client, $run->('{"drivers": ["nowhere"]}'), '22023', [ qr/"nowhere",
 fails_with($client, $run->('{"drivers": ["aim"]}'), '22023', [qr/"aim", which is no foreign server of kind driver/], 'another kind');
 fails_with($client, $run->('{"drivers": ["n1"], "chaos": 5}'), '22023', [qr/chaos disturbs the sessions of the runner/], 'chaos');
 fails_with($client, $run->('{"drivers": ["n1"]}', 'saturation', 'role'), '22023', [ qr/drivers cannot generate load for target "role"/, qr/kind postgres or pgbouncer/ ], 'a target of this server');
-fails_with($client, $run->('{"drivers": ["n1"]}', 'storm'), '22023', [qr/scenario "storm" has no option "drivers"/], 'another scenario');
+fails_with($client, $run->('{"drivers": ["n1"]}', 'recovery', 'pool'), '22023', [qr/scenario "recovery" has no option "drivers"/], 'another scenario');
 fails_with($client, $run->('{}', 'saturation', 'n1'), '22023', [qr/cannot aim at target "n1", a foreign server of kind driver/], 'a driver is no target');
 Target::make($client, 'itself', driver_at($behind), { user => 'drive' });
 fails_with($client, $run->('{"drivers": ["n1", "itself"]}'), '22023', [ qr/driver "itself" is the target itself/, qr/another server/ ], 'the target drives');
@@ -256,10 +321,10 @@ ok(server_is_back($coordinator), 'the coordinator is back');
 
 my $hand = client($first, user => 'drive');
 fails_with($hand, 'SELECT pool_exhaust_drive(0, 0, false, 0, 0)', '55000', [ qr/this session does not drive/, qr/pool_exhaust_drive_open/ ], 'no drive');
-fails_with($hand, q(SELECT pool_exhaust_drive_open('aim', 'psql', 5, 5, 1000)), '22023', [qr/"psql" is no name of the sessions of a run/], 'a name of others');
-fails_with($hand, q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 0, 5, 1000)), '22023', [qr/connections is 0, outside the bounds/], 'no connections');
-is($hand->query(q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 5, 5, 1000))), '(postgres,app)', 'a drive by hand');
-fails_with($hand, q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 5, 5, 1000)), '55006', [qr/this session drives already/], 'a second drive');
+fails_with($hand, q(SELECT pool_exhaust_drive_open('aim', 'psql', 5, 5, 1000, '', 1)), '22023', [qr/"psql" is no name of the sessions of a run/], 'a name of others');
+fails_with($hand, q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 0, 5, 1000, '', 1)), '22023', [qr/connections is 0, outside the bounds/], 'no connections');
+is($hand->query(q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 5, 5, 1000, '', 1))), '(postgres,app)', 'a drive by hand');
+fails_with($hand, q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 5, 5, 1000, '', 1)), '55006', [qr/this session drives already/], 'a second drive');
 is($hand->query(q(SELECT value FROM pool_exhaust_drive(3, 0, false, 0, 1000) WHERE item = 'held')), 3, 'three connections');
 is($hand->query(q(SELECT value FROM pool_exhaust_drive(0, 1, false, 0, 1000) WHERE item = 'held')), 2, 'one is released');
 ok(wait_for($target, q(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pool_exhaust 1-1'), 2), 'the target shows the others');

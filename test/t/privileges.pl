@@ -48,7 +48,10 @@ function pool_exhaust_report(text, text)                             -  X  X  - 
 function pool_exhaust_hold(integer, text, text, jsonb)               -  -  -  -  X
 function pool_exhaust_leak(integer, text, text, jsonb)               -  -  -  -  X
 function pool_exhaust_release(bigint)                                -  -  -  -  X
-function pool_exhaust_drive_open(text, text, integer, integer, integer)  -  -  -  -  X
+function pool_exhaust_drive_open(text, text, integer, integer, integer, text, integer)  -  -  -  -  X
+function pool_exhaust_drive_load(integer, text, text, double precision[], boolean, bigint, integer)  -  -  -  -  X
+function pool_exhaust_drive_stop(integer)                            -  -  -  -  X
+function pool_exhaust_drive_crowd(text, integer, bigint, bigint, integer)  -  -  -  -  X
 function pool_exhaust_drive(integer, integer, boolean, bigint, integer)  -  -  -  -  X
 function pool_exhaust_scenarios_rows()                               -  X  -  -  X
 function pool_exhaust_progress_rows()                                -  X  -  -  X

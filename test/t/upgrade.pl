@@ -72,7 +72,7 @@ my $old_results = q(
 # library, and of functions that do not need them: not the tables, or nothing at all.
 my %with_tables = (
 	run => q('saturation', 'role'), start => q('saturation', 'role'), report => '1::bigint',
-	'report(bigint[],text)' => 'ARRAY[1::bigint]', 'report(text,text)' => q('1'::text), wait => '1', hold => '1', leak => '1', compare => '1, 1', drive => '0, 0, false, 0, 0', drive_open => q('t', 'pool_exhaust 1-1', 1, 1, 1000), budget => '', budget_import => q('', 'csv'));
+	'report(bigint[],text)' => 'ARRAY[1::bigint]', 'report(text,text)' => q('1'::text), wait => '1', hold => '1', leak => '1', compare => '1, 1', drive => '0, 0, false, 0, 0', drive_open => q('t', 'pool_exhaust 1-1', 1, 1, 1000, '', 1), drive_load => q(0, '', '', '{}', false, 0, 0), drive_stop => '0', drive_crowd => q('stop', 0, 0, 0, 0), budget => '', budget_import => q('', 'csv'));
 my %without_tables = (plan => q('queue'), stop => '', release => '', heal => 'true', health => '', headroom => '', explain => '', history => '', incident => '', slo => '', slo_run => '1', reset_stats => '', fdw_validator => q('{}', 0),
 	percentile => q('{{1,1}}', 0.5), merge_buckets => q('{{1,1}}', '{{1,1}}'), merge => q('{{1,1}}'),
 	mann_whitney => q('{1}', '{2}'), median => q('{1}'), mad => q('{1}'), shifts => q('{1}', '{2}'), run_roles => '', census => '', lock_waits => '',

@@ -65,6 +65,7 @@ typedef struct BouncerPoolConfig
 } BouncerPoolConfig;
 
 extern bool pgbouncer_mode_is_known(const char *name);
+extern void pool_bouncer_state(const Pool *pool, const struct Probe *probe, PoolState *truth);
 extern Pool *pool_open_pgbouncer(const BouncerPoolConfig *config);
 
 extern void pool_acquire_many(Pool *pool, int n);

@@ -2,12 +2,17 @@
  * pool_drivers.c
  *		A pool whose connections are held by drivers, on other machines.
  *
- * It has no session of its own: what is asked of it is shared out, and its figures are
- * the sums of what the drivers have said.  Counters and histograms add up bit for bit,
- * as if one process had done it all; they are as old as the last report.
+ * It has no session of its own: what is asked of it is shared out, also the clients of a
+ * load, and its figures are the sums of what the drivers have said.  Counters and
+ * histograms add up bit for bit, as if one process had done it all; they are as old as
+ * the last report.
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
+#include "load/drive_crowd.h"
+#include "load/drive_load.h"
 #include "load/driver.h"
 #include "load/pool/pool_drivers.h"
 
@@ -21,6 +26,12 @@ typedef struct DriversPool
 	DriversPoolConfig config;
 	int			turn;			/* the driver that comes first where two have the same load */
 	uint64		go_us;			/* when they were to begin together; 0 = not yet */
+	Load	   *loads[DRIVE_LOADS_MAX]; /* that are not over, by their numbers */
+	DriveLoad  *said[DRIVE_LOADS_MAX];	/* how each is on each driver */
+	uint64	   *said_us;		/* when each driver said so */
+	Crowd	   *crowd;			/* that is shared out; NULL: none */
+	DriveCrowd *shares;			/* how that is on each driver */
+	const char **enough;		/* what each is told when all that fit are connected */
 } DriversPool;
 
 #define COUNTER_FIELD(name) {offsetof(PoolStats, name), offsetof(DriveReport, name)},
@@ -103,19 +114,36 @@ set_wanted(DriversPool *dp, Driver *driver, int wanted)
 	driver->wanted = wanted;
 }
 
-/* The first time that each driver gets a share they all begin at one moment. */
-static void
-set_begin(DriversPool *dp)
+static uint64
+longest_trip_us(const DriversPool *dp)
 {
 	uint64		trip_us = 0;
 
 	for (int i = 0; i < dp->config.n; i++)
-	{
+		trip_us = Max(trip_us, dp->config.drivers[i].trip_us);
+	return trip_us;
+}
+
+/* Returns a moment that each driver hears of before it comes, also one that has a call under way. */
+static uint64
+next_go_us(const DriversPool *dp)
+{
+	uint64		lead_us = LEAD_US + 2 * longest_trip_us(dp);
+
+	for (int i = 0; i < dp->config.n; i++)
+		if (dp->config.drivers[i].plays)
+			return loop_now_us() + lead_us + DRIVER_CALL_MS * 1000;
+	return loop_now_us() + lead_us;
+}
+
+/* The first time that each driver gets a share they all begin at one moment. */
+static void
+set_begin(DriversPool *dp)
+{
+	for (int i = 0; i < dp->config.n; i++)
 		if (dp->config.drivers[i].order.acquire == 0)
 			return;
-		trip_us = Max(trip_us, dp->config.drivers[i].trip_us);
-	}
-	dp->go_us = loop_now_us() + LEAD_US + 2 * trip_us;
+	dp->go_us = next_go_us(dp);
 	for (int i = 0; i < dp->config.n; i++)
 		dp->config.drivers[i].order.at_us = dp->go_us + dp->config.drivers[i].offset_us;
 }
@@ -200,6 +228,336 @@ drivers_close(Pool *pool)
 	pool->stats.opening = 0;
 }
 
+/* ---------- Loads ---------- */
+
+/* The i-th of n shares of so many. */
+static int
+share(int whole, int n, int i)
+{
+	return whole / n + (i < whole % n ? 1 : 0);
+}
+
+/*
+ * Returns what the i-th driver is told of its share, palloc'd: so many clients, or so
+ * seldom; of those that come at regular gaps each driver has every n-th.
+ */
+static char *
+load_sql(const DriversPool *dp, const Load *load, int number, int i, uint64 go_us)
+{
+	LoadConfig	config = load->config;
+	Arrival		arrival = config.arrival != NULL ? *config.arrival : (Arrival) {0};
+	const Driver *driver = &dp->config.drivers[i];
+	int			n = dp->config.n;
+	uint64		at_us = go_us + driver->offset_us;
+
+	if (arrival.kind == ARRIVAL_CONSTANT && arrival.rate > 0)
+		at_us += (uint64) (i * 1e6 / arrival.rate);
+	config.clients = share(config.clients, n, i);
+	config.seed += i;
+	arrival.rate /= n;
+	arrival.burst_rate /= n;
+	return psprintf("SELECT * FROM %s_load(%d, %s, %s, '%s', %s, " UINT64_FORMAT ", %d)", driver->function, number,
+					quote_literal_cstr(config.sql != NULL ? config.sql : ""),
+					quote_literal_cstr(config.failing_sql != NULL ? config.failing_sql : ""),
+					drive_load_figures(&config, &arrival), config.order != &load->order ? "true" : "false",
+					at_us, DRIVER_CALL_MS);
+}
+
+/* Its figures are of the moments of the reports, on average. */
+static uint64
+counted_us(const DriversPool *dp)
+{
+	uint64		sum_us = 0;
+
+	for (int i = 0; i < dp->config.n; i++)
+		sum_us += dp->said_us[i];
+	return sum_us / dp->config.n;
+}
+
+/* Adds up how the load is on all drivers. */
+static void
+load_add_up(DriversPool *dp, int number)
+{
+	Load	   *load = dp->loads[number];
+	DriveLoad	sum = {0};
+
+	for (int i = 0; i < dp->config.n; i++)
+	{
+		const DriveLoad *said = &dp->said[number][i];
+
+		sum.coming |= said->coming;
+		sum.busy += said->busy;
+		sum.asking += said->asking;
+		sum.holding += said->holding;
+		sum.peak_holding += said->peak_holding;
+		sum.ended += said->ended;
+		sum.over_limit += said->over_limit;
+	}
+	load->coming = sum.coming != 0;
+	load->busy = (int) sum.busy;
+	load->asking = (int) sum.asking;
+	load->holding = (int) sum.holding;
+	load->peak_holding = (int) sum.peak_holding;
+	load->ended = (int) Min(sum.ended, PG_INT32_MAX);
+	load->over_limit = (uint64) sum.over_limit;
+	load->counted_us = counted_us(dp);
+	if (load_is_over(load))
+		dp->loads[number] = NULL;
+}
+
+/* Are clients of a load there, or to come, or may those of a crowd retry? */
+static bool
+driver_plays(const DriversPool *dp, int i)
+{
+	if (dp->crowd != NULL && !dp->shares[i].stopped)
+		return true;
+	for (int number = 0; number < DRIVE_LOADS_MAX; number++)
+		if (dp->loads[number] != NULL && (dp->said[number][i].busy > 0 || dp->said[number][i].coming))
+			return true;
+	return false;
+}
+
+/* Returns a number that no load has; ERROR if all are taken. */
+static int
+free_number(DriversPool *dp)
+{
+	for (int number = 0; number < DRIVE_LOADS_MAX; number++)
+	{
+		if (dp->loads[number] != NULL)
+			continue;
+		if (dp->said[number] == NULL)
+			dp->said[number] = palloc(sizeof(DriveLoad) * dp->config.n);
+		return number;
+	}
+	elog(ERROR, "drivers play more than %d loads at once", DRIVE_LOADS_MAX);
+}
+
+/* Has the i-th driver a share of that load? */
+static bool
+has_share(const DriversPool *dp, const Load *load, int i)
+{
+	return load->config.arrival != NULL || share(load->config.clients, dp->config.n, i) > 0;
+}
+
+/* PoolDriver.load_begin(): they begin at one moment; until a driver has said how it is, its share is to come. */
+static void
+drivers_load_begin(Pool *pool, Load *load)
+{
+	DriversPool *dp = (DriversPool *) pool;
+	int			number = free_number(dp);
+	uint64		go_us = next_go_us(dp);
+
+	if (dp->go_us == 0 && has_share(dp, load, dp->config.n - 1))
+		dp->go_us = go_us;
+	dp->loads[number] = load;
+	load->begun_us = go_us;
+	if (load->config.order != &load->order)
+		order_reserve(load->config.order, load->config.clients * load->config.operations);
+	for (int i = 0; i < dp->config.n; i++)
+	{
+		Driver	   *driver = &dp->config.drivers[i];
+
+		dp->said[number][i] = (DriveLoad) {.coming = has_share(dp, load, i)};
+		if (!has_share(dp, load, i))
+			continue;
+		driver_queue(driver, load_sql(dp, load, number, i, go_us));
+		driver->plays = true;
+	}
+	load_add_up(dp, number);
+}
+
+/* PoolDriver.load_stop() */
+static void
+drivers_load_stop(Pool *pool, Load *load)
+{
+	DriversPool *dp = (DriversPool *) pool;
+
+	for (int number = 0; number < DRIVE_LOADS_MAX; number++)
+		for (int i = 0; i < dp->config.n && dp->loads[number] == load; i++)
+			if (dp->said[number][i].coming || dp->said[number][i].busy > 0)
+				driver_queue(&dp->config.drivers[i], psprintf("SELECT * FROM %s_stop(%d)", dp->config.drivers[i].function, number));
+}
+
+/* What the driver says of its loads.  Of one that it has not begun yet it says nothing. */
+static void
+add_loads(DriversPool *dp, Driver *driver)
+{
+	int			i = (int) (driver - dp->config.drivers);
+
+	dp->said_us[i] = (uint64) ((int64) driver->report.clock_us - driver->offset_us);
+	for (int number = 0; number < DRIVE_LOADS_MAX; number++)
+	{
+		Load	   *load = dp->loads[number];
+		DriveLoad	said;
+
+		if (load == NULL)
+			continue;
+		drive_load_read(driver->rows, number, driver->offset_us, &said, load);
+		if (!said.told)
+			continue;
+		dp->said[number][i] = said;
+		if (said.last_us > 0)
+			load->last_us = (uint64) said.last_us;
+		load_add_up(dp, number);
+	}
+	driver->plays = driver_plays(dp, i);
+}
+
+/* ---------- A crowd ---------- */
+
+static void
+order_crowd(DriversPool *dp, int i, const char *action, int n, int64 seed, uint64 at_us)
+{
+	Driver	   *driver = &dp->config.drivers[i];
+
+	driver_queue(driver, psprintf("SELECT * FROM %s_crowd('%s', %d, " INT64_FORMAT ", " UINT64_FORMAT ", %d)",
+								  driver->function, action, n, seed, at_us, DRIVER_CALL_MS));
+	driver->plays = true;
+}
+
+static void
+make_shares(DriversPool *dp, Crowd *crowd)
+{
+	dp->crowd = crowd;
+	dp->shares = palloc0(sizeof(DriveCrowd) * dp->config.n);
+	dp->enough = palloc(sizeof(char *) * dp->config.n);
+	for (int i = 0; i < dp->config.n; i++)
+		dp->enough[i] = psprintf("SELECT * FROM %s_crowd('enough', 0, 0, 0, 0)", dp->config.drivers[i].function);
+}
+
+/* All begin at one moment; until a driver has said how its share is, all of it is unanswered. */
+static void
+crowd_connects(DriversPool *dp, Crowd *crowd, bool cut)
+{
+	uint64		go_us = next_go_us(dp);
+
+	if (dp->crowd == NULL)
+		make_shares(dp, crowd);
+	if (dp->go_us == 0)
+		dp->go_us = go_us;
+	crowd->begun_us = go_us;
+	for (int i = 0; i < dp->config.n; i++)
+	{
+		int			n = share(crowd->config.n, dp->config.n, i);
+		int64		connected = dp->shares[i].connected;
+
+		memset(&dp->shares[i], 0, sizeof(DriveCrowd));
+		dp->shares[i].unanswered = n;
+		dp->shares[i].connected = cut ? 0 : connected;
+		order_crowd(dp, i, "connect", n, crowd->config.seed + i, go_us + dp->config.drivers[i].offset_us);
+	}
+	crowd->connected = 0;
+}
+
+/* Of n clients each driver has those that are to go from it, the one with the most first. */
+static void
+crowd_disconnects(DriversPool *dp, int n)
+{
+	int		   *left = palloc(sizeof(int) * dp->config.n);
+	int		   *go = palloc0(sizeof(int) * dp->config.n);
+
+	for (int i = 0; i < dp->config.n; i++)
+		left[i] = (int) dp->shares[i].connected;
+	for (; n > 0; n--)
+	{
+		int			most = 0;
+
+		for (int i = 1; i < dp->config.n; i++)
+			if (left[i] > left[most])
+				most = i;
+		if (left[most] == 0)
+			break;
+		left[most]--;
+		go[most]++;
+	}
+	for (int i = 0; i < dp->config.n; i++)
+		if (go[i] > 0)
+			order_crowd(dp, i, "disconnect", go[i], 0, 0);
+}
+
+/* PoolDriver.crowd() */
+static void
+drivers_crowd(Pool *pool, Crowd *crowd, CrowdOrder order, int n)
+{
+	DriversPool *dp = (DriversPool *) pool;
+
+	switch (order)
+	{
+		case CROWD_CONNECT:
+			crowd_connects(dp, crowd, n);
+			break;
+		case CROWD_STOP:
+			for (int i = 0; dp->crowd != NULL && i < dp->config.n; i++)
+				order_crowd(dp, i, "stop", 0, 0, 0);
+			break;
+		case CROWD_DISCONNECT:
+			crowd_disconnects(dp, n);
+			break;
+	}
+}
+
+/* Adds up how the crowd is on all drivers: windows of time begin at one moment on all of them. */
+static void
+crowd_add_up(DriversPool *dp)
+{
+	Crowd	   *crowd = dp->crowd;
+
+	crowd->connected = crowd->cut_off = crowd->unanswered = crowd->refused = 0;
+	crowd->stopped = true;
+	crowd->attempts = 0;
+	memset(crowd->ended, 0, sizeof(crowd->ended));
+	memset(crowd->granted_in, 0, sizeof(crowd->granted_in));
+	for (int i = 0; i < dp->config.n; i++)
+	{
+		const DriveCrowd *said = &dp->shares[i];
+
+		crowd->connected += (int) said->connected;
+		crowd->cut_off += (int) said->cut_off;
+		crowd->unanswered += (int) said->unanswered;
+		crowd->refused += (int) said->refused;
+		crowd->stopped &= said->stopped != 0;
+		crowd->attempts += (uint64) said->attempts;
+		crowd->slowest_us = Max(crowd->slowest_us, (uint64) said->slowest_us);
+		crowd->granted_us = Max(crowd->granted_us, (uint64) said->granted_us);
+		for (int end = 0; end < lengthof(crowd->ended); end++)
+			crowd->ended[end] += said->ended[end];
+		for (int window = 0; window < CROWD_WINDOWS; window++)
+			crowd->granted_in[window] += said->granted_in[window];
+	}
+}
+
+/* All that fit are connected: the others need not retry. */
+static void
+crowd_is_in(DriversPool *dp)
+{
+	Crowd	   *crowd = dp->crowd;
+
+	crowd->in_us = crowd->granted_us;
+	for (int i = 0; i < dp->config.n; i++)
+		if (dp->config.drivers[i].nqueue < DRIVER_QUEUE)
+			driver_queue(&dp->config.drivers[i], dp->enough[i]);
+}
+
+/* What the driver says of its share; of a wave that it has not begun yet that is nothing. */
+static void
+add_crowd(DriversPool *dp, Driver *driver)
+{
+	int			i = (int) (driver - dp->config.drivers);
+	DriveCrowd	said;
+
+	if (dp->crowd == NULL)
+		return;
+	drive_crowd_read(driver->rows, &said);
+	if (said.wave != dp->crowd->wave)
+		return;
+	if (said.granted_us > 0)
+		said.granted_us -= driver->offset_us;
+	dp->shares[i] = said;
+	crowd_add_up(dp);
+	if (dp->crowd->in_us == 0 && dp->crowd->connected >= dp->crowd->fit)
+		crowd_is_in(dp);
+}
+
 /* ---------- To add it up ---------- */
 
 /* The last of the pool is that of the last driver that has had one since its report before. */
@@ -258,7 +616,19 @@ add_state(DriversPool *dp, Driver *driver)
 	stats->held += held - driver->held;
 	stats->peak_held = Max(stats->peak_held, stats->held);
 	driver->held = held;
+	dp->pool.nidle += (int) driver->report.idle - (int) dp->config.before[driver - dp->config.drivers].idle;
 	set_wanted(dp, driver, (int) driver->report.wanted + driver->order.acquire);
+}
+
+/* The first moment that was set for all of them is the one that is compared. */
+static void
+note_begin(const DriversPool *dp, Driver *driver)
+{
+	int64		began_us = (int64) driver->report.began_us - driver->offset_us;
+
+	if (driver->began_us == 0 && driver->report.began_us != 0 && dp->go_us != 0 &&
+		began_us + (int64) driver->trip_us >= (int64) dp->go_us)
+		driver->began_us = began_us;
 }
 
 /* DriverEvents.heard().  A report is kept by the driver until the next one, so what it had before is kept here. */
@@ -272,6 +642,9 @@ drivers_heard(Driver *driver)
 	keep_failures(&dp->pool, &driver->report, before);
 	add_waits(&dp->pool, driver);
 	add_state(dp, driver);
+	note_begin(dp, driver);
+	add_crowd(dp, driver);
+	add_loads(dp, driver);
 	*before = driver->report;
 }
 
@@ -297,7 +670,10 @@ drivers_read_state(Pool *pool, PoolState *truth)
 {
 	const DriversPoolConfig *config = &((DriversPool *) pool)->config;
 
-	pool_foreign_state(pool, config->probe, config->capacity, truth);
+	if (config->shared)
+		pool_bouncer_state(pool, config->probe, truth);
+	else
+		pool_foreign_state(pool, config->probe, config->capacity, truth);
 }
 
 /* PoolDriver.refresh() */
@@ -307,6 +683,15 @@ drivers_refresh(Pool *pool, uint64 since_us)
 	Probe	   *probe = ((DriversPool *) pool)->config.probe;
 
 	return probe == NULL || probe_refresh(probe, since_us);
+}
+
+/* PoolDriver.answered_in_us() */
+static uint64
+drivers_answered_in_us(Pool *pool)
+{
+	const Probe *probe = ((DriversPool *) pool)->config.probe;
+
+	return probe != NULL ? probe->round_us : 0;
 }
 
 /* PoolDriver.serve(): there is no request here. */
@@ -329,15 +714,23 @@ pool_open_drivers(const DriversPoolConfig *config)
 	dp->config.before = palloc_extended(sizeof(DriveReport) * config->n, MCXT_ALLOC_HUGE);
 	dp->kind = (PoolDriver) {
 		.kind = config->kind->kind,
+		.queues = config->shared,
 		.read_state = drivers_read_state,
 		.refresh = drivers_refresh,
+		.answered_in_us = drivers_answered_in_us,
 		.serve = drivers_serve,
 		.cancel = drivers_cancel,
 		.acquire_many = drivers_acquire,
 		.release_many = drivers_release,
+		.load_begin = drivers_load_begin,
+		.load_stop = drivers_load_stop,
+		.crowd = drivers_crowd,
 		.close = drivers_close,
 	};
+	dp->said_us = palloc0(sizeof(uint64) * config->n);
 	pool_init(&dp->pool, &dp->kind, &logins, 0);
+	dp->pool.clock_error_us = longest_trip_us(dp);
+	dp->pool.lag_ms = (int) ((LEAD_US + 4 * longest_trip_us(dp)) / 1000) + 3 * DRIVER_CALL_MS;
 	for (int i = 0; i < config->n; i++)
 	{
 		/* What it has done to show that it can is not the load's. */
@@ -347,9 +740,14 @@ pool_open_drivers(const DriversPoolConfig *config)
 	return &dp->pool;
 }
 
-/* Returns when the drivers of the pool were to begin together, by the clock of this process; 0 = they were not. */
+/* Returns how late a driver did something, at the most. */
 uint64
-pool_drivers_go_us(const Pool *pool)
+pool_drivers_absent_us(const Pool *pool)
 {
-	return ((const DriversPool *) pool)->go_us;
+	const DriversPoolConfig *config = &((const DriversPool *) pool)->config;
+	uint64		absent_us = 0;
+
+	for (int i = 0; i < config->n; i++)
+		absent_us = Max(absent_us, config->before[i].absent_us);
+	return absent_us;
 }

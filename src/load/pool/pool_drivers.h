@@ -11,6 +11,7 @@
 typedef struct DriversPoolConfig
 {
 	const PoolDriver *kind;		/* as which pools and reports show it */
+	bool		shared;			/* what clients of PgBouncer share, and wait for */
 	Loop	   *loop;
 	struct Probe *probe;		/* of a target that can be asked, or NULL ... */
 	int			capacity;		/* ... and what it is said to have then */
@@ -20,4 +21,4 @@ typedef struct DriversPoolConfig
 } DriversPoolConfig;
 
 extern Pool *pool_open_drivers(const DriversPoolConfig *config);
-extern uint64 pool_drivers_go_us(const Pool *pool);
+extern uint64 pool_drivers_absent_us(const Pool *pool);

@@ -203,11 +203,11 @@ bouncer_cancel(Pool *pool)
 	}
 }
 
-static void
-bouncer_read_state(Pool *pool, PoolState *truth)
+/* Fills in what the run knows of such a pool, and what the console says of it. */
+void
+pool_bouncer_state(const Pool *pool, const Probe *probe, PoolState *truth)
 {
-	BouncerPool *bp = (BouncerPool *) pool;
-	const Figures *figures = &bp->config.probe->figures;
+	const Figures *figures = &probe->figures;
 
 	truth->capacity = figures->pool_size + figures->reserve;
 	truth->in_use = truth->ours = pool->stats.held;
@@ -215,10 +215,16 @@ bouncer_read_state(Pool *pool, PoolState *truth)
 	truth->overflow = Max(truth->in_use - figures->pool_size, 0);
 	truth->waiting = pool->stats.wanted;
 	truth->said_in_use = figures->active;
-	truth->said_peak = bp->config.probe->peak_active;
+	truth->said_peak = probe->peak_active;
 	truth->said_waiting = figures->waiting;
-	truth->oldest_us = dlist_is_empty(&pool->served) ? 0 : dlist_head_element(Request, node, &pool->served)->asked_us;
 	truth->full_cause = CAUSE_NONE;
+}
+
+static void
+bouncer_read_state(Pool *pool, PoolState *truth)
+{
+	pool_bouncer_state(pool, ((BouncerPool *) pool)->config.probe, truth);
+	truth->oldest_us = dlist_is_empty(&pool->served) ? 0 : dlist_head_element(Request, node, &pool->served)->asked_us;
 }
 
 static bool

@@ -15,6 +15,16 @@
 typedef struct Pool Pool;
 typedef struct PoolSession PoolSession;
 typedef struct Request Request;
+struct Load;
+struct Crowd;
+
+/* What a crowd is to do: see crowd.h. */
+typedef enum CrowdOrder
+{
+	CROWD_CONNECT,				/* n: those that are connected are cut off first */
+	CROWD_STOP,
+	CROWD_DISCONNECT			/* n clients */
+} CrowdOrder;
 
 /* The ends of an acquire. */
 typedef enum AcquireEnd
@@ -136,10 +146,14 @@ typedef struct PoolDriver
 	/*
 	 * Of a pool whose connections are held elsewhere: what stands for
 	 * pool_acquire_many() and pool_release_many(), the requests of which it has not,
-	 * and lets go of all.  NULL: it holds them itself.
+	 * for load_begin() and load_stop(), the clients of which are there, too, and for what a
+	 * crowd is to do; and lets go of all.  NULL: it holds them itself.
 	 */
 	void		(*acquire_many) (Pool *pool, int n);
 	void		(*release_many) (Pool *pool, int n);
+	void		(*load_begin) (Pool *pool, struct Load *load);
+	void		(*load_stop) (Pool *pool, struct Load *load);
+	void		(*crowd) (Pool *pool, struct Crowd *crowd, CrowdOrder order, int n);
 	void		(*close) (Pool *pool);
 } PoolDriver;
 
@@ -189,6 +203,10 @@ struct Pool
 	ConnectResult last_refusal;
 	uint64		asked;			/* requests so far */
 	bool		draining;		/* no request is granted any more */
+
+	/* Of a pool whose connections are held elsewhere; 0 of others. */
+	int			lag_ms;			/* so much later it begins what is asked for, or hears of it, at the most */
+	uint64		clock_error_us; /* moments elsewhere are known with that error */
 
 	/* Connections that are held for their own sake: see pool_acquire_many(). */
 	dlist_head	holds_unused;
