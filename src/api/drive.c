@@ -62,8 +62,9 @@ PG_FUNCTION_INFO_V1(pool_exhaust_drive_crowd);
 /* While clients play it is measured so often how late the loop turns. */
 #define TICK_US			(10 * 1000)
 
-/* No figure of a load is larger. */
+/* No figure of a load is larger, and no rate. */
 #define FIGURE_MAX		1e15
+#define RATE_MAX		1000000
 
 /* Grants that it is to tell of in order. */
 #define ORDERED_MAX		1000000
@@ -630,6 +631,7 @@ read_figures(ArrayType *array, LoadConfig *config, Arrival *arrival)
 	require_between("operations", config->operations, 0, PG_INT32_MAX);
 	require_between("kind", arrival->kind, 0, arrivals_words.n - 1);
 	require_between("duration_us", (int64) arrival->duration_us, 0, DAY_MS * INT64CONST(1000));
+	require_between("rate", (int64) Max(arrival->rate, arrival->burst_rate), 0, RATE_MAX);
 	if (arrival->rate > 0)
 		config->arrival = arrival;
 	if (arrival->kind == ARRIVAL_BURST)
@@ -659,6 +661,11 @@ pool_exhaust_drive_load(PG_FUNCTION_ARGS)
 
 	require_drive();
 	require_between("number", number, 0, DRIVE_LOADS_MAX - 1);
+	if (drive->loads[number] != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("load %d is under way already", number),
+				 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
 	require_moment(PG_GETARG_INT64(5));
 	require_between("wait_ms", PG_GETARG_INT32(6), 0, CALL_MAX_MS);
 	PG_TRY();

@@ -144,7 +144,10 @@ field_find(const Field *fields, int n, const char *name)
 	return NULL;
 }
 
-/* The shortest and the longest do not add up. */
+/*
+ * The shortest and the longest do not add up.  A request that is canceled was asked for in
+ * an earlier report, so that there may be less of a sum.
+ */
 static void
 add_counter(Tally *tally, const Field *field, uint64 value)
 {
@@ -169,7 +172,7 @@ add_row(Tally *tally, const char *name, int64 key, int64 value)
 		add_counter(tally, counter, (uint64) value);
 	else if (sum != NULL)
 		*FIELD(double, tally, sum) += value;
-	else if (histogram != NULL && key >= 0)
+	else if (histogram != NULL && key >= 0 && value > 0)
 		histogram_add_pair(FIELD(Histogram, tally, histogram), (uint64) key, (uint64) value);
 }
 
@@ -179,7 +182,7 @@ read_number(DriveLoad *said, const char *name, int64 value)
 	const Field *number = field_find(numbers, lengthof(numbers), name);
 
 	if (number != NULL)
-		*FIELD(int64, said, number) = Min(value, PG_INT32_MAX);
+		*FIELD(int64, said, number) = Min(Max(value, 0), PG_INT32_MAX);
 }
 
 static bool
@@ -191,8 +194,6 @@ begins_with(const char *item, const char *part)
 static void
 row_read(DriveLoad *said, Load *into, int64 offset_us, const char *item, int64 key, int64 value)
 {
-	if (value <= 0)
-		return;
 	if (begins_with(item, PART_CALM))
 		add_row(&into->calm, item + strlen(PART_CALM), key, value);
 	else if (begins_with(item, PART_BURST))

@@ -149,8 +149,8 @@ run_by('a slot that is kept', 'fail', 'held connections, in use by the server\'s
 # ---------- Other scenarios, and PgBouncer ----------
 
 my @three = qw(n1 n2 n3);
-play('clients that retry', 'pass', '', 'storm', 'aim', \@three, clients => 60, baseline_ms => 300, keep_percent => 1, handshakes => 24);
-play('a slot that is kept, by clients that retry', 'fail', qr/^failed: storm: granted/, 'storm', 'aim', \@three, clients => 60, baseline_ms => 300, fault => 'keep_slot', keep_percent => 1, handshakes => 24);
+play('clients that retry', 'pass', '', 'storm', 'aim', \@three, clients => 60, baseline_ms => 100, keep_percent => 1, handshakes => 24);
+play('a slot that is kept, by clients that retry', 'fail', qr/^failed: storm: granted/, 'storm', 'aim', \@three, clients => 60, baseline_ms => 100, fault => 'keep_slot', keep_percent => 1, handshakes => 24);
 
 SKIP:
 {
@@ -160,9 +160,9 @@ SKIP:
 	my %where = (kind => 'pgbouncer', host => '127.0.0.1', port => $bouncer->port, dbname => 'postgres');
 	my %options = (
 		saturation  => {},
-		storm       => { baseline_ms => 300, keep_percent => 1, handshakes => 24 },
-		latency     => { levels => [ 20, 60 ], level_ms => 600, rate => 50, tolerance_percent => 60 },
-		degradation => { work_ms => 60, load_percent => 70, burst_error_percent => 50, sustained_ms => 1500, burst_every_ms => 700, burst_ms => 200, baseline_ms => 300 },
+		storm       => { baseline_ms => 100, keep_percent => 1, handshakes => 24 },
+		latency     => { levels => [60], level_ms => 600, rate => 50, tolerance_percent => 60 },
+		degradation => { work_ms => 60, load_percent => 70, burst_error_percent => 50, sustained_ms => 1000, burst_every_ms => 500, burst_ms => 200, baseline_ms => 300 },
 		queue       => { tolerance_ms => 3000 });
 
 	Target::make($client, 'bouncer', \%where, { user => 'app', password => 'secret' });
