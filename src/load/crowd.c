@@ -149,7 +149,7 @@ crowd_begin(Crowd *crowd)
 	crowd->wave++;
 	crowd->over = crowd->stopped = false;
 	crowd->unanswered = crowd->config.n;
-	crowd->cut_off = crowd->refused = 0;
+	crowd->refused = 0;
 	crowd->attempts = crowd->in_us = crowd->granted_us = crowd->slowest_us = 0;
 	memset(crowd->ended, 0, sizeof(crowd->ended));
 	memset(crowd->granted_in, 0, sizeof(crowd->granted_in));
@@ -210,6 +210,7 @@ crowd_stop(Crowd *crowd)
 	Pool	   *pool = crowd->config.pool;
 
 	crowd_enough(crowd);
+	crowd->cut_off = 0;
 	if (pool->driver->crowd != NULL)
 	{
 		pool->driver->crowd(pool, crowd, CROWD_STOP, 0);

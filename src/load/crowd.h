@@ -24,7 +24,7 @@ typedef struct CrowdConfig
 
 typedef struct CrowdClient CrowdClient;
 
-/* All figures but "connected" are of the wave under way, or of the last one. */
+/* All figures but "connected" and "cut_off" are of the wave under way, or of the last one. */
 typedef struct Crowd
 {
 	CrowdConfig config;
@@ -35,7 +35,7 @@ typedef struct Crowd
 	int			connected;
 	bool		over;			/* no client retries */
 	bool		stopped;		/* no attempt begins any more, and that is known */
-	int			cut_off;		/* sessions lost, of connected clients */
+	int			cut_off;		/* sessions lost, of connected clients, since the wave before was stopped */
 	int			unanswered;		/* clients that have had no answer to an attempt yet */
 	uint64		begun_us;
 	uint64		in_us;			/* when all that fit were connected, 0 = not yet */

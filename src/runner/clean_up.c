@@ -243,7 +243,8 @@ static char *
 foreign_complaint(const Run *run, int left)
 {
 	if (left > 0)
-		return psprintf("%d sessions of the %s are still open on %s", left, run_noun(run), run->request.target_name);
+		return psprintf("%d sessions of the %s are still open on %s%s%s", left, run_noun(run), run->request.target_name,
+						run->drivers != NULL && run->reason[0] != '\0' ? "; " : "", run->drivers != NULL ? run->reason : "");
 	return psprintf("%s does not say whether sessions of the run are left%s%s", run->request.target_name,
 					run->reason[0] != '\0' ? "; " : "", run->reason);
 }

@@ -67,7 +67,7 @@ all_answered(const Drivers *drivers)
 	return true;
 }
 
-/* Waits until all have answered what they were asked. */
+/* Waits until all have answered what they were asked.  One that does not is named before those that have lost patience meanwhile. */
 static void
 await_answers(Run *run)
 {
@@ -75,13 +75,14 @@ await_answers(Run *run)
 
 	wait_until(run, all_answered(drivers), run_patience(run, ANSWER_MS));
 	for (int i = 0; i < drivers->n; i++)
+		if (drivers->drivers[i].asked_us != 0)
+			driver_is_unfit(run, &drivers->drivers[i], "does not answer: is it stopped, or the network cut?");
+	for (int i = 0; i < drivers->n; i++)
 	{
 		const Driver *driver = &drivers->drivers[i];
 
 		if (driver->state == DRIVER_LOST)
 			driver_is_unfit(run, driver, psprintf("cannot drive: %s", connect_failure_text(&driver->failure)));
-		if (driver->asked_us != 0)
-			driver_is_unfit(run, driver, "does not answer: is it stopped, or the network cut?");
 		if (driver->answer == NULL || PQntuples(driver->answer) == 0)
 			driver_is_unfit(run, driver, "has no answer for its coordinator: is there another extension of that name?");
 	}
@@ -293,7 +294,8 @@ target_shows(Run *run, int n)
 static void
 prove_target_of(Run *run, Driver *driver, const char *name)
 {
-	int			before = run->parties[0].probe->figures.ours;
+	const Probe *probe = run->parties[0].probe;
+	int			before = probe->figures.ours;
 	const DriveReport *report = &driver->report;
 
 	call(driver, 1, 0);
@@ -304,7 +306,10 @@ prove_target_of(Run *run, Driver *driver, const char *name)
 						psprintf("could not open a connection to %s: %s", name,
 								 report->refused > 0 ? connect_failure_text(&report->last_refusal)
 								 : report->wanted > 0 ? "none came free in time" : connect_failure_text(&report->last_failure)));
-	if (!target_shows(run, before + 1))
+	if (!target_shows(run, before + 1) && probe->state == PROBE_LOST)
+		run_end(run, VERDICT_INVALID, "%s does not report its state any more, see its log: %s", run->request.target_name,
+				connect_failure_text(&probe->failure));
+	if (probe->figures.ours != before + 1)
 		driver_is_unfit(run, driver,
 						psprintf("connects to another server than %s here: check host, port and dbname of foreign server %s there",
 								 run->request.target_name, name));
