@@ -19,7 +19,7 @@
 #include "target/server_pool.h"
 #include "target/target.h"
 
-#define ANSWER_MS		(5 * 1000)
+#define ANSWER_MS		(4 * 1000)
 #define SHOWN_MS		(2 * 1000)	/* until the target shows that sessions have come or gone */
 #define RECALL_MS		(2 * 1000)
 #define PINGS			16
