@@ -19,6 +19,7 @@ watch_new(int nslots)
 	new->nslots = nslots;
 	new->ngroups = leak_groups_max(nslots);
 	new->sessions = calloc(nslots, sizeof(LeakSession));
+	new->noted = calloc(nslots, sizeof(int));
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
 	new->starts = calloc(2 * nslots, sizeof(uint64));

@@ -207,6 +207,8 @@ typedef struct LeakWatch
 	int			nslots;
 	int			growth_min;		/* forgotten sessions that are a growth */
 	LeakSession *sessions;		/* nslots of them */
+	int		   *noted;			/* those of this observation, nnoted of nslots */
+	int			nnoted;
 	LeakCounts *counts;			/* LEAK_RULES of them */
 	int			ngroups;		/* leak_groups_max() */
 	int			taken;			/* groups that are */
@@ -230,8 +232,7 @@ typedef enum LeakGap
 
 /* Those that were noted in this observation: a session that is ending is not. */
 #define foreach_leak_session(watch, number) \
-	for (int number = 0; number < (watch)->nslots; number++) \
-		if ((watch)->sessions[number].seen.pid != 0 && (watch)->sessions[number].observed_us == (watch)->observed_us)
+	for (int noted_ = 0, number; noted_ < (watch)->nnoted && ((number = (watch)->noted[noted_]), true); noted_++)
 
 /* One that was used again so often is one of a pool. */
 #define LEAK_USES_MIN	3

@@ -109,6 +109,7 @@ leak_observation_begin(LeakWatch *watch, uint64 now_us, LeakGap gap)
 	watch->late = gap == LEAK_LATE;
 	watch->observed_us = now_us;
 	watch->nstarts = 0;
+	watch->nnoted = 0;
 	if (full)
 	{
 		memset(watch->groups, 0, sizeof(LeakGroup) * watch->ngroups);
@@ -236,8 +237,8 @@ group_add(LeakWatch *watch, int number)
 
 /*
  * Notes what an observation says of a slot; NULL: there is no session.  "now" is the
- * server's clock.  To be called for each slot between leak_observation_begin() and
- * leak_judge().
+ * server's clock.  To be called once for each slot between leak_observation_begin() and
+ * leak_judge(); it need not be for one that had no session before, and has none now.
  */
 void
 leak_note(LeakWatch *watch, int number, const LeakObservation *observation, TimestampTz now)
@@ -255,6 +256,7 @@ leak_note(LeakWatch *watch, int number, const LeakObservation *observation, Time
 	else if (observation->state_since != session->seen.state_since || observation->state != session->seen.state)
 		leak_move(watch, session, observation, now);
 	session->observed_us = watch->observed_us;
+	watch->noted[watch->nnoted++] = number;
 	if (observation->borrower.since != session->seen.borrower.since)
 		session->borrowed_us = began_us(watch, observation->borrower.since, now, session->started_us);
 	session->seen = *observation;

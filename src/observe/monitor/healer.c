@@ -157,6 +157,18 @@ heal_is_wanted(const MonitorSnapshot *snapshot, const Slot *slot)
 	return heal_mode == HEAL_ALWAYS || (heal_mode == HEAL_CRITICAL && server_has_surplus(snapshot->slots));
 }
 
+/* May any session be ended, by the setting or by a run that judges its own? */
+static bool
+heal_is_on(void)
+{
+	bool		on = heal_mode != HEAL_OFF;
+
+	for (int i = 0; i < RUNS_MAX && !on; i++)
+		on = pg_atomic_read_u32(&shared->runs[i].leak_threshold_ms) != LEAK_THRESHOLD_SETTING &&
+			pg_atomic_read_u32(&shared->runs[i].heal) > 0;
+	return on;
+}
+
 /* The strategy has acted: what it did not use up before the last observation is lost. */
 static void
 strategy_acted(int number, uint64 now_us)
@@ -256,7 +268,7 @@ heal_suspects(const MonitorSnapshot *snapshot)
 	uint32		turns = 0;		/* those in which a strategy before has sessions */
 
 	/* Names of roles must not be waited for. */
-	if (snapshot->readable && !ProcDiePending)
+	if (snapshot->readable && !ProcDiePending && heal_is_on())
 		for (const int *s = strategies_in_order; *s != NO_STRATEGY; s++)
 			strategy_run(*s, snapshot, now_us, &turns);
 	observed_us = now_us;

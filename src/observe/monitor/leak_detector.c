@@ -46,6 +46,7 @@ int			leak_threshold = 30 * 1000;
 static LeakWatch watch;			/* of the monitor */
 static bool *gone;				/* by slot: its client has */
 static bool *lost;				/* by slot: the connection was in no table at the last observation */
+static bool *tracked;			/* by slot: there was a session, or that is not known */
 static int	peer_next;			/* slot with the next client to be checked */
 static uint64 lives_us;
 
@@ -71,6 +72,9 @@ leak_detector_init(void)
 	watch.groups = leak_groups;
 	gone = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
 	lost = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
+	tracked = MemoryContextAlloc(TopMemoryContext, MaxConnections * sizeof(bool));
+	memset(tracked, true, MaxConnections * sizeof(bool));
+	watch.noted = MemoryContextAllocZero(TopMemoryContext, sizeof(int) * watch.nslots);
 	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
 	watch.losses = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakLoss) * watch.nslots);
 	watch.openings = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakOpening) * watch.nslots);
@@ -122,15 +126,14 @@ session_is_in(const LeakSession *session, const Slot *slot)
 	return session->seen.pid == slot->pid && session->seen.started == slot->started;
 }
 
-/* By the monotonic clock, as the observation before saw it. */
+/* A session that is active: by the monotonic clock, as the observation before saw it. */
 static bool
 runs_too_long(int number, const Slot *slot, uint64 now_us)
 {
 	const LeakSession *session = &leak_sessions[number];
 	int			threshold_ms;
 
-	if (slot->pid == 0 || slot->state != SLOT_ACTIVE || !session_is_in(session, slot) ||
-		session->seen.state_since != slot->state_since)
+	if (!session_is_in(session, slot) || session->seen.state_since != slot->state_since)
 		return false;
 	threshold_ms = threshold_of(slot_run(slot));
 	return threshold_ms > 0 && leak_held_us(session, now_us) >= threshold_ms * UINT64CONST(1000);
@@ -154,6 +157,12 @@ leak_detector_read_clients(const Slot *slots)
 		int			i = (first + n) % MaxConnections;
 		PeerState	peer;
 
+		if (slots[i].pid == 0 || slots[i].state != SLOT_ACTIVE)
+		{
+			gone[i] = false;
+			lost[i] &= late;
+			continue;
+		}
 		/* A client that has gone does not come back. */
 		gone[i] = leak_sessions[i].seen.client_gone && session_is_in(&leak_sessions[i], &slots[i]);
 		if (gone[i] || late || !runs_too_long(i, &slots[i], now_us))
@@ -245,7 +254,10 @@ leak_detector_observe(const Slot *slots)
 	leak_observation_begin(&watch, now_us, gap_before(now_us));
 	for (int i = 0; i < MaxConnections; i++)
 	{
+		if (slots[i].pid == 0 && !tracked[i])
+			continue;
 		slot_note(i, &slots[i], gone[i], now);
+		tracked[i] = leak_sessions[i].seen.pid != 0;
 		blind_sessions += slots[i].pid != 0 && slots[i].state == SLOT_UNKNOWN;
 	}
 	leak_judge(&watch);

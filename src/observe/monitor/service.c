@@ -71,6 +71,15 @@ service_of(HTAB *services, const Slot *slot)
 	return service;
 }
 
+static Service *
+service_count(Service *service, const Slot *slot)
+{
+	service->in_use++;
+	service->by_state[slot->state]++;
+	service->waiting_on_lock += slot->waits_on_lock;
+	return service;
+}
+
 /*
  * Counts a slot, if it holds a session, and returns the service that this is of;
  * otherwise NULL.  Needs a transaction.
@@ -78,15 +87,22 @@ service_of(HTAB *services, const Slot *slot)
 Service *
 services_add(HTAB *services, const Slot *slot)
 {
-	Service    *service;
+	return slot->state != SLOT_AUTHENTICATING ? service_count(service_of(services, slot), slot) : NULL;
+}
 
+/*
+ * The same, which looks first whether it is of the service "like", that of the slot before
+ * or NULL, and returns what to try with the next one.
+ */
+Service *
+services_add_like(HTAB *services, const Slot *slot, Service *like)
+{
 	if (slot->state == SLOT_AUTHENTICATING)
-		return NULL;
-	service = service_of(services, slot);
-	service->in_use++;
-	service->by_state[slot->state]++;
-	service->waiting_on_lock += slot->waits_on_lock;
-	return service;
+		return like;
+	if (like == NULL || like->key.role != slot->role ||
+		strcmp(like->key.application_name, slot->application_name) != 0)
+		like = service_of(services, slot);
+	return service_count(like, slot);
 }
 
 /* The same of a walsender. */

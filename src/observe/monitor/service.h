@@ -67,6 +67,7 @@ extern ServiceKey service_key(const Slot *slot);
 /* A table of services, keyed by ServiceKey, in the current memory context. */
 extern HTAB *services_create(void);
 extern Service *services_add(HTAB *services, const Slot *slot);
+extern Service *services_add_like(HTAB *services, const Slot *slot, Service *like);
 extern void services_add_walsender(HTAB *services, const Slot *slot);
 extern void services_remember(HTAB *services);
 

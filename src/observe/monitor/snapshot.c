@@ -20,8 +20,10 @@
 #include "observe/monitor/snapshot.h"
 #include "observe/slots/borrower.h"
 
+#define PREFETCH	16			/* slots */
+
 static MonitorSnapshot snapshot;
-static Slot *slots_before;		/* at the last observation */
+static Slot *slots_before;		/* at the last observation; zero at first */
 static MemoryContext limits_context;
 static MemoryContext services_context;
 static bool limits_stale = true;
@@ -152,6 +154,7 @@ slots_observe(void)
 {
 	static uint64 before_us = 0;
 	uint64		now_us = loop_now_us();
+	Service    *service = NULL;
 	bool		recent = now_us < before_us + RELEASES_US;
 	Slot	   *before = snapshot.slots;
 
@@ -162,15 +165,17 @@ slots_observe(void)
 	{
 		Slot	   *slot = &snapshot.slots[i];
 
+		slot_prefetch(i + PREFETCH);
+		slot_prefetch_status(i + PREFETCH / 2);
 		memset(slot, 0, sizeof(*slot));
-		if (slot_read(i, slot))
+		if (slot_read_again(i, &before[i], slot))
 		{
 			snapshot.by_state[slot->state]++;
 			borrowed_count(i, slot);
 			if (slot->state == SLOT_AUTHENTICATING && OidIsValid(slot->role))
 				login_seen(slot);
 			if (snapshot.readable)
-				services_add(snapshot.services, slot);
+				service = services_add_like(snapshot.services, slot, service);
 		}
 		slot_note_login(i, slot, now_us);
 		/* When sessions ended before the last observation is not known. */

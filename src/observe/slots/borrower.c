@@ -10,7 +10,7 @@
 /* A session that names borrowers all the time is not read in time; it is not idle then, either. */
 #define READS_MAX	100
 
-/* Copies it, unless it is being written; "pid" 0: no session says it. */
+/* Copies it, unless it is being written. */
 static bool
 borrower_copy(SlotBorrower *said, SlotBorrower *copy)
 {
@@ -24,14 +24,22 @@ borrower_copy(SlotBorrower *said, SlotBorrower *copy)
 	return before % 2 == 0 && pg_atomic_read_u32(&said->version) == before;
 }
 
+static bool
+said_by(const volatile SlotBorrower *said, int pid)
+{
+	return said->pid == pid && said->borrower.tells;
+}
+
 bool
 borrower_read(int number, const Slot *slot, Borrower *borrower)
 {
+	SlotBorrower *said = &session_slots[number].borrower;
 	SlotBorrower copy;
 
-	for (int i = 0; i < READS_MAX; i++)
+	/* Most sessions say nothing: then it is not copied. */
+	for (int i = 0; i < READS_MAX && said_by(said, slot->pid); i++)
 	{
-		if (!borrower_copy(&session_slots[number].borrower, &copy))
+		if (!borrower_copy(said, &copy))
 			continue;
 		if (copy.pid != slot->pid || copy.started != slot->started || !copy.borrower.tells)
 			break;

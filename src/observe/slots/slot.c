@@ -79,6 +79,7 @@ slot_read_status(Slot *slot, volatile PgBackendStatus *status)
 		slot->started = status->st_proc_start_timestamp;
 		slot->state_since = status->st_state_start_timestamp;
 		slot->aborted = status->st_state == STATE_IDLEINTRANSACTION_ABORTED;
+		slot->changes = before;
 		if (pid == slot->pid)
 		{
 			const SockAddr *client = (const SockAddr *) &status->st_clientaddr;
@@ -114,6 +115,51 @@ slot_read(int number, Slot *slot)
 		slot->state = SLOT_AUTHENTICATING;
 		slot->started = 0;
 	}
+	return true;
+}
+
+/* Role and database are set before the entry is that of a session, and stay. */
+static bool
+slot_is_unchanged(int number, const Slot *before)
+{
+	PGPROC	   *proc = &ProcGlobal->allProcs[number];
+	volatile PgBackendStatus *status;
+
+	if (before->started == 0 || ((volatile PGPROC *) proc)->procLatch.owner_pid != before->pid)
+		return false;
+	status = compat_backend_status(proc);
+	return status != NULL && status->st_changecount == before->changes && status->st_procpid == before->pid;
+}
+
+void
+slot_prefetch(int number)
+{
+	if (number >= MaxConnections)
+		return;
+	__builtin_prefetch(&ProcGlobal->allProcs[number].procLatch.owner_pid);
+	__builtin_prefetch(&ProcGlobal->allProcs[number].waitLock);
+	__builtin_prefetch(&session_slots[number]);
+}
+
+void
+slot_prefetch_status(int number)
+{
+	PgBackendStatus *status;
+
+	if (number >= MaxConnections || ProcGlobal->allProcs[number].procLatch.owner_pid == 0)
+		return;
+	status = compat_backend_status(&ProcGlobal->allProcs[number]);
+	if (status != NULL)
+		__builtin_prefetch(status);
+}
+
+bool
+slot_read_again(int number, const Slot *before, Slot *slot)
+{
+	if (before->pid == 0 || !slot_is_unchanged(number, before))
+		return slot_read(number, slot);
+	*slot = *before;
+	slot->waits_on_lock = ((volatile PGPROC *) &ProcGlobal->allProcs[number])->waitLock != NULL;
 	return true;
 }
 

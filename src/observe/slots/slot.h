@@ -21,6 +21,7 @@ typedef struct Slot
 	bool		waits_on_lock;	/* for a heavyweight lock */
 	bool		local;			/* its client came through a unix socket */
 	uint32		client;			/* hash of the address of its client's host */
+	int			changes;		/* change count of its status entry; only with "started" */
 	char		application_name[NAMEDATALEN];
 } Slot;
 
@@ -30,6 +31,21 @@ typedef struct Slot
 
 /* Slots are numbered from 0 to MaxConnections - 1; false if this one is free. */
 extern bool slot_read(int number, Slot *slot);
+
+/*
+ * The same, where "before" is what was read of this slot earlier.  A session that has not
+ * changed since is not read but for whether it waits: it costs a third, where there are thousands.
+ */
+extern bool slot_read_again(int number, const Slot *before, Slot *slot);
+
+/*
+ * To be called some slots before one is read, in a row: where there are thousands they are in
+ * no cache, and so the waits for them overlap.  Any number will do.
+ */
+extern void slot_prefetch(int number);
+
+/* The same again, fewer slots before, when what the first call asked for has come: it leads to the rest. */
+extern void slot_prefetch_status(int number);
 
 /* The next walsender from "number" on, which is moved behind it; false if there is none. */
 extern bool walsender_read(int *number, Slot *slot);
