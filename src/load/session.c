@@ -123,6 +123,13 @@ session_watch(Session *session, int events)
 		uv_poll_start(&session->poll, events, session_ready);
 }
 
+/* This server may send what it likes: workloads have rows of any size. */
+static bool
+session_is_bounded(const Session *session)
+{
+	return session->login->auth != AUTH_OURS;
+}
+
 /* Why a session is closed of which libpq keeps too much. */
 static void
 session_say_too_much(ConnectResult *failure)
@@ -197,6 +204,19 @@ session_report_begin(Session *session)
 	session->events->began(session);
 }
 
+/* What was kept of an answer is kept no longer, unless the session is closed, which keeps nothing. */
+static void
+session_clear(Session *session, PGresult *result)
+{
+	bool		counts = session_is_bounded(session) && session->state == SESSION_OPEN;
+
+	if (counts)
+		memory_begin(&session->memory);
+	PQclear(result);
+	if (counts)
+		(void) memory_end(&session->memory);
+}
+
 /* The query is over: reports it, and the callback may begin the next one. */
 static void
 session_answer(Session *session)
@@ -224,7 +244,7 @@ session_answer(Session *session)
 	session->answer.result = NULL;
 	session->done = NULL;
 	done(session->done_arg, &answer);
-	PQclear(result);
+	session_clear(session, result);
 }
 
 /* Takes what has come of an open session: answers, notifications, or the server's end. */
@@ -243,13 +263,6 @@ session_take(Session *session)
 		PQfreemem(notify);
 	}
 	return session->done != NULL ? take_results(session->conn, &session->answer) : TAKEN_ALL;
-}
-
-/* This server may send what it likes: workloads have rows of any size. */
-static bool
-session_is_bounded(const Session *session)
-{
-	return session->login->auth != AUTH_OURS;
 }
 
 static void

@@ -29,6 +29,16 @@ probe_returns(Run *run, RunParty *party, uint64 end_us)
 	return probe->state == PROBE_READY;
 }
 
+/*
+ * May the target say it yet?  Where thousands of sessions end at once, one that asks waits for
+ * its turn, and so for its slot, as long as they do.
+ */
+static bool
+may_answer_later(const Probe *probe)
+{
+	return probe->failure.end == CONNECT_TIMED_OUT || probe->failure.end == CONNECT_REFUSED;
+}
+
 /* How many sessions of the party its target shows in the end; -1: it does not say. */
 static int
 party_left(Run *run, RunParty *party)
@@ -39,19 +49,24 @@ party_left(Run *run, RunParty *party)
 	uint64		since_us = loop_now_us();
 	int			left = -1;
 
-	/* A target that refuses connections has no sessions. */
-	if (!probe_returns(run, party, end_us))
-		return probe->state == PROBE_LOST && probe->failure.end == CONNECT_BROKEN ? 0 : -1;
-	while (left != 0 && loop_now_us() < end_us && probe->state == PROBE_READY)
+	do
 	{
-		if (probe_refresh(probe, since_us))
+		if (!probe_returns(run, party, end_us))
+		{
+			/* A target that accepts no connections has no sessions. */
+			if (probe->state == PROBE_LOST && probe->failure.end == CONNECT_BROKEN)
+				return 0;
+			if (!may_answer_later(probe))
+				return left;
+		}
+		else if (probe_refresh(probe, since_us))
 		{
 			left = probe->figures.ours + probe->figures.beside;
 			since_us = loop_now_us();
 		}
 		else
 			loop_turn(&run->loop, TURN_MS);
-	}
+	} while (left != 0 && loop_now_us() < end_us);
 	return left;
 }
 
