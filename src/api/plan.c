@@ -188,7 +188,7 @@ most_text(const ScaleNeed *need, const ScaleRoom *room, int64 *least)
 	return text.data;
 }
 
-/* What each limit would be asked for; none that is not known, or that asks for nothing. */
+/* What each limit would be asked for; none that is not known, or that is asked for nothing. */
 static void
 put_needs(RunPlan *plan, const ScaleNeed *need, const ScaleRoom *room)
 {
@@ -196,6 +196,18 @@ put_needs(RunPlan *plan, const ScaleNeed *need, const ScaleRoom *room)
 		if (scale_there(limit, room) > 0 && scale_needed(limit, need) > 0)
 			plan_put(plan, scale_limit_names[limit], number(scale_needed(limit, need)),
 					 psprintf("%s; there are " INT64_FORMAT, scale_limit_units[limit], scale_there(limit, room)));
+}
+
+/* By what they take of a core, where the runner is, or the drivers are. */
+static void
+put_rate(RunPlan *plan, const ScaleNeed *need)
+{
+	int			drivers = (int) plan->options.drivers.n;
+
+	plan_put(plan, "logins a second at the most", number((int64) (Max(drivers, 1) * 1000 / scale_login_ms(need))),
+			 psprintf("by what a login%s takes of a core of this machine, not of the target%s",
+					  need->password ? " with a password by SCRAM" : "",
+					  drivers > 0 ? psprintf("; %d driver%s on machines like this one", drivers, drivers == 1 ? "" : "s") : ""));
 }
 
 /* The pools of an application on this server are small: they have no such rows. */
@@ -213,15 +225,16 @@ put_machine(RunPlan *plan)
 	known = foreign_scale_need(&plan->request, &plan->options, foreign_endpoint(&plan->request), &need);
 	machine_read(&room);
 	most = most_text(&need, &room, &least);
+	if (plan->options.drivers.n > 0)
+		plan_put(plan, "drivers", number(plan->options.drivers.n),
+				 known ? psprintf("at most %d connections each, and what follows is for each of them, on a machine like this one; each asks for itself before it opens any", need.sessions)
+				 : "how many connections each has shows when the target is asked");
 	if (least >= 0)
-		plan_put(plan, "connections at the most", number(least), psprintf("of one runner on this machine to that target: %s", most));
+		plan_put(plan, "connections at the most", number(least), psprintf("of one %s on a machine like this one to that target: %s",
+																		  plan->options.drivers.n > 0 ? "driver" : "runner", most));
 	if (known)
 		put_needs(plan, &need, &room);
-	plan_put(plan, "logins a second at the most", number((int64) (1000 / scale_login_ms(&need))),
-			 psprintf("by what a login%s takes of a core of this machine, not of the target", need.password ? " with a password by SCRAM" : ""));
-	if (room.backlog > 0 && room.backlog < plan->options.handshakes)
-		plan_put(plan, "backlog", number(room.backlog),
-				 "logins that a listener on a machine like this lets wait (net.core.somaxconn), fewer than option handshakes");
+	put_rate(plan, &need);
 }
 
 /* ---------- Sessions of others ---------- */

@@ -18,6 +18,8 @@ typedef struct ScaleNeed
 	int			addresses;		/* that they are spread over, all by one port; 0 = they go over a unix socket */
 	bool		tls;
 	bool		password;		/* they may be asked for one, by SCRAM */
+	bool		pooler;			/* that is what they log in to */
+	int			handshakes;		/* logins at once, to a listener of this machine; 0 = it is elsewhere */
 } ScaleNeed;
 
 /* What the machine has for them; 0 = not known. */
@@ -33,7 +35,8 @@ typedef struct ScaleRoom
 #define SCALE_LIMIT_LIST(ROW) \
 	ROW(SCALE_FILES, "open files", "of the runner, by the hard limit that the server was started with (ulimit -Hn, LimitNOFILE=)") \
 	ROW(SCALE_PORTS, "ports", "to each address of the target, of net.ipv4.ip_local_port_range") \
-	ROW(SCALE_MEMORY, "memory", "KiB of the runner")
+	ROW(SCALE_MEMORY, "memory", "KiB of the runner") \
+	ROW(SCALE_BACKLOG, "backlog", "logins that wait to be accepted, by net.core.somaxconn")
 
 typedef enum ScaleLimit
 {

@@ -138,9 +138,9 @@ require_cap(const char *what, const char *limiting, int needed)
 
 /* ERROR if this machine has not what so many connections take; the runner inherits the limits of this process. */
 static void
-require_machine(const char *what, int needed)
+require_machine(const char *what, int needed, int handshakes)
 {
-	ScaleNeed	need = {.sessions = needed};
+	ScaleNeed	need = {.sessions = needed + handshakes, .handshakes = handshakes};
 
 	machine_require(what, &need);
 }
@@ -170,7 +170,7 @@ preflight_run(RunRequest *request)
 		scenario->require(&options);
 	require_workload(&options);
 	require_cap("run", target->limiting, request->needed);
-	require_machine("run", request->needed + (int) options.handshakes);
+	require_machine("run", request->needed, target->foreign ? 0 : (int) options.handshakes);
 	if (scenario_has_pools(scenario) && target->require_alone != NULL)
 		target->require_alone(request, &options);
 }
@@ -281,7 +281,7 @@ preflight_hold(RunRequest *request)
 	require_hold_state(request);
 	if (target->own_roles)
 		require_hold_room(request, &options, needed);
-	require_machine("hold", needed + (int) options.handshakes);
+	require_machine("hold", needed, target->foreign ? 0 : (int) options.handshakes);
 }
 
 /*
@@ -292,6 +292,6 @@ int64
 preflight_drive(int connections)
 {
 	require_cap("driver", "the number of connections that each driver has by naming more drivers", connections);
-	require_machine("driver", connections);
+	require_machine("driver", connections, 0);
 	return (int64) max_run_time * 1000;
 }

@@ -71,6 +71,7 @@ extern void foreign_login_read(Login *login, const Endpoint *endpoint, const For
 							   List *server, List *mapping);
 extern ConnectResult foreign_login_try(Run *run, Endpoint *endpoint, const char *name);
 extern bool foreign_login_open(Run *run, int n);
+extern bool foreign_is_here(List *hosts);
 extern void foreign_login_make_console(Endpoint *endpoint);
 extern bool foreign_login_ask(Run *run, RunParty *party, const Question *questions, const char *failure,
 							  const char *where);
@@ -80,6 +81,7 @@ extern char *foreign_login_unasked(const char *where, const char *name);
 /* See foreign_scale.c. */
 extern bool foreign_scale_need(const RunRequest *request, const Options *options, const Endpoint *endpoint, ScaleNeed *need);
 extern void foreign_scale_require(Run *run, const RunParty *party, int sessions);
+extern int	foreign_share(const Options *options, int sessions);
 extern int	foreign_sessions(const RunRequest *request, const Options *options, int left);
 
 /* See foreign_console.c: reads the answers, one for each question; may throw. */

@@ -40,16 +40,16 @@ is_this_machine(const char *host)
 		strncmp(host, "127.", 4) == 0;
 }
 
-/* Passwords go over TLS, except to this machine, unless the server says otherwise. */
-static const char *
-sslmode_default(List *hosts)
+/* Returns whether all of these hosts are this machine. */
+bool
+foreign_is_here(List *hosts)
 {
 	ListCell   *cell;
 
 	foreach(cell, hosts)
 		if (!is_this_machine(lfirst(cell)))
-			return "require";
-	return "disable";
+			return false;
+	return true;
 }
 
 /*
@@ -61,7 +61,8 @@ void
 foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *known, List *server, List *mapping)
 {
 	login_add(login, "port", endpoint->port);
-	login_add(login, "sslmode", sslmode_default(endpoint->hosts));
+	/* Passwords go over TLS, except to this machine, unless the server says otherwise. */
+	login_add(login, "sslmode", foreign_is_here(endpoint->hosts) ? "disable" : "require");
 	login_add_options(login, known, server, ForeignServerRelationId);
 	login_add_options(login, known, mapping, UserMappingRelationId);
 	login_add(login, "host", endpoint->host);

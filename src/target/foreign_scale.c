@@ -7,6 +7,7 @@
 #include "event/machine.h"
 #include "scenario/hold.h"
 #include "target/foreign.h"
+#include "target/target.h"
 
 /*
  * Returns how many sessions there may be at once, of a hold or where "left" are left to
@@ -29,7 +30,7 @@ foreign_sessions(const RunRequest *request, const Options *options, int left)
 }
 
 static ScaleNeed
-need_of(const Endpoint *endpoint, int sessions)
+need_of(const TargetType *target, const Endpoint *endpoint, const Options *options, int sessions)
 {
 	const Login *login = &endpoint->login;
 	const char *sslmode = login_value(login, "sslmode");
@@ -39,20 +40,31 @@ need_of(const Endpoint *endpoint, int sessions)
 		.sessions = sessions,
 		.addresses = endpoint->addresses,
 		.tls = endpoint->addresses > 0 && sslmode != NULL && strcmp(sslmode, "disable") != 0,
+		.pooler = target->counts_itself,
 		.password = login_value(login, "password") != NULL,
+		.handshakes = foreign_is_here(endpoint->hosts) ? (int) options->handshakes : 0,
 	};
 }
 
+/* Returns how many of these each driver may have: its share, and what is to be refused or under way. */
+int
+foreign_share(const Options *options, int sessions)
+{
+	return sessions / (int) options->drivers.n + (int) options->handshakes + 1;
+}
+
 /*
- * Fills in what the sessions of the request take; returns whether it is known how many
- * they are, before the server is asked.
+ * Fills in what the sessions of the request take, of the runner or of each driver; returns
+ * whether it is known how many they are, before the server is asked: none are counted if not.
  */
 bool
 foreign_scale_need(const RunRequest *request, const Options *options, const Endpoint *endpoint, ScaleNeed *need)
 {
 	bool		known = endpoint->hosts != NIL && (request_is_hold(request) || endpoint->capacity > 0);
 
-	*need = need_of(endpoint, known ? foreign_sessions(request, options, endpoint->capacity) : 0);
+	*need = need_of(target_types[request->target], endpoint, options, known ? foreign_sessions(request, options, endpoint->capacity) : 0);
+	if (options->drivers.n > 0 && known)
+		need->sessions = foreign_share(options, need->sessions);
 	return known;
 }
 
@@ -63,7 +75,7 @@ foreign_scale_need(const RunRequest *request, const Options *options, const Endp
 void
 foreign_scale_require(Run *run, const RunParty *party, int sessions)
 {
-	ScaleNeed	need = need_of(party->endpoint, sessions);
+	ScaleNeed	need = need_of(run->target, party->endpoint, &run->options, sessions);
 	ScaleRoom	room;
 	ScaleLimit	limit;
 	char		text[SCALE_TEXT_LEN];

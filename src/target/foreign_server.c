@@ -240,15 +240,19 @@ foreign_find(const char *name, RunRequest *request)
 	return true;
 }
 
-/* ERROR if this machine has not what the sessions take, as far as it is known how many they are. */
+/*
+ * ERROR if this machine has not what the sessions take, as far as it is known how many they are.
+ * Drivers are elsewhere, and ask for themselves.
+ */
 static void
 foreign_require_room(const RunRequest *request, const Options *options)
 {
 	ScaleNeed	need;
 
-	if (target_types[request->target]->default_port != NULL &&
-		foreign_scale_need(request, options, foreign_endpoint(request), &need))
-		machine_require(request_is_hold(request) ? "hold" : "run", &need);
+	if (target_types[request->target]->default_port == NULL || options->drivers.n > 0)
+		return;
+	(void) foreign_scale_need(request, options, foreign_endpoint(request), &need);
+	machine_require(request_is_hold(request) ? "hold" : "run", &need);
 }
 
 /*
