@@ -5,6 +5,7 @@ package Bench;
 use strict;
 use warnings;
 
+use Cwd;
 use Exporter 'import';
 use FindBin;
 use Getopt::Std;
@@ -15,6 +16,7 @@ use Time::HiRes;
 our @EXPORT = qw(alternate build_bare compare enter_sandbox exit_status free_port
   heading latest_run median missed now p99 postmaster ratios runner_memory settle show
   show_heading sql turns until_true values_of);
+our @EXPORT_OK = qw(bouncer_console has_pgbouncer start_pgbouncer stop_pgbouncers write_file);
 
 my $PATIENCE_S = 60;    # for anything that is waited for
 
@@ -147,6 +149,83 @@ sub until_true
 	my $deadline = now() + $PATIENCE_S;
 	while (!$test->()) { die "$what: not within $PATIENCE_S s\n" if now() > $deadline; }
 }
+
+# Returns false, with the reason in $!, if that cannot be written.
+sub write_file
+{
+	my ($name, $text) = @_;
+	open(my $file, '>', $name) or return 0;
+	print $file $text;
+	return close($file);
+}
+
+# ---------- PgBouncer ----------
+
+my @pgbouncers;    # pids
+
+sub has_pgbouncer
+{
+	$ENV{PATH} .= ':/usr/sbin' if $ENV{PATH} !~ m{:/usr/sbin};    # where Debian has it
+	return system('pgbouncer --version >/dev/null 2>&1') == 0;
+}
+
+# One command on the console of that process; undef if there is no answer.
+sub bouncer_console
+{
+	my ($port, $directory, $command) = @_;
+	my $out = `psql -XAqtd "host=$directory port=$port dbname=pgbouncer" -c "$command" 2>console.err`;
+	return $? == 0 ? $out : undef;
+}
+
+# A process of it in front of database "bench", in transaction mode, with a directory of its
+# own for its socket, which is returned. More lines of its configuration may follow.
+sub start_pgbouncer
+{
+	my ($port, $number, $clients, $addresses, @more) = @_;
+	my $directory = getcwd() . "/b$number";
+	my $files = $clients + 100;
+	mkdir $directory;
+	write_file("$directory/users.txt", qq("bench" ""\n"$ENV{PGUSER}" ""\n)) or die "$directory: $!\n";
+	write_file("$directory/pgbouncer.ini", join("\n", <<"INI", @more, '')) or die "$directory: $!\n";
+[databases]
+bench = host=$ENV{PGHOST} port=$ENV{PGPORT} dbname=$ENV{PGDATABASE}
+[pgbouncer]
+listen_addr = $addresses
+listen_port = $port
+listen_backlog = 1024
+unix_socket_dir = $directory
+auth_type = trust
+ignore_startup_parameters = options
+auth_file = $directory/users.txt
+admin_users = $ENV{PGUSER}
+pool_mode = transaction
+default_pool_size = 20
+max_client_conn = $clients
+log_connections = 0
+log_disconnections = 0
+log_pooler_errors = 0
+logfile = $directory/pgbouncer.log
+INI
+	my $pid = fork() // die "fork: $!\n";
+	if (!$pid)
+	{
+		exec 'sh', '-c', "ulimit -n $files && exec pgbouncer -q $directory/pgbouncer.ini";
+		die "sh: $!\n";
+	}
+	push @pgbouncers, $pid;
+	until_true('PgBouncer answers', sub { defined bouncer_console($port, $directory, 'SHOW VERSION') });
+	return $directory;
+}
+
+sub stop_pgbouncers
+{
+	my $status = $?;
+	kill('INT', $_) && waitpid($_, 0) for @pgbouncers;
+	@pgbouncers = ();
+	$? = $status;
+}
+
+END { stop_pgbouncers() }
 
 # ---------- Figures ----------
 

@@ -158,7 +158,7 @@ advance(Connection *c)
 	}
 }
 
-/* As the extension logs in over the unix socket. */
+/* As the extension logs in.  A unix socket is connected from the start. */
 static void
 begin(void)
 {
@@ -180,7 +180,10 @@ begin(void)
 	c->conn = PQconnectStartParams(keywords, values, 0);
 	if (PQstatus(c->conn) == CONNECTION_BAD)
 		die("%s", PQerrorMessage(c->conn));
-	advance(c);					/* a unix socket is connected from the start */
+	if (PQhost(c->conn)[0] == '/')
+		advance(c);
+	else
+		watch(c, EPOLLOUT);
 }
 
 static void
