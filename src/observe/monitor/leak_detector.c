@@ -178,6 +178,24 @@ leak_detector_read_clients(const Slot *slots)
 	}
 }
 
+/*
+ * Is the session as the observation before saw it?  Then it is of the same service, and
+ * idle for the same reason: it takes no lock, and lets go of none, but by a statement.
+ */
+static bool
+slot_is_as_seen(int number, const Slot *slot)
+{
+	return slot->unchanged && session_is_in(&leak_sessions[number], slot);
+}
+
+static bool
+has_idle_reason(int number, const Slot *slot)
+{
+	if (slot_is_as_seen(number, slot))
+		return leak_sessions[number].seen.has_idle_reason;
+	return slot->pid != 0 && slot_has_idle_reason(number, slot);
+}
+
 static void
 slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 {
@@ -189,7 +207,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 		.state_since = slot->state_since,
 		.state = slot->state,
 		.aborted = slot->aborted,
-		.has_idle_reason = slot->pid != 0 && slot_has_idle_reason(number, slot),
+		.has_idle_reason = has_idle_reason(number, slot),
 		.client_gone = gone && slot->state == SLOT_ACTIVE,
 		.of_one_pool = run != NULL,
 	};
@@ -201,7 +219,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
 		observation.threshold_ms = threshold_of(run);
 	if (observation.threshold_ms > 0)
-		observation.service = slot_service(slot);
+		observation.service = slot_is_as_seen(number, slot) ? leak_sessions[number].seen.service : slot_service(slot);
 	/* That is a look into a directory: only when it matters. */
 	if (slot->state == SLOT_IDLE_IN_TRANSACTION && leak_sessions[number].rule == LEAK_NONE &&
 		now - slot->state_since > observation.threshold_ms * INT64CONST(1000))
