@@ -1,6 +1,7 @@
 # What many connections take of the machine is found out beforehand, and named with the
-# numbers and what helps: open files, ports, memory. Sessions take turns over the
-# addresses of a server.
+# numbers and what helps: open files, ports, memory, backlog. Sessions take turns over the
+# addresses of a server. And what docs/scale.md and contrib/kubernetes have for several
+# machines works.
 use strict;
 use warnings FATAL => 'all';
 
@@ -110,6 +111,60 @@ target(host => "$both,127.0.0.3");
 Target::run_is($watcher, 'an address where none listens', 'invalid', qr/could not log in at 127\.0\.0\.3 to theirs: .*refused/, 'saturation', 'theirs');
 is($behind->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE usename = 'app')), 0, 'nothing is left there');
 
+# ---------- Several machines, by hand and by a platform ----------
+
+my $top = "$FindBin::RealBin/../..";
+my $driver = new_server('driver');
+my %aim = (kind => 'postgres', host => $host, port => $behind->port, dbname => 'postgres');
+my @trusting = ('local all all trust', 'host all all 127.0.0.0/8 trust');
+
+rewrite_hba($behind, 'host all app 127.0.0.0/8 md5', @trusting);
+$behind->reload;
+ok(wait_until(sub { login($behind, tcp => 1, user => 'app')->{stalled} ? 'asked' : 'granted' }, 'asked', 'the new pg_hba.conf'), 'the target asks for passwords');
+{
+	my ($script) = slurp_file("$top/contrib/kubernetes/drivers.yaml") =~ /^  drive\.sh: \|\n((?: {4}.*\n)+)/m;
+
+	$script =~ s/^ {4}//mg;
+	$driver->safe_psql('postgres', 'DROP EXTENSION pool_exhaust');
+	local %ENV = (%ENV, PGHOST => $driver->host, PGPORT => $driver->port, POSTGRES_USER => $driver->safe_psql('postgres', 'SELECT current_user'), DRIVE_PASSWORD => q(it's),
+		TARGET_USER => 'app', TARGET_PASSWORD => 'secret', map { 'TARGET_' . ($_ eq 'dbname' ? 'DATABASE' : uc) => $aim{$_} } keys %aim);
+	is(system_log('sh', '-c', $script), 0, 'the script of the pods makes a driver');
+}
+Target::make($watcher, 'aim', \%aim, { user => 'app', password => 'secret' });
+Target::make($watcher, 'n0', { kind => 'driver', host => $driver->host, port => $driver->port, dbname => 'postgres' }, { user => 'drive', password => q(it''s) });
+Target::run_is($watcher, 'a driver of the Job', 'pass', '', 'saturation', 'aim', drivers => ['n0'], bystanders => 'ignore');
+$driver->safe_psql('postgres', q(CREATE USER MAPPING FOR CURRENT_USER SERVER aim OPTIONS (user 'app', password 'secret')));
+
+# 1,000 connections of 3 drivers are a third each, and what is under way.
+$watcher->query(q(ALTER SERVER aim OPTIONS (ADD capacity '1000'); CREATE SERVER n1 FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'driver', host '127.0.0.9', dbname 'postgres')));
+$watcher->query(q(CREATE SERVER n2 FOREIGN DATA WRAPPER pool_exhaust OPTIONS (kind 'driver', host '127.0.0.8', dbname 'postgres'); CREATE USER MAPPING FOR CURRENT_USER SERVER n1; CREATE USER MAPPING FOR CURRENT_USER SERVER n2));
+{
+	my $plan = planned(q('saturation', 'aim', '{"drivers": ["n0", "n1", "n2"]}'), 'value');
+	my $alone = planned(q('saturation', 'aim'), 'value');
+	my $share = int((1000 + $UNDER_WAY) / 3) + 8 + 1;
+
+	is($plan->{'would start'}, 'yes', 'plan of drivers: it would start');
+	is($plan->{drivers}, 3, 'plan of drivers: how many');
+	is($plan->{'open files'}, $share + $SPARE, 'plan of drivers: open files of each');
+	is($plan->{ports}, $share, 'plan of drivers: ports of each');
+	cmp_ok(abs($plan->{'logins a second at the most'} - 3 * $alone->{'logins a second at the most'}), '<=', 3, 'plan of drivers: the rate of all');
+}
+$watcher->query('ALTER SERVER aim OPTIONS (DROP capacity)');
+{
+	my ($sql) = grep { /dblink_connect/ } slurp_file("$top/docs/scale.md") =~ /^```sql\n(.*?)^```/msg;
+	my %at = ('n1.example.com' => $node, 'n2.example.com' => $driver);
+
+	$sql =~ s/host=\Q$_\E /host=${\$at{$_}->host} port=${\$at{$_}->port} / || fail("docs/scale.md: $_") foreach sort keys %at;
+	$sql =~ s/pool_exhaust_hold\(10000/pool_exhaust_hold(20/ || fail('docs/scale.md: 10000');
+	like($node->safe_psql('postgres', $sql), qr/^n1\|\d+\nn2\|\d+\nn1\|0\nn2\|0\nn1\|aim\|20\|.*\nn2\|aim\|20\|.*\nn1\|20\nn2\|20\n/m, 'two nodes by dblink, as docs/scale.md has it');
+}
+is($behind->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE usename = 'app')), 0, 'nothing is left there');
+left_nothing($driver);
+$driver->stop;
+rewrite_hba($behind, @trusting);
+$behind->reload;
+ok(wait_until(sub { login($behind, tcp => 1, user => 'app')->{stalled} ? 'asked' : 'granted' }, 'granted', 'the old pg_hba.conf'), 'the target trusts again');
+
 # ---------- Too few open files ----------
 
 my $files = 317 + $UNDER_WAY + $SPARE;
@@ -160,9 +215,9 @@ SKIP:
 {
 	my $range = '50000 ' . (50000 + $PORTS - 1);
 	my ($user, $group) = ($>, $) + 0);
-	my $network = qq(ip link set lo up && echo "$range" >/proc/sys/net/ipv4/ip_local_port_range && exec unshare --user --map-user=$user --map-group=$group);
+	my $network = qq(ip link set lo up && echo 100 >/proc/sys/net/core/somaxconn && echo "$range" >/proc/sys/net/ipv4/ip_local_port_range && exec unshare --user --map-user=$user --map-group=$group);
 
-	skip 'no network of its own can be made here', 6 if system("unshare --user --map-root-user --net sh -c '$network true' >/dev/null 2>&1") != 0;
+	skip 'no network of its own can be made here', 10 if system("unshare --user --map-root-user --net sh -c '$network true' >/dev/null 2>&1") != 0;
 	$behind->stop;
 	$behind->append_conf('postgresql.conf', 'max_connections = 103');
 	is(system_log('unshare', '--user', '--map-root-user', '--net', 'sh', '-c',
@@ -173,6 +228,11 @@ SKIP:
 	target(capacity => 100);
 	fails_with($watcher, q(SELECT pool_exhaust_run('saturation', 'theirs')), '53000',
 		[ qr/the run needs 118 ports to one address, but this machine has $PORTS/, qr/Name more addresses of the target in the foreign server's option host, or widen net\.ipv4\.ip_local_port_range/ ], 'too few ports');
+	target(capacity => 100, host => $behind->host);
+	fails_with($watcher, q(SELECT pool_exhaust_run('storm', 'theirs')), '53000',
+		[ qr/the run needs a backlog of 200 logins, but listeners of this machine let 100 wait/, qr/Lower option handshakes, or raise net\.core\.somaxconn/ ], 'a short backlog');
+	fails_with($watcher, q(SELECT pool_exhaust_run('storm')), '53000', [qr/the run needs a backlog of 200 logins, but listeners of this machine let 100 wait/], 'a short backlog of this server');
+	is(planned(q('storm', 'theirs'), 'value')->{backlog}, 200, 'plan: logins that wait');
 	target();
 	Target::run_is($watcher, 'too few ports, as the target says', 'invalid', qr/with \d+ connections to theirs the run needs \d+ ports to one address, but this machine has $PORTS: name more addresses/, 'saturation', 'theirs');
 	target(host => $both);
