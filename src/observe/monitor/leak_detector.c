@@ -47,6 +47,7 @@ static LeakWatch watch;			/* of the monitor */
 static bool *gone;				/* by slot: its client has */
 static bool *lost;				/* by slot: the connection was in no table at the last observation */
 static bool *tracked;			/* by slot: there was a session, or that is not known */
+static int *changes;			/* by slot: Slot.changes of the session that was noted last */
 static int	peer_next;			/* slot with the next client to be checked */
 static uint64 lives_us;
 
@@ -74,6 +75,7 @@ leak_detector_init(void)
 	lost = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
 	tracked = MemoryContextAlloc(TopMemoryContext, MaxConnections * sizeof(bool));
 	memset(tracked, true, MaxConnections * sizeof(bool));
+	changes = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(int));
 	watch.noted = MemoryContextAllocZero(TopMemoryContext, sizeof(int) * watch.nslots);
 	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
 	watch.losses = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakLoss) * watch.nslots);
@@ -178,28 +180,10 @@ leak_detector_read_clients(const Slot *slots)
 	}
 }
 
-/*
- * Is the session as the observation before saw it?  Then it is of the same service, and
- * idle for the same reason: it takes no lock, and lets go of none, but by a statement.
- */
-static bool
-slot_is_as_seen(int number, const Slot *slot)
+/* What only the session itself changes, and not without a change of its status entry. */
+static LeakObservation
+slot_observe(int number, const Slot *slot)
 {
-	return slot->unchanged && session_is_in(&leak_sessions[number], slot);
-}
-
-static bool
-has_idle_reason(int number, const Slot *slot)
-{
-	if (slot_is_as_seen(number, slot))
-		return leak_sessions[number].seen.has_idle_reason;
-	return slot->pid != 0 && slot_has_idle_reason(number, slot);
-}
-
-static void
-slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
-{
-	const RunEntry *run = slot_run(slot);
 	LeakObservation observation = {
 		.pid = slot->pid,
 		.started = slot->started,
@@ -207,19 +191,38 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 		.state_since = slot->state_since,
 		.state = slot->state,
 		.aborted = slot->aborted,
-		.has_idle_reason = has_idle_reason(number, slot),
-		.client_gone = gone && slot->state == SLOT_ACTIVE,
-		.of_one_pool = run != NULL,
+		.has_idle_reason = slot->pid != 0 && slot_has_idle_reason(number, slot),
 	};
+
+	borrower_read(number, slot, &observation.borrower);
+	return observation;
+}
+
+/* Is all of that as it was noted last?  Then it is not read again: that is most of the work. */
+static bool
+slot_is_as_noted(int number, const Slot *slot)
+{
+	return slot->started != 0 && session_is_in(&leak_sessions[number], slot) && changes[number] == slot->changes &&
+		leak_sessions[number].seen.state == slot->state;
+}
+
+static void
+slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
+{
+	const RunEntry *run = slot_run(slot);
+	LeakObservation observation;
 
 	/* So shows a session if its entry could not be read: ask again next time. */
 	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_sessions[number].seen.pid)
 		return;
-	borrower_read(number, slot, &observation.borrower);
-	if (slot->pid != 0 && slot->state != SLOT_AUTHENTICATING)
-		observation.threshold_ms = threshold_of(run);
-	if (observation.threshold_ms > 0)
-		observation.service = slot_is_as_seen(number, slot) ? leak_sessions[number].seen.service : slot_service(slot);
+	observation = slot_is_as_noted(number, slot) ? leak_sessions[number].seen : slot_observe(number, slot);
+	changes[number] = slot->changes;
+	observation.client_gone = gone && slot->state == SLOT_ACTIVE;
+	observation.of_one_pool = run != NULL;
+	observation.exports_snapshot = false;
+	observation.threshold_ms = slot->pid != 0 && slot->state != SLOT_AUTHENTICATING ? threshold_of(run) : 0;
+	if (observation.threshold_ms > 0 && observation.service == 0)
+		observation.service = slot_service(slot);
 	/* That is a look into a directory: only when it matters. */
 	if (slot->state == SLOT_IDLE_IN_TRANSACTION && leak_sessions[number].rule == LEAK_NONE &&
 		now - slot->state_since > observation.threshold_ms * INT64CONST(1000))

@@ -159,7 +159,6 @@ slot_read_again(int number, const Slot *before, Slot *slot)
 	if (before->pid == 0 || !slot_is_unchanged(number, before))
 		return slot_read(number, slot);
 	*slot = *before;
-	slot->unchanged = true;
 	slot->waits_on_lock = ((volatile PGPROC *) &ProcGlobal->allProcs[number])->waitLock != NULL;
 	return true;
 }

@@ -22,7 +22,6 @@ typedef struct Slot
 	bool		local;			/* its client came through a unix socket */
 	uint32		client;			/* hash of the address of its client's host */
 	int			changes;		/* change count of its status entry; only with "started" */
-	bool		unchanged;		/* slot_read_again() found it as it was */
 	char		application_name[NAMEDATALEN];
 } Slot;
 
