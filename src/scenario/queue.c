@@ -110,12 +110,13 @@ queue_settle(Run *run, Queue *queue)
 /*
  * No client waits while the pooler has connections left.  Ends the run as invalid
  * if it has none by its own count, and the run has not got them all: others have.
+ * Drivers say in turns what they hold, but at the end of the load the most of each.
  */
 static void
-check_used_up(Run *run)
+check_used_up(Run *run, const Queue *queue)
 {
 	int			size = (int) run->options.pool_size;
-	int			held = run->pool->stats.peak_held;
+	int			held = Max(run->pool->stats.peak_held, queue->loads[0]->peak_holding);
 	int			said = run_peak(run);
 
 	if (held < size && said >= size && !check_failed(run))
@@ -154,7 +155,7 @@ queue_up(Run *run)
 
 	check_peak(run, NULL, run_peak(run));
 	if (run->target->counts_itself && queue->longest > 0)
-		check_used_up(run);
+		check_used_up(run, queue);
 	else if (run->pool->stats.peak_held < run_capacity(run))
 	{
 		/* Where a login takes longer than an operation, the machine is slow. */

@@ -18,6 +18,7 @@
 #include "story/story.h"
 
 #define REFRESH_TIMEOUT_MS	(10 * 1000)
+#define RELEASE_EACH_MS		3	/* more for each session that the run has had */
 
 /*
  * Returns the first column of the first row as text, palloc'd in the current
@@ -63,6 +64,15 @@ sessions_and_state(Run *run, PoolState *truth)
 	return sessions_in_activity(run, run->parties[0].role);
 }
 
+/* How long the pool may take to report its state. */
+static int
+refresh_ms(const Run *run)
+{
+	const Probe *probe = run->parties[0].probe;
+
+	return REFRESH_TIMEOUT_MS + (probe != NULL ? probe_wait_ms(probe) : 0);
+}
+
 /*
  * Returns the state of the run's pool now.  Ends the run as invalid if the target
  * does not report it any more.
@@ -76,7 +86,7 @@ run_pool_state(Run *run)
 	PoolState	truth;
 
 	poll_until(run, (fresh = pool_refresh(run->pool, since_us)) ||
-			   (party->probe->state == PROBE_LOST && !party->probe->returns), run_patience(run, REFRESH_TIMEOUT_MS));
+			   (party->probe->state == PROBE_LOST && !party->probe->returns), run_patience(run, refresh_ms(run)));
 	if (!fresh)
 		run_end(run, VERDICT_INVALID, "%s does not report its state any more, see its log: %s", run->request.target_name,
 				connect_failure_text(&party->probe->failure));
@@ -88,7 +98,8 @@ run_pool_state(Run *run)
 void
 run_settle(Run *run)
 {
-	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held, release_ms(run));
+	poll_until(run, run_pool_state(run).ours <= run->pool->stats.held,
+			   release_ms(run) + run->pool->stats.peak_held * RELEASE_EACH_MS);
 }
 
 /*

@@ -301,6 +301,16 @@ probe_answered(void *arg, const QueryResult *result)
 	probe->round_us = loop_now_us() - probe->began_us;
 }
 
+/*
+ * Returns how long an answer may take, in milliseconds: thousands of sessions that end at
+ * once leave a server no time for the one that asks.
+ */
+int
+probe_wait_ms(const Probe *probe)
+{
+	return ANSWER_WAIT_MS + probe->figures.ours * ANSWER_EACH_MS;
+}
+
 /* Asks the next question of the round; those whose answers stand are skipped. */
 static void
 probe_ask(Probe *probe)
@@ -308,7 +318,7 @@ probe_ask(Probe *probe)
 	while (probe->questions[probe->next].once && probe->heard_us != 0)
 		probe->next++;
 	probe->asked_us = loop_now_us();
-	session_query(&probe->session, probe->questions[probe->next].sql, ANSWER_WAIT_MS,
+	session_query(&probe->session, probe->questions[probe->next].sql, probe_wait_ms(probe),
 				  probe_answered, probe);
 }
 

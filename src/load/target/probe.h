@@ -49,6 +49,7 @@ typedef enum ProbeState
 
 /* How long a question waits for its answer, before its server is lost. */
 #define ANSWER_WAIT_MS	(5 * 1000)
+#define ANSWER_EACH_MS	3		/* more for each session that the run has there */
 
 typedef struct Probe Probe;
 
@@ -97,6 +98,7 @@ extern const Question pgbouncer_questions[];
 extern const char *answer_value(const PGresult *rows, int row, const char *column);
 
 extern void probe_open(Probe *probe, Loop *loop, const Login *login, int timeout_ms);
+extern int	probe_wait_ms(const Probe *probe);
 extern bool probe_refresh(Probe *probe, uint64 since_us);
 extern uint64 probe_slowest_us(const Probe *probe);
 extern void probe_close(Probe *probe);
