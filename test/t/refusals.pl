@@ -207,6 +207,17 @@ is($watcher->query("SELECT refusals FROM pool_exhaust_refusals WHERE cause = 'to
 $_->vanish foreach @held;
 in_use_becomes($watcher, 1, 'the stalled logins are gone');
 
+# The postmaster counts a child process until it has taken note of its end, which is
+# later than the end of the slot.
+my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+ok( wait_until(
+		sub {
+			scalar grep { (eval { slurp_file("/proc/$_/cmdline") } // '') =~ /^$|stalled/ } split ' ', slurp_file("/proc/$postmaster/task/$postmaster/children");
+		},
+		0,
+		'the child processes of the stalled logins'),
+	'and their child processes are');
+
 # Sockets that say nothing take no slot, but a child process each.
 # 15, 17: 2 x (6 + 1 + 1 + 1 + 8), connections, autovacuum workers and launcher,
 #         walsenders, workers
