@@ -66,7 +66,7 @@ PG_FUNCTION_INFO_V1(pool_exhaust_drive_crowd);
 #define FIGURE_MAX		1e15
 #define RATE_MAX		1000000
 
-/* Grants that it is to tell of in order. */
+/* Grants that a drive is to tell of in order. */
 #define ORDERED_MAX		1000000
 
 typedef struct Drive
@@ -183,12 +183,6 @@ require_between(const char *what, int64 value, int64 min, int64 max)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is " INT64_FORMAT ", outside the bounds " INT64_FORMAT " to " INT64_FORMAT, what, value, min, max),
 				 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
-}
-
-static void
-require_moment(int64 at_us)
-{
-	require_between("at_us", at_us, 0, (int64) loop_now_us() + AHEAD_US);
 }
 
 static bool
@@ -411,26 +405,16 @@ drive_rests(void)
 	return drive->pool->stats.wanted == 0 && (drive->crowd == NULL || crowd_rests(drive->crowd));
 }
 
-/* Turns the loop until that moment, and no longer. */
+/* Turns the loop until that moment, if it is not 0, and no longer. */
 static void
 drive_await(uint64 at_us)
 {
+	if (at_us == 0)
+		return;
 	while (loop_now_us() < at_us)
 		drive_turn(at_us);
 	drive->began_us = loop_now_us();
-	if (at_us > 0)
-		drive->absent_us = Max(drive->absent_us, drive->began_us - at_us);
-}
-
-static void
-drive_order(int acquire, int release, bool cancel, uint64 at_us)
-{
-	if (cancel)
-		pool_cancel(drive->pool);
-	pool_release_many(drive->pool, release);
-	if (at_us > 0)
-		drive_await(at_us);
-	pool_acquire_many(drive->pool, acquire);
+	drive->absent_us = Max(drive->absent_us, drive->began_us - at_us);
 }
 
 /* Turns the loop as long as there is something to do, for so long at the most; and once, for what else has come. */
@@ -569,26 +553,27 @@ require_time(void)
 				 errmsg("the drive is not over within pool_exhaust.max_run_time of this server")));
 }
 
+/* Obeys one order, from the arguments of the call. */
+typedef void (*DriveOrder) (FunctionCallInfo fcinfo);
+
 /*
- * SQL: carries out an order: cancels what waits, releases, and acquires connections, the
- * latter at a moment by the clock of this function, if that is not 0.  Returns when they
- * have come to their ends, or after wait_ms, with what has become of all orders so far.
+ * Obeys an order, plays until all is over, or for wait_ms, the argument after "at", which
+ * is the moment of the order; and says what has become of all orders so far.  Any ERROR
+ * ends the drive.
  */
-Datum
-pool_exhaust_drive(PG_FUNCTION_ARGS)
+static Datum
+drive_call(FunctionCallInfo fcinfo, DriveOrder order, int at)
 {
 	RowBuilder	row = rows_begin(fcinfo);
 
 	require_drive();
-	require_between("acquire", PG_GETARG_INT32(0), 0, FOREIGN_CLIENTS_MAX);
-	require_between("release", PG_GETARG_INT32(1), 0, FOREIGN_CLIENTS_MAX);
-	require_moment(PG_GETARG_INT64(3));
-	require_between("wait_ms", PG_GETARG_INT32(4), 0, CALL_MAX_MS);
 	PG_TRY();
 	{
 		require_time();
-		drive_order(PG_GETARG_INT32(0), PG_GETARG_INT32(1), PG_GETARG_BOOL(2), (uint64) PG_GETARG_INT64(3));
-		drive_play(PG_GETARG_INT32(4));
+		require_between("at_us", PG_GETARG_INT64(at), 0, (int64) loop_now_us() + AHEAD_US);
+		require_between("wait_ms", PG_GETARG_INT32(at + 1), 0, CALL_MAX_MS);
+		order(fcinfo);
+		drive_play(PG_GETARG_INT32(at + 1));
 	}
 	PG_CATCH();
 	{
@@ -598,6 +583,30 @@ pool_exhaust_drive(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 	report_write(&row);
 	return (Datum) 0;
+}
+
+/* In that order, and the last at a moment, if that is not 0. */
+static void
+order_connections(FunctionCallInfo fcinfo)
+{
+	require_between("acquire", PG_GETARG_INT32(0), 0, FOREIGN_CLIENTS_MAX);
+	require_between("release", PG_GETARG_INT32(1), 0, FOREIGN_CLIENTS_MAX);
+	if (PG_GETARG_BOOL(2))
+		pool_cancel(drive->pool);
+	pool_release_many(drive->pool, PG_GETARG_INT32(1));
+	drive_await((uint64) PG_GETARG_INT64(3));
+	pool_acquire_many(drive->pool, PG_GETARG_INT32(0));
+}
+
+/*
+ * SQL: carries out an order: cancels what waits, releases, and acquires connections, the
+ * latter at a moment by the clock of this function, if that is not 0.  Returns when they
+ * have come to their ends, or after wait_ms, with what has become of all orders so far.
+ */
+Datum
+pool_exhaust_drive(PG_FUNCTION_ARGS)
+{
+	return drive_call(fcinfo, order_connections, 3);
 }
 
 /* Returns the SQL in the memory of the drive, NULL if it is empty; ERROR if no workload may be that. */
@@ -638,13 +647,40 @@ read_figures(ArrayType *array, LoadConfig *config, Arrival *arrival)
 		require_between("burst_us", (int64) arrival->burst_us, 1, (int64) arrival->burst_every_us - 1);
 }
 
-/* Its grants are told in order, as long as there are not too many. */
+/* Its grants are told in order, as long as those of the drive are not too many. */
 static void
 load_order(LoadConfig *config)
 {
-	require_between("grants in order", (int64) config->clients * config->operations, 0, ORDERED_MAX);
+	require_between("grants in order", drive->order.told_max + (int64) config->clients * config->operations, 0, ORDERED_MAX);
 	order_reserve(&drive->order, config->clients * config->operations);
 	config->order = &drive->order;
+}
+
+static void
+order_load(FunctionCallInfo fcinfo)
+{
+	int			number = PG_GETARG_INT32(0);
+	LoadConfig	config = {.pool = drive->pool, .clock = &drive->clock};
+	Arrival		arrival = {0};
+	MemoryContext caller;
+
+	require_between("number", number, 0, DRIVE_LOADS_MAX - 1);
+	if (drive->loads[number] != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("load %d is under way already", number),
+				 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
+	read_figures(PG_GETARG_ARRAYTYPE_P(3), &config, &arrival);
+	config.sql = sql_kept(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	config.failing_sql = sql_kept(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	caller = MemoryContextSwitchTo(drive->context);
+	if (PG_GETARG_BOOL(4))
+		load_order(&config);
+	drive_await((uint64) PG_GETARG_INT64(5));
+	drive->loads[number] = load_create(&config);
+	load_begin(drive->loads[number]);
+	begin_ticks();
+	MemoryContextSwitchTo(caller);
 }
 
 /*
@@ -654,47 +690,7 @@ load_order(LoadConfig *config)
 Datum
 pool_exhaust_drive_load(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row = rows_begin(fcinfo);
-	int			number = PG_GETARG_INT32(0);
-	LoadConfig	config = {0};
-	Arrival		arrival = {0};
-
-	require_drive();
-	require_between("number", number, 0, DRIVE_LOADS_MAX - 1);
-	if (drive->loads[number] != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("load %d is under way already", number),
-				 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
-	require_moment(PG_GETARG_INT64(5));
-	require_between("wait_ms", PG_GETARG_INT32(6), 0, CALL_MAX_MS);
-	PG_TRY();
-	{
-		MemoryContext caller = MemoryContextSwitchTo(drive->context);
-
-		require_time();
-		read_figures(PG_GETARG_ARRAYTYPE_P(3), &config, &arrival);
-		config.pool = drive->pool;
-		config.clock = &drive->clock;
-		config.sql = sql_kept(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-		config.failing_sql = sql_kept(text_to_cstring(PG_GETARG_TEXT_PP(2)));
-		if (PG_GETARG_BOOL(4))
-			load_order(&config);
-		drive_await((uint64) PG_GETARG_INT64(5));
-		drive->loads[number] = load_create(&config);
-		load_begin(drive->loads[number]);
-		begin_ticks();
-		MemoryContextSwitchTo(caller);
-		drive_play(PG_GETARG_INT32(6));
-	}
-	PG_CATCH();
-	{
-		drive_end();
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	report_write(&row);
-	return (Datum) 0;
+	return drive_call(fcinfo, order_load, 5);
 }
 
 /* SQL: lets no more clients of the load of that number begin, and says the same. */
@@ -716,8 +712,8 @@ pool_exhaust_drive_stop(PG_FUNCTION_ARGS)
 static void
 crowd_wave(int n, int64 seed, uint64 at_us)
 {
-	MemoryContext caller = MemoryContextSwitchTo(drive->context);
 	const CrowdConfig config = {drive->pool, &drive->clock, n, seed};
+	MemoryContext caller = MemoryContextSwitchTo(drive->context);
 	bool		first = drive->crowd == NULL;
 
 	if (first)
@@ -732,18 +728,30 @@ crowd_wave(int n, int64 seed, uint64 at_us)
 }
 
 static void
-crowd_do(const char *action, int n, int64 seed, uint64 at_us)
+order_crowd(FunctionCallInfo fcinfo)
 {
+	const char *action = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int			n = PG_GETARG_INT32(1);
+
+	require_between("n", n, 0, FOREIGN_CLIENTS_MAX);
 	if (strcmp(action, "connect") == 0)
-		crowd_wave(n, seed, at_us);
+		crowd_wave(n, PG_GETARG_INT64(2), (uint64) PG_GETARG_INT64(3));
 	else if (drive->crowd == NULL)
-		return;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there is no crowd that could \"%s\"", text_printable(action)),
+				 errhint("A crowd has to \"connect\" first. This function is for the coordinator of a run: see option \"drivers\".")));
 	else if (strcmp(action, "enough") == 0)
 		crowd_enough(drive->crowd);
 	else if (strcmp(action, "stop") == 0)
 		crowd_stop(drive->crowd);
 	else if (strcmp(action, "disconnect") == 0)
 		crowd_disconnect(drive->crowd, n);
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a crowd cannot \"%s\"", text_printable(action)),
+				 errhint("It can \"connect\", have \"enough\", \"stop\" and \"disconnect\". This function is for the coordinator of a run: see option \"drivers\".")));
 }
 
 /*
@@ -755,24 +763,5 @@ crowd_do(const char *action, int n, int64 seed, uint64 at_us)
 Datum
 pool_exhaust_drive_crowd(PG_FUNCTION_ARGS)
 {
-	RowBuilder	row = rows_begin(fcinfo);
-
-	require_drive();
-	require_between("n", PG_GETARG_INT32(1), 0, FOREIGN_CLIENTS_MAX);
-	require_moment(PG_GETARG_INT64(3));
-	require_between("wait_ms", PG_GETARG_INT32(4), 0, CALL_MAX_MS);
-	PG_TRY();
-	{
-		require_time();
-		crowd_do(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1), PG_GETARG_INT64(2), (uint64) PG_GETARG_INT64(3));
-		drive_play(PG_GETARG_INT32(4));
-	}
-	PG_CATCH();
-	{
-		drive_end();
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	report_write(&row);
-	return (Datum) 0;
+	return drive_call(fcinfo, order_crowd, 3);
 }

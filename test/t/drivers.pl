@@ -197,6 +197,16 @@ SKIP:
 	is($hand->query(q(SELECT sum(value) FROM) . $load->('SELECT 42') =~ s/^SELECT//r . q( WHERE item = 'calm succeeded')), 1, 'its operation succeeds');
 	fails_with($hand, $load->('SET work_mem = 64'), '22023', [qr/workload must not change the state of its session/], 'a load that leaves something behind');
 	fails_with($hand, 'SELECT pool_exhaust_drive(0, 0, false, 0, 0)', '55000', [qr/this session does not drive/], 'that ends the drive');
+
+	my $drive = q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 5, 5, 1000, '', 1));
+	my $crowd = sub { my ($action) = @_; return "SELECT pool_exhaust_drive_crowd('$action', 1, 1, 0, 0)" };
+	$hand->query($drive);
+	fails_with($hand, $crowd->('stop'), '55000', [qr/no crowd that could "stop"/], 'a crowd that there is not');
+	$hand->query("$drive; " . $crowd->('connect'));
+	fails_with($hand, $crowd->('dance'), '22023', [ qr/a crowd cannot "dance"/, qr/"disconnect"/ ], 'what a crowd cannot');
+	$hand->query($drive);
+	my $too_many = $load->('SELECT 1') =~ s/\{0,0,0,0,1,1,1,/{0,0,0,0,1,1000,1001,/r =~ s/false/true/r;
+	fails_with($hand, $too_many, '22023', [qr/grants in order is 1001000, outside the bounds/], 'more grants than are told in order');
 	$hand->close;
 }
 
