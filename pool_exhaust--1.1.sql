@@ -575,7 +575,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION pool_exhaust_drive_open(text, text, integer, integer, integer, text, integer) IS
-	'for the coordinator of a run with option drivers: prepares this session to open sessions of that name to a foreign server of this database, which the caller must have USAGE and a user mapping on; returns its kind, and as whom they log in';
+	'for the coordinator of a run with option drivers: prepares this session to open sessions of that name to a foreign server of this database, which the caller must have USAGE and a user mapping on; returns its kind, and the role that they log in as';
 
 CREATE FUNCTION pool_exhaust_drive(
 	acquire integer,

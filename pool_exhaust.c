@@ -31,6 +31,7 @@
  * client		one simulated user of a pool inside a run
  * session		one libpq connection that the extension opened
  * attempt		one try to log in, or to acquire a connection
+ * driver		a server that generates load for a run of another server
  * party			one of the services of a run: a role and a pool of its own
  * sub-run		a run that another run has started
  * timeline, series

@@ -319,7 +319,7 @@ static void
 drive_open_pool(int connections, int handshakes, int timeout_ms, const char *mode, int pool_size)
 {
 	ServerPoolConfig config = {
-		.driver = &pool_postgres,
+		.type = &pool_postgres,
 		.loop = &drive->loop,
 		.login = &drive->endpoint->login,
 		.handshakes = handshakes,
@@ -327,11 +327,7 @@ drive_open_pool(int connections, int handshakes, int timeout_ms, const char *mod
 		.sessions_max = connections,
 	};
 
-	if (descriptors_raise(connections) < connections)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("a share of %d connections needs as many open files, and the server was started with too low a limit for that", connections),
-				 errhint("Raise the limit that the driver's server is started with (ulimit -Hn, LimitNOFILE=), or name more drivers.")));
+	(void) descriptors_raise(connections);
 	alarm_clock_open(&drive->clock, &drive->loop);
 	drive->tick.ring = drive_ticks;
 	drive->pool = mode[0] != '\0' ? open_shared(&config, mode, pool_size) : pool_open_server(&config);
@@ -341,8 +337,8 @@ drive_open_pool(int connections, int handshakes, int timeout_ms, const char *mod
 /*
  * SQL: prepares this session to drive sessions of that name to a target of this database:
  * so many at the most, and logins at once.  Those to PgBouncer share a pool of that mode
- * and size, if the mode is not empty.  Returns the kind of the target, and as whom it logs
- * in there.
+ * and size, if the mode is not empty.  Returns the kind of the target, and the role that
+ * it logs in there as.
  */
 Datum
 pool_exhaust_drive_open(PG_FUNCTION_ARGS)
@@ -375,6 +371,7 @@ pool_exhaust_drive_open(PG_FUNCTION_ARGS)
 		drive_make(&request);
 		drive->deadline_us = loop_now_us() + time_ms * 1000;
 		login_add(&drive->endpoint->login, "application_name", pstrdup(name));
+		foreign_share_require(&request, drive->endpoint, PG_GETARG_INT32(3), connections);
 		target_log_in();
 		drive_open_pool(connections, PG_GETARG_INT32(3), PG_GETARG_INT32(4), mode, PG_GETARG_INT32(6));
 	}

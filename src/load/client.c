@@ -502,9 +502,9 @@ load_begin(Load *load)
 	Pool	   *pool = load->config.pool;
 
 	load->begun_us = loop_now_us();
-	if (pool->driver->load_begin != NULL)
+	if (pool->type->load_begin != NULL)
 	{
-		pool->driver->load_begin(pool, load);
+		pool->type->load_begin(pool, load);
 		return;
 	}
 	if (load->config.arrival != NULL)
@@ -530,9 +530,9 @@ load_stop(Load *load)
 	Pool	   *pool = load->config.pool;
 
 	load->stopped = true;
-	if (pool->driver->load_stop != NULL)
+	if (pool->type->load_stop != NULL)
 	{
-		pool->driver->load_stop(pool, load);
+		pool->type->load_stop(pool, load);
 		return;
 	}
 	load->coming = false;

@@ -129,7 +129,7 @@ crowd_create(const CrowdConfig *config)
 	crowd->config = *config;
 	crowd->over = crowd->stopped = true;
 	random_stream(&crowd->jitter, config->seed, RANDOM_RETRIES);
-	if (config->pool->driver->crowd != NULL)
+	if (config->pool->type->crowd != NULL)
 		return crowd;			/* its clients are there */
 	crowd->clients = palloc_extended(sizeof(CrowdClient) * config->n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < config->n; i++)
@@ -182,9 +182,9 @@ crowd_connect(Crowd *crowd, bool cut)
 {
 	Pool	   *pool = crowd->config.pool;
 
-	if (pool->driver->crowd != NULL)
+	if (pool->type->crowd != NULL)
 	{
-		pool->driver->crowd(pool, crowd, CROWD_CONNECT, cut);
+		pool->type->crowd(pool, crowd, CROWD_CONNECT, cut);
 		return;
 	}
 	if (cut)
@@ -211,9 +211,9 @@ crowd_stop(Crowd *crowd)
 
 	crowd_enough(crowd);
 	crowd->cut_off = 0;
-	if (pool->driver->crowd != NULL)
+	if (pool->type->crowd != NULL)
 	{
-		pool->driver->crowd(pool, crowd, CROWD_STOP, 0);
+		pool->type->crowd(pool, crowd, CROWD_STOP, 0);
 		return;
 	}
 	crowd->stopped = true;
@@ -226,9 +226,9 @@ crowd_disconnect(Crowd *crowd, int n)
 {
 	Pool	   *pool = crowd->config.pool;
 
-	if (pool->driver->crowd != NULL)
+	if (pool->type->crowd != NULL)
 	{
-		pool->driver->crowd(pool, crowd, CROWD_DISCONNECT, n);
+		pool->type->crowd(pool, crowd, CROWD_DISCONNECT, n);
 		return;
 	}
 	for (int i = 0; i < crowd->config.n && n > 0; i++)

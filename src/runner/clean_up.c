@@ -170,7 +170,7 @@ sessions_are_busy(const Run *run)
 	{
 		const Pool *pool = run->parties[i].pool;
 
-		if (pool != NULL && pool->driver->queues && (pool->stats.held > 0 || pool->stats.opening > 0))
+		if (pool != NULL && pool->type->queues && (pool->stats.held > 0 || pool->stats.opening > 0))
 			return true;
 	}
 	return false;

@@ -367,7 +367,7 @@ runner_open_pools(Run *run)
 		party->pool = party_is_embedded(run, i) ? target_pool.pool(run, party)
 			: run->options.drivers.n > 0 ? drivers_open(run, party) : run->target->pool(run, party);
 		releases_begin(&party->releases, loop_now_us());
-		strlcpy(party->published.kind, party->pool->driver->kind, sizeof(party->published.kind));
+		strlcpy(party->published.kind, party->pool->type->kind, sizeof(party->published.kind));
 		if (party->endpoint != NULL && !party_is_embedded(run, i))
 			strlcpy(party->published.name, party->endpoint->name, NAMEDATALEN);
 		else

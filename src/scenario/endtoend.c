@@ -177,7 +177,7 @@ saturate(Story *story)
 	phase(run, "saturated");
 	run_await_logins(run);		/* a session that was opened too late is closed */
 	run_hold(run, keeps);
-	if (run->parties[1].pool->driver->exclusive)
+	if (run->parties[1].pool->type->exclusive)
 		saturate_server(story);
 	else
 		check_skip(run, "saturated: slots in use", "on a pool of its own the run leaves the server's slots alone");

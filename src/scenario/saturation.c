@@ -198,7 +198,7 @@ fill(Run *run)
 
 	if (run_fault(run, FAULT_KEEP_SLOT))
 		full--;
-	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
+	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->type->exclusive)
 		full = Max(truth.in_use, full - (int) run->options.attempts);
 
 	fill_by_levels(run, full);

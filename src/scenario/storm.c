@@ -316,7 +316,7 @@ storm_make(Run *run)
 		run_end(run, VERDICT_INVALID, "no connection is free for the storm: %d of %d connections are in use; end some of them (pool_exhaust_backends has their pids), or raise the limit",
 				truth.in_use, truth.capacity);
 	config.n = run->options.clients > 0 ? (int) run->options.clients : fit * CROWD_PERCENT / 100 + 1;
-	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->driver->exclusive)
+	if (run_fault(run, FAULT_NO_LIMIT) && run->pool->type->exclusive)
 		config.n = (fit + 1) / 2;
 	storm->run = run;
 	storm->crowd = crowd_create(&config);

@@ -68,7 +68,7 @@ run_publish(Run *run)
 	{
 		RunParty   *party = &run->parties[i];
 
-		if (party->pool == NULL || !(party->pool->driver->queues || party->endpoint != NULL))
+		if (party->pool == NULL || !(party->pool->type->queues || party->endpoint != NULL))
 			continue;
 		party_publish(party, now_us);
 		pools[n++] = party->published;

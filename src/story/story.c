@@ -272,7 +272,7 @@ phase_end(Run *run)
 	p->cpu_us = cpu_now_us() - p->cpu_us;
 	if (run->pool != NULL)
 	{
-		if (run->pool->driver->queues)
+		if (run->pool->type->queues)
 			run_sample(run);	/* what happened since the last one belongs to it */
 		p->granted = run->pool->stats.granted - p->before.granted;
 		p->refused = run->pool->stats.refused - p->before.refused;
@@ -418,7 +418,7 @@ static bool
 run_is_exclusive(const Run *run)
 {
 	for (int i = 0; i < run->nparties; i++)
-		if (run->parties[i].pool != NULL && run->parties[i].pool->driver->exclusive)
+		if (run->parties[i].pool != NULL && run->parties[i].pool->type->exclusive)
 			return true;
 	return false;
 }

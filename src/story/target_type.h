@@ -95,12 +95,12 @@ typedef struct TargetType
 	 *
 	 * open() finds the login of the n-th party, tries it, and completes the options
 	 * by what is found; NULL: a role of the run's own is made.  pool() returns the
-	 * pool of a party that is open, if it has no queue with that driver; it opens no
+	 * pool of a party that is open, if it has no queue with that type; it opens no
 	 * connection yet.  open_service() takes the place of both where clients open no
 	 * sessions: the run has no parties then.
 	 */
 	void		(*open) (Run *run, int n);
-	const PoolDriver *driver;
+	const PoolType *pool_type;
 	Pool	   *(*pool) (Run *run, const RunParty *party);
 	void		(*open_service) (Run *run);
 } TargetType;

@@ -11,7 +11,6 @@
 #include "utils/builtins.h"
 
 #include "base/text.h"
-#include "load/crowd.h"
 #include "load/failure.h"
 #include "load/pool/pool_drivers.h"
 #include "target/drivers.h"
@@ -174,20 +173,6 @@ require_same_target(Run *run, int n)
 											  name, role, ours != NULL ? ours : ""));
 }
 
-/*
- * How many connections each may have: its share, and what is to be refused or under way.
- * Of a crowd the clients are shared out, and those of one driver may be the faster ones.
- */
-static int
-share_of(Run *run, const RunParty *party)
-{
-	int			sessions = server_pool_foreign_sessions(run, party);
-	int64		clients = run->options.clients > 0 ? run->options.clients : sessions * INT64CONST(1) * CROWD_PERCENT / 100 + 1;
-	int64		share = run->scenario->crowd ? Min(clients / run->drivers->n + 1, sessions) : sessions / run->drivers->n;
-
-	return (int) Min(share + run->options.handshakes + 1, FOREIGN_CLIENTS_MAX);
-}
-
 static void
 prepare(Run *run, const RunParty *party)
 {
@@ -204,7 +189,7 @@ prepare(Run *run, const RunParty *party)
 	{
 		Driver	   *driver = &drivers->drivers[i];
 
-		driver->most = share_of(run, party);
+		driver->most = foreign_share(run->scenario, &run->options, server_pool_foreign_sessions(run, party));
 		driver_ask(driver, psprintf("SELECT * FROM %s_open(%s, %s, %d, %d, %d, %s, %d)", driver->function,
 									quote_literal_cstr(target_name_there(run, drivers->endpoints[i])),
 									quote_literal_cstr(login_value(party->login, "application_name")),
@@ -341,7 +326,7 @@ drivers_open(Run *run, RunParty *party)
 	const NameList *names = &run->options.drivers;
 	Drivers    *drivers = palloc0(sizeof(Drivers));
 	DriversPoolConfig config = {
-		.kind = run->target->driver,
+		.kind = run->target->pool_type,
 		.loop = &run->loop,
 		.probe = party->probe,
 		.capacity = party->endpoint->capacity,

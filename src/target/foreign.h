@@ -81,7 +81,8 @@ extern char *foreign_login_unasked(const char *where, const char *name);
 /* See foreign_scale.c. */
 extern bool foreign_scale_need(const RunRequest *request, const Options *options, const Endpoint *endpoint, ScaleNeed *need);
 extern void foreign_scale_require(Run *run, const RunParty *party, int sessions);
-extern int	foreign_share(const Options *options, int sessions);
+extern int	foreign_share(const Scenario *scenario, const Options *options, int sessions);
+extern void foreign_share_require(const RunRequest *request, const Endpoint *endpoint, int handshakes, int sessions);
 extern int	foreign_sessions(const RunRequest *request, const Options *options, int left);
 
 /* See foreign_console.c: reads the answers, one for each question; may throw. */

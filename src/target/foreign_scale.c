@@ -5,8 +5,11 @@
 #include "postgres.h"
 
 #include "event/machine.h"
+#include "load/crowd.h"
 #include "scenario/hold.h"
+#include "scenario/list.h"
 #include "target/foreign.h"
+#include "target/server_pool.h"
 #include "target/target.h"
 
 /*
@@ -30,7 +33,7 @@ foreign_sessions(const RunRequest *request, const Options *options, int left)
 }
 
 static ScaleNeed
-need_of(const TargetType *target, const Endpoint *endpoint, const Options *options, int sessions)
+need_of(const TargetType *target, const Endpoint *endpoint, int handshakes, int sessions)
 {
 	const Login *login = &endpoint->login;
 	const char *sslmode = login_value(login, "sslmode");
@@ -42,15 +45,33 @@ need_of(const TargetType *target, const Endpoint *endpoint, const Options *optio
 		.tls = endpoint->addresses > 0 && sslmode != NULL && strcmp(sslmode, "disable") != 0,
 		.pooler = target->counts_itself,
 		.password = login_value(login, "password") != NULL,
-		.handshakes = foreign_is_here(endpoint->hosts) ? (int) options->handshakes : 0,
+		.handshakes = foreign_is_here(endpoint->hosts) ? handshakes : 0,
 	};
 }
 
-/* Returns how many of these each driver may have: its share, and what is to be refused or under way. */
+/*
+ * Returns how many of these each driver may have: its share, and what is to be refused or
+ * under way.  Of a crowd the clients are shared out, and those of one driver may be the
+ * faster ones.
+ */
 int
-foreign_share(const Options *options, int sessions)
+foreign_share(const Scenario *scenario, const Options *options, int sessions)
 {
-	return sessions / (int) options->drivers.n + (int) options->handshakes + 1;
+	int			n = (int) options->drivers.n;
+	int64		clients = options->clients > 0 ? options->clients : sessions * INT64CONST(1) * CROWD_PERCENT / 100 + 1;
+	int64		share = scenario->crowd ? Min(clients / n + 1, sessions) : sessions / n;
+
+	return (int) Min(share + options->handshakes + 1, FOREIGN_CLIENTS_MAX);
+}
+
+/* ERROR, with the numbers, if this machine, which drives, has not what its share takes.  It goes to the first address. */
+void
+foreign_share_require(const RunRequest *request, const Endpoint *endpoint, int handshakes, int sessions)
+{
+	ScaleNeed	need = need_of(target_types[request->target], endpoint, handshakes, sessions);
+
+	need.addresses = Min(need.addresses, 1);
+	machine_require("driver", &need);
 }
 
 /*
@@ -62,9 +83,11 @@ foreign_scale_need(const RunRequest *request, const Options *options, const Endp
 {
 	bool		known = endpoint->hosts != NIL && (request_is_hold(request) || endpoint->capacity > 0);
 
-	*need = need_of(target_types[request->target], endpoint, options, known ? foreign_sessions(request, options, endpoint->capacity) : 0);
+	*need = need_of(target_types[request->target], endpoint, (int) options->handshakes, known ? foreign_sessions(request, options, endpoint->capacity) : 0);
+	if (options->drivers.n > 0)
+		need->addresses = Min(need->addresses, 1);
 	if (options->drivers.n > 0 && known)
-		need->sessions = foreign_share(options, need->sessions);
+		need->sessions = foreign_share(scenario_find(request->scenario), options, need->sessions);
 	return known;
 }
 
@@ -75,7 +98,7 @@ foreign_scale_need(const RunRequest *request, const Options *options, const Endp
 void
 foreign_scale_require(Run *run, const RunParty *party, int sessions)
 {
-	ScaleNeed	need = need_of(run->target, party->endpoint, &run->options, sessions);
+	ScaleNeed	need = need_of(run->target, party->endpoint, (int) run->options.handshakes, sessions);
 	ScaleRoom	room;
 	ScaleLimit	limit;
 	char		text[SCALE_TEXT_LEN];

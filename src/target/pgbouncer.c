@@ -190,6 +190,6 @@ const TargetType target_pgbouncer = {
 	.read = pgbouncer_read,
 	.shared = pgbouncer_shared,
 	.open = pgbouncer_open,
-	.driver = &pool_clients,
+	.pool_type = &pool_clients,
 	.pool = pgbouncer_pool,
 };

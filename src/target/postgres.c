@@ -56,6 +56,6 @@ const TargetType target_postgres = {
 	.recall = postgres_recall,
 	.default_port = "5432",
 	.open = postgres_open,
-	.driver = &pool_postgres,
+	.pool_type = &pool_postgres,
 	.pool = server_pool_open,
 };

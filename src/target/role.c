@@ -24,6 +24,6 @@ const TargetType target_role = {
 	.monitored_as = POOL_ROLE,
 	.limiting = "role_limit",
 	.needed = role_needed,
-	.driver = &pool_role,
+	.pool_type = &pool_role,
 	.pool = server_pool_open,
 };

@@ -64,6 +64,6 @@ const TargetType target_server = {
 	.monitored_as = POOL_SERVER,
 	.require_alone = server_require_alone,
 	.needed = server_needed,
-	.driver = &pool_server,
+	.pool_type = &pool_server,
 	.pool = server_pool_open,
 };

@@ -46,14 +46,14 @@ sessions_max(const Run *run, const RunParty *party)
 }
 
 /*
- * TargetType.pool() of those with a driver.  Ends the run as invalid if this machine
+ * TargetType.pool() of those with a type of pool.  Ends the run as invalid if this machine
  * cannot have that many sessions on a foreign server; here the request was checked.
  */
 Pool *
 server_pool_open(Run *run, const RunParty *party)
 {
 	ServerPoolConfig config = {
-		.driver = run->target->driver,
+		.type = run->target->pool_type,
 		.loop = &run->loop,
 		.login = party->login,
 		.role = party->role,

@@ -27,7 +27,7 @@ pool_acquire(Pool *pool, Request *request)
 		request->events->ended(request, ACQUIRE_CANCELED);
 		return;
 	}
-	if (pool->driver->admit != NULL && !pool->driver->admit(pool, request))
+	if (pool->type->admit != NULL && !pool->type->admit(pool, request))
 	{
 		pool->stats.refused++;
 		request->events->ended(request, ACQUIRE_REFUSED);
@@ -35,7 +35,7 @@ pool_acquire(Pool *pool, Request *request)
 	}
 	pool->canceled = false;
 	request_wait(request);
-	pool->driver->serve(pool);
+	pool->type->serve(pool);
 }
 
 /* Gives the connection of a granted request back, also one that was lost. */
@@ -49,9 +49,9 @@ pool_release(Request *request)
 	pool->stats.released++;
 	request->session = NULL;
 	if (ps != NULL)
-		pool->driver->release(ps);
+		pool->type->release(ps);
 	else
-		pool->driver->serve(pool);
+		pool->type->serve(pool);
 }
 
 /*
@@ -62,8 +62,8 @@ void
 pool_cancel(Pool *pool)
 {
 	pool->canceled = true;
-	if (pool->driver->cancel != NULL)
-		pool->driver->cancel(pool);
+	if (pool->type->cancel != NULL)
+		pool->type->cancel(pool);
 	while (!dlist_is_empty(&pool->queue))
 		request_end(request_oldest(pool), ACQUIRE_CANCELED);
 }
@@ -90,8 +90,8 @@ pool_close(Pool *pool)
 	uv_timer_stop(&pool->pause);
 	for (int i = 0; i < pool->nsessions; i++)
 		pool_session_close(&pool->sessions[i]);
-	if (pool->driver->close != NULL)
-		pool->driver->close(pool);
+	if (pool->type->close != NULL)
+		pool->type->close(pool);
 	dlist_init(&pool->served);
 	pool->stats.canceled += pool->stats.wanted;
 	pool->stats.held = pool->stats.wanted = 0;
@@ -126,12 +126,12 @@ static const RequestEvents hold_events = {
  * once, and that pool_acquire_many() may be asked for.
  */
 void
-pool_init(Pool *pool, const PoolDriver *driver, const PoolLogins *logins, int nsessions)
+pool_init(Pool *pool, const PoolType *type, const PoolLogins *logins, int nsessions)
 {
 	Request    *holds = palloc_extended(sizeof(Request) * nsessions,
 										MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
-	pool->driver = driver;
+	pool->type = type;
 	pool->logins = *logins;
 	pool_sessions_init(pool, nsessions);
 	dlist_init(&pool->holds_unused);
@@ -150,9 +150,9 @@ pool_init(Pool *pool, const PoolDriver *driver, const PoolLogins *logins, int ns
 void
 pool_acquire_many(Pool *pool, int n)
 {
-	if (pool->driver->acquire_many != NULL)
+	if (pool->type->acquire_many != NULL)
 	{
-		pool->driver->acquire_many(pool, n);
+		pool->type->acquire_many(pool, n);
 		return;
 	}
 	for (; n > 0 && !dlist_is_empty(&pool->holds_unused); n--)
@@ -163,9 +163,9 @@ pool_acquire_many(Pool *pool, int n)
 void
 pool_release_many(Pool *pool, int n)
 {
-	if (pool->driver->release_many != NULL)
+	if (pool->type->release_many != NULL)
 	{
-		pool->driver->release_many(pool, n);
+		pool->type->release_many(pool, n);
 		return;
 	}
 	for (; n > 0 && !dlist_is_empty(&pool->holds); n--)

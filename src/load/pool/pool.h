@@ -13,7 +13,7 @@
 /* The pools of this server: see pool_server.c. */
 typedef struct ServerPoolConfig
 {
-	const PoolDriver *driver;	/* &pool_server or &pool_role */
+	const PoolType *type;		/* &pool_server or &pool_role */
 	Loop	   *loop;
 	const Login *login;
 	Oid			role;			/* that the login leads to */
@@ -25,10 +25,10 @@ typedef struct ServerPoolConfig
 	int			capacity;		/* ... and what it is said to have then */
 } ServerPoolConfig;
 
-extern const PoolDriver pool_server;
-extern const PoolDriver pool_role;
-extern const PoolDriver pool_postgres;
-extern const PoolDriver pool_clients;	/* of PgBouncer */
+extern const PoolType pool_server;
+extern const PoolType pool_role;
+extern const PoolType pool_postgres;
+extern const PoolType pool_clients; /* of PgBouncer */
 
 extern void pool_foreign_state(const Pool *pool, const struct Probe *probe, int capacity, PoolState *truth);
 extern Pool *pool_open_server(const ServerPoolConfig *config);
@@ -77,26 +77,26 @@ extern void pool_drain(Pool *pool);
 extern void pool_close(Pool *pool);
 
 /* For drivers. */
-extern void pool_init(Pool *pool, const PoolDriver *driver, const PoolLogins *logins, int nsessions);
+extern void pool_init(Pool *pool, const PoolType *type, const PoolLogins *logins, int nsessions);
 
 static inline void
 pool_read_state(Pool *pool, PoolState *truth)
 {
 	memset(truth, 0, sizeof(*truth));
 	truth->granted = pool->stats.granted;
-	pool->driver->read_state(pool, truth);
+	pool->type->read_state(pool, truth);
 }
 
 /* How long it took to be told of the pool, the last time; 0 where nothing is asked. */
 static inline uint64
 pool_answered_in_us(Pool *pool)
 {
-	return pool->driver->answered_in_us != NULL ? pool->driver->answered_in_us(pool) : 0;
+	return pool->type->answered_in_us != NULL ? pool->type->answered_in_us(pool) : 0;
 }
 
 /* Whether the next read gives what is true at that moment or later; sees to it. */
 static inline bool
 pool_refresh(Pool *pool, uint64 since_us)
 {
-	return pool->driver->refresh == NULL || pool->driver->refresh(pool, since_us);
+	return pool->type->refresh == NULL || pool->type->refresh(pool, since_us);
 }

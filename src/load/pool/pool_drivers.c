@@ -22,7 +22,7 @@
 typedef struct DriversPool
 {
 	Pool		pool;			/* must be first */
-	PoolDriver	kind;			/* that of the target, with the methods of this one */
+	PoolType	kind;			/* that of the target, with the methods of this one */
 	DriversPoolConfig config;
 	int			turn;			/* the driver that comes first where two have the same load */
 	uint64		go_us;			/* when they were to begin together; 0 = not yet */
@@ -148,7 +148,7 @@ set_begin(DriversPool *dp)
 		dp->config.drivers[i].order.at_us = dp->go_us + dp->config.drivers[i].offset_us;
 }
 
-/* PoolDriver.acquire_many() */
+/* PoolType.acquire_many() */
 static void
 drivers_acquire(Pool *pool, int n)
 {
@@ -168,7 +168,7 @@ drivers_acquire(Pool *pool, int n)
 	send_all(dp);
 }
 
-/* PoolDriver.release_many().  What is to be released is held no longer. */
+/* PoolType.release_many().  What is to be released is held no longer. */
 static void
 drivers_release(Pool *pool, int n)
 {
@@ -193,7 +193,7 @@ cancel_share(DriversPool *dp, Driver *driver)
 	set_wanted(dp, driver, 0);
 }
 
-/* PoolDriver.cancel(): what was not sent yet is forgotten, the rest is canceled by the drivers. */
+/* PoolType.cancel(): what was not sent yet is forgotten, the rest is canceled by the drivers. */
 static void
 drivers_cancel(Pool *pool)
 {
@@ -212,7 +212,7 @@ drivers_cancel(Pool *pool)
 	send_all(dp);
 }
 
-/* PoolDriver.close() */
+/* PoolType.close() */
 static void
 drivers_close(Pool *pool)
 {
@@ -339,7 +339,7 @@ has_share(const DriversPool *dp, const Load *load, int i)
 	return load->config.arrival != NULL || share(load->config.clients, dp->config.n, i) > 0;
 }
 
-/* PoolDriver.load_begin(): they begin at one moment; until a driver has said how it is, its share is to come. */
+/* PoolType.load_begin(): they begin at one moment; until a driver has said how it is, its share is to come. */
 static void
 drivers_load_begin(Pool *pool, Load *load)
 {
@@ -366,7 +366,7 @@ drivers_load_begin(Pool *pool, Load *load)
 	load_add_up(dp, number);
 }
 
-/* PoolDriver.load_stop() */
+/* PoolType.load_stop() */
 static void
 drivers_load_stop(Pool *pool, Load *load)
 {
@@ -475,7 +475,7 @@ crowd_disconnects(DriversPool *dp, int n)
 			order_crowd(dp, i, "disconnect", go[i], 0, 0);
 }
 
-/* PoolDriver.crowd() */
+/* PoolType.crowd() */
 static void
 drivers_crowd(Pool *pool, Crowd *crowd, CrowdOrder order, int n)
 {
@@ -664,7 +664,7 @@ static const DriverEvents drivers_events = {
 
 /* ---------- The pool ---------- */
 
-/* PoolDriver.read_state() */
+/* PoolType.read_state() */
 static void
 drivers_read_state(Pool *pool, PoolState *truth)
 {
@@ -676,7 +676,7 @@ drivers_read_state(Pool *pool, PoolState *truth)
 		pool_foreign_state(pool, config->probe, config->capacity, truth);
 }
 
-/* PoolDriver.refresh() */
+/* PoolType.refresh() */
 static bool
 drivers_refresh(Pool *pool, uint64 since_us)
 {
@@ -685,7 +685,7 @@ drivers_refresh(Pool *pool, uint64 since_us)
 	return probe == NULL || probe_refresh(probe, since_us);
 }
 
-/* PoolDriver.answered_in_us() */
+/* PoolType.answered_in_us() */
 static uint64
 drivers_answered_in_us(Pool *pool)
 {
@@ -694,7 +694,7 @@ drivers_answered_in_us(Pool *pool)
 	return probe != NULL ? probe->round_us : 0;
 }
 
-/* PoolDriver.serve(): there is no request here. */
+/* PoolType.serve(): there is no request here. */
 static void
 drivers_serve(Pool *pool)
 {
@@ -712,7 +712,7 @@ pool_open_drivers(const DriversPoolConfig *config)
 
 	dp->config = *config;
 	dp->config.before = palloc_extended(sizeof(DriveReport) * config->n, MCXT_ALLOC_HUGE);
-	dp->kind = (PoolDriver) {
+	dp->kind = (PoolType) {
 		.kind = config->kind->kind,
 		.queues = config->shared,
 		.read_state = drivers_read_state,

@@ -10,7 +10,7 @@
 
 typedef struct DriversPoolConfig
 {
-	const PoolDriver *kind;		/* as which pools and reports show it */
+	const PoolType *kind;		/* as which pools and reports show it */
 	bool		shared;			/* what clients of PgBouncer share, and wait for */
 	Loop	   *loop;
 	struct Probe *probe;		/* of a target that can be asked, or NULL ... */

@@ -241,7 +241,7 @@ embedded_read_state(Pool *pool, PoolState *truth)
 	truth->full_cause = CAUSE_NONE;
 }
 
-static const PoolDriver pool_embedded = {
+static const PoolType pool_embedded = {
 	.kind = "pool",
 	.queues = true,
 	.shares_logins = true,

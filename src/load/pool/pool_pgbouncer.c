@@ -239,7 +239,7 @@ bouncer_answered_in_us(Pool *pool)
 	return ((BouncerPool *) pool)->config.probe->round_us;
 }
 
-static const PoolDriver pool_pgbouncer = {
+static const PoolType pool_pgbouncer = {
 	.kind = "pgbouncer",
 	.queues = true,
 	.read_state = bouncer_read_state,

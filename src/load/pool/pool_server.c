@@ -107,7 +107,7 @@ foreign_answered_in_us(Pool *pool)
 	return probe != NULL ? probe->round_us : 0;
 }
 
-#define FOREIGN_DRIVER(kind_) { \
+#define FOREIGN_TYPE(kind_) { \
 	.kind = kind_, \
 	.read_state = foreign_read_state, \
 	.refresh = foreign_refresh, \
@@ -117,10 +117,10 @@ foreign_answered_in_us(Pool *pool)
 	.release = pool_session_close, \
 }
 
-const PoolDriver pool_postgres = FOREIGN_DRIVER("postgres");
-const PoolDriver pool_clients = FOREIGN_DRIVER("pgbouncer");
+const PoolType pool_postgres = FOREIGN_TYPE("postgres");
+const PoolType pool_clients = FOREIGN_TYPE("pgbouncer");
 
-const PoolDriver pool_server = {
+const PoolType pool_server = {
 	.kind = "server",
 	.exclusive = true,
 	.read_state = server_read_state,
@@ -129,7 +129,7 @@ const PoolDriver pool_server = {
 	.release = pool_session_close,
 };
 
-const PoolDriver pool_role = {
+const PoolType pool_role = {
 	.kind = "role",
 	.read_state = role_read_state,
 	.serve = server_serve,
@@ -148,6 +148,6 @@ pool_open_server(const ServerPoolConfig *config)
 	PoolLogins	logins = {config->loop, config->login, config->handshakes, config->timeout_ms};
 
 	sp->config = *config;
-	pool_init(&sp->pool, config->driver, &logins, config->sessions_max);
+	pool_init(&sp->pool, config->type, &logins, config->sessions_max);
 	return &sp->pool;
 }

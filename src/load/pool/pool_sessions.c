@@ -3,13 +3,13 @@
  *		The sessions of a pool and the requests that wait for them: what the drivers
  *		have in common.
  *
- * A request waits in the queue until the driver grants it an idle session, or
+ * A request waits in the queue until the type of its pool grants it an idle session, or
  * has a session at work for it: one that logs in, or begins what the request needs.  A
  * session is
  *
  *		opening -> idle -> beginning -> in use -> resetting -> idle
  *
- * where each driver leaves out what it does not need, and is closed from any of
+ * where each type of pool leaves out what it does not need, and is closed from any of
  * these states.
  */
 #include "postgres.h"
@@ -171,16 +171,16 @@ pool_session_fail(PoolSession *ps, const ConnectResult *failure)
 		stats->refused_by[failure->cause]++;
 		stats->slowest_refusal_us = Max(stats->slowest_refusal_us, failure->took_us);
 	}
-	if (!refused || pool->driver->queues)
+	if (!refused || pool->type->queues)
 	{
 		pool->last_failure = *failure;
 		pool->failed_us = loop_now_us();
 	}
-	if (request == NULL && pool->driver->shares_logins && stats->wanted > 0)
+	if (request == NULL && pool->type->shares_logins && stats->wanted > 0)
 		request = request_oldest(pool);
 	if (request == NULL)
 		return;
-	if (pool->driver->queues && failure->cause == CAUSE_POOLER_QUEUE_TIMEOUT)
+	if (pool->type->queues && failure->cause == CAUSE_POOLER_QUEUE_TIMEOUT)
 		request_end(request, ACQUIRE_TIMED_OUT);
 	else
 		request_end(request, refused ? ACQUIRE_REFUSED : ACQUIRE_FAILED);
@@ -207,7 +207,7 @@ pool_pause_over(uv_timer_t *timer)
 {
 	Pool	   *pool = timer->data;
 
-	pool->driver->serve(pool);
+	pool->type->serve(pool);
 }
 
 /* For so long no login begins; then the pool is served again. */
@@ -247,18 +247,18 @@ pool_session_connected(Session *session, const ConnectResult *result)
 		ps->request->reached_us = ps->opened_us;
 	}
 	if (result->end == CONNECT_GRANTED)
-		pool->driver->opened(ps);
+		pool->type->opened(ps);
 	else if (result->end == CONNECT_BACKLOG)
 		pool_session_postpone(ps);
 	else
 	{
 		pool->stats.given_up += result->end == CONNECT_TIMED_OUT;
 		pool->stats.broken += result->end == CONNECT_BROKEN;
-		if (pool->driver->shares_logins)
+		if (pool->type->shares_logins)
 			pool_pause(pool, OPEN_RETRY_MS);
 		pool_session_fail(ps, result);
 	}
-	pool->driver->serve(pool);
+	pool->type->serve(pool);
 }
 
 /* A request that holds it learns that, and releases it. */
@@ -284,7 +284,7 @@ pool_session_lost(Session *session)
 		request->session = NULL;
 		request->events->lost(request);
 	}
-	pool->driver->serve(pool);
+	pool->type->serve(pool);
 }
 
 static void
@@ -293,7 +293,7 @@ pool_session_unused(Session *session)
 	Pool	   *pool = session->owner;
 
 	pool_session_change((PoolSession *) session, POOL_SESSION_UNUSED);
-	pool->driver->serve(pool);
+	pool->type->serve(pool);
 }
 
 /* What a request begins with may say so itself; after that it is for its user. */
@@ -326,7 +326,7 @@ pool_session_open(Pool *pool)
 	PoolLogins *logins = &pool->logins;
 
 	pool_session_change(ps, POOL_SESSION_OPENING);
-	if (!pool->driver->shares_logins)
+	if (!pool->type->shares_logins)
 		request_serve(ps);
 	session_open(&ps->session, logins->loop, logins->login, logins->timeout_ms, &pool_session_events, pool);
 	logins->login = login_next(logins->login);

@@ -86,9 +86,9 @@ typedef struct PoolState
  * One kind of pool: what differs between them.  The methods are called by pool.c
  * and pool_sessions.c alone, inside the loop or between its turns, and must not
  * throw.  Those two keep all figures but stats.replaced and stats.expired, which
- * are the driver's to count.
+ * are the type's to count.
  */
-typedef struct PoolDriver
+typedef struct PoolType
 {
 	const char *kind;
 	bool		exclusive;		/* what it exhausts belongs to all clients of the server */
@@ -155,7 +155,7 @@ typedef struct PoolDriver
 	void		(*load_stop) (Pool *pool, struct Load *load);
 	void		(*crowd) (Pool *pool, struct Crowd *crowd, CrowdOrder order, int n);
 	void		(*close) (Pool *pool);
-} PoolDriver;
+} PoolType;
 
 /* Counted from the moment the pool was opened. */
 typedef struct PoolStats
@@ -191,7 +191,7 @@ typedef struct PoolLogins
 
 struct Pool
 {
-	const PoolDriver *driver;
+	const PoolType *type;
 	PoolStats	stats;
 	Histogram  *latency;		/* of grants, the caller's to set and to clear */
 	Histogram	waits;			/* of all grants */
