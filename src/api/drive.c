@@ -62,10 +62,6 @@ PG_FUNCTION_INFO_V1(pool_exhaust_drive_crowd);
 /* While clients play it is measured so often how late the loop turns. */
 #define TICK_US			(10 * 1000)
 
-/* No figure of a load is larger, and no rate. */
-#define FIGURE_MAX		1e15
-#define RATE_MAX		1000000
-
 /* Grants that a drive is to tell of in order. */
 #define ORDERED_MAX		1000000
 
@@ -628,16 +624,15 @@ read_figures(ArrayType *array, LoadConfig *config, Arrival *arrival)
 				 errmsg("the figures of a load are %d numbers", LOAD_FIGURES_N),
 				 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
 	for (int i = 0; i < LOAD_FIGURES_N; i++)
-		if (!(figures[i] >= 0 && figures[i] <= FIGURE_MAX))
+		if (!(figures[i] >= 0 && figures[i] <= load_figures[i].max))
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("figure %d of a load is out of range", i + 1)));
+					 errmsg("figure \"%s\" of a load is %g, outside the bounds 0 to %g", load_figures[i].name, figures[i], load_figures[i].max),
+					 errhint("This function is for the coordinator of a run: see option \"drivers\".")));
 	drive_load_read_figures(figures, config, arrival);
 	require_between("clients", config->clients, 0, FOREIGN_CLIENTS_MAX);
-	require_between("operations", config->operations, 0, PG_INT32_MAX);
 	require_between("kind", arrival->kind, 0, arrivals_words.n - 1);
 	require_between("duration_us", (int64) arrival->duration_us, 0, DAY_MS * INT64CONST(1000));
-	require_between("rate", (int64) Max(arrival->rate, arrival->burst_rate), 0, RATE_MAX);
 	if (arrival->rate > 0)
 		config->arrival = arrival;
 	if (arrival->kind == ARRIVAL_BURST)

@@ -36,7 +36,7 @@ arrival_begin(Arrival *arrival, int64 seed)
 	Assert(arrival->kind != ARRIVAL_BURST ||
 		   (arrival->burst_rate > 0 && arrival->burst_us < arrival->burst_every_us));
 	random_stream(&arrival->prng, seed, RANDOM_ARRIVALS);
-	arrival->sum = 0;
+	arrival->sum = -arrival->early;
 }
 
 /* The rate rises evenly from 0 to "rate": n = rate * t^2 / (2 * duration). */

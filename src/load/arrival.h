@@ -29,6 +29,7 @@ typedef struct Arrival
 	uint64		duration_us;
 	uint64		burst_us;		/* a burst is that long, at the end of each ... */
 	uint64		burst_every_us;
+	double		early;			/* constant: so much of a gap the first comes earlier */
 
 	/* The state of the schedule. */
 	pg_prng_state prng;

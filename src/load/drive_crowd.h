@@ -13,7 +13,6 @@
 #define CROWD_NUMBERS(NUMBER) \
 	NUMBER(wave) \
 	NUMBER(connected) \
-	NUMBER(over) \
 	NUMBER(stopped) \
 	NUMBER(cut_off) \
 	NUMBER(unanswered) \

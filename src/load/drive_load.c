@@ -11,19 +11,13 @@
 
 #include "load/drive_load.h"
 
-typedef struct Field
-{
-	const char *name;
-	size_t		offset;
-} Field;
-
 #define TALLY_FIELD(name_)	{#name_, offsetof(Tally, name_)},
 #define LOAD_FIELD(name_)	{#name_, offsetof(DriveLoad, name_)},
 
-static const Field counters[] = {TALLY_COUNTERS(TALLY_FIELD)};
-static const Field sums[] = {TALLY_SUMS(TALLY_FIELD)};
-static const Field histograms[] = {TALLY_HISTOGRAMS(TALLY_FIELD)};
-static const Field numbers[] = {LOAD_NUMBERS(LOAD_FIELD)};
+static const DriveField counters[] = {TALLY_COUNTERS(TALLY_FIELD)};
+static const DriveField sums[] = {TALLY_SUMS(TALLY_FIELD)};
+static const DriveField histograms[] = {TALLY_HISTOGRAMS(TALLY_FIELD)};
+static const DriveField numbers[] = {LOAD_NUMBERS(LOAD_FIELD)};
 
 #define FIELD(type, whole, field)	((type *) ((char *) (whole) + (field)->offset))
 
@@ -35,8 +29,12 @@ static const Field numbers[] = {LOAD_NUMBERS(LOAD_FIELD)};
 
 /* ---------- What it is told ---------- */
 
-#define FIGURE_OF_CONFIG(name)	appendStringInfo(&text, "%s%.17g", text.len > 1 ? "," : "", (double) config->name);
-#define FIGURE_OF_ARRIVAL(name)	appendStringInfo(&text, "%s%.17g", text.len > 1 ? "," : "", (double) arrival->name);
+#define FIGURE_BOUND(name, max)	{#name, max},
+
+const LoadFigure load_figures[] = {LOAD_FIGURES(FIGURE_BOUND, FIGURE_BOUND)};
+
+#define FIGURE_OF_CONFIG(name, max)	appendStringInfo(&text, "%s%.17g", text.len > 1 ? "," : "", (double) config->name);
+#define FIGURE_OF_ARRIVAL(name, max)	appendStringInfo(&text, "%s%.17g", text.len > 1 ? "," : "", (double) arrival->name);
 
 /* Returns "{1.5,0,...}", palloc'd: the figures as an array of SQL. */
 char *
@@ -51,10 +49,10 @@ drive_load_figures(const LoadConfig *config, const Arrival *arrival)
 	return text.data;
 }
 
-#define READ_CONFIG(name)	config->name = *figures++;
-#define READ_ARRIVAL(name)	arrival->name = *figures++;
+#define READ_CONFIG(name, max)	config->name = *figures++;
+#define READ_ARRIVAL(name, max)	arrival->name = *figures++;
 
-/* Reads LOAD_FIGURES_N figures. */
+/* Reads LOAD_FIGURES_N figures, which are within their bounds. */
 void
 drive_load_read_figures(const double *figures, LoadConfig *config, Arrival *arrival)
 {
@@ -71,14 +69,14 @@ typedef struct Writer
 } Writer;
 
 static void
-put_field(const Writer *writer, const char *part, const Field *field, int64 key, int64 value)
+put_field(const Writer *writer, const char *part, const DriveField *field, int64 key, int64 value)
 {
 	if (value != 0)
 		writer->put(writer->arg, psprintf("%s%s", part, field->name), key, value, writer->number);
 }
 
 static void
-put_histogram(const Writer *writer, const char *part, const Field *field, const Histogram *h)
+put_histogram(const Writer *writer, const char *part, const DriveField *field, const Histogram *h)
 {
 	int64	   *pairs = palloc(sizeof(int64) * 2 * HISTOGRAM_BUCKETS);
 	int			n = histogram_pairs(h, pairs);
@@ -135,41 +133,25 @@ drive_load_write(Load *load, int number, DriveRowPut put, void *arg)
 
 /* ---------- The coordinator reads that ---------- */
 
-static const Field *
-field_find(const Field *fields, int n, const char *name)
+/* One report of a load. */
+typedef struct Heard
 {
-	for (int i = 0; i < n; i++)
-		if (strcmp(fields[i].name, name) == 0)
-			return &fields[i];
-	return NULL;
-}
-
-/*
- * The shortest and the longest do not add up.  A request that is canceled was asked for in
- * an earlier report, so that there may be less of a sum.
- */
-static void
-add_counter(Tally *tally, const Field *field, uint64 value)
-{
-	uint64	   *sum = FIELD(uint64, tally, field);
-
-	if (sum == &tally->longest_timeout_us)
-		*sum = Max(*sum, value);
-	else if (sum == &tally->shortest_timeout_us)
-		*sum = *sum == 0 ? value : Min(*sum, value);
-	else
-		*sum += value;
-}
+	DriveLoad  *said;
+	GrantOrder *order;
+	int64		offset_us;
+	Tally		calm;
+	Tally		burst;
+} Heard;
 
 static void
 add_row(Tally *tally, const char *name, int64 key, int64 value)
 {
-	const Field *counter = field_find(counters, lengthof(counters), name);
-	const Field *sum = field_find(sums, lengthof(sums), name);
-	const Field *histogram = field_find(histograms, lengthof(histograms), name);
+	const DriveField *counter = drive_field_find(counters, lengthof(counters), name);
+	const DriveField *sum = drive_field_find(sums, lengthof(sums), name);
+	const DriveField *histogram = drive_field_find(histograms, lengthof(histograms), name);
 
 	if (counter != NULL)
-		add_counter(tally, counter, (uint64) value);
+		*FIELD(uint64, tally, counter) += (uint64) value;
 	else if (sum != NULL)
 		*FIELD(double, tally, sum) += value;
 	else if (histogram != NULL && key >= 0 && value > 0)
@@ -179,7 +161,7 @@ add_row(Tally *tally, const char *name, int64 key, int64 value)
 static void
 read_number(DriveLoad *said, const char *name, int64 value)
 {
-	const Field *number = field_find(numbers, lengthof(numbers), name);
+	const DriveField *number = drive_field_find(numbers, lengthof(numbers), name);
 
 	if (number != NULL)
 		*FIELD(int64, said, number) = Min(Max(value, 0), PG_INT32_MAX);
@@ -192,16 +174,18 @@ begins_with(const char *item, const char *part)
 }
 
 static void
-row_read(DriveLoad *said, Load *into, int64 offset_us, const char *item, int64 key, int64 value)
+row_read(Heard *heard, const char *item, int64 key, int64 value)
 {
+	const int64 offset_us = heard->offset_us;
+
 	if (begins_with(item, PART_CALM))
-		add_row(&into->calm, item + strlen(PART_CALM), key, value);
+		add_row(&heard->calm, item + strlen(PART_CALM), key, value);
 	else if (begins_with(item, PART_BURST))
-		add_row(&into->burst, item + strlen(PART_BURST), key, value);
+		add_row(&heard->burst, item + strlen(PART_BURST), key, value);
 	else if (begins_with(item, PART_LOAD))
-		read_number(said, item + strlen(PART_LOAD), value);
+		read_number(heard->said, item + strlen(PART_LOAD), value);
 	else if (strcmp(item, PART_GRANT) == 0)
-		order_tell(into->config.order, (GrantedRequest) {1, (uint64) (key - offset_us), (uint64) (value - offset_us)});
+		order_tell(heard->order, (GrantedRequest) {1, (uint64) (key - offset_us), (uint64) (value - offset_us)});
 }
 
 /* Is that row of this load? */
@@ -221,7 +205,13 @@ row_is_of(const PGresult *rows, int row, int number)
 void
 drive_load_read(const PGresult *rows, int number, int64 offset_us, DriveLoad *said, Load *into)
 {
+	static Heard heard;			/* too large for the stack of a loop */
+
 	*said = (DriveLoad) {0};
+	memset(&heard, 0, sizeof(heard));
+	heard.said = said;
+	heard.order = into->config.order;
+	heard.offset_us = offset_us;
 	if (PQnfields(rows) != 4)
 		return;
 	for (int i = 0; i < PQntuples(rows); i++)
@@ -229,7 +219,9 @@ drive_load_read(const PGresult *rows, int number, int64 offset_us, DriveLoad *sa
 		if (!row_is_of(rows, i, number))
 			continue;
 		said->told = true;
-		row_read(said, into, offset_us, PQgetvalue(rows, i, 0), strtoll(PQgetvalue(rows, i, 1), NULL, 10),
+		row_read(&heard, PQgetvalue(rows, i, 0), strtoll(PQgetvalue(rows, i, 1), NULL, 10),
 				 strtoll(PQgetvalue(rows, i, 2), NULL, 10));
 	}
+	tally_merge(&into->calm, &heard.calm);
+	tally_merge(&into->burst, &heard.burst);
 }

@@ -13,24 +13,39 @@
 /* Loads of a run that are not over, at the most; each has a number below that. */
 #define DRIVE_LOADS_MAX	8
 
-/* What it is told beside its SQL, as numbers in this order: the members of LoadConfig and Arrival of these names. */
+/*
+ * What it is told beside its SQL, as numbers in this order, from 0 to that: the members of
+ * LoadConfig and Arrival of these names.
+ */
 #define LOAD_FIGURES(CONFIG, ARRIVAL) \
-	CONFIG(hold_ms) \
-	CONFIG(exponential) \
-	CONFIG(failing_percent) \
-	CONFIG(leak_on_error) \
-	CONFIG(seed) \
-	CONFIG(clients) \
-	CONFIG(operations) \
-	ARRIVAL(kind) \
-	ARRIVAL(rate)				/* 0: a closed loop */ \
-	ARRIVAL(burst_rate) \
-	ARRIVAL(duration_us) \
-	ARRIVAL(burst_us) \
-	ARRIVAL(burst_every_us)
+	CONFIG(hold_ms, LOAD_LONG) \
+	CONFIG(exponential, 1) \
+	CONFIG(failing_percent, 100) \
+	CONFIG(leak_on_error, 1) \
+	CONFIG(seed, LOAD_LONG) \
+	CONFIG(clients, PG_INT32_MAX) \
+	CONFIG(operations, PG_INT32_MAX) \
+	ARRIVAL(kind, PG_INT32_MAX) \
+	ARRIVAL(rate, LOAD_RATE_MAX)	/* 0: a closed loop */ \
+	ARRIVAL(burst_rate, LOAD_RATE_MAX) \
+	ARRIVAL(duration_us, LOAD_LONG) \
+	ARRIVAL(burst_us, LOAD_LONG) \
+	ARRIVAL(burst_every_us, LOAD_LONG) \
+	ARRIVAL(early, 1)
 
-#define LOAD_FIGURE_ONE(name)	+ 1
+#define LOAD_LONG		1e15
+#define LOAD_RATE_MAX	1000000
+
+#define LOAD_FIGURE_ONE(name, max)	+ 1
 #define LOAD_FIGURES_N			(LOAD_FIGURES(LOAD_FIGURE_ONE, LOAD_FIGURE_ONE))
+
+typedef struct LoadFigure
+{
+	const char *name;
+	double		max;
+} LoadFigure;
+
+extern const LoadFigure load_figures[];
 
 /* Of a tally, for the clients that came in a burst and for the others. */
 #define TALLY_COUNTERS(COUNTER) \

@@ -14,8 +14,8 @@ const int	ndrive_numbers = lengthof(drive_numbers);
 const int	ndrive_failures = lengthof(drive_failures);
 
 /* Returns the field of that name, NULL if there is none. */
-static const DriveField *
-field_find(const DriveField *fields, int n, const char *name)
+const DriveField *
+drive_field_find(const DriveField *fields, int n, const char *name)
 {
 	for (int i = 0; i < n; i++)
 		if (strcmp(fields[i].name, name) == 0)
@@ -40,8 +40,8 @@ failure_read(ConnectResult *failure, int64 end, int64 cause, const char *text)
 static void
 row_read(DriveReport *report, const char *item, int64 key, int64 value, const char *message)
 {
-	const DriveField *number = field_find(drive_numbers, ndrive_numbers, item);
-	const DriveField *failure = field_find(drive_failures, ndrive_failures, item);
+	const DriveField *number = drive_field_find(drive_numbers, ndrive_numbers, item);
+	const DriveField *failure = drive_field_find(drive_failures, ndrive_failures, item);
 
 	if (number != NULL)
 		*drive_number(report, number) = (uint64) Max(value, 0);

@@ -87,4 +87,5 @@ drive_failure(const DriveReport *report, const DriveField *field)
 /* Adds a row to a report. */
 typedef void (*DriveRowPut) (void *arg, const char *item, int64 key, int64 value, const char *message);
 
+extern const DriveField *drive_field_find(const DriveField *fields, int n, const char *name);
 extern bool drive_report_read(DriveReport *report, const PGresult *rows);

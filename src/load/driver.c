@@ -94,12 +94,17 @@ driver_query(Driver *driver, const char *sql, QueryDone done)
 	session_query(&driver->session, sql, 0, done, driver);
 }
 
-/* Asks a driver that is ready and does not drive yet; the answer is there when asked_us is 0 again. */
+/*
+ * Asks a driver that does not drive yet; the answer is there when asked_us is 0 again.  One
+ * that has been lost meanwhile is not asked.
+ */
 void
 driver_ask(Driver *driver, const char *sql)
 {
 	PQclear(driver->answer);
 	driver->answer = NULL;
+	if (driver->state != DRIVER_READY)
+		return;
 	driver_query(driver, sql, driver_answered);
 }
 
@@ -144,7 +149,7 @@ driver_reported(void *arg, const QueryResult *result)
 	driver->events->heard(driver);
 	driver->rows = NULL;
 	driver_meter(driver);
-	if (driver->closed || driver->asked_us != 0)
+	if (driver->asked_us != 0)
 		return;
 	if (driver->wanted > 0 || driver->plays || driver->nqueue > 0 || driver->order.release > 0 || driver->order.cancel)
 		driver_send(driver);
@@ -217,7 +222,6 @@ driver_give_up(Driver *driver)
 void
 driver_close(Driver *driver)
 {
-	driver->closed = true;
 	driver->events = NULL;
 	if (driver->loop == NULL)
 		return;

@@ -70,7 +70,6 @@ struct Driver
 	const PGresult *rows;		/* of the report, while events->heard() reads it */
 	DriveReport report;			/* the last one */
 	uv_timer_t	rest;			/* until it is asked again */
-	bool		closed;
 
 	/* Its clock, by the coordinator's: see drivers.c. */
 	int64		offset_us;

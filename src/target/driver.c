@@ -7,6 +7,7 @@
 
 #include "target/drivers.h"
 #include "target/foreign.h"
+#include "target/server_pool.h"
 #include "target/target.h"
 
 static const ForeignOption driver_options[] = {
@@ -46,6 +47,17 @@ driver_find(const char *name)
 	return foreign_endpoint(&request);
 }
 
+/* ERROR if that is more than so many drivers may have together. */
+static void
+require_share(const char *option, int64 value, int64 n)
+{
+	if (value > n * FOREIGN_CLIENTS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" is " INT64_FORMAT ", more than " INT64_FORMAT " drivers may have: %d each", option, value, n, FOREIGN_CLIENTS_MAX),
+				 errhint("Name more drivers, or lower it.")));
+}
+
 /* ERROR if the drivers that the options name cannot be used for that request. */
 void
 drivers_require(const RunRequest *request, const Options *options)
@@ -63,6 +75,9 @@ drivers_require(const RunRequest *request, const Options *options)
 	if (options->chaos > 0)
 		options_contradict("Leave out option \"chaos\" or option \"drivers\".",
 						   "chaos disturbs the sessions of the runner, and drivers have their own");
+	require_share("clients", options->clients, options->drivers.n);
+	require_share("long_operations", options->long_operations, options->drivers.n);
+	require_share("quick_operations", options->quick_operations, options->drivers.n);
 	aim = foreign_endpoint(request);
 	for (int i = 0; i < options->drivers.n; i++)
 	{

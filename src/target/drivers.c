@@ -102,6 +102,8 @@ log_in(Run *run, Driver *driver, Endpoint *endpoint)
 		wait_until(run, driver->state != DRIVER_CONNECTING, run_patience(run, ANSWER_MS));
 		if (driver->state == DRIVER_READY)
 			return;
+		if (driver->state == DRIVER_CONNECTING)
+			driver_give_up(driver);
 		result = driver->failure;
 	}
 	run_end(run, VERDICT_INVALID, "could not log in to driver %s: %s", driver->name, connect_failure_text(&result));
@@ -344,8 +346,8 @@ drivers_open(Run *run, RunParty *party)
 	{
 		drivers->drivers[i].name = text_printable(names->name[i]);
 		drivers->endpoints[i] = foreign_read_other(run, names->name[i], TARGET_DRIVER);
+		drivers->n++;			/* the clean-up closes it, whatever becomes of the login */
 		log_in(run, &drivers->drivers[i], drivers->endpoints[i]);
-		drivers->n++;
 	}
 	prepare(run, party);
 	measure_clocks(run);
@@ -501,20 +503,16 @@ static void
 report_total(Run *run, const Drivers *drivers)
 {
 	const PoolStats *stats = &run->pool->stats;
-	uint64		granted = 0;
-	uint64		refused = 0;
+	uint64		ended_otherwise = stats->granted + stats->timed_out + stats->failed + stats->canceled + stats->wanted;
 
-	for (int i = 0; i < drivers->n; i++)
-	{
-		granted += drivers->drivers[i].granted;
-		refused += drivers->drivers[i].refused;
-	}
 	phase(run, "drivers");
 	phase_end(run);
-	phase_note(run, UINT64_FORMAT " granted, " UINT64_FORMAT " refused by %d driver%s   %s%s", granted, refused, drivers->n,
+	phase_note(run, UINT64_FORMAT " granted, " UINT64_FORMAT " refused by %d driver%s   %s%s", stats->granted, stats->refused, drivers->n,
 			   drivers->n == 1 ? "" : "s", phase_latency(run, "grant", &run->pool->waits), straggler_text(drivers));
-	check_count(run, "granted by all drivers", granted, stats->granted, "the shares do not add up: this is a bug of pool_exhaust");
-	check_count(run, "refused by all drivers", refused, stats->refused, "the shares do not add up: this is a bug of pool_exhaust");
+	check_count(run, "granted by all drivers", stats->granted, run->pool->waits.count,
+				"the waits of the drivers are not as many as their grants: a report was lost, or counted twice");
+	check_count(run, "refused by all drivers", stats->refused, run->pool->asked - ended_otherwise,
+				"the drivers were asked for more or fewer than ended: a report was lost, or counted twice");
 }
 
 /* A line for each driver, and the total. */

@@ -161,7 +161,7 @@ SKIP:
 	my %options = (
 		saturation  => {},
 		storm       => { baseline_ms => 100, keep_percent => 1, handshakes => 24 },
-		latency     => { levels => [60], level_ms => 600, rate => 50, tolerance_percent => 60 },
+		latency     => { arrivals => 'constant', levels => [60], level_ms => 600, rate => 50, tolerance_percent => 60 },
 		degradation => { work_ms => 60, load_percent => 70, burst_error_percent => 50, sustained_ms => 1000, burst_every_ms => 500, burst_ms => 200, baseline_ms => 300 },
 		queue       => { tolerance_ms => 3000 });
 
@@ -191,7 +191,7 @@ SKIP:
 # SQL of a load is what a workload may be, on the driver, too.
 {
 	my $hand = client($server{n1}, user => 'drive');
-	my $load = sub { my ($sql) = @_; return "SELECT pool_exhaust_drive_load(0, '$sql', '', '{0,0,0,0,1,1,1,0,0,0,0,0,0}', false, 0, 1000)" };
+	my $load = sub { my ($sql) = @_; return "SELECT pool_exhaust_drive_load(0, '$sql', '', '{0,0,0,0,1,1,1,0,0,0,0,0,0,0}', false, 0, 1000)" };
 
 	is($hand->query(q(SELECT pool_exhaust_drive_open('aim', 'pool_exhaust 1-1', 5, 5, 1000, '', 1))), '(postgres,app)', 'a load by hand');
 	is($hand->query(q(SELECT sum(value) FROM) . $load->('SELECT 42') =~ s/^SELECT//r . q( WHERE item = 'calm succeeded')), 1, 'its operation succeeds');
@@ -204,6 +204,8 @@ SKIP:
 	fails_with($hand, $crowd->('stop'), '55000', [qr/no crowd that could "stop"/], 'a crowd that there is not');
 	$hand->query("$drive; " . $crowd->('connect'));
 	fails_with($hand, $crowd->('dance'), '22023', [ qr/a crowd cannot "dance"/, qr/"disconnect"/ ], 'what a crowd cannot');
+	$hand->query($drive);
+	fails_with($hand, $load->('SELECT 1') =~ s/\{0,0,0,0,1,1,1,/{0,0,0,0,1,1,3e9,/r, '22003', [qr/figure "operations" of a load is 3e\+09, outside the bounds 0 to 2\.14748e\+09/], 'a figure out of bounds');
 	$hand->query($drive);
 	my $too_many = $load->('SELECT 1') =~ s/\{0,0,0,0,1,1,1,/{0,0,0,0,1,1000,1001,/r =~ s/false/true/r;
 	fails_with($hand, $too_many, '22023', [qr/grants in order is 1001000, outside the bounds/], 'more grants than are told in order');
@@ -219,6 +221,7 @@ fails_with($client, $run->('{"drivers": "n1"}'), '22023', [qr/option "drivers" m
 fails_with($client, $run->('{"drivers": [7]}'), '22023', [qr/element 1 of option "drivers" must be a string, not a number/], 'no name');
 fails_with($client, $run->('{"drivers": ["nowhere"]}'), '22023', [ qr/"nowhere", which is no foreign server of kind driver/, qr/CREATE SERVER/ ], 'no server');
 fails_with($client, $run->('{"drivers": ["aim"]}'), '22023', [qr/"aim", which is no foreign server of kind driver/], 'another kind');
+fails_with($client, $run->('{"drivers": ["n1"], "clients": 30000}', 'storm'), '22023', [ qr/option "clients" is 30000, more than 1 drivers may have: 20000 each/, qr/Name more drivers/ ], 'too large a share');
 fails_with($client, $run->('{"drivers": ["n1"], "chaos": 5}'), '22023', [qr/chaos disturbs the sessions of the runner/], 'chaos');
 fails_with($client, $run->('{"drivers": ["n1"]}', 'saturation', 'role'), '22023', [ qr/drivers cannot generate load for target "role"/, qr/kind postgres or pgbouncer/ ], 'a target of this server');
 fails_with($client, $run->('{"drivers": ["n1"]}', 'recovery', 'pool'), '22023', [qr/scenario "recovery" has no option "drivers"/], 'another scenario');

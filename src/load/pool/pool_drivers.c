@@ -19,6 +19,9 @@
 /* So much later than it is ordered the drivers begin together, beside two round trips. */
 #define LEAD_US		(20 * 1000)
 
+/* Requests of one driver that wait are no more. */
+#define WANTED_MAX	1000000
+
 typedef struct DriversPool
 {
 	Pool		pool;			/* must be first */
@@ -248,30 +251,41 @@ load_sql(const DriversPool *dp, const Load *load, int number, int i, uint64 go_u
 	Arrival		arrival = config.arrival != NULL ? *config.arrival : (Arrival) {0};
 	const Driver *driver = &dp->config.drivers[i];
 	int			n = dp->config.n;
-	uint64		at_us = go_us + driver->offset_us;
 
-	if (arrival.kind == ARRIVAL_CONSTANT && arrival.rate > 0)
-		at_us += (uint64) (i * 1e6 / arrival.rate);
 	config.clients = share(config.clients, n, i);
 	config.seed += i;
+	arrival.early = arrival.kind == ARRIVAL_CONSTANT ? 1 - (i + 1.0) / n : 0;
 	arrival.rate /= n;
 	arrival.burst_rate /= n;
 	return psprintf("SELECT * FROM %s_load(%d, %s, %s, '%s', %s, " UINT64_FORMAT ", %d)", driver->function, number,
 					quote_literal_cstr(config.sql != NULL ? config.sql : ""),
 					quote_literal_cstr(config.failing_sql != NULL ? config.failing_sql : ""),
 					drive_load_figures(&config, &arrival), config.order != &load->order ? "true" : "false",
-					at_us, DRIVER_CALL_MS);
+					go_us + driver->offset_us, DRIVER_CALL_MS);
 }
 
-/* Its figures are of the moments of the reports, on average. */
+/* Has the i-th driver a share of that load? */
+static bool
+has_share(const DriversPool *dp, const Load *load, int i)
+{
+	return load->config.arrival != NULL || share(load->config.clients, dp->config.n, i) > 0;
+}
+
+/* Its figures are of the moments of the reports of those with a share, on average. */
 static uint64
-counted_us(const DriversPool *dp)
+counted_us(const DriversPool *dp, const Load *load)
 {
 	uint64		sum_us = 0;
+	int			n = 0;
 
 	for (int i = 0; i < dp->config.n; i++)
+	{
+		if (!has_share(dp, load, i))
+			continue;
 		sum_us += dp->said_us[i];
-	return sum_us / dp->config.n;
+		n++;
+	}
+	return sum_us / Max(n, 1);
 }
 
 /* Adds up how the load is on all drivers. */
@@ -300,7 +314,7 @@ load_add_up(DriversPool *dp, int number)
 	load->peak_holding = (int) sum.peak_holding;
 	load->ended = (int) Min(sum.ended, PG_INT32_MAX);
 	load->over_limit = (uint64) sum.over_limit;
-	load->counted_us = counted_us(dp);
+	load->counted_us = counted_us(dp, load);
 	if (load_is_over(load))
 		dp->loads[number] = NULL;
 }
@@ -330,13 +344,6 @@ free_number(DriversPool *dp)
 		return number;
 	}
 	elog(ERROR, "drivers play more than %d loads at once", DRIVE_LOADS_MAX);
-}
-
-/* Has the i-th driver a share of that load? */
-static bool
-has_share(const DriversPool *dp, const Load *load, int i)
-{
-	return load->config.arrival != NULL || share(load->config.clients, dp->config.n, i) > 0;
 }
 
 /* PoolType.load_begin(): they begin at one moment; until a driver has said how it is, its share is to come. */
@@ -552,6 +559,7 @@ add_crowd(DriversPool *dp, Driver *driver)
 		return;
 	if (said.granted_us > 0)
 		said.granted_us -= driver->offset_us;
+	said.connected = Min(said.connected, share(dp->crowd->config.n, dp->config.n, i));
 	dp->shares[i] = said;
 	crowd_add_up(dp);
 	if (dp->crowd->in_us == 0 && dp->crowd->connected >= dp->crowd->fit)
@@ -571,6 +579,8 @@ keep_failures(Pool *pool, const DriveReport *report, const DriveReport *before)
 		pool->last_failure = report->last_failure;
 		pool->failed_us = loop_now_us();
 	}
+	if (report->timed_out > before->timed_out)
+		pool->timed_out_us = loop_now_us();
 	if (report->lost > before->lost)
 	{
 		pool->last_loss = report->last_loss;
@@ -631,6 +641,18 @@ note_begin(const DriversPool *dp, Driver *driver)
 		driver->began_us = began_us;
 }
 
+/* A driver has no more than it may, whatever it says. */
+static void
+bound_report(Driver *driver)
+{
+	DriveReport *report = &driver->report;
+
+	report->held = Min(report->held, driver->most);
+	report->open = Min(report->open, driver->most);
+	report->idle = Min(report->idle, driver->most);
+	report->wanted = Min(report->wanted, WANTED_MAX);
+}
+
 /* DriverEvents.heard().  A report is kept by the driver until the next one, so what it had before is kept here. */
 static void
 drivers_heard(Driver *driver)
@@ -638,6 +660,7 @@ drivers_heard(Driver *driver)
 	DriversPool *dp = driver->owner;
 	DriveReport *before = &dp->config.before[driver - dp->config.drivers];
 
+	bound_report(driver);
 	add_counters(dp, driver, before);
 	keep_failures(&dp->pool, &driver->report, before);
 	add_waits(&dp->pool, driver);
