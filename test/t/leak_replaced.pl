@@ -1,7 +1,8 @@
 # A pool under a steady load loses its connections one after another, and opens one
 # for each; so do reloads that forget a pool at a time. Both are found, and also by a
-# monitor that comes late. Instances that are replaced, a job beside a pool that came up later,
-# and people with a notebook each are not.
+# monitor that comes late; and so is what a client left that vanished, once it is up again.
+# Instances that are replaced, a job beside a pool that came up later, and people with a
+# notebook each are not.
 use strict;
 use warnings FATAL => 'all';
 
@@ -14,9 +15,9 @@ use Time::HiRes qw(time);
 
 my $threshold = 0.4;
 
-# 80 slots: 13 forgotten sessions are a growth.
+# 100 slots: 16 forgotten sessions are a growth.
 my $node = new_server('leak_replaced', conf => qq(
-max_connections = 80
+max_connections = 100
 autovacuum = off
 pool_exhaust.leak_threshold = 400ms
 pool_exhaust.sample_interval = 25ms
@@ -75,10 +76,17 @@ $healthy{job} = session('job beside a pool');
 $working{'one by one'} = [ map { session('one by one') } 1 .. 4 ];
 $working{reloaded} = [ map { session('reloaded') } 1 .. 2 ];
 $working{'two sides'} = [ map { session('two sides') } 1 .. 2 ];
+foreach my $service ('vanished', 'handed over', 'came up smaller') { $working{$service} = [ map { session($service) } 1 .. 4 ] }
 work(6);
-my @blue = @{ $working{'two sides'} };
+my @blue = (@{ $working{'two sides'} }, @{ $working{'handed over'} });
+$working{'handed over'} = [ map { session('handed over') } 1 .. 4 ];
+$lost{vanished} = [ map { backend_pid($_) } @{ delete $working{vanished} } ];
+my @smaller = @{ delete $working{'came up smaller'} };
 $working{'two sides'} = [ map { session('two sides') } 1 .. 4 ];
 $working{'job beside a pool'} = [ map { session('job beside a pool') } 1 .. 4 ];
+work(2);
+$working{vanished} = [ map { session('vanished') } 1 .. 5 ];
+$working{'came up smaller'} = [ map { session('came up smaller') } 1 .. 3 ];
 my @people;
 foreach my $turn (1 .. 8)
 {
@@ -99,23 +107,25 @@ foreach my $turn (1 .. 8)
 }
 my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 # Two of them worked while the monitor had no time: it has seen too little of them.
-sub missing { return grep { !$named{$_} } @{ $lost{'one by one'} }[ 0 .. 6 ], @{ $lost{reloaded} }[ 0 .. 5, 8, 9 ] }
+sub missing { return grep { !$named{$_} } @{ $lost{'one by one'} }[ 0 .. 6 ], @{ $lost{reloaded} }[ 0 .. 5, 8, 9 ], @{ $lost{vanished} } }
 work(1) while missing() && time < $end;
 is(join(', ', missing()), '', 'what was lost is found, but for the last ones, which may not be replaced yet')
   or diag $watcher->query("SELECT pid, application_name, now() - state_change AS rest FROM pg_stat_activity WHERE usename = 'app'");
 work(4);
 my %are_lost = map { $_ => 1 } map { @$_ } values %lost;
 is(join("\n", map { "@{ $named{$_} }" } grep { !$are_lost{$_} } keys %named), '', 'no other session is named');
-my $pattern = qr/^idle for \d+\.\d s; one of (\d+) that its service used, lost one after another in (\d+\.\d) s, and replaced by new ones$/;
-foreach my $service ('one by one', 'reloaded')
+my $replaced = qr/^idle for \d+\.\d s; one of (\d+) that its service used, lost one after another in (\d+\.\d) s, and replaced by new ones$/;
+my $vanished = qr/^idle for \d+\.\d s; one of 4 that its client host used and left all at once; \d+\.\d s later it opened others, and uses those$/;
+foreach (['one by one', $replaced], ['reloaded', $replaced], ['vanished', $vanished])
 {
+	my ($service, $pattern) = @$_;
 	my @found = map { $named{$_} } grep { $named{$_} } @{ $lost{$service} };
 	is(join(', ', sort map { $_->[1] } @found), join(', ', ('abandoned') x @found), "$service: the rule");
 	like($_->[2], $pattern, "$service: the evidence") foreach @found;
 }
 
 # They come back; so each may.
-$_->query('SELECT 1') foreach @blue, @people, $healthy{job};
+$_->query('SELECT 1') foreach @blue, @smaller, @people, $healthy{job};
 my ($first) = grep { backend_pid($_) == $lost{'one by one'}[0] } @all;
 my $others = "SELECT count(*) FROM pool_exhaust_backends WHERE leak IS NOT NULL AND application_name = 'one by one'";
 cmp_ok($watcher->query($others), '>=', 7, 'they are suspected');

@@ -13,7 +13,8 @@
  * some that was there when this one was used last must go on: else this is what is left of
  * an instance, or a job beside a pool that came later.
  *
- * A pool under a steady load opens only one for each that it loses: see replaced.c.
+ * A pool under a steady load opens only one for each that it loses: see replaced.c.  And a
+ * client that vanished, and is up again, has as many as before: see vanished.c.
  */
 #include "postgres.h"
 
@@ -59,16 +60,23 @@ abandoned_judge(LeakWatch *watch, LeakSession *session)
 		return false;
 	if (leak_was_replaced(watch, session))
 	{
-		session->evidence.replaced = true;
+		session->evidence.loss = LEAK_REPLACED;
 		session->evidence.others = group->replaced;
 		session->evidence.span_ms = (int) ((group->replaced_until_us - group->replaced_since_us) / 1000);
+		return true;
+	}
+	if (leak_has_vanished(watch, session))
+	{
+		session->evidence.loss = LEAK_VANISHED;
+		session->evidence.others = group->vanished;
+		session->evidence.span_ms = (int) (group->vanished_pause_us / 1000);
 		return true;
 	}
 	if (!(session->outlived || session->seen.of_one_pool) ||
 		leak_sessions_alive(watch, group, session) <= session->sessions_then ||
 		!has_newer(watch, session, newer))
 		return false;
-	session->evidence.replaced = false;
+	session->evidence.loss = LEAK_LEFT_BEHIND;
 	while (has_newer(watch, session, newer + 1))
 		newer++;
 	session->evidence.others = newer;
@@ -80,16 +88,24 @@ abandoned_evidence(const LeakSession *session, double held_s, char *text)
 {
 	const LeakEvidence *e = &session->evidence;
 
-	if (e->replaced)
+	switch (e->loss)
 	{
-		snprintf(text, LEAK_EVIDENCE_LEN,
-				 "idle for %.1f s; one of %d that its service used, lost one after another in %.1f s, and replaced by new ones",
-				 held_s, e->others, e->span_ms / 1000.0);
-		return;
+		case LEAK_LEFT_BEHIND:
+			snprintf(text, LEAK_EVIDENCE_LEN,
+					 "idle for %.1f s; its service had %d sessions when it was used last and has %d now, and keeps %d newer ones in use",
+					 held_s, e->sessions_then, e->sessions_now, e->others);
+			break;
+		case LEAK_REPLACED:
+			snprintf(text, LEAK_EVIDENCE_LEN,
+					 "idle for %.1f s; one of %d that its service used, lost one after another in %.1f s, and replaced by new ones",
+					 held_s, e->others, e->span_ms / 1000.0);
+			break;
+		case LEAK_VANISHED:
+			snprintf(text, LEAK_EVIDENCE_LEN,
+					 "idle for %.1f s; one of %d that its client host used and left all at once; %.1f s later it opened others, and uses those",
+					 held_s, e->others, e->span_ms / 1000.0);
+			break;
 	}
-	snprintf(text, LEAK_EVIDENCE_LEN,
-			 "idle for %.1f s; its service had %d sessions when it was used last and has %d now, and keeps %d newer ones in use",
-			 held_s, e->sessions_then, e->sessions_now, e->others);
 }
 
 static bool

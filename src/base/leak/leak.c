@@ -109,9 +109,9 @@ leak_used_us(const LeakWatch *watch, const LeakSession *session)
 	return session->seen.state == SLOT_IDLE ? session->since_us : watch->observed_us;
 }
 
-/* It has been used again and again, and lately; but not all the time, as batches are. */
-static bool
-is_in_use(const LeakWatch *watch, const LeakSession *session)
+/* Returns whether it has been used again and again, and lately; but not all the time, as batches are. */
+bool
+leak_is_in_use(const LeakWatch *watch, const LeakSession *session)
 {
 	return session->uses >= LEAK_USES_MIN &&
 		session->busy_observations <= (int64) session->observations * BUSY_PERCENT / 100 &&
@@ -122,7 +122,7 @@ is_in_use(const LeakWatch *watch, const LeakSession *session)
 bool
 leak_is_kept_in_use(const LeakWatch *watch, const LeakSession *session)
 {
-	return is_in_use(watch, session) && !session->needless;
+	return leak_is_in_use(watch, session) && !session->needless;
 }
 
 /* Is it suspected by a rule that says that its service has lost it? */
@@ -318,7 +318,7 @@ group_count(LeakWatch *watch, const LeakSession *session)
 	group->forgotten += forgotten;
 	group->lost += is_lost(session) && !forgotten;
 	group->keepers += leak_is_kept_in_use(watch, session);
-	group->working += is_in_use(watch, session);
+	group->working += leak_is_in_use(watch, session);
 	group->left += leak_is_left(watch, session);
 }
 

@@ -81,6 +81,14 @@ typedef struct LeakObservation
 	int			threshold_ms;	/* held for longer than that it may be a leak */
 } LeakObservation;
 
+/* How a service has lost a session that is abandoned. */
+typedef enum LeakLoss
+{
+	LEAK_LEFT_BEHIND,			/* the others are newer ones that it keeps in use */
+	LEAK_REPLACED,				/* ... were lost one by one and replaced, this one, too */
+	LEAK_VANISHED,				/* ... were left all at once, this one, too */
+} LeakLoss;
+
 /* Why a session is suspected, in numbers. */
 typedef struct LeakEvidence
 {
@@ -88,8 +96,8 @@ typedef struct LeakEvidence
 	int			sessions_then;	/* of its service, when it was used last */
 	int			sessions_now;
 	int			others;			/* newer ones kept in use; or forgotten like it */
-	int			span_ms;		/* in which those were opened; or left */
-	bool		replaced;		/* others are those that its service lost one by one, it included */
+	int			span_ms;		/* in which those were opened; or left; or nothing was done then */
+	LeakLoss	loss;			/* what the others are */
 } LeakEvidence;
 
 /*
@@ -167,16 +175,19 @@ typedef struct LeakGroup
 	int			replaced;		/* those that it lost one by one; -1 = not worked out yet */
 	uint64		replaced_since_us;	/* when the first of these was left, and the last one opened since */
 	uint64		replaced_until_us;
+	int			vanished;		/* those that were left all at once; -1 = not worked out yet */
+	uint64		vanished_since_us;	/* when the first of these was left, and for how long nothing was done then */
+	uint64		vanished_pause_us;
 } LeakGroup;
 
 /* A session that was left: what replaced.c works with. */
-typedef struct LeakLoss
+typedef struct LeftSession
 {
 	uint64		left_us;
 	int			all_then;
 	int			occasion;
 	int			for_want;		/* occasions so far before which one was opened for want of a session */
-} LeakLoss;
+} LeftSession;
 
 /* A session that was opened, likewise. */
 typedef struct LeakOpening
@@ -215,7 +226,7 @@ typedef struct LeakWatch
 	LeakGroup  *groups;
 	uint64	   *starts;			/* twice nslots of them */
 	int			nstarts;
-	LeakLoss   *losses;			/* nslots of each of these two */
+	LeftSession *losses;			/* nslots of each of these two */
 	LeakOpening *openings;
 	uint64		observed_us;	/* this observation; 0 = none yet */
 	uint64		before_us;		/* the observation before; 0 = what happened since is not known */
@@ -233,6 +244,9 @@ typedef enum LeakGap
 /* Those that were noted in this observation: a session that is ending is not. */
 #define foreach_leak_session(watch, number) \
 	for (int noted_ = 0, number; noted_ < (watch)->nnoted && ((number = (watch)->noted[noted_]), true); noted_++)
+
+/* What was left for so many thresholds is no instance that is drained: none takes as long. */
+#define LEAK_DRAIN_FACTOR	10
 
 /* One that was used again so often is one of a pool. */
 #define LEAK_USES_MIN	3
@@ -322,6 +336,7 @@ extern bool leak_held_too_long(const LeakWatch *watch, const LeakSession *sessio
 extern bool leak_lies_idle(const LeakWatch *watch, const LeakSession *session);
 extern bool leak_used_once(const LeakSession *session);
 extern bool leak_is_forgotten(const LeakWatch *watch, const LeakSession *session);
+extern bool leak_is_in_use(const LeakWatch *watch, const LeakSession *session);
 extern bool leak_is_kept_in_use(const LeakWatch *watch, const LeakSession *session);
 extern uint64 leak_used_us(const LeakWatch *watch, const LeakSession *session);
 extern int	leak_sessions_alive(const LeakWatch *watch, const LeakGroup *group, const LeakSession *session);
@@ -329,4 +344,5 @@ extern int	leak_starts_sort(LeakWatch *watch, const LeakGroup *group,
 							 bool (*is_one) (const LeakWatch *watch, const LeakSession *session), int *count);
 extern bool leak_is_left(const LeakWatch *watch, const LeakSession *session);
 extern bool leak_was_replaced(LeakWatch *watch, LeakSession *session);
+extern bool leak_has_vanished(LeakWatch *watch, const LeakSession *session);
 extern bool leak_limit_note(const char *setting, int limit_ms, int threshold_ms, char *text);

@@ -63,7 +63,7 @@ group_begin(const LeakWatch *watch, LeakGroup *group)
 	group->observed_us = watch->observed_us;
 	group->first = group->first_fresh = group->newest = -1;
 	group->sessions = group->idle = group->forgotten = group->lost = group->keepers = 0;
-	group->keepers_at = group->forgotten_at = group->replaced = -1;
+	group->keepers_at = group->forgotten_at = group->replaced = group->vanished = -1;
 	group->working = group->left = 0;
 	group->oldest_used_us = LEAK_NEVER_US;
 	group->fresh = 0;
@@ -200,13 +200,16 @@ leak_move(LeakWatch *watch, LeakSession *session, const LeakObservation *observa
 	session->since_us = since_us;
 }
 
-/* If the session is or was in use, its service is active. */
+/*
+ * If the session is or was in use, its service is active.  For how much of the time in which
+ * nothing was observed it was is not known: that does not count.
+ */
 static void
 group_note_use(const LeakWatch *watch, LeakGroup *group, LeakSession *session)
 {
 	if (!session->fresh && !session->moved && session->seen.state == SLOT_IDLE)
 		return;
-	if (!group->active && watch->before_us != 0)
+	if (!group->active && watch->before_us != 0 && !watch->late)
 		group->active_us += watch->observed_us - watch->before_us;
 	group->active = true;
 	session->active_us = group->active_us;

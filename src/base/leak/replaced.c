@@ -22,9 +22,6 @@
 /* What was left within an eighth of the threshold was left on one occasion. */
 #define OCCASIONS		8
 
-/* The first was left for so many thresholds: no instance takes as long to drain. */
-#define OLD_FACTOR		10
-
 /* A session of a pool was used so often, and once in a quarter of the threshold. */
 #define WORKED_USES		5
 #define WORKED_PART		4
@@ -55,8 +52,8 @@ leak_is_left(const LeakWatch *watch, const LeakSession *session)
 static int
 compare_losses(const void *a, const void *b)
 {
-	uint64		x = ((const LeakLoss *) a)->left_us;
-	uint64		y = ((const LeakLoss *) b)->left_us;
+	uint64		x = ((const LeftSession *) a)->left_us;
+	uint64		y = ((const LeftSession *) b)->left_us;
 
 	return x < y ? -1 : x > y;
 }
@@ -72,9 +69,9 @@ losses_sort(LeakWatch *watch, const LeakGroup *group)
 		const LeakSession *session = &watch->sessions[i];
 
 		if (leak_is_left(watch, session))
-			watch->losses[n++] = (LeakLoss) {session->since_us, session->all_then};
+			watch->losses[n++] = (LeftSession) {session->since_us, session->all_then};
 	}
-	qsort(watch->losses, n, sizeof(LeakLoss), compare_losses);
+	qsort(watch->losses, n, sizeof(LeftSession), compare_losses);
 	return n;
 }
 
@@ -112,7 +109,7 @@ openings_sort(LeakWatch *watch, const LeakGroup *group, uint64 since_us)
 static void
 occasions_number(LeakWatch *watch, int nlosses, int nopenings, uint64 apart_us)
 {
-	LeakLoss   *losses = watch->losses;
+	LeftSession   *losses = watch->losses;
 	int			next = 0;
 
 	for (int i = 0; i < nlosses; i++)
@@ -141,14 +138,14 @@ occasions_number(LeakWatch *watch, int nlosses, int nopenings, uint64 apart_us)
 static bool
 losses_speak(const LeakWatch *watch, const LeakGroup *group, int first, int second, int nlosses, uint64 threshold_us)
 {
-	const LeakLoss *losses = watch->losses;
-	const LeakLoss *last = &losses[nlosses - 1];
+	const LeftSession *losses = watch->losses;
+	const LeftSession *last = &losses[nlosses - 1];
 	int			steps = last->occasion - losses[first].occasion;
 	int			more = group->sessions - losses[first].all_then;
 	int			lost = nlosses - first;
 
 	return steps + 1 >= LOSSES_MIN && losses[first].left_us > group->watched_us &&
-		watch->observed_us >= losses[first].left_us + OLD_FACTOR * threshold_us &&
+		watch->observed_us >= losses[first].left_us + LEAK_DRAIN_FACTOR * threshold_us &&
 		last->for_want - losses[first].for_want >= steps - steps / NEEDLESS_PART &&
 		more >= nlosses - second && more <= lost + lost / 2;
 }

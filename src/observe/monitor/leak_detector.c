@@ -78,7 +78,7 @@ leak_detector_init(void)
 	changes = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(int));
 	watch.noted = MemoryContextAllocZero(TopMemoryContext, sizeof(int) * watch.nslots);
 	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
-	watch.losses = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakLoss) * watch.nslots);
+	watch.losses = MemoryContextAllocZero(TopMemoryContext, sizeof(LeftSession) * watch.nslots);
 	watch.openings = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakOpening) * watch.nslots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	watch.observed_us = shared->observed.leaks_observed_us;
