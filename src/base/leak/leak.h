@@ -226,7 +226,7 @@ typedef struct LeakWatch
 	LeakGroup  *groups;
 	uint64	   *starts;			/* twice nslots of them */
 	int			nstarts;
-	LeftSession *losses;			/* nslots of each of these two */
+	LeftSession *losses;		/* nslots of each of these two */
 	LeakOpening *openings;
 	uint64		observed_us;	/* this observation; 0 = none yet */
 	uint64		before_us;		/* the observation before; 0 = what happened since is not known */
