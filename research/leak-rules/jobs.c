@@ -156,7 +156,7 @@ job_pause(void *what, int64 arg)
 	Pool	   *pool = job->pool;
 	bool		over = --job->left <= 0;
 
-	if (session == NULL)
+	if (session == NULL || pool->dead)
 		job_end(job);
 	else if (job->leak != LEAK_NONE)
 		job_leak(job, session);
@@ -182,7 +182,7 @@ job_statement(void *what, int64 arg)
 	Session    *session = session_of(job->ref);
 	double		mean_ms = job->shape->statement_ms * (job->heavy ? 50 : 1);
 
-	if (session == NULL)
+	if (session == NULL || job->pool->dead)
 	{
 		job_end(job);
 		return;

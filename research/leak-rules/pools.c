@@ -329,3 +329,23 @@ pool_kill(Pool *pool)
 			session_close(&world.sessions[i]);
 	pool->first = pool->last = NULL;
 }
+
+/* Its host hangs: the process does nothing any more, and its connections stay. */
+void
+pool_vanish(Pool *pool)
+{
+	pool->dead = true;
+	pool->nidle = 0;
+	for (int i = 0; i < world.nslots; i++)
+	{
+		Session    *session = &world.sessions[i];
+
+		if (session->pid == 0 || session->pool != pool)
+			continue;
+		if (session->state != SLOT_IDLE)
+			session_turn(session, SLOT_IDLE);
+		session->vanished = true;
+		session_leak(session, LEAK_ABANDONED);
+	}
+	pool->first = pool->last = NULL;
+}

@@ -114,6 +114,7 @@ extern Injection injection;
 
 extern Pool *pool_new(const Policy *policy, Service *service, const char *what);
 extern void pool_kill(Pool *pool);
+extern void pool_vanish(Pool *pool);
 extern void pool_request(Pool *pool, const Shape *shape);
 extern void pool_fill(Pool *pool);
 

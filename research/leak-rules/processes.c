@@ -162,6 +162,89 @@ begin_blue_green(Variant variant)
 	after(12 * MINUTE, blue_green, processes(variant, &sqla_fifo, 1, steady, 200), 0);
 }
 
+/* It hangs, and some time later another one is up in its place. */
+static void
+come_up(void *what, int64 arg)
+{
+	Fleet	   *fleet = what;
+
+	fleet_replace(fleet, 0);
+	fleet->stopped = false;
+}
+
+static void
+vanish(void *what, int64 arg)
+{
+	Fleet	   *fleet = what;
+
+	pool_vanish(fleet->pools[0]);
+	fleet->pools[0] = NULL;
+	fleet->stopped = true;
+	after((uint64) between(20 * SECOND, 2 * MINUTE), come_up, fleet, 0);
+	after((uint64) between(20 * MINUTE, 30 * MINUTE), vanish, fleet, 0);
+}
+
+static void
+begin_vanishing(Variant variant)
+{
+	Fleet	   *fleet = fleet_new(&hikari_fixed, service_new(), hikari_fixed.name, 1);
+
+	fleet_load(fleet, steady, 200, &web);
+	after(15 * MINUTE, vanish, fleet, 0);
+}
+
+/* No traffic for a while; another one takes over, and the old one is ended when that goes well. */
+static void
+maintain(void *what, int64 arg)
+{
+	Fleet	   *fleet = what;
+
+	after((uint64) between(3 * MINUTE, 4.5 * MINUTE), roll_kill, fleet->pools[0], 0);
+	fleet->pools[0] = NULL;
+	fleet->stopped = true;
+	after((uint64) between(20 * SECOND, 2 * MINUTE), come_up, fleet, 0);
+	after((uint64) between(20 * MINUTE, 30 * MINUTE), maintain, fleet, 0);
+}
+
+static void
+begin_maintenance(Variant variant)
+{
+	after(12 * MINUTE, maintain, processes(variant, &hikari_fixed, 1, steady, 200), 0);
+}
+
+/* Two on one host: while one has nothing to do the other is there for it. */
+static void
+take_over(void *what, int64 arg)
+{
+	Fleet	   *fleet = what;
+	Pool	   *other = fleet->pools[0];
+
+	fleet->pools[0] = fleet->pools[1];
+	fleet->pools[1] = other;
+	if (fleet->pools[0] == NULL)
+		fleet_replace(fleet, 0);
+	fleet->stopped = false;
+}
+
+static void
+take_turns(void *what, int64 arg)
+{
+	Fleet	   *fleet = what;
+
+	fleet->stopped = true;
+	after((uint64) between(20 * SECOND, 2 * MINUTE), take_over, fleet, 0);
+	after((uint64) between(15 * MINUTE, 25 * MINUTE), take_turns, fleet, 0);
+}
+
+static void
+begin_turns(Variant variant)
+{
+	Fleet	   *fleet = processes(variant, &hikari_fixed, 1, steady, 200);
+
+	fleet->service->processes = 2;
+	after(15 * MINUTE, take_turns, fleet, 0);
+}
+
 static void
 scale_up(void *what, int64 arg)
 {
@@ -259,6 +342,10 @@ const Workload process_workloads[] = {
 	{"rolling restart", begin_rolling, 2, false, "drained for a minute, 10 connections each"},
 	{"rolling restart, fifo", begin_rolling_fifo, 2, false, "drained for a minute"},
 	{"blue-green", begin_blue_green, 2, false, "the old one stays for 30 minutes, without traffic"},
+	{"vanishing", begin_vanishing, 2, true, "its host hangs and comes up again, every half an hour"},
+	{"maintenance", begin_maintenance, 2, false, "without traffic for a minute, then a new one, and the old one ends"},
+	{"turns", begin_turns, 2, false, "two on one host take turns, a minute without traffic between them",
+	"it was never seen that the one in reserve comes back, until it does"},
 	{"scale-up", begin_scale_up, 1.5, false, "one instance more every 10 minutes",
 	"the reserve of a new instance is opened and forgotten, beside what is"},
 	{"scale-up, bursts", begin_scale_up_quiet, 1.5, false, "one instance more every 10 minutes, little traffic"},

@@ -23,7 +23,7 @@ watch_new(int nslots)
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
 	new->starts = calloc(2 * nslots, sizeof(uint64));
-	new->losses = calloc(nslots, sizeof(LeakLoss));
+	new->losses = calloc(nslots, sizeof(LeftSession));
 	new->openings = calloc(nslots, sizeof(LeakOpening));
 	new->growth_min = leak_growth_min(nslots);
 	return new;
@@ -136,6 +136,13 @@ abandoned_holds(Session *leak)
 	return leak->outlived && newer >= Max(3, 2 * idle);
 }
 
+/* So long after its process vanished no host comes back, and none would take so long to drain one. */
+static bool
+vanished_holds(const Session *leak)
+{
+	return world.now_us >= leak->leaked_us + LEAK_DRAIN_FACTOR * threshold_us() && !may_come_back(leak);
+}
+
 /*
  * As many are there, forgotten on different occasions, as are a growth on this
  * server.  With fewer it could be workers that connect at their first request.
@@ -158,7 +165,7 @@ definition_holds(Session *leak)
 		case LEAK_DEAD_CLIENT:
 			return world.now_us >= leak->since_us + threshold_us();
 		case LEAK_ABANDONED:
-			return abandoned_holds(leak);
+			return leak->vanished ? vanished_holds(leak) : abandoned_holds(leak);
 		case LEAK_GROWTH:
 			return growth_holds(leak);
 		default:

@@ -73,6 +73,7 @@ typedef struct Session
 	int			holds;
 	int			others_then;	/* of its service, not leaked, when it was */
 	bool		outlived;		/* one that was there then was used long after it */
+	bool		vanished;		/* with all of its process */
 	LeakRule	found;			/* by which rule, while it was a leak */
 	unsigned	alarms;			/* rules that named it while it was none, by bit */
 	int			alarm;			/* where the first of these stands; -1 = nowhere */
