@@ -135,15 +135,25 @@ def stopped():
     common.KEPT.append(process)
 
 
-@workload
-def vanished():
-    """The same, and the service comes up again from the same address."""
+def vanish(down):
+    """The same, and after so long the service is up again at the same address."""
     process = common.child("generation")
     say("ready")
     rest(6)
     stop(process)
     common.KEPT.append(process)
+    rest(down)
     serve(THIS, [Pool(5)], threads=6)
+
+
+@workload
+def vanished():
+    vanish(2)
+
+
+@workload
+def vanished_briefly():
+    vanish(0)
 
 
 @workload
