@@ -115,7 +115,7 @@ work(4);
 my %are_lost = map { $_ => 1 } map { @$_ } values %lost;
 is(join("\n", map { "@{ $named{$_} }" } grep { !$are_lost{$_} } keys %named), '', 'no other session is named');
 my $replaced = qr/^idle for \d+\.\d s; one of (\d+) that its service used, lost one after another in (\d+\.\d) s, and replaced by new ones$/;
-my $vanished = qr/^idle for \d+\.\d s; one of 4 that its client host used and left all at once; \d+\.\d s later it opened others, and uses those$/;
+my $vanished = qr/^idle for \d+\.\d s; one of 4 that its service used until it did nothing for \d+\.\d s; then the same client host opened others, and uses those$/;
 foreach (['one by one', $replaced], ['reloaded', $replaced], ['vanished', $vanished])
 {
 	my ($service, $pattern) = @$_;

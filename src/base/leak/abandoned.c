@@ -69,7 +69,7 @@ abandoned_judge(LeakWatch *watch, LeakSession *session)
 	{
 		session->evidence.loss = LEAK_VANISHED;
 		session->evidence.others = group->vanished;
-		session->evidence.span_ms = (int) (group->vanished_pause_us / 1000);
+		session->evidence.span_ms = (int) ((group->resumed_us - group->paused_us) / 1000);
 		return true;
 	}
 	if (!(session->outlived || session->seen.of_one_pool) ||
@@ -102,7 +102,7 @@ abandoned_evidence(const LeakSession *session, double held_s, char *text)
 			break;
 		case LEAK_VANISHED:
 			snprintf(text, LEAK_EVIDENCE_LEN,
-					 "idle for %.1f s; one of %d that its client host used and left all at once; %.1f s later it opened others, and uses those",
+					 "idle for %.1f s; one of %d that its service used until it did nothing for %.1f s; then the same client host opened others, and uses those",
 					 held_s, e->others, e->span_ms / 1000.0);
 			break;
 	}

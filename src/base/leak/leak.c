@@ -115,7 +115,7 @@ leak_is_in_use(const LeakWatch *watch, const LeakSession *session)
 {
 	return session->uses >= LEAK_USES_MIN &&
 		session->busy_observations <= (int64) session->observations * BUSY_PERCENT / 100 &&
-		watch->observed_us <= leak_used_us(watch, session) + 2 * threshold_us(session);
+		watch->observed_us <= leak_used_us(watch, session) + LEAK_LATELY_FACTOR * threshold_us(session);
 }
 
 /* Returns whether it is in use so, and was opened for want of a session. */

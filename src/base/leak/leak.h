@@ -86,7 +86,7 @@ typedef enum LeakLoss
 {
 	LEAK_LEFT_BEHIND,			/* the others are newer ones that it keeps in use */
 	LEAK_REPLACED,				/* ... were lost one by one and replaced, this one, too */
-	LEAK_VANISHED,				/* ... were left all at once, this one, too */
+	LEAK_VANISHED,				/* ... were left by a client that vanished, this one, too */
 } LeakLoss;
 
 /* Why a session is suspected, in numbers. */
@@ -147,6 +147,9 @@ typedef struct LeakGroup
 	uint64		rested_us;		/* the longest that one lay idle, and was used again; in all time */
 	int			ended;			/* sessions that were kept in use, and have ended */
 	uint64		longest_us;		/* life of such a session */
+	uint64		used_us;		/* when one was in use last */
+	uint64		paused_us;		/* the last pause that ended with a new session: from ... */
+	uint64		resumed_us;		/* ... to; 0 = there was none */
 
 	uint64		observed_us;	/* the observation that the rest is of */
 	int			first;			/* tracks, linked by next */
@@ -175,9 +178,7 @@ typedef struct LeakGroup
 	int			replaced;		/* those that it lost one by one; -1 = not worked out yet */
 	uint64		replaced_since_us;	/* when the first of these was left, and the last one opened since */
 	uint64		replaced_until_us;
-	int			vanished;		/* those that were left all at once; -1 = not worked out yet */
-	uint64		vanished_since_us;	/* when the first of these was left, and for how long nothing was done then */
-	uint64		vanished_pause_us;
+	int			vanished;		/* those that a client left that vanished; -1 = not worked out yet */
 } LeakGroup;
 
 /* A session that was left: what replaced.c works with. */
@@ -250,6 +251,9 @@ typedef enum LeakGap
 
 /* One that was used again so often is one of a pool. */
 #define LEAK_USES_MIN	3
+
+/* In use is what was used in so many thresholds. */
+#define LEAK_LATELY_FACTOR	2
 
 /* Later than any moment, with some room to add. */
 #define LEAK_NEVER_US	(PG_UINT64_MAX / 2)
@@ -344,5 +348,6 @@ extern int	leak_starts_sort(LeakWatch *watch, const LeakGroup *group,
 							 bool (*is_one) (const LeakWatch *watch, const LeakSession *session), int *count);
 extern bool leak_is_left(const LeakWatch *watch, const LeakSession *session);
 extern bool leak_was_replaced(LeakWatch *watch, LeakSession *session);
+extern void leak_note_pause(const LeakWatch *watch, LeakGroup *group, const LeakSession *session);
 extern bool leak_has_vanished(LeakWatch *watch, const LeakSession *session);
 extern bool leak_limit_note(const char *setting, int limit_ms, int threshold_ms, char *text);

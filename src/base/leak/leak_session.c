@@ -213,6 +213,7 @@ group_note_use(const LeakWatch *watch, LeakGroup *group, LeakSession *session)
 		group->active_us += watch->observed_us - watch->before_us;
 	group->active = true;
 	session->active_us = group->active_us;
+	group->used_us = Max(group->used_us, leak_used_us(watch, session));
 }
 
 static void
@@ -223,6 +224,8 @@ group_add(LeakWatch *watch, int number)
 
 	session->group = group_find(watch, session->seen.service);
 	group = &watch->groups[session->group];
+	if (session->fresh)
+		leak_note_pause(watch, group, session);
 	group_note_use(watch, group, session);
 	group->names_borrowers |= session->seen.borrower.tells;
 	group->sessions++;

@@ -1,15 +1,15 @@
 /*
  * vanished.c
- *		Sessions that were left all at once, and that others from the same client host followed.
+ *		Sessions of a client that vanished, and is up again.
  *
  * A client that vanishes without a word, because it is stopped, its host hangs, or a proxy
  * between went silent, leaves sessions that are idle for ever.  When it is up again it
  * opens others.  To a server an instance looks the same that has handed its traffic to
  * another one and is kept in reserve, but for one thing: there the traffic goes on.
  *
- * So: sessions of one service that worked, as those of a pool do, were left at one
- * moment; none that was there then has been used since; for a while the service did nothing
- * at all; and then it opened sessions of which at least as many are in use as were left.
+ * So: sessions of one service were in use up to a moment; none that was there then has been
+ * used since; for a while, longer than it ever takes that service, nothing was done at all;
+ * and then it opened sessions, of which at least as many are in use.
  */
 #include "postgres.h"
 
@@ -18,73 +18,90 @@
 /* So many are a pool; fewer may be a job, or people. */
 #define VANISHED_MIN	3
 
-/* What was left within an eighth of the threshold was left at one moment. */
-#define MOMENT_PART		8
-
-/* The service did nothing for half the threshold, but no longer than it takes a host to come up. */
+/* Nothing was done for half the threshold, but no longer than it takes a host to come up. */
 #define PAUSE_PART		2
 #define PAUSE_FACTOR	10
 
-/* Is it of a pool, and was left with all that were there, as long ago as no instance takes to drain? */
-static bool
-may_have_vanished(const LeakWatch *watch, const LeakSession *session, uint64 threshold_us)
+/* Nor for so many times the time between two uses, on average. */
+#define PAUSE_USES		8
+
+/*
+ * Notes a pause of the group if it ends with that session, which has just been opened.  To be
+ * called before it is noted that the group is in use.
+ */
+void
+leak_note_pause(const LeakWatch *watch, LeakGroup *group, const LeakSession *session)
 {
-	return session->rule == LEAK_NONE && !session->outlived && leak_is_left(watch, session) &&
-		session->since_us > watch->groups[session->group].watched_us &&
+	uint64		pause_us = (uint64) session->seen.threshold_ms * 1000 / PAUSE_PART;
+
+	if (watch->late || group->used_us == 0 || session->started_us < group->used_us + pause_us)
+		return;
+	group->paused_us = group->used_us;
+	group->resumed_us = session->started_us;
+}
+
+/*
+ * Was it in use up to then, by the measure of leak_is_in_use(), and lies idle for as long as no
+ * instance takes to drain?
+ */
+static bool
+was_in_use(const LeakWatch *watch, const LeakSession *session, uint64 then_us, uint64 threshold_us)
+{
+	return session->rule == LEAK_NONE && session->uses >= LEAK_USES_MIN && leak_lies_idle(watch, session) &&
+		session->since_us <= then_us && session->since_us + LEAK_LATELY_FACTOR * threshold_us >= then_us &&
 		watch->observed_us >= session->since_us + LEAK_DRAIN_FACTOR * threshold_us;
 }
 
-/* Returns when the last of them was left; 0: there is none. */
-static uint64
-last_left(const LeakWatch *watch, const LeakGroup *group, uint64 threshold_us)
+/* Was the last pause long, for a service whose sessions were used so often in so long a time? */
+static bool
+is_long_pause(const LeakGroup *group, uint64 uses, uint64 lived_us, uint64 threshold_us)
 {
-	uint64		last_us = 0;
+	uint64		pause_us = group->resumed_us - group->paused_us;
 
-	for (int i = group->first; i >= 0; i = watch->sessions[i].next)
-		if (may_have_vanished(watch, &watch->sessions[i], threshold_us))
-			last_us = Max(last_us, watch->sessions[i].since_us);
-	return last_us;
+	return pause_us <= PAUSE_FACTOR * threshold_us && pause_us * uses >= PAUSE_USES * lived_us;
 }
 
-/* Finds those that vanished last, and what came after them. */
+/* Finds those that were in use before the last pause, if no session that was there then goes on. */
 static void
 group_find_vanished(const LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 {
-	uint64		until_us = last_left(watch, group, threshold_us);
-	uint64		since_us = until_us - Min(until_us, threshold_us / MOMENT_PART);
-	uint64		next_us = LEAK_NEVER_US;
+	uint64		first_us = group->paused_us;
+	uint64		uses = 0;
 	int			vanished = 0;
 	int			followers = 0;
 
+	group->vanished = 0;
 	for (int i = group->first; i >= 0; i = watch->sessions[i].next)
 	{
 		const LeakSession *session = &watch->sessions[i];
 
-		vanished += session->since_us >= since_us && may_have_vanished(watch, session, threshold_us);
-		if (session->started_us <= until_us)
-			continue;
-		followers += leak_is_in_use(watch, session);
-		next_us = Min(next_us, session->started_us);
+		if (session->started_us > group->paused_us)
+			followers += leak_is_in_use(watch, session);
+		else if (leak_used_us(watch, session) > group->paused_us)
+			return;
+		else if (was_in_use(watch, session, group->paused_us, threshold_us))
+		{
+			vanished++;
+			uses += session->uses;
+			first_us = Min(first_us, session->started_us);
+		}
 	}
-	group->vanished = 0;
-	if (vanished < VANISHED_MIN || followers < vanished ||
-		next_us < until_us + threshold_us / PAUSE_PART || next_us > until_us + PAUSE_FACTOR * threshold_us)
-		return;
-	group->vanished = vanished;
-	group->vanished_since_us = since_us;
-	group->vanished_pause_us = next_us - until_us;
+	if (vanished >= VANISHED_MIN && followers >= vanished &&
+		is_long_pause(group, uses, group->paused_us - first_us, threshold_us))
+		group->vanished = vanished;
 }
 
-/* Returns whether the session is one of those that were left all at once, and followed by others. */
+/* Returns whether the session is one of those that a client left that vanished, and is up again. */
 bool
 leak_has_vanished(LeakWatch *watch, const LeakSession *session)
 {
 	LeakGroup  *group = &watch->groups[session->group];
 	uint64		threshold_us = (uint64) session->seen.threshold_ms * 1000;
 
-	if (group->left < VANISHED_MIN || group->working < VANISHED_MIN || !may_have_vanished(watch, session, threshold_us))
+	if (group->idle < VANISHED_MIN || group->working < VANISHED_MIN ||
+		!was_in_use(watch, session, group->paused_us, threshold_us))
 		return false;
 	if (group->vanished < 0)
 		group_find_vanished(watch, group, threshold_us);
-	return group->vanished > 0 && session->since_us >= group->vanished_since_us;
+	return group->vanished > 0;
 }
