@@ -16,6 +16,7 @@
 #include "utils/tuplestore.h"
 
 #include "api/rows.h"
+#include "base/text.h"
 #include "observe/monitor/service.h"
 #include "observe/recorder/recording.h"
 #include "shmem/names.h"
@@ -394,6 +395,8 @@ stretches_read(History *history, int n)
 static void
 history_check(TimestampTz from, TimestampTz until, const Interval *step)
 {
+	int64		steps;
+
 	if (TIMESTAMP_NOT_FINITE(from) || TIMESTAMP_NOT_FINITE(until))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -401,11 +404,12 @@ history_check(TimestampTz from, TimestampTz until, const Interval *step)
 	if (step->month != 0 || step->day > STEP_DAYS_MAX || step->day < -STEP_DAYS_MAX || step->day * USECS_PER_DAY + step->time < USECS_PER_SEC)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the step of a history must be one second or more, in units up to days, and no more than %d of these", STEP_DAYS_MAX)));
-	if (until > from && (until - from) / (step->day * USECS_PER_DAY + step->time) >= STEPS_MAX)
+				 errmsg("the step of a history is %s, and must be one second or more, in units up to days, and no more than %d of these", interval_text(step), STEP_DAYS_MAX)));
+	steps = (until - from) / (step->day * USECS_PER_DAY + step->time);
+	if (steps >= STEPS_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a history has %d steps at the most", STEPS_MAX),
+				 errmsg("that history has " INT64_FORMAT " steps, and %d is the most", steps, STEPS_MAX),
 				 errhint("Ask for a longer step, or for less time.")));
 }
 

@@ -19,6 +19,7 @@
 
 #include "api/launch.h"
 #include "api/run.h"
+#include "base/text.h"
 #include "load/target/local_endpoint.h"
 #include "report/report.h"
 #include "request/options.h"
@@ -229,7 +230,7 @@ interval_ms(const Interval *interval)
 	if (end < now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timeout must not be negative"),
+				 errmsg("timeout is %s, and must not be negative", interval_text(interval)),
 				 errhint("NULL waits as long as the run takes.")));
 	return (end - now + 999) / 1000;
 }

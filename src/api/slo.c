@@ -17,6 +17,7 @@
 
 #include "advise/slo/slo.h"
 #include "api/rows.h"
+#include "base/text.h"
 #include "observe/recorder/recording.h"
 
 PG_FUNCTION_INFO_V1(pool_exhaust_slo);
@@ -55,7 +56,7 @@ question_read(FunctionCallInfo fcinfo)
 	if (TIMESTAMP_NOT_FINITE(q.from) || q.from >= q.to)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("window must be longer than 0, and finite"),
+				 errmsg("window is %s, and must be longer than 0, and finite", interval_text(PG_GETARG_INTERVAL_P(1))),
 				 errhint("For example: '30 days'.")));
 	return q;
 }

@@ -9,6 +9,8 @@
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "base/text.h"
 
@@ -179,4 +181,11 @@ number_text(double value)
 	if (magnitude >= 9999.5)
 		return psprintf("%.0f", value);
 	return psprintf(magnitude >= 1e-4 || magnitude == 0 ? "%.4g" : "%.8f", value);
+}
+
+/* Returns the interval as SQL writes it, palloc'd: "-00:00:01". */
+char *
+interval_text(const Interval *interval)
+{
+	return DatumGetCString(DirectFunctionCall1(interval_out, PointerGetDatum(interval)));
 }

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "datatype/timestamp.h"
+
 extern int	text_encoding(void);
 extern void text_make_valid(char *text, int encoding);
 extern void text_make_printable(char *text);
@@ -12,3 +14,4 @@ extern char *text_printable(const char *text);
 extern char *text_cut(const char *text, int length);
 extern char *text_as_utf8(const char *text);
 extern char *number_text(double value);
+extern char *interval_text(const Interval *interval);

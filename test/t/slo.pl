@@ -158,7 +158,7 @@ is(scalar(@our_rules), 3, 'three of them');
 
 fails_with($watcher, "SELECT pool_exhaust_slo($_->[0])", '22023', [ $_->[1] ], "pool_exhaust_slo($_->[0])") foreach
   [ '1', qr/objective 1 is not between 0 and 1/ ], [ '0', qr/objective 0 / ], [ '99.9', qr/99\.9 % is written 0\.999/ ], [ "'nan'", qr/objective NaN/i ],
-  [ "0.99, '0'", qr/window must be longer than 0/ ], [ "0.99, '-1 day'", qr/window/ ], [ "0.99, '1 day', -1", qr/price_per_minute -1/ ],
+  [ "0.99, '0'", qr/window is 00:00:00, and must be longer than 0/ ], [ "0.99, '-1 day'", qr/window/ ], [ "0.99, '1 day', -1", qr/price_per_minute -1/ ],
   [ "0.99, '1 day', 'infinity'", qr/price_per_minute/ ];
 fails_with($watcher, "SELECT pool_exhaust_slo($_)", '22004', [qr/must not be NULL/], "pool_exhaust_slo($_)") foreach 'NULL', '0.99, NULL';
 
