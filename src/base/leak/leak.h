@@ -235,7 +235,7 @@ typedef struct LeakWatch
 	LeakGroup  *groups;
 	uint64	   *starts;			/* twice nslots of them */
 	int			nstarts;
-	LeftSession *losses;			/* nslots of each of these two */
+	LeftSession *losses;		/* nslots of each of these two */
 	LeakOpening *openings;
 	uint64		number;			/* of this observation */
 	uint64		observed_us;	/* this observation; 0 = none yet */

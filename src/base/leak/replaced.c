@@ -109,7 +109,7 @@ openings_sort(LeakWatch *watch, const LeakGroup *group, uint64 since_us)
 static void
 occasions_number(LeakWatch *watch, int nlosses, int nopenings, uint64 apart_us)
 {
-	LeftSession   *losses = watch->losses;
+	LeftSession *losses = watch->losses;
 	int			next = 0;
 
 	for (int i = 0; i < nlosses; i++)
