@@ -412,12 +412,12 @@ score_sample(Session *session, const LeakSession *seen)
 
 /* ---------- Looking ---------- */
 
-/* Is all of that as it was noted last, and idle?  So the monitor finds it in the status entry. */
+/* Is all of that as it was noted last, and idle, in a transaction or not?  So the monitor finds it in the status entry. */
 static bool
 is_same(const LeakObservation *look, const LeakObservation *seen)
 {
-	return look->pid == seen->pid && look->started == seen->started && look->state == SLOT_IDLE &&
-		seen->state == SLOT_IDLE && look->state_since == seen->state_since &&
+	return look->pid == seen->pid && look->started == seen->started && look->state != SLOT_ACTIVE &&
+		look->state == seen->state && look->aborted == seen->aborted && look->state_since == seen->state_since &&
 		look->has_idle_reason == seen->has_idle_reason && look->borrower.since == seen->borrower.since &&
 		strcmp(look->borrower.name, seen->borrower.name) == 0 && look->service == seen->service && look->threshold_ms == seen->threshold_ms;
 }
@@ -426,7 +426,7 @@ void
 watch_note(LeakWatch *of, int number, const LeakObservation *look, uint64 now_us)
 {
 	if (look != NULL && is_same(look, &of->sessions[number].seen))
-		leak_note_same(of, number);
+		leak_note_same(of, number, look->state == SLOT_IDLE);
 	else
 		leak_note(of, number, look, (TimestampTz) now_us);
 }

@@ -278,7 +278,7 @@ leak_group_wake_at(LeakGroup *group, uint64 at_us)
 /* One observation: begin, note each slot in one way or the other, judge. */
 extern void leak_observation_begin(LeakWatch *watch, uint64 now_us, LeakGap gap);
 extern void leak_note(LeakWatch *watch, int number, const LeakObservation *observation, TimestampTz now);
-extern void leak_note_same(LeakWatch *watch, int number);
+extern void leak_note_same(LeakWatch *watch, int number, bool idle);
 extern void leak_judge(LeakWatch *watch);
 
 /* What is remembered: see leak_session.c. */

@@ -267,24 +267,6 @@ leak_note(LeakWatch *watch, int number, const LeakObservation *observation, Time
 	count_observation(watch, session);
 }
 
-/*
- * The same of a slot of which all is as leak_note() was told last, and the session idle.  It
- * costs little if that is so of all sessions of its group.
- */
-void
-leak_note_same(LeakWatch *watch, int number)
-{
-	watch->noted[watch->nnoted++] = (LeakNoted) {.number = number, .same = true};
-}
-
-/* Has nothing happened in the group since it was judged, and time changes nothing either? */
-static bool
-group_sleeps(const LeakWatch *watch, const LeakGroup *group)
-{
-	return group->observed_us != watch->observed_us && group->closed == 0 &&
-		watch->observed_us < group->wake_us && !watch->judges_all;
-}
-
 /* Notes a session of which nothing is new, in a group that does not sleep. */
 static void
 note_again(LeakWatch *watch, int number)
@@ -293,7 +275,28 @@ note_again(LeakWatch *watch, int number)
 
 	session->fresh = session->moved = false;
 	session->group = watch->group_of[number] = group_find(watch, session->seen.service);
+	group_note_use(watch, &watch->groups[session->group], session);
 	count_observation(watch, session);
+}
+
+/*
+ * The same of a slot of which all is as leak_note() was told last, and whether the session is
+ * idle: that costs little if it is so of all sessions of its group.
+ */
+void
+leak_note_same(LeakWatch *watch, int number, bool idle)
+{
+	watch->noted[watch->nnoted++] = (LeakNoted) {.number = number, .same = idle};
+	if (!idle)
+		note_again(watch, number);
+}
+
+/* Has nothing happened in the group since it was judged, and time changes nothing either? */
+static bool
+group_sleeps(const LeakWatch *watch, const LeakGroup *group)
+{
+	return group->observed_us != watch->observed_us && group->closed == 0 &&
+		watch->observed_us < group->wake_us && !watch->judges_all;
 }
 
 static void

@@ -245,6 +245,20 @@ thresholds_stand(void)
 	return stand;
 }
 
+/*
+ * The same, and nothing else has to be looked for: a client that has gone, or a snapshot that
+ * keeps a session from being suspected.
+ */
+static bool
+slot_is_same(int number, const Slot *slot)
+{
+	const LeakSession *session = &leak_sessions[number];
+
+	return slot_is_as_noted(number, slot) &&
+		(slot->state == SLOT_IDLE ||
+		 (slot->state == SLOT_IDLE_IN_TRANSACTION && session->rule != LEAK_NONE && !session->seen.exports_snapshot));
+}
+
 static void
 slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 {
@@ -324,9 +338,9 @@ leak_detector_observe(const Slot *slots)
 	{
 		if (slots[i].pid == 0 && !tracked[i])
 			continue;
-		if (thresholds && slots[i].state == SLOT_IDLE && slot_is_as_noted(i, &slots[i]))
+		if (thresholds && slot_is_same(i, &slots[i]))
 		{
-			leak_note_same(&watch, i);
+			leak_note_same(&watch, i, slots[i].state == SLOT_IDLE);
 			continue;
 		}
 		slot_note(i, &slots[i], gone[i], now);
