@@ -115,7 +115,7 @@ cost_of(LeakWatch *watch, const Load *load)
 		took_us[i] = cpu_us();
 		leak_observation_begin(watch, now_us, LEAK_ON_TIME);
 		for (int slot = 0; slot < SESSIONS; slot++)
-			leak_note(watch, slot, i < comes_at(load, slot) ? NULL : &looks[slot], now_us);
+			watch_note(watch, slot, i < comes_at(load, slot) ? NULL : &looks[slot], now_us);
 		leak_judge(watch);
 		sum_us += took_us[i] = cpu_us() - took_us[i];
 	}

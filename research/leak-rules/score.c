@@ -19,7 +19,8 @@ watch_new(int nslots)
 	new->nslots = nslots;
 	new->ngroups = leak_groups_max(nslots);
 	new->sessions = calloc(nslots, sizeof(LeakSession));
-	new->noted = calloc(nslots, sizeof(int));
+	new->noted = calloc(nslots, sizeof(LeakNoted));
+	new->group_of = calloc(nslots, sizeof(int));
 	new->counts = calloc(LEAK_RULES, sizeof(LeakCounts));
 	new->groups = calloc(new->ngroups, sizeof(LeakGroup));
 	new->starts = calloc(2 * nslots, sizeof(uint64));
@@ -418,6 +419,25 @@ score_sample(Session *session, const LeakSession *seen)
 
 /* ---------- Looking ---------- */
 
+/* Is all of that as it was noted last, and idle, in a transaction or not?  So the monitor finds it in the status entry. */
+static bool
+is_same(const LeakObservation *look, const LeakObservation *seen)
+{
+	return look->pid == seen->pid && look->started == seen->started && look->state != SLOT_ACTIVE &&
+		look->state == seen->state && look->aborted == seen->aborted && look->state_since == seen->state_since &&
+		look->has_idle_reason == seen->has_idle_reason && look->borrower.since == seen->borrower.since &&
+		strcmp(look->borrower.name, seen->borrower.name) == 0 && look->service == seen->service && look->threshold_ms == seen->threshold_ms;
+}
+
+void
+watch_note(LeakWatch *of, int number, const LeakObservation *look, uint64 now_us)
+{
+	if (look != NULL && is_same(look, &of->sessions[number].seen))
+		leak_note_same(of, number, look->state == SLOT_IDLE);
+	else
+		leak_note(of, number, look, (TimestampTz) now_us);
+}
+
 static void
 look_at(int number)
 {
@@ -441,7 +461,7 @@ look_at(int number)
 		look.borrower = (Borrower) {.tells = true, .since = session->lent_at};
 		strlcpy(look.borrower.name, session->lent ? "a job" : "", BORROWER_LEN);
 	}
-	leak_note(watch, number, seen ? &look : NULL, world.now_us + world.clock_us);
+	watch_note(watch, number, seen ? &look : NULL, world.now_us + world.clock_us);
 	task->score.noted += seen;
 }
 

@@ -91,3 +91,6 @@ extern void task_run(Task *task);
 extern bool cost_run(void);
 extern LeakWatch *watch_new(int nslots);
 extern void watch_clear(LeakWatch *watch);
+
+/* Notes a slot as the monitor does: in short, if nothing is new there. */
+extern void watch_note(LeakWatch *watch, int number, const LeakObservation *look, uint64 now_us);

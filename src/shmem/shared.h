@@ -269,6 +269,7 @@ typedef struct Observed
 	RecentServices recent;
 
 	uint64		leaks_observed_us;	/* the last observation of the leak rules, monotonic; 0 = none */
+	uint64		leaks_number;	/* of that observation */
 	LeakCounts	leaks[LEAK_RULES];
 	LeakLimits	leak_limits;
 	uint64		heals_written;

@@ -72,13 +72,16 @@ group_grow(const LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 
 /* Were those opened so slowly that they could be people's, and so lately that these may come back? */
 static bool
-may_be_people(const LeakWatch *watch, const LeakGroup *group, uint64 threshold_us)
+may_be_people(const LeakWatch *watch, LeakGroup *group, uint64 threshold_us)
 {
 	uint64		newest_us = watch->starts[group->forgotten_at];
 	uint64		oldest_us = watch->starts[group->forgotten_at + group->grown - 1];
+	uint64		until_us = oldest_us + SLOW_AGE * threshold_us;
 
-	return (newest_us - oldest_us) * FAST_IN_THRESHOLD > (group->grown - 1) * threshold_us &&
-		watch->observed_us < oldest_us + SLOW_AGE * threshold_us;
+	if ((newest_us - oldest_us) * FAST_IN_THRESHOLD <= (group->grown - 1) * threshold_us || watch->observed_us >= until_us)
+		return false;
+	leak_group_wake_at(group, until_us);
+	return true;
 }
 
 /* Returns how many such sessions are a growth on a server with so many slots. */

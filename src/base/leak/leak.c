@@ -69,16 +69,6 @@ leak_lies_idle(const LeakWatch *watch, const LeakSession *session)
 	return lies_idle_for(watch, session, threshold_us(session));
 }
 
-/*
- * Idle for so long that it may be one of several that a burst or an instance left
- * behind.  A session that is suspected already is none of those.
- */
-static bool
-lies_like_others(const LeakWatch *watch, const LeakSession *session)
-{
-	return session->rule == LEAK_NONE && lies_idle_for(watch, session, threshold_us(session) / 2);
-}
-
 /* Returns whether it is idle and was used soon after its start only. */
 bool
 leak_used_once(const LeakSession *session)
@@ -109,13 +99,19 @@ leak_used_us(const LeakWatch *watch, const LeakSession *session)
 	return session->seen.state == SLOT_IDLE ? session->since_us : watch->observed_us;
 }
 
-/* Returns whether it has been used again and again, and lately; but not all the time, as batches are. */
+/* Is it used all the time, as batches are? */
+static bool
+is_busy(const LeakSession *session)
+{
+	return session->busy_observations > (int64) session->observations * BUSY_PERCENT / 100;
+}
+
+/* Returns whether it has been used again and again, and lately; but not all the time. */
 bool
 leak_is_in_use(const LeakWatch *watch, const LeakSession *session)
 {
-	return session->uses >= LEAK_USES_MIN &&
-		session->busy_observations <= (int64) session->observations * BUSY_PERCENT / 100 &&
-		watch->observed_us <= leak_used_us(watch, session) + LEAK_LATELY_FACTOR * threshold_us(session);
+	return session->uses >= LEAK_USES_MIN && !is_busy(session) &&
+		watch->observed_us <= leak_used_us(watch, session) + LEAK_IN_USE_FACTOR * threshold_us(session);
 }
 
 /* Returns whether it is in use so, and was opened for want of a session. */
@@ -312,20 +308,44 @@ static void
 group_count(LeakWatch *watch, const LeakSession *session)
 {
 	LeakGroup  *group = &watch->groups[session->group];
-	bool		forgotten = leak_is_forgotten(watch, session);
+	bool		rests = lies_idle_for(watch, session, threshold_us(session) / 2);
+	bool		forgotten = rests && leak_is_forgotten(watch, session);
+	bool		in_use = leak_is_in_use(watch, session);
 
-	group->idle += lies_like_others(watch, session);
+	/* One of several that a burst or an instance left behind; what is suspected already is none of those. */
+	group->idle += rests && session->rule == LEAK_NONE;
 	group->forgotten += forgotten;
 	group->lost += is_lost(session) && !forgotten;
-	group->keepers += leak_is_kept_in_use(watch, session);
-	group->working += leak_is_in_use(watch, session);
-	group->left += leak_is_left(watch, session);
+	group->keepers += in_use && !session->needless;
+	group->working += in_use;
+	group->left += rests && leak_is_left(watch, session);
+}
+
+/*
+ * Returns from when on time alone may change how the session, which is idle, or another one of its
+ * group by what that says, is judged; the moments after that are found then.
+ */
+static uint64
+changes_us(const LeakWatch *watch, const LeakSession *session)
+{
+	uint64		threshold = threshold_us(session);
+	uint64		held = leak_held_us(session, watch->observed_us);
+	uint64		ages[] = {threshold / 2, threshold, LEAK_IN_USE_FACTOR * threshold, LEAK_DRAIN_FACTOR * threshold};
+	int			nages = session->uses >= LEAK_USES_MIN ? lengthof(ages) : 2;	/* else it is neither in use nor left */
+
+	if (is_busy(session) && held <= LEAK_IN_USE_FACTOR * threshold)
+		return watch->observed_us;
+	for (int i = 0; i < nages; i++)
+		if (held <= ages[i])
+			return session->since_us + ages[i];
+	return LEAK_NEVER_US;
 }
 
 /* Ends an observation: applies the rules to what was noted. */
 void
 leak_judge(LeakWatch *watch)
 {
+	leak_groups_wake(watch);
 	foreach_leak_session(watch, i)
 	{
 		group_count(watch, &watch->sessions[i]);
@@ -343,5 +363,15 @@ leak_judge(LeakWatch *watch)
 			mark_needless(watch, group);
 	}
 	foreach_leak_session(watch, i)
-		leak_session_judge(watch, &watch->sessions[i]);
+	{
+		LeakSession *session = &watch->sessions[i];
+		LeakGroup  *group = &watch->groups[session->group];
+		LeakRule	rule_before = session->rule;
+
+		leak_session_judge(watch, session);
+		if (session->rule != rule_before)
+			leak_group_wake_at(group, watch->observed_us);
+		else if (group->wake_us > watch->observed_us)
+			leak_group_wake_at(group, changes_us(watch, session));
+	}
 }

@@ -113,14 +113,14 @@ typedef struct LeakSession
 	uint64		borrowed_us;	/* since when it has the borrower that was seen last */
 	uint64		active_us;		/* of its group, when it was used last */
 	int			uses;			/* times that it was used again after it was idle */
-	int			observations;	/* of it, and those that found it busy */
+	int			observations;	/* of it, up to number "seen_at", and those that found it busy */
 	int			busy_observations;
 	int			sessions_then;	/* of its service, when it was used last */
 	int			all_then;		/* those too that it has forgotten or lost */
 	bool		outlived;		/* one that was there then has been used long after it */
 
-	/* Of the observation that saw it last. */
-	uint64		observed_us;
+	/* Of the observation that it was judged in last. */
+	uint64		seen_at;		/* its number */
 	bool		fresh;			/* seen for the first time */
 	bool		moved;			/* has done something since the observation before */
 	int			group;
@@ -151,7 +151,8 @@ typedef struct LeakGroup
 	uint64		paused_us;		/* the last pause that ended with a new session: from ... */
 	uint64		resumed_us;		/* ... to; 0 = there was none */
 
-	uint64		observed_us;	/* the observation that the rest is of */
+	uint64		observed_us;	/* the observation that the rest is of: the last one in which it was judged */
+	uint64		wake_us;		/* until then nothing changes for its sessions by time alone */
 	int			first;			/* tracks, linked by next */
 	int			first_fresh;
 	int			fresh;			/* how many those are */
@@ -213,13 +214,21 @@ leak_suspects(const LeakCounts *counts)
 	return counts->found - counts->unleaked - counts->ended - counts->healed;
 }
 
+/* A session that was noted in an observation. */
+typedef struct LeakNoted
+{
+	int			number;			/* of its slot */
+	bool		same;			/* idle, and as the observation before saw it */
+} LeakNoted;
+
 /* The memory that the rules need, and nothing in it that the caller must fill in. */
 typedef struct LeakWatch
 {
 	int			nslots;
 	int			growth_min;		/* forgotten sessions that are a growth */
 	LeakSession *sessions;		/* nslots of them */
-	int		   *noted;			/* those of this observation, nnoted of nslots */
+	int		   *group_of;		/* by slot: the group of the session in it, for those that are not judged */
+	LeakNoted  *noted;			/* those of this observation, nnoted of nslots; then those of them that are judged */
 	int			nnoted;
 	LeakCounts *counts;			/* LEAK_RULES of them */
 	int			ngroups;		/* leak_groups_max() */
@@ -229,9 +238,11 @@ typedef struct LeakWatch
 	int			nstarts;
 	LeftSession *losses;		/* nslots of each of these two */
 	LeakOpening *openings;
+	uint64		number;			/* of this observation */
 	uint64		observed_us;	/* this observation; 0 = none yet */
 	uint64		before_us;		/* the observation before; 0 = what happened since is not known */
 	bool		late;			/* ... or only by what is there still */
+	bool		judges_all;		/* and not only the groups in which something may have changed */
 } LeakWatch;
 
 /* How long there was no observation. */
@@ -242,31 +253,40 @@ typedef enum LeakGap
 	LEAK_BLIND,					/* so long that what was before is no evidence */
 } LeakGap;
 
-/* Those that were noted in this observation: a session that is ending is not. */
-#define foreach_leak_session(watch, number) \
-	for (int noted_ = 0, number; noted_ < (watch)->nnoted && ((number = (watch)->noted[noted_]), true); noted_++)
+/* Time alone may change from then on how sessions of the group are judged. */
+static inline void
+leak_group_wake_at(LeakGroup *group, uint64 at_us)
+{
+	group->wake_us = Min(group->wake_us, at_us);
+}
+
+/* Those that are judged in this observation: a session that is ending is not. */
+#define foreach_leak_session(watch, i) \
+	for (int noted_ = 0, i; noted_ < (watch)->nnoted && ((i = (watch)->noted[noted_].number), true); noted_++)
 
 /* What was left for so many thresholds is no instance that is drained: none takes as long. */
 #define LEAK_DRAIN_FACTOR	10
 
+/* One that was not used for longer than so many thresholds is not in use. */
+#define LEAK_IN_USE_FACTOR	2
+
 /* One that was used again so often is one of a pool. */
 #define LEAK_USES_MIN	3
-
-/* In use is what was used in so many thresholds. */
-#define LEAK_LATELY_FACTOR	2
 
 /* Later than any moment, with some room to add. */
 #define LEAK_NEVER_US	(PG_UINT64_MAX / 2)
 
-/* One observation: begin, note each slot, judge. */
+/* One observation: begin, note each slot in one way or the other, judge. */
 extern void leak_observation_begin(LeakWatch *watch, uint64 now_us, LeakGap gap);
 extern void leak_note(LeakWatch *watch, int number, const LeakObservation *observation, TimestampTz now);
+extern void leak_note_same(LeakWatch *watch, int number, bool idle);
 extern void leak_judge(LeakWatch *watch);
 
 /* What is remembered: see leak_session.c. */
 extern uint64 leak_held_us(const LeakSession *session, uint64 now_us);
 extern bool leak_has_rested(const LeakGroup *group, const LeakSession *session, uint64 before_us);
 extern void leak_clear(LeakWatch *watch, LeakSession *session, bool alive);
+extern void leak_groups_wake(LeakWatch *watch);
 extern void leak_forget(LeakWatch *watch);
 extern int	leak_groups_max(int nslots);
 
@@ -302,7 +322,12 @@ typedef struct LeakRuleType
 	LeakCertainty certainty;	/* of what it suspects ... */
 	bool		failed_is_certain;	/* ... but for transactions that have failed: their clients can only roll back */
 
-	/* Whether the session, which is not suspected, breaks it; notes others and span_ms of the evidence. */
+	/*
+	 * Whether the session, which is not suspected, breaks it; notes others and span_ms of the
+	 * evidence.  While nothing happens in a group its sessions are not judged: where time alone
+	 * changes the answer, that must be at one of the moments of changes_us() in leak.c, or
+	 * be said by leak_group_wake_at().
+	 */
 	bool		(*judge) (LeakWatch *watch, LeakSession *session);
 
 	/* Whether a session that it suspects, and that was not used since, stays suspected; NULL: it does. */

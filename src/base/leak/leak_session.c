@@ -5,6 +5,10 @@
  * Each slot has a track of the session in it, and each service a group of those
  * that could share a pool.  An observation notes the slots one by one; what it adds up for
  * a group begins anew when the group is touched first.
+ *
+ * A group of which all sessions are idle, and as they were before, is not touched: it
+ * sleeps until time alone could change what is said of it.  What it has been judged to be stands
+ * meanwhile.
  */
 #include "postgres.h"
 
@@ -61,6 +65,7 @@ group_begin(const LeakWatch *watch, LeakGroup *group)
 	group->closed = 0;
 	group->closing_us = 0;
 	group->observed_us = watch->observed_us;
+	group->wake_us = LEAK_NEVER_US;
 	group->first = group->first_fresh = group->newest = -1;
 	group->sessions = group->idle = group->forgotten = group->lost = group->keepers = 0;
 	group->keepers_at = group->forgotten_at = group->replaced = group->vanished = -1;
@@ -107,6 +112,8 @@ leak_observation_begin(LeakWatch *watch, uint64 now_us, LeakGap gap)
 
 	watch->before_us = gap == LEAK_BLIND || full ? 0 : watch->observed_us;
 	watch->late = gap == LEAK_LATE;
+	watch->judges_all = watch->before_us == 0 || watch->late;
+	watch->number++;
 	watch->observed_us = now_us;
 	watch->nstarts = 0;
 	watch->nnoted = 0;
@@ -175,6 +182,7 @@ leak_begin(LeakWatch *watch, LeakSession *session, const LeakObservation *observ
 		.started_us = began_us(watch, observation->started, now, 0),
 		.since_us = began_us(watch, observation->state_since, now, watch->before_us),
 		.fresh = true,
+		.seen_at = watch->number - 1,
 		.needless = watch->late,	/* nothing says that it was opened for want of one */
 	};
 }
@@ -212,33 +220,23 @@ group_note_use(const LeakWatch *watch, LeakGroup *group, LeakSession *session)
 	if (!group->active && watch->before_us != 0 && !watch->late)
 		group->active_us += watch->observed_us - watch->before_us;
 	group->active = true;
+	leak_group_wake_at(group, watch->observed_us);
 	session->active_us = group->active_us;
 	group->used_us = Max(group->used_us, leak_used_us(watch, session));
 }
 
+/* Counts the observations since the last one that was counted; in those the session was idle. */
 static void
-group_add(LeakWatch *watch, int number)
+count_observation(const LeakWatch *watch, LeakSession *session)
 {
-	LeakSession *session = &watch->sessions[number];
-	LeakGroup  *group;
-
-	session->group = group_find(watch, session->seen.service);
-	group = &watch->groups[session->group];
-	if (session->fresh)
-		leak_note_pause(watch, group, session);
-	group_note_use(watch, group, session);
-	group->names_borrowers |= session->seen.borrower.tells;
-	group->sessions++;
-	session->next = group->first;
-	group->first = number;
-	if (session->fresh)
+	session->observations += (int) (watch->number - session->seen_at);
+	session->seen_at = watch->number;
+	session->busy_observations += session->seen.state != SLOT_IDLE;
+	while (session->observations >= OBSERVATIONS_MAX)
 	{
-		group->fresh++;
-		session->next_fresh = group->first_fresh;
-		group->first_fresh = number;
+		session->observations -= OBSERVATIONS_MAX / 2;
+		session->busy_observations /= 2;
 	}
-	if (group->newest < 0 || watch->sessions[group->newest].started_us < session->started_us)
-		group->newest = number;
 }
 
 /*
@@ -261,18 +259,90 @@ leak_note(LeakWatch *watch, int number, const LeakObservation *observation, Time
 		leak_begin(watch, session, observation, now);
 	else if (observation->state_since != session->seen.state_since || observation->state != session->seen.state)
 		leak_move(watch, session, observation, now);
-	session->observed_us = watch->observed_us;
-	watch->noted[watch->nnoted++] = number;
 	if (observation->borrower.since != session->seen.borrower.since)
 		session->borrowed_us = began_us(watch, observation->borrower.since, now, session->started_us);
 	session->seen = *observation;
-	session->busy_observations += observation->state != SLOT_IDLE;
-	if (++session->observations == OBSERVATIONS_MAX)
+	session->group = watch->group_of[number] = group_find(watch, observation->service);
+	watch->noted[watch->nnoted++] = (LeakNoted) {.number = number};
+	if (session->fresh)
+		leak_note_pause(watch, &watch->groups[session->group], session);
+	group_note_use(watch, &watch->groups[session->group], session);
+	count_observation(watch, session);
+}
+
+/* Notes a session of which nothing is new, in a group that does not sleep. */
+static void
+note_again(LeakWatch *watch, int number)
+{
+	LeakSession *session = &watch->sessions[number];
+
+	session->fresh = session->moved = false;
+	session->group = watch->group_of[number] = group_find(watch, session->seen.service);
+	group_note_use(watch, &watch->groups[session->group], session);
+	count_observation(watch, session);
+}
+
+/*
+ * The same of a slot of which all is as leak_note() was told last, and whether the session is
+ * idle: that costs little if it is so of all sessions of its group.
+ */
+void
+leak_note_same(LeakWatch *watch, int number, bool idle)
+{
+	watch->noted[watch->nnoted++] = (LeakNoted) {.number = number, .same = idle};
+	if (!idle)
+		note_again(watch, number);
+}
+
+/* Has nothing happened in the group since it was judged, and time changes nothing either? */
+static bool
+group_sleeps(const LeakWatch *watch, const LeakGroup *group)
+{
+	return group->observed_us != watch->observed_us && group->closed == 0 &&
+		watch->observed_us < group->wake_us && !watch->judges_all;
+}
+
+static void
+group_add(LeakWatch *watch, int number)
+{
+	LeakSession *session = &watch->sessions[number];
+	LeakGroup  *group = &watch->groups[session->group];
+
+	group->names_borrowers |= session->seen.borrower.tells;
+	group->sessions++;
+	session->next = group->first;
+	group->first = number;
+	if (session->fresh)
 	{
-		session->observations /= 2;
-		session->busy_observations /= 2;
+		group->fresh++;
+		session->next_fresh = group->first_fresh;
+		group->first_fresh = number;
 	}
-	group_add(watch, number);
+	if (group->newest < 0 || watch->sessions[group->newest].started_us < session->started_us)
+		group->newest = number;
+}
+
+/*
+ * When all slots have been noted: keeps those whose groups do not sleep, and makes the groups of
+ * these, in the order of slots.
+ */
+void
+leak_groups_wake(LeakWatch *watch)
+{
+	int			n = 0;
+
+	for (int i = 0; i < watch->nnoted; i++)
+	{
+		LeakNoted  *noted = &watch->noted[i];
+
+		if (noted->same && group_sleeps(watch, &watch->groups[watch->group_of[noted->number]]))
+			continue;
+		if (noted->same)
+			note_again(watch, noted->number);
+		group_add(watch, noted->number);
+		watch->noted[n++] = *noted;
+	}
+	watch->nnoted = n;
 }
 
 /*

@@ -48,7 +48,7 @@ static bool
 was_in_use(const LeakWatch *watch, const LeakSession *session, uint64 then_us, uint64 threshold_us)
 {
 	return session->rule == LEAK_NONE && session->uses >= LEAK_USES_MIN && leak_lies_idle(watch, session) &&
-		session->since_us <= then_us && session->since_us + LEAK_LATELY_FACTOR * threshold_us >= then_us &&
+		session->since_us <= then_us && session->since_us + LEAK_IN_USE_FACTOR * threshold_us >= then_us &&
 		watch->observed_us >= session->since_us + LEAK_DRAIN_FACTOR * threshold_us;
 }
 

@@ -43,11 +43,27 @@
 
 int			leak_threshold = 30 * 1000;
 
+/* Which session it was, and of which content of its status entry; pid 0: none, or that is not known. */
+typedef struct NotedSlot
+{
+	int			pid;
+	int			changes;
+	TimestampTz started;
+} NotedSlot;
+
+/* What becomes of sessions beside what they do: the setting, and the runs and holds. */
+typedef struct Thresholds
+{
+	int			setting;
+	Oid			roles[RUNS_MAX][RUN_PARTIES_MAX];
+	uint32		of_runs[RUNS_MAX];
+} Thresholds;
+
 static LeakWatch watch;			/* of the monitor */
 static bool *gone;				/* by slot: its client has */
 static bool *lost;				/* by slot: the connection was in no table at the last observation */
 static bool *tracked;			/* by slot: there was a session, or that is not known */
-static int *changes;			/* by slot: Slot.changes of the session that was noted last */
+static NotedSlot *noted;		/* by slot: what was noted last */
 static int	peer_next;			/* slot with the next client to be checked */
 static uint64 lives_us;
 
@@ -75,13 +91,15 @@ leak_detector_init(void)
 	lost = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(bool));
 	tracked = MemoryContextAlloc(TopMemoryContext, MaxConnections * sizeof(bool));
 	memset(tracked, true, MaxConnections * sizeof(bool));
-	changes = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(int));
-	watch.noted = MemoryContextAllocZero(TopMemoryContext, sizeof(int) * watch.nslots);
+	noted = MemoryContextAllocZero(TopMemoryContext, MaxConnections * sizeof(NotedSlot));
+	watch.noted = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakNoted) * watch.nslots);
+	watch.group_of = MemoryContextAllocZero(TopMemoryContext, sizeof(int) * watch.nslots);
 	watch.starts = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * 2 * watch.nslots);
 	watch.losses = MemoryContextAllocZero(TopMemoryContext, sizeof(LeftSession) * watch.nslots);
 	watch.openings = MemoryContextAllocZero(TopMemoryContext, sizeof(LeakOpening) * watch.nslots);
 	LWLockAcquire(shared->observe_lock, LW_EXCLUSIVE);
 	watch.observed_us = shared->observed.leaks_observed_us;
+	watch.number = shared->observed.leaks_number;
 	leak_forget(&watch);
 	LWLockRelease(shared->observe_lock);
 }
@@ -202,32 +220,74 @@ slot_observe(int number, const Slot *slot)
 static bool
 slot_is_as_noted(int number, const Slot *slot)
 {
-	return slot->started != 0 && session_is_in(&leak_sessions[number], slot) && changes[number] == slot->changes &&
-		leak_sessions[number].seen.state == slot->state;
+	return slot->started != 0 && noted[number].pid == slot->pid && noted[number].started == slot->started &&
+		noted[number].changes == slot->changes;
+}
+
+/* Are the thresholds of all sessions that do nothing as they were? */
+static bool
+thresholds_stand(void)
+{
+	static Thresholds before;
+	Thresholds	now;
+	bool		stand;
+
+	memset(&now, 0, sizeof(now));
+	now.setting = leak_threshold;
+	for (int i = 0; i < RUNS_MAX; i++)
+	{
+		for (int party = 0; party < RUN_PARTIES_MAX; party++)
+			now.roles[i][party] = ((volatile RunEntry *) &shared->runs[i])->roles[party];
+		now.of_runs[i] = pg_atomic_read_u32(&shared->runs[i].leak_threshold_ms);
+	}
+	stand = memcmp(&now, &before, sizeof(now)) == 0;
+	before = now;
+	return stand;
+}
+
+/*
+ * The same, and nothing else has to be looked for: a client that has gone, or a snapshot that
+ * keeps a session from being suspected.
+ */
+static bool
+slot_is_same(int number, const Slot *slot)
+{
+	const LeakSession *session = &leak_sessions[number];
+
+	return slot_is_as_noted(number, slot) &&
+		(slot->state == SLOT_IDLE ||
+		 (slot->state == SLOT_IDLE_IN_TRANSACTION && session->rule != LEAK_NONE && !session->seen.exports_snapshot));
 }
 
 static void
 slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 {
 	const RunEntry *run = slot_run(slot);
+	int			threshold_ms = slot->pid != 0 && slot->state != SLOT_AUTHENTICATING ? threshold_of(run) : 0;
 	LeakObservation observation;
 
 	/* So shows a session if its entry could not be read: ask again next time. */
 	if (slot->pid != 0 && slot->state == SLOT_AUTHENTICATING && slot->pid == leak_sessions[number].seen.pid)
 		return;
+	if (threshold_ms <= 0)
+	{
+		leak_note(&watch, number, NULL, now);
+		noted[number].pid = 0;
+		return;
+	}
 	observation = slot_is_as_noted(number, slot) ? leak_sessions[number].seen : slot_observe(number, slot);
-	changes[number] = slot->changes;
+	noted[number] = (NotedSlot) {slot->pid, slot->changes, slot->started};
 	observation.client_gone = gone && slot->state == SLOT_ACTIVE;
 	observation.of_one_pool = run != NULL;
 	observation.exports_snapshot = false;
-	observation.threshold_ms = slot->pid != 0 && slot->state != SLOT_AUTHENTICATING ? threshold_of(run) : 0;
-	if (observation.threshold_ms > 0 && observation.service == 0)
+	observation.threshold_ms = threshold_ms;
+	if (observation.service == 0)
 		observation.service = slot_service(slot);
 	/* That is a look into a directory: only when it matters. */
 	if (slot->state == SLOT_IDLE_IN_TRANSACTION && leak_sessions[number].rule == LEAK_NONE &&
 		now - slot->state_since > observation.threshold_ms * INT64CONST(1000))
 		observation.exports_snapshot = slot_exports_snapshot(number);
-	leak_note(&watch, number, observation.threshold_ms > 0 ? &observation : NULL, now);
+	leak_note(&watch, number, &observation, now);
 }
 
 /* Sessions of how many services are too short-lived to be suspected? */
@@ -270,6 +330,7 @@ leak_detector_observe(const Slot *slots)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		now_us = loop_now_us();
+	bool		thresholds = thresholds_stand();
 	int			blind_sessions = 0;
 
 	leak_observation_begin(&watch, now_us, gap_before(now_us));
@@ -277,12 +338,18 @@ leak_detector_observe(const Slot *slots)
 	{
 		if (slots[i].pid == 0 && !tracked[i])
 			continue;
+		if (thresholds && slot_is_same(i, &slots[i]))
+		{
+			leak_note_same(&watch, i, slots[i].state == SLOT_IDLE);
+			continue;
+		}
 		slot_note(i, &slots[i], gone[i], now);
 		tracked[i] = leak_sessions[i].seen.pid != 0;
 		blind_sessions += slots[i].pid != 0 && slots[i].state == SLOT_UNKNOWN;
 	}
 	leak_judge(&watch);
 	shared->observed.leaks_observed_us = now_us;
+	shared->observed.leaks_number = watch.number;
 	shared->observed.leak_limits.client_errno = peer_errno();
 	shared->observed.leak_limits.blind_sessions = blind_sessions;
 	lives_note(now_us);

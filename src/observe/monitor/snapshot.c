@@ -24,6 +24,7 @@
 
 static MonitorSnapshot snapshot;
 static Slot *slots_before;		/* at the last observation; zero at first */
+static TimestampTz *borrowed_since; /* by slot: since when its session is borrowed; 0: it is not */
 static MemoryContext limits_context;
 static MemoryContext services_context;
 static bool limits_stale = true;
@@ -42,6 +43,7 @@ snapshot_init(void)
 
 	slots_before = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MaxConnections);
 	snapshot.slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MaxConnections);
+	borrowed_since = MemoryContextAllocZero(TopMemoryContext, sizeof(TimestampTz) * MaxConnections);
 	limits_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust limits",
 										   ALLOCSET_SMALL_SIZES);
 	services_context = AllocSetContextCreate(TopMemoryContext, "pool_exhaust services",
@@ -138,15 +140,33 @@ login_seen(const Slot *slot)
 			snapshot.pools[foreach_current_index(lc)].logins++;
 }
 
-static void
-borrowed_count(int number, const Slot *slot)
+/* Is the slot as it was, free or with a session that has done nothing since? */
+static bool
+slot_stands(const Slot *before, const Slot *slot)
 {
-	Borrower	borrower;
+	if (slot->pid == 0 || before->pid == 0)
+		return slot->pid == before->pid;
+	return (slot->state == SLOT_IDLE || slot->state == SLOT_IDLE_IN_TRANSACTION) && before->pid == slot->pid &&
+		before->started == slot->started && before->changes == slot->changes;
+}
 
-	if (!borrower_read(number, slot, &borrower) || borrower.name[0] == '\0')
-		return;
-	if (snapshot.borrowed++ == 0 || borrower.since < snapshot.borrowed_since)
-		snapshot.borrowed_since = borrower.since;
+/* Reads and notes what stands beside the status entry; it changes with that, or while a statement runs. */
+static void
+slot_observe_rest(int number, const Slot *slot, uint64 now_us)
+{
+	Borrower	borrower = {0};
+
+	if (slot->pid != 0)
+		(void) borrower_read(number, slot, &borrower);
+	borrowed_since[number] = borrower.name[0] != '\0' ? borrower.since : 0;
+	slot_note_login(number, slot, now_us);
+}
+
+static void
+borrowed_count(TimestampTz since)
+{
+	if (since != 0 && (snapshot.borrowed++ == 0 || since < snapshot.borrowed_since))
+		snapshot.borrowed_since = since;
 }
 
 static void
@@ -171,13 +191,14 @@ slots_observe(void)
 		if (slot_read_again(i, &before[i], slot))
 		{
 			snapshot.by_state[slot->state]++;
-			borrowed_count(i, slot);
 			if (slot->state == SLOT_AUTHENTICATING && OidIsValid(slot->role))
 				login_seen(slot);
 			if (snapshot.readable)
 				service = services_add_like(snapshot.services, slot, service);
 		}
-		slot_note_login(i, slot, now_us);
+		if (!slot_stands(&before[i], slot))
+			slot_observe_rest(i, slot, now_us);
+		borrowed_count(borrowed_since[i]);
 		/* When sessions ended before the last observation is not known. */
 		if (recent && before[i].started != 0 &&
 			(before[i].pid != slot->pid || before[i].started != slot->started))
@@ -207,9 +228,11 @@ snapshot_take(void)
 	slots_observe();
 	foreach(lc, snapshot.limits)
 	{
+		const PoolLimit *limit = lfirst(lc);
 		PoolSnapshot *pool = &snapshot.pools[foreach_current_index(lc)];
+		int			in_use = limit->kind == POOL_SERVER ? slot_states_sum(snapshot.by_state) : limit_in_use(limit);
 
-		pool->in_use = Max(limit_in_use(lfirst(lc)) - pool->logins, 0);
+		pool->in_use = Max(in_use - pool->logins, 0);
 	}
 	return &snapshot;
 }

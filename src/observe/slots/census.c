@@ -62,6 +62,20 @@ census_take(Census *census)
 }
 
 int
+census_walsenders(void)
+{
+	int			walsenders = 0;
+
+	for (uint32 i = MaxConnections; i < ProcGlobal->allProcCount; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		walsenders += PROC_IN_USE(proc) && PROC_OF_LIST(proc, walsenderFreeProcs);
+	}
+	return walsenders;
+}
+
+int
 census_slots(Oid role, int *ours)
 {
 	int			in_use = 0;

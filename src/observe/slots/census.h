@@ -17,6 +17,9 @@ typedef struct Census
 
 extern void census_take(Census *census);
 
+/* The walsenders alone: the slots are not read for that. */
+extern int	census_walsenders(void);
+
 /* Slots that are left for roles without a reserve. */
 extern int	census_capacity(void);
 

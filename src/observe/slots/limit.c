@@ -92,14 +92,12 @@ limits_read(void)
 int
 limit_in_use(const PoolLimit *limit)
 {
-	Census		census;
 	int			ours;
 
 	switch (limit->kind)
 	{
 		case POOL_WALSENDERS:
-			census_take(&census);
-			return census.walsenders;
+			return census_walsenders();
 		case POOL_ROLE:
 			return CountUserBackends(limit->oid);
 		case POOL_DATABASE:

@@ -138,7 +138,6 @@ slot_prefetch(int number)
 		return;
 	__builtin_prefetch(&ProcGlobal->allProcs[number].procLatch.owner_pid);
 	__builtin_prefetch(&ProcGlobal->allProcs[number].waitLock);
-	__builtin_prefetch(&session_slots[number]);
 }
 
 void
