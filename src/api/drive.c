@@ -446,6 +446,7 @@ report_numbers(RowBuilder *row)
 		.wanted = stats->wanted,
 		.held = stats->held,
 		.open = drive->pool->nopen,
+		.opening = stats->opening,
 		.idle = drive->pool->nidle,
 		.absent_us = drive->absent_us,
 		.slowest_refusal_us = stats->slowest_refusal_us,

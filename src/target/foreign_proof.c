@@ -9,6 +9,7 @@
 #define LOGIN_WAIT_MS	(5 * 1000)
 #define PROOF_WAIT_MS	(10 * 1000)
 #define PROOF_EACH_MS	3		/* more for each session that it had at the most */
+#define GONE_WAIT_MS	1000	/* for one that did not answer before the run was over */
 #define TURN_MS			5
 
 /* A probe that was lost logs in again. */
@@ -45,7 +46,8 @@ party_left(Run *run, RunParty *party)
 {
 	Probe	   *probe = party->probe;
 	int			peak = party->pool != NULL ? party->pool->stats.peak_held : 0;
-	uint64		end_us = loop_now_us() + (uint64) run_patience(run, PROOF_WAIT_MS + peak * PROOF_EACH_MS) * 1000;
+	int			wait_ms = run->target_gone ? GONE_WAIT_MS : run_patience(run, PROOF_WAIT_MS + peak * PROOF_EACH_MS);
+	uint64		end_us = loop_now_us() + (uint64) wait_ms * 1000;
 	uint64		since_us = loop_now_us();
 	int			left = -1;
 

@@ -649,6 +649,7 @@ bound_report(Driver *driver)
 
 	report->held = Min(report->held, driver->most);
 	report->open = Min(report->open, driver->most);
+	report->opening = Min(report->opening, report->open);
 	report->idle = Min(report->idle, driver->most);
 	report->wanted = Min(report->wanted, WANTED_MAX);
 }
