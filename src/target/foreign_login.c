@@ -17,7 +17,7 @@
 #include "target/foreign.h"
 
 #define LOGIN_WAIT_MS	(5 * 1000)
-#define CUT_MS			"2500"	/* in which the other machine takes nothing */
+#define CUT_MS			"2200"	/* in which the other machine takes nothing */
 #define OTHERS_WAIT_MS	(2 * 1000)
 
 /* ---------- What the catalogs say ---------- */
