@@ -37,6 +37,7 @@
 #include "load/target/probe.h"
 #include "request/preflight.h"
 #include "request/workload.h"
+#include "shmem/drives.h"
 #include "shmem/request.h"
 #include "target/foreign.h"
 #include "target/server_pool.h"
@@ -61,6 +62,13 @@ PG_FUNCTION_INFO_V1(pool_exhaust_drive_crowd);
 
 /* While clients play it is measured so often how late the loop turns. */
 #define TICK_US			(10 * 1000)
+
+/*
+ * A drive turns its loop that often, however busy it is, or else the monitor has it end:
+ * its coordinator has given it up by then.  Between two calls it is for idle_session_timeout first.
+ */
+#define STILL_MS		(DRIVER_SILENCE_MS + 500)
+#define REST_MS			(COORDINATOR_SILENCE_MS + 100)
 
 /* Grants that a drive is to tell of in order. */
 #define ORDERED_MAX		1000000
@@ -107,6 +115,7 @@ drive_end(void)
 	}
 	loop_close(&ended->loop);
 	MemoryContextDelete(ended->context);
+	drive_says(0);
 }
 
 /* before_shmem_exit: the target sees its clients leave. */
@@ -122,6 +131,7 @@ require_coordinator(void)
 {
 	uint64		now_us = loop_now_us();
 
+	drive_says(STILL_MS);
 	if (now_us < drive->look_us)
 		return;
 	drive->look_us = now_us + LOOK_US;
@@ -378,6 +388,7 @@ pool_exhaust_drive_open(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
+	drive_says(REST_MS);
 	SetConfigOption("idle_session_timeout", psprintf("%d", COORDINATOR_SILENCE_MS), PGC_USERSET, PGC_S_SESSION);
 	user = login_value(&drive->endpoint->login, "user");
 	row_text(&row, target_types[request.target]->name);
@@ -446,6 +457,7 @@ report_numbers(RowBuilder *row)
 		.wanted = stats->wanted,
 		.held = stats->held,
 		.open = drive->pool->nopen,
+		.opening = stats->opening,
 		.idle = drive->pool->nidle,
 		.absent_us = drive->absent_us,
 		.slowest_refusal_us = stats->slowest_refusal_us,
@@ -509,6 +521,7 @@ report_load(RowBuilder *row, int number)
 static void
 report_write(RowBuilder *row)
 {
+	drive_says(REST_MS);
 	report_numbers(row);
 	report_failures(row);
 	for (int i = 0; i < CAUSES; i++)
@@ -560,6 +573,7 @@ drive_call(FunctionCallInfo fcinfo, DriveOrder order, int at)
 	RowBuilder	row = rows_begin(fcinfo);
 
 	require_drive();
+	drive_says(STILL_MS);
 	PG_TRY();
 	{
 		require_time();

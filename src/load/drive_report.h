@@ -34,6 +34,7 @@
 	NUMBER(wanted)				/* ... and those that have not ended */ \
 	NUMBER(held) \
 	NUMBER(open)				/* sessions, from the login to the close ... */ \
+	NUMBER(opening)				/* ... those of them that log in ... */ \
 	NUMBER(idle)				/* ... and those of them that no client holds */ \
 	NUMBER(absent_us)			/* so late something was done there, at the most */ \
 	NUMBER(slowest_refusal_us)

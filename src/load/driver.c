@@ -151,7 +151,8 @@ driver_reported(void *arg, const QueryResult *result)
 	driver_meter(driver);
 	if (driver->asked_us != 0)
 		return;
-	if (driver->wanted > 0 || driver->plays || driver->nqueue > 0 || driver->order.release > 0 || driver->order.cancel)
+	if (driver->wanted > 0 || driver->plays || driver->nqueue > 0 || driver->order.release > 0 || driver->order.cancel ||
+		driver->order.enough)
 		driver_send(driver);
 	else
 		uv_timer_start(&driver->rest, driver_rested, DRIVER_REST_MS, 0);
@@ -165,6 +166,17 @@ driver_send_queued(Driver *driver)
 
 	memmove(driver->queue, driver->queue + 1, sizeof(char *) * --driver->nqueue);
 	driver_query(driver, first, driver_reported);
+}
+
+/* It is carried out at once, and says what pool_exhaust_drive() says. */
+static void
+driver_send_enough(Driver *driver)
+{
+	char		sql[256];
+
+	snprintf(sql, sizeof(sql), "SELECT * FROM %s_crowd('enough', 0, 0, 0, 0)", driver->function);
+	driver->order.enough = false;
+	driver_query(driver, sql, driver_reported);
 }
 
 /* Sends what is ordered, now or when the call that is under way is over. */
@@ -181,6 +193,11 @@ driver_send(Driver *driver)
 	if (driver->nqueue > 0)
 	{
 		driver_send_queued(driver);
+		return;
+	}
+	if (order->enough)
+	{
+		driver_send_enough(driver);
 		return;
 	}
 	snprintf(sql, sizeof(sql), "SELECT * FROM %s(%d, %d, %s, " UINT64_FORMAT ", %d)", driver->function,

@@ -31,6 +31,7 @@ typedef enum DriverState
 /* In the order in which the driver carries them out. */
 typedef struct DriverOrder
 {
+	bool		enough;			/* no client of its crowd retries */
 	bool		cancel;			/* what waits for a connection */
 	int			release;		/* so many connections */
 	int			acquire;		/* so many more ... */

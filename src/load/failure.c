@@ -53,7 +53,8 @@ failure_classify(ConnectResult *result)
 /*
  * Describes why a connect failed.  libpq gives a failed connect no SQLSTATE
  * field; verbose text has it.  A listen queue that is full (EAGAIN from a unix
- * socket) is the kernel's doing and no refusal; libpq quotes strerror() for it.
+ * socket) is the kernel's doing and no refusal, and one that took nothing may be there;
+ * libpq quotes strerror() for both.
  */
 void
 failure_from_connect(ConnectResult *result, const PGconn *conn)
@@ -75,7 +76,8 @@ failure_from_connect(ConnectResult *result, const PGconn *conn)
 	strlcpy(result->message, text, MESSAGE_LEN);
 	result->message[strcspn(result->message, "\n")] = '\0';
 	text_make_printable(result->message);
-	result->end = strstr(text, strerror(EAGAIN)) != NULL ? CONNECT_BACKLOG : CONNECT_BROKEN;
+	result->end = strstr(text, strerror(EAGAIN)) != NULL ? CONNECT_BACKLOG
+		: strstr(text, strerror(ETIMEDOUT)) != NULL ? CONNECT_TIMED_OUT : CONNECT_BROKEN;
 }
 
 /*

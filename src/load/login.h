@@ -37,7 +37,7 @@ typedef enum AuthRule
 } AuthRule;
 
 /* A libpq keyword/value list, terminated by NULL. */
-#define LOGIN_PARAMS	26
+#define LOGIN_PARAMS	40
 
 typedef struct Login
 {
@@ -79,11 +79,12 @@ typedef struct ConnectResult
 	uint64		took_us;
 } ConnectResult;
 
-/* Adds one parameter.  Keyword and value must live as long as the login. */
+/* Adds one parameter; ERROR if there is no room.  Keyword and value must live as long as the login. */
 static inline void
 login_add(Login *login, const char *keyword, const char *value)
 {
-	Assert(login->params < LOGIN_PARAMS);
+	if (login->params >= LOGIN_PARAMS)
+		elog(ERROR, "a login has more than %d parameters", LOGIN_PARAMS);
 	login->keywords[login->params] = keyword;
 	login->values[login->params] = value;
 	login->params++;

@@ -140,6 +140,17 @@ session_say_too_much(ConnectResult *failure)
 			 MEMORY_SESSION_MAX, MEMORY_ALL_MAX);
 }
 
+/* Has the kernel given the connection up?  If libpq has been told of that already, it quotes strerror(). */
+static bool
+machine_is_silent(const PGconn *conn)
+{
+	int			error = 0;
+	socklen_t	len = sizeof(error);
+
+	return strstr(PQerrorMessage(conn), strerror(ETIMEDOUT)) != NULL ||
+		(getsockopt(PQsocket(conn), SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == ETIMEDOUT);
+}
+
 /*
  * Says why a session was lost, as far as the other side has said; for
  * events->lost, before it closes the session.
@@ -160,6 +171,8 @@ session_failure(const Session *session, ConnectResult *failure)
 	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
 	strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a message",
 			MESSAGE_LEN);
+	if (machine_is_silent(session->conn))
+		*failure = (ConnectResult) {CONNECT_TIMED_OUT, CAUSE_NONE, .message = MACHINE_SILENT};
 }
 
 static void

@@ -24,6 +24,9 @@ typedef struct QueryResult
 	const PGresult *rows;		/* all there is, of a session that keeps rows */
 } QueryResult;
 
+/* Why a session was lost whose packets the other machine does not take any more. */
+#define MACHINE_SILENT	"its machine does not answer"
+
 typedef void (*QueryDone) (void *arg, const QueryResult *result);
 
 typedef enum SessionState

@@ -79,12 +79,13 @@ http_settle(Run *run)
 
 /*
  * Nothing is granted any more, and logins under way come to their end, as a
- * rule: one that is cut off half-way could be granted after the proof.
+ * rule: one that is cut off half-way could be granted after the proof.  Those to a
+ * target that is gone come to none.
  */
 static void
 logins_settle(Run *run)
 {
-	uint64		end_us = loop_now_us() + (uint64) DRAIN_TIMEOUT_MS * 1000;
+	uint64		end_us = loop_now_us() + (run->target_gone ? 0 : (uint64) DRAIN_TIMEOUT_MS * 1000);
 
 	for (int i = 0; i < run->nparties; i++)
 		if (run->parties[i].pool != NULL)

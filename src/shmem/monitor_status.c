@@ -31,6 +31,15 @@ monitor_status_init(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
+void
+monitor_rouse(void)
+{
+	uint32		number = pg_atomic_read_u32(&shared->monitor);
+
+	if (number != 0)
+		SetLatch(&ProcGlobal->allProcs[number - 1].procLatch);
+}
+
 /* Takes no lock, and does nothing unless the monitor has asked for it. */
 void
 monitor_wake(void)

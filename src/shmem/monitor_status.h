@@ -17,6 +17,9 @@ extern void monitor_status_init(void);
 /* Wakes the monitor after a refusal.  Safe in any process. */
 extern void monitor_wake(void);
 
+/* Wakes it, whatever it waits for. */
+extern void monitor_rouse(void);
+
 /* What the monitor has seen is not older than it should be.  Needs the lock. */
 extern bool monitor_is_fresh(void);
 

@@ -102,6 +102,7 @@ shared_reset(PoolExhaustShared *s)
 	pg_atomic_init_u32(&s->monitor, 0);
 	pg_atomic_init_u32(&s->attention, 0);
 	pg_atomic_init_u32(&s->sweep_wanted, 0);
+	pg_atomic_init_u32(&s->drives, 0);
 	pg_atomic_init_u32(&s->sweeping, 0);
 	for (int i = 0; i < RUNS_MAX; i++)
 	{
@@ -127,6 +128,8 @@ slots_reset(void)
 		pg_atomic_init_u32(&session_slots[i].listener, 0);
 		pg_atomic_init_u32(&session_slots[i].login, 0);
 		pg_atomic_init_u64(&session_slots[i].login_us, 0);
+		pg_atomic_init_u32(&session_slots[i].drives, 0);
+		pg_atomic_init_u64(&session_slots[i].drives_until_us, 0);
 		pg_atomic_init_u32(&session_slots[i].borrower.version, 0);
 	}
 }

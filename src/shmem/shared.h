@@ -20,6 +20,9 @@
  *		How those processes and runners wake the monitor, and whether a sweeper of
  *		its is at work.  Atomics.
  *
+ * drives
+ *		Counted by the sessions that drive, for the monitor.  Atomic.
+ *
  * observed
  *		What the monitor has seen.  It alone writes there, but for
  *		pool_exhaust_reset_stats() and pool_exhaust_heal(); "observe_lock" guards
@@ -403,6 +406,7 @@ typedef struct PoolExhaustShared
 	pg_atomic_uint32 monitor;	/* its PGPROC number + 1, 0 = there is none */
 	pg_atomic_uint32 attention; /* the monitor wants to know of the next refusal */
 	pg_atomic_uint32 sweep_wanted;	/* a run may have left something behind */
+	pg_atomic_uint32 drives;	/* sessions that drive load for another server */
 	pg_atomic_uint32 sweeping;	/* 1: the monitor has a worker clean up */
 	RunEntry	runs[RUNS_MAX];
 	LWLock	   *observe_lock;
@@ -436,6 +440,8 @@ typedef struct SessionSlot
 	pg_atomic_uint32 listener;	/* pid of the session that LISTENs; its own to write */
 	pg_atomic_uint32 login;		/* pid of a login under way; these two are the monitor's to write */
 	pg_atomic_uint64 login_us;	/* when it saw that first, monotonic */
+	pg_atomic_uint32 drives;	/* pid of the session that drives load for another server; its own to write ... */
+	pg_atomic_uint64 drives_until_us;	/* ... as this, by when it says so again; the monitor puts it off */
 	SlotBorrower borrower;
 } SessionSlot;
 

@@ -139,6 +139,7 @@ typedef struct Run
 	uint64		login_us;		/* its first login took that; 0 = not known */
 	bool		too_busy;		/* it is invalid or aborted, and the machine was too busy */
 	bool		ledger_blind;	/* it was to count refusals, and could not */
+	bool		target_gone;	/* that of its drivers: it need not be waited for */
 	bool		out_of_time;	/* a wait of the story was over before what it waited for */
 	RunParty	parties[RUN_PARTIES_MAX];
 	int			nparties;

@@ -14,6 +14,7 @@
 #include "load/failure.h"
 #include "load/pool/pool_drivers.h"
 #include "target/drivers.h"
+#include "target/drivers_aim.h"
 #include "target/foreign.h"
 #include "target/server_pool.h"
 #include "target/target.h"
@@ -34,6 +35,7 @@ typedef struct Drivers
 	Endpoint  **endpoints;
 	char	  **born;			/* when the server was started: no other was at that moment */
 	const Driver *silent;		/* at the last look it was silent for too long */
+	Aim			aim;			/* whether it is still there */
 	const char *mode;			/* of the pool that their clients share; "": they share none */
 	int			pool_size;		/* of that */
 } Drivers;
@@ -354,6 +356,7 @@ drivers_open(Run *run, RunParty *party)
 	if (party->probe != NULL)
 		prove_target(run);
 	config.drivers = drivers->drivers;
+	aim_open(&drivers->aim, party->login);
 	phase_end(run);
 	phase_note(run, "%d driver%s, the longest round trip %.1f ms", drivers->n, drivers->n == 1 ? "" : "s", longest_trip_ms(drivers));
 	return pool_open_drivers(&config);
@@ -362,8 +365,8 @@ drivers_open(Run *run, RunParty *party)
 /* ---------- While they drive ---------- */
 
 /*
- * Returns why the run must end: a driver is lost, or silent for too long; palloc'd.  NULL
- * if all are there.  A process that was late itself has their answers unread, so it looks
+ * Returns why the run must end: a driver is lost, or silent for too long, or the target is
+ * gone; palloc'd.  NULL if all are there.  A process that was late itself has their answers unread, so it looks
  * a second time.
  */
 char *
@@ -372,6 +375,7 @@ drivers_why_lost(Run *run)
 	Drivers    *drivers = run->drivers;
 	const Driver *silent = NULL;
 	uint64		now_us = loop_now_us();
+	char	   *why;
 
 	if (drivers == NULL || run->pool == NULL)
 		return NULL;
@@ -391,7 +395,9 @@ drivers_why_lost(Run *run)
 		silent = driver;
 	}
 	drivers->silent = silent;
-	return NULL;
+	why = aim_why_gone(&drivers->aim, run, drivers->drivers, drivers->n);
+	run->target_gone |= why != NULL;
+	return why;
 }
 
 /* ---------- What becomes of them ---------- */
@@ -547,13 +553,14 @@ one_was_lost(const Drivers *drivers)
 void
 drivers_recall(Run *run)
 {
-	const Drivers *drivers = run->drivers;
+	Drivers    *drivers = run->drivers;
 	const Endpoint *endpoint = run->parties[0].endpoint;
 	uint64		end_us = loop_now_us() + RECALL_MS * 1000;
 	Probe	   *probe;
 
 	if (drivers == NULL)
 		return;
+	aim_close(&drivers->aim);
 	for (int i = 0; i < drivers->n; i++)
 		driver_close(&drivers->drivers[i]);
 	if (run->parties[0].probe == NULL || run->target->recall == NULL || !one_was_lost(drivers))

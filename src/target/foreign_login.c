@@ -17,6 +17,7 @@
 #include "target/foreign.h"
 
 #define LOGIN_WAIT_MS	(5 * 1000)
+#define CUT_MS			"2200"	/* in which the other machine takes nothing */
 #define OTHERS_WAIT_MS	(2 * 1000)
 
 /* ---------- What the catalogs say ---------- */
@@ -259,6 +260,15 @@ foreign_login_make_console(Endpoint *endpoint)
 			  psprintf("%s" PROBE_SUFFIX, login_value(&endpoint->login, "application_name")));
 }
 
+/* Its session is lost soon if the network is cut: the load of drivers depends on one that is there. */
+static void
+console_notices_cut(Login *console)
+{
+	login_add(console, "keepalives_idle", "1");
+	login_add(console, "keepalives_interval", "1");
+	login_add(console, "tcp_user_timeout", CUT_MS);
+}
+
 /*
  * Opens the probe of the party, which asks these questions on endpoint->console,
  * and waits for its first answers.  Returns false if it need not have them: of a
@@ -280,6 +290,8 @@ foreign_login_ask(Run *run, RunParty *party, const Question *questions, const ch
 	if (probe->database == NULL)
 		probe->database = probe->user;
 	party->probe = probe;
+	if (run->options.drivers.n > 0)
+		console_notices_cut(&endpoint->console);
 	probe_open(probe, &run->loop, &endpoint->console, run_patience(run, LOGIN_WAIT_MS));
 	wait_until(run, probe->state != PROBE_CONNECTING, run_patience(run, LOGIN_WAIT_MS));
 	foreign_login_require_password(run, &probe->failure, where);

@@ -9,6 +9,7 @@
 #define LOGIN_WAIT_MS	(5 * 1000)
 #define PROOF_WAIT_MS	(10 * 1000)
 #define PROOF_EACH_MS	3		/* more for each session that it had at the most */
+#define GONE_WAIT_MS	1000
 #define TURN_MS			5
 
 /* A probe that was lost logs in again. */
@@ -39,13 +40,21 @@ may_answer_later(const Probe *probe)
 	return probe->failure.end == CONNECT_TIMED_OUT || probe->failure.end == CONNECT_REFUSED;
 }
 
+/* Was it silent before the run was over?  Then it is asked once more, and not waited for. */
+static bool
+was_silent(const Run *run, const Probe *probe)
+{
+	return run->target_gone || (probe->state == PROBE_LOST && strcmp(probe->failure.message, MACHINE_SILENT) == 0);
+}
+
 /* How many sessions of the party its target shows in the end; -1: it does not say. */
 static int
 party_left(Run *run, RunParty *party)
 {
 	Probe	   *probe = party->probe;
 	int			peak = party->pool != NULL ? party->pool->stats.peak_held : 0;
-	uint64		end_us = loop_now_us() + (uint64) run_patience(run, PROOF_WAIT_MS + peak * PROOF_EACH_MS) * 1000;
+	int			wait_ms = was_silent(run, probe) ? GONE_WAIT_MS : run_patience(run, PROOF_WAIT_MS + peak * PROOF_EACH_MS);
+	uint64		end_us = loop_now_us() + (uint64) wait_ms * 1000;
 	uint64		since_us = loop_now_us();
 	int			left = -1;
 

@@ -122,6 +122,28 @@ sub all_is_let_go
 	ok($_->poll_query_until('postgres', $sessions, 0), "$name: nothing is left on " . $_->name) foreach @nodes;
 }
 
+# The run has ended like that, and soon.
+sub aborted
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($id, $since, $reason, $name) = @_;
+
+	is($client->query("SELECT pool_exhaust_wait($id)"), 'aborted', "$name: aborted") or diag run_outcome($client, $id);
+	cmp_ok(time - $since, '<', $within, "$name: soon");
+	like($client->query("SELECT reason FROM pool_exhaust_runs WHERE id = $id"), $reason, "$name: the driver is named");
+}
+
+# A run at PgBouncer, in the middle of a load that goes on.
+sub under_load
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name, $options) = @_;
+	my $id = $client->query(Target::sql('pool_exhaust_start', 'latency', 'bouncer', drivers => [qw(n1 n2)], bystanders => 'ignore', %$options, level_ms => 30000));
+
+	ok(wait_for($client, "SELECT count(*) FROM pool_exhaust_progress WHERE run_id = $id AND phase = '60 %'", 1), "$name: a load is under way");
+	return $id;
+}
+
 # ---------- One driver, and three ----------
 
 foreach my $drivers ([qw(n1)], [qw(n1 n2 n3)])
@@ -179,6 +201,23 @@ SKIP:
 		is_deeply(buckets_of($id, "'n1', 'n2', 'n3'"), buckets_of($id, "'drivers'"), "$scenario: their latencies add up, bucket by bucket");
 		ok(wait_until(sub { scalar grep { $_->{user} eq 'app' } $bouncer->show('CLIENTS') }, 0, 'clients of PgBouncer'), "$scenario: no client is left in PgBouncer");
 	}
+
+	# It is gone in the middle of a load.
+	my ($id, $since) = (under_load('PgBouncer is gone', $options{latency}), time);
+	$bouncer->end;
+	aborted($id, $since, qr/^bouncer was lost: the connection was closed without a message, no driver was granted or refused a connection for 2\.\d s, and this server cannot log in either: .*Connection refused$/, 'PgBouncer is gone');
+	all_is_let_go($since, 'PgBouncer is gone', values %server);
+	$bouncer->start;
+
+	# A driver is stopped. PgBouncer ends no client: the driver's own server lets go.
+	$id = under_load('stopped at PgBouncer', $options{latency});
+	my $stopped = $server{n2}->safe_psql('postgres', q(SELECT pid FROM pg_stat_activity WHERE application_name = 'pool_exhaust coordinator'));
+	$since = time;
+	kill 'STOP', $stopped;
+	aborted($id, $since, qr/^driver n2 was lost: it is silent for \d\.\d s$/, 'stopped at PgBouncer');
+	ok(wait_until(sub { scalar grep { $_->{user} eq 'app' } $bouncer->show('CLIENTS') }, 0, 'clients of PgBouncer'), 'stopped at PgBouncer: no client is left there');
+	cmp_ok(time - $since, '<', $within, 'stopped at PgBouncer: in time');
+	ok($server{n2}->poll_query_until('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $stopped", 0), 'stopped at PgBouncer: the driver has ended the session');
 
 	# What breaks a claim without drivers breaks it with them.
 	play('a session that is left', 'fail', 'sessions left after the storm', 'storm', 'bouncer', [qw(n1 n2)], %{ $options{storm} }, fault => 'leave_session');
@@ -294,16 +333,6 @@ sub begun
 	return ($id, $second->query(q(SELECT pid FROM pg_stat_activity WHERE application_name = 'pool_exhaust coordinator')));
 }
 
-sub aborted
-{
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($id, $since, $reason, $name) = @_;
-
-	is($client->query("SELECT pool_exhaust_wait($id)"), 'aborted', "$name: aborted") or diag run_outcome($client, $id);
-	cmp_ok(time - $since, '<', $within, "$name: soon");
-	like($client->query("SELECT reason FROM pool_exhaust_runs WHERE id = $id"), $reason, "$name: the driver is named");
-}
-
 my ($id, $pid) = begun('terminated');
 my $since = time;
 $second->query("SELECT pg_terminate_backend($pid)");
@@ -314,9 +343,7 @@ all_is_let_go($since, 'terminated', values %server);
 $since = time;
 kill 'STOP', $pid;
 aborted($id, $since, qr/^driver n2 was lost: it is silent for \d\.\d s/, 'stopped');
-all_is_let_go($since, 'stopped', $server{n1}, $coordinator);
-kill 'CONT', $pid;
-all_is_let_go(time, 'and when it goes on', $server{n2});
+all_is_let_go($since, 'stopped', values %server);
 
 ($id) = begun('asked to end');
 $since = time;

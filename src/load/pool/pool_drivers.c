@@ -34,7 +34,6 @@ typedef struct DriversPool
 	uint64	   *said_us;		/* when each driver said so */
 	Crowd	   *crowd;			/* that is shared out; NULL: none */
 	DriveCrowd *shares;			/* how that is on each driver */
-	const char **enough;		/* what each is told when all that fit are connected */
 } DriversPool;
 
 #define COUNTER_FIELD(name) {offsetof(PoolStats, name), offsetof(DriveReport, name)},
@@ -427,9 +426,6 @@ make_shares(DriversPool *dp, Crowd *crowd)
 {
 	dp->crowd = crowd;
 	dp->shares = palloc0(sizeof(DriveCrowd) * dp->config.n);
-	dp->enough = palloc(sizeof(char *) * dp->config.n);
-	for (int i = 0; i < dp->config.n; i++)
-		dp->enough[i] = psprintf("SELECT * FROM %s_crowd('enough', 0, 0, 0, 0)", dp->config.drivers[i].function);
 }
 
 /* All begin at one moment; until a driver has said how its share is, all of it is unanswered. */
@@ -451,6 +447,7 @@ crowd_connects(DriversPool *dp, Crowd *crowd, bool cut)
 		memset(&dp->shares[i], 0, sizeof(DriveCrowd));
 		dp->shares[i].unanswered = n;
 		dp->shares[i].connected = cut ? 0 : connected;
+		dp->config.drivers[i].order.enough = false; /* that was of the wave before */
 		order_crowd(dp, i, "connect", n, crowd->config.seed + i, go_us + dp->config.drivers[i].offset_us);
 	}
 	crowd->connected = 0;
@@ -541,8 +538,10 @@ crowd_is_in(DriversPool *dp)
 
 	crowd->in_us = crowd->granted_us;
 	for (int i = 0; i < dp->config.n; i++)
-		if (dp->config.drivers[i].nqueue < DRIVER_QUEUE)
-			driver_queue(&dp->config.drivers[i], dp->enough[i]);
+	{
+		dp->config.drivers[i].order.enough = true;
+		driver_send(&dp->config.drivers[i]);
+	}
 }
 
 /* What the driver says of its share; of a wave that it has not begun yet that is nothing. */
@@ -649,6 +648,7 @@ bound_report(Driver *driver)
 
 	report->held = Min(report->held, driver->most);
 	report->open = Min(report->open, driver->most);
+	report->opening = Min(report->opening, report->open);
 	report->idle = Min(report->idle, driver->most);
 	report->wanted = Min(report->wanted, WANTED_MAX);
 }

@@ -27,6 +27,7 @@
 #include "base/compat.h"
 #include "event/loop.h"
 #include "event/worker.h"
+#include "observe/monitor/drive_watch.h"
 #include "observe/monitor/healer.h"
 #include "observe/monitor/health_log.h"
 #include "observe/monitor/http/listener.h"
@@ -192,6 +193,7 @@ monitor_turn(void)
 	sample_due = false;
 	if (monitor_on)
 		monitor_attend();
+	drive_watch_turn();
 	health_log_write();
 	heal_log_write();
 }
@@ -217,6 +219,7 @@ monitor_main(Datum arg)
 	sample_timer.data = &sample_due;
 	uv_timer_init(&loop.uv, &refused_timer);
 	refused_timer.data = &refused_due;
+	drive_watch_init(&loop);
 	snapshot_init();
 	health_log_skip();
 	leak_detector_init();
