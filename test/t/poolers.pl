@@ -603,6 +603,18 @@ foreach my $pooler (sort keys %events)
 }
 
 my $others = q(backend_type = 'client backend' AND pid <> pg_backend_pid());
+
+# Ends what an event has left: its clients, poolers and sessions.
+sub clean_up
+{
+	eval { $_->vanish } foreach @clients;
+	$_->end foreach @poolers;
+	@clients = @poolers = ();
+	$node->safe_psql('postgres', "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE $others");
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE $others") or die 'sessions are left';
+	return;
+}
+
 foreach my $pooler (@present)
 {
 	foreach my $event (sort keys %{ $events{$pooler} })
@@ -616,15 +628,12 @@ foreach my $pooler (@present)
 		my $outcome;
 		for (my $try = 0; $try < 3 && !$outcome; $try++)
 		{
+			clean_up() if $try > 0;
 			$outcome = eval { $events{$pooler}{$event}->() };
 		}
 		ok($outcome, "$pooler: $event: came about") or diag $@;
 		check($expected[0], $outcome) if $outcome;
-		eval { $_->vanish } foreach @clients;
-		$_->end foreach @poolers;
-		@clients = @poolers = ();
-		$node->safe_psql('postgres', "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE $others");
-		$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE $others") or die 'sessions are left';
+		clean_up();
 	}
 }
 
