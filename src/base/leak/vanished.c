@@ -8,7 +8,7 @@
  * another one and is kept in reserve, but for one thing: there the traffic goes on.
  *
  * So: sessions of one service were in use up to a moment; none that was there then has been
- * used since; for a while, longer than it ever takes that service, nothing was done at all;
+ * used since; for a while, much longer than from one use to the next, nothing was done at all;
  * and then it opened sessions, of which at least as many are in use.
  */
 #include "postgres.h"
@@ -58,7 +58,7 @@ is_long_pause(const LeakGroup *group, uint64 uses, uint64 lived_us, uint64 thres
 {
 	uint64		pause_us = group->resumed_us - group->paused_us;
 
-	return pause_us <= PAUSE_FACTOR * threshold_us && pause_us * uses >= PAUSE_USES * lived_us;
+	return pause_us <= PAUSE_FACTOR * threshold_us && (double) pause_us * uses >= (double) PAUSE_USES * lived_us;
 }
 
 /* Finds those that were in use before the last pause, if no session that was there then goes on. */
