@@ -32,6 +32,10 @@
 
 #define USED_ONCE	"SELECT 1"
 
+/* What keeps a companion from being idle until all of them are there. */
+#define COMPANION_WAITS		"BEGIN"
+#define COMPANION_GOES_ON	"COMMIT"
+
 /* Between two uses of a companion. */
 #define PACE_MIN_US		(70 * 1000)
 #define PACE_MAX_US		(130 * 1000)
@@ -141,16 +145,24 @@ held_answered(void *arg, const QueryResult *result)
 		hold_fail(hold, result->sqlstate, result->message);
 }
 
+/* Is it one of those that go on being used beside leaks, and not the session that has the lock? */
+static bool
+is_companion(const Held *held)
+{
+	return held->beside && !held->hold->kind->locks;
+}
+
 static void
 held_granted(Held *held)
 {
 	Hold	   *hold = held->hold;
+	const char *sql = is_companion(held) ? COMPANION_WAITS : hold->sql;
 
 	if (!held->beside)
 		hold_count(hold, hold->alive + 1);
-	if (hold->sql != NULL)
-		session_query(held->request.session, hold->sql, 0, held_answered, held);
-	if (hold->sql == NULL || (hold->kind->lasts && !held->beside && !hold->says_begin))
+	if (sql != NULL)
+		session_query(held->request.session, sql, 0, held_answered, held);
+	if (sql == NULL || (hold->kind->lasts && !held->beside && !hold->says_begin))
 		hold->ready++;
 }
 
@@ -338,13 +350,22 @@ hold_prove(Hold *hold)
 	hold_require_all(hold);
 }
 
-/* Opens sessions of the same service beside them, which go on being used. */
+/*
+ * Opens sessions of the same service beside them, which go on being used.  None of them is
+ * idle until all are there, however long that takes: what a service opens although it has
+ * an idle one is opened for another reason than the lack of one.
+ */
 static void
 hold_add_companions(Hold *hold)
 {
 	hold_open(hold, hold->n, hold_beside(&hold->run->request.hold));
 	for (int i = 0; i < hold_beside(&hold->run->request.hold); i++)
-		companion_rest(&hold->held[hold->n + i]);
+	{
+		Held	   *held = &hold->held[hold->n + i];
+
+		if (held->request.session != NULL)
+			session_query(held->request.session, COMPANION_GOES_ON, 0, companion_answered, held);
+	}
 }
 
 /* Closes the sockets of the clients; the server goes on with their statements. */
