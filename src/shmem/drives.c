@@ -12,7 +12,7 @@
 #include "shmem/drives.h"
 #include "shmem/monitor_status.h"
 
-/* One that was told to end is told again after that. */
+/* One that was terminated and is still there is terminated again after that. */
 #define AGAIN_US	(1000 * 1000)
 
 void

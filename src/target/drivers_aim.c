@@ -3,7 +3,7 @@
  *		Is the target of drivers still there?
  *
  * A story waits for its target as long as it may, and one that is gone does nothing in all
- * that time.  So it is looked at from time to time, wherever the story is: once the
+ * that time.  So it is checked from time to time, wherever the story is: once the
  * coordinator has lost its own session there, and no driver has one that is open, the
  * coordinator tries to log in.  A target that says anything, if only that it refuses, is
  * there; so is one that has answered a driver since.

@@ -144,6 +144,7 @@ value_becomes('pool_exhaust_pool_health{kind="server"}', 0, 'healthy again');
 value_becomes('count(ALERTS{alertname=~"PoolExhaustSlots.*"}) or vector(0)', 0, 'no alert about slots any more');
 # A scrape may take longer than its 200 ms where the machine is busy; the server was full for much longer.
 value_becomes('avg_over_time(up[5m]) >= bool 0.95', 1, 'it was up all the time');
+value_becomes('count_over_time((up == 0 and scrape_duration_seconds < 0.19)[5m:200ms]) or vector(0)', 0, 'no scrape failed but for its time');
 value_becomes('max_over_time(pool_exhaust_pool_peak_in_use_connections{kind="server"}[5m])', 8, 'the peak');
 
 # A run fills the server: its logins are counted apart, and its refusals.

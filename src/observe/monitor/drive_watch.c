@@ -4,7 +4,7 @@
  *
  * The connections of a drive belong to the backend of its coordinator's session, and end
  * with it.  One that is stopped notices neither that its coordinator has given it up nor
- * that its time is over: so it is told to end, and woken, and closes them before it does
+ * that its time is over: so it is terminated, and woken, and closes them before it does
  * anything else.  Who says that it drives, and until when, is the session itself.
  */
 #include "postgres.h"
@@ -16,8 +16,8 @@
 #include "observe/monitor/drive_watch.h"
 #include "shmem/drives.h"
 
-/* While there are drives they are looked at that often. */
-#define LOOK_MS		100
+/* While there are drives they are checked that often. */
+#define CHECK_MS	100
 
 static uv_timer_t timer;
 static bool due;
@@ -44,7 +44,7 @@ end_overdue(void)
 		if (pid == 0)
 			continue;
 		ereport(LOG,
-				(errmsg("pool_exhaust: the session with pid %d drives load for another server, and does not move: it is told to end", pid)));
+				(errmsg("pool_exhaust: terminating the session with pid %d, which drives load for another server and does not move", pid)));
 		kill(pid, SIGTERM);
 		kill(pid, SIGCONT);
 	}
@@ -62,5 +62,5 @@ drive_watch_turn(void)
 	if (!drives)
 		uv_timer_stop(&timer);
 	else if (!uv_is_active((uv_handle_t *) &timer))
-		uv_timer_start(&timer, timer_fired, LOOK_MS, LOOK_MS);
+		uv_timer_start(&timer, timer_fired, CHECK_MS, CHECK_MS);
 }

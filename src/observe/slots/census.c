@@ -34,11 +34,25 @@ census_capacity(void)
 	return Max(MaxConnections - SuperuserReservedConnections - ReservedConnections, 0);
 }
 
+int
+census_walsenders(void)
+{
+	int			walsenders = 0;
+
+	for (uint32 i = MaxConnections; i < ProcGlobal->allProcCount; i++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+
+		walsenders += PROC_IN_USE(proc) && PROC_OF_LIST(proc, walsenderFreeProcs);
+	}
+	return walsenders;
+}
+
 /* Fills in "census".  Takes no lock and allocates nothing. */
 void
 census_take(Census *census)
 {
-	*census = (Census) {.capacity = census_capacity()};
+	*census = (Census) {.capacity = census_capacity(), .walsenders = census_walsenders()};
 	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
 	{
 		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
@@ -52,27 +66,11 @@ census_take(Census *census)
 				census->authenticating++;
 			census->waiting_on_lock += proc->waitLock != NULL;
 		}
-		else if (PROC_OF_LIST(proc, walsenderFreeProcs))
-			census->walsenders++;
 		else if (PROC_OF_LIST(proc, bgworkerFreeProcs) ||
 				 PROC_OF_LIST(proc, autovacFreeProcs))
 			census->workers++;
 	}
 	census->free = MaxConnections - census->in_use;
-}
-
-int
-census_walsenders(void)
-{
-	int			walsenders = 0;
-
-	for (uint32 i = MaxConnections; i < ProcGlobal->allProcCount; i++)
-	{
-		volatile PGPROC *proc = &ProcGlobal->allProcs[i];
-
-		walsenders += PROC_IN_USE(proc) && PROC_OF_LIST(proc, walsenderFreeProcs);
-	}
-	return walsenders;
 }
 
 int
