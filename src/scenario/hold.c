@@ -32,9 +32,8 @@
 
 #define USED_ONCE	"SELECT 1"
 
-/* What keeps a companion from being idle until all of them are there. */
-#define COMPANION_WAITS		"BEGIN"
-#define COMPANION_GOES_ON	"COMMIT"
+/* What companions do, again and again, until all of them are there. */
+#define COMPANION_WAITS	"SELECT pg_catalog.pg_sleep(0.05)"
 
 /* Between two uses of a companion. */
 #define PACE_MIN_US		(70 * 1000)
@@ -62,6 +61,7 @@ typedef struct Hold
 	bool		says_begin;		/* its first row comes when it begins */
 	int			ready;			/* of all, as far as the client sees */
 	int			alive;			/* of those that were asked for */
+	bool		gathers;		/* companions are being opened */
 	bool		complete;
 	bool		refused;
 	bool		unasked;		/* a login was to stall, and was granted without a password */
@@ -124,6 +124,32 @@ held_lost(Request *request)
 	held_release(held);
 }
 
+/* The companion is used again after 70 to 130 ms. */
+static void
+companion_rest(Held *held)
+{
+	alarm_set(&held->hold->run->clock, &held->alarm,
+			  loop_now_us() + pg_prng_uint64_range(&pg_global_prng_state, PACE_MIN_US, PACE_MAX_US));
+}
+
+static void
+companion_answered(void *arg, const QueryResult *result)
+{
+	Held	   *held = arg;
+
+	if (held->request.session != NULL && held->hold->gathers)
+		session_query(held->request.session, COMPANION_WAITS, 0, companion_answered, held);
+	else
+		companion_rest(held);
+}
+
+/* Is it one of those that go on being used beside leaks, and not the session that has the lock? */
+static bool
+is_companion(const Held *held)
+{
+	return held->beside && !held->hold->kind->locks;
+}
+
 static void
 held_answered(void *arg, const QueryResult *result)
 {
@@ -139,17 +165,14 @@ held_answered(void *arg, const QueryResult *result)
 		hold->unlocked |= result->ok && hold->kind->beside > 0;
 		held_release(held);
 	}
-	else if (good)
-		hold->ready++;
-	else
+	else if (!good)
 		hold_fail(hold, result->sqlstate, result->message);
-}
-
-/* Is it one of those that go on being used beside leaks, and not the session that has the lock? */
-static bool
-is_companion(const Held *held)
-{
-	return held->beside && !held->hold->kind->locks;
+	else
+	{
+		hold->ready++;
+		if (is_companion(held))
+			companion_answered(held, result);
+	}
 }
 
 static void
@@ -206,20 +229,6 @@ static const RequestEvents held_events = {
 	.lost = held_lost,
 	.began = held_began,
 };
-
-/* The companion is used again after 70 to 130 ms. */
-static void
-companion_rest(Held *held)
-{
-	alarm_set(&held->hold->run->clock, &held->alarm,
-			  loop_now_us() + pg_prng_uint64_range(&pg_global_prng_state, PACE_MIN_US, PACE_MAX_US));
-}
-
-static void
-companion_answered(void *arg, const QueryResult *result)
-{
-	companion_rest(arg);
-}
 
 static void
 companion_use(Alarm *alarm)
@@ -358,14 +367,9 @@ hold_prove(Hold *hold)
 static void
 hold_add_companions(Hold *hold)
 {
+	hold->gathers = true;
 	hold_open(hold, hold->n, hold_beside(&hold->run->request.hold));
-	for (int i = 0; i < hold_beside(&hold->run->request.hold); i++)
-	{
-		Held	   *held = &hold->held[hold->n + i];
-
-		if (held->request.session != NULL)
-			session_query(held->request.session, COMPANION_GOES_ON, 0, companion_answered, held);
-	}
+	hold->gathers = false;
 }
 
 /* Closes the sockets of the clients; the server goes on with their statements. */

@@ -25,8 +25,15 @@ my $slow = client($node);
 $slow->query('SET pool_exhaust.progress = off');
 my $run_id = $slow->query(q(SELECT pool_exhaust_run('accuracy', options =>
 	'{"levels": [100], "pool_size": 3, "max_overflow": 0, "handshakes": 1, "pool_timeout_ms": 30000, "churn_ms": 200}', format => 'json')::jsonb->'run_id')) // die $slow->message;
+# A leak finds the sessions that go on beside it however slowly they log in, one by one.
+$node->append_conf('postgresql.conf', "post_auth_delay = 1\npool_exhaust.leak_threshold = 500ms");
+$node->reload;
+$node->poll_query_until('postgres', "SELECT setting = '1' FROM pg_settings WHERE name = 'post_auth_delay'") or die 'no second for each login';
+$slow->query(q(SELECT pool_exhaust_leak(1, 'abandoned', options => '{"handshakes": 1, "hold_ms": 600000}'))) // die $slow->message;
 $node->append_conf('postgresql.conf', 'post_auth_delay = 0');
 $node->reload;
+ok(wait_for($slow, "SELECT count(*) FROM pool_exhaust_leaks WHERE rule = 'abandoned'", 1), 'slow logins: a leak is named');
+$slow->query('SELECT pool_exhaust_release(hold_id) FROM pool_exhaust_holds') // die $slow->message;
 is(run_outcome($watcher, $run_id), 'pass', 'slow logins: verdict') or diag $watcher->query("SELECT pool_exhaust_report($run_id)");
 like($watcher->query("SELECT pool_exhaust_report($run_id)"), qr/^machine +the loop woke up .* and the first login took 4\d\d\d ms/m,
 	'slow logins: the report says so');
