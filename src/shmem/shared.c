@@ -34,7 +34,7 @@ shared_size(void)
 					mul_size(timeline_length, sizeof(TimelineRow)));
 }
 
-/* What there is of each slot: the leak tracks, and what its session says of itself. */
+/* What there is of each slot: the leak session, and what its session says of itself. */
 static Size
 slots_size(void)
 {

@@ -63,7 +63,7 @@ void
 drivers_require(const RunRequest *request, const Options *options)
 {
 	const TargetType *target = target_types[request->target];
-	const Endpoint *aim;
+	const Endpoint *endpoint;
 
 	if (options->drivers.n == 0)
 		return;
@@ -78,13 +78,13 @@ drivers_require(const RunRequest *request, const Options *options)
 	require_share("clients", options->clients, options->drivers.n);
 	require_share("long_operations", options->long_operations, options->drivers.n);
 	require_share("quick_operations", options->quick_operations, options->drivers.n);
-	aim = foreign_endpoint(request);
+	endpoint = foreign_endpoint(request);
 	for (int i = 0; i < options->drivers.n; i++)
 	{
 		const char *name = options->drivers.name[i];
 		const Endpoint *driver = driver_find(name);
 
-		if (strcmp(driver->host, aim->host) == 0 && strcmp(driver->port, aim->port) == 0)
+		if (strcmp(driver->host, endpoint->host) == 0 && strcmp(driver->port, endpoint->port) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("driver \"%s\" is the target itself: host %s, port %s", name, driver->host, driver->port),

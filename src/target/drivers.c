@@ -14,10 +14,10 @@
 #include "load/failure.h"
 #include "load/pool/pool_drivers.h"
 #include "target/drivers.h"
-#include "target/drivers_aim.h"
 #include "target/foreign.h"
 #include "target/server_pool.h"
 #include "target/target.h"
+#include "target/target_watch.h"
 
 #define ANSWER_MS		(4 * 1000)
 #define SHOWN_MS		(2 * 1000)	/* until the target shows that sessions have come or gone */
@@ -35,7 +35,7 @@ typedef struct Drivers
 	Endpoint  **endpoints;
 	char	  **born;			/* when the server was started: no other was at that moment */
 	const Driver *silent;		/* at the last look it was silent for too long */
-	Aim			aim;			/* whether it is still there */
+	TargetWatch watch;			/* whether it is still there */
 	const char *mode;			/* of the pool that their clients share; "": they share none */
 	int			pool_size;		/* of that */
 } Drivers;
@@ -356,7 +356,7 @@ drivers_open(Run *run, RunParty *party)
 	if (party->probe != NULL)
 		prove_target(run);
 	config.drivers = drivers->drivers;
-	aim_open(&drivers->aim, party->login);
+	target_watch_open(&drivers->watch, party->login);
 	phase_end(run);
 	phase_note(run, "%d driver%s, the longest round trip %.1f ms", drivers->n, drivers->n == 1 ? "" : "s", longest_trip_ms(drivers));
 	return pool_open_drivers(&config);
@@ -395,7 +395,7 @@ drivers_why_lost(Run *run)
 		silent = driver;
 	}
 	drivers->silent = silent;
-	why = aim_why_gone(&drivers->aim, run, drivers->drivers, drivers->n);
+	why = target_why_gone(&drivers->watch, run, drivers->drivers, drivers->n);
 	run->target_gone |= why != NULL;
 	return why;
 }
@@ -560,7 +560,7 @@ drivers_recall(Run *run)
 
 	if (drivers == NULL)
 		return;
-	aim_close(&drivers->aim);
+	target_watch_close(&drivers->watch);
 	for (int i = 0; i < drivers->n; i++)
 		driver_close(&drivers->drivers[i]);
 	if (run->parties[0].probe == NULL || run->target->recall == NULL || !one_was_lost(drivers))

@@ -121,7 +121,7 @@ console_missed(const Console *console, const char *what, const ConnectResult *fa
 			 hint != NULL ? errhint("%s", hint) : 0));
 }
 
-/* ---------- On the way there ---------- */
+/* ---------- The login ---------- */
 
 /* How long something may take that may take so long by itself. */
 static int

@@ -73,7 +73,7 @@ foreign_login_read(Login *login, const Endpoint *endpoint, const ForeignOption *
 		auth_restrict(login, AUTH_PASSWORD);
 }
 
-/* ---------- On the way there ---------- */
+/* ---------- The login is tried ---------- */
 
 static void
 foreign_login_name_sessions(Run *run, Endpoint *endpoint)
@@ -131,7 +131,7 @@ foreign_login_resolve(Run *run, const char *host, const char *name, Resolve *res
  * the login.  Reports call the place by that name.
  */
 static ConnectResult
-foreign_login_try_host(Run *run, const char *host, const char *name, Login *way)
+foreign_login_try_host(Run *run, const char *host, const char *name, Login *login)
 {
 	Resolve    *resolve = palloc0(sizeof(Resolve));
 	int			n = foreign_login_resolve(run, host, name, resolve);
@@ -139,17 +139,17 @@ foreign_login_try_host(Run *run, const char *host, const char *name, Login *way)
 
 	for (int i = 0; i < Max(n, 1); i++)
 	{
-		Login		login = *way;
+		Login		tried = *login;
 		LocalEndpoint local = {.name = unconstify(char *, name)};
 
 		if (n > 0)
-			login_add(&login, "hostaddr", resolve->addresses.text[i]);
-		local.login = login;
+			login_add(&tried, "hostaddr", resolve->addresses.text[i]);
+		local.login = tried;
 		result = local_endpoint_try(&run->loop, &local, InvalidOid, run_patience(run, LOGIN_WAIT_MS), run_must_end, run);
 		run_end_if_must(run);
 		if (result.end == CONNECT_BROKEN || result.end == CONNECT_TIMED_OUT)
 			continue;
-		*way = login;
+		*login = tried;
 		break;
 	}
 	return result;
@@ -207,11 +207,11 @@ foreign_login_require_password(Run *run, const ConnectResult *result, const char
 
 /* Logs in at that host, to try it, and completes the login by its address. */
 static void
-foreign_login_try_way(Run *run, const Endpoint *endpoint, const char *host, Login *way)
+foreign_login_try_one(Run *run, const Endpoint *endpoint, const char *host, Login *login)
 {
 	const char *name = run->request.target_name;
 	bool		several = list_length(endpoint->hosts) > 1;
-	ConnectResult result = foreign_login_try_host(run, host, name, way);
+	ConnectResult result = foreign_login_try_host(run, host, name, login);
 
 	foreign_login_require_password(run, &result, "");
 	if (result.end != CONNECT_GRANTED)
@@ -229,20 +229,20 @@ foreign_login_try_login(Run *run, RunParty *party)
 	const char *address;
 	ListCell   *cell;
 
-	foreign_login_try_way(run, endpoint, endpoint->host, last);
+	foreign_login_try_one(run, endpoint, endpoint->host, last);
 	address = login_value(last, "hostaddr");
 	if (address != NULL && endpoint->console.params > 0)
 		login_add(&endpoint->console, "hostaddr", address);
 	for_each_from(cell, endpoint->hosts, 1)
 	{
-		Login	   *way = palloc(sizeof(Login));
+		Login	   *login = palloc(sizeof(Login));
 
-		*way = named;
-		login_add(way, "host", lfirst(cell));
-		foreign_login_try_way(run, endpoint, lfirst(cell), way);
-		last->next = way;
-		way->next = &endpoint->login;
-		last = way;
+		*login = named;
+		login_add(login, "host", lfirst(cell));
+		foreign_login_try_one(run, endpoint, lfirst(cell), login);
+		last->next = login;
+		login->next = &endpoint->login;
+		last = login;
 	}
 	endpoint->addresses = ring_addresses(&endpoint->login);
 	run->login_endpoint = run->request.target_name;
@@ -335,15 +335,15 @@ foreign_login_beside(Run *run, RunParty *party)
 	name = psprintf("%s" BESIDE_SUFFIX, login_value(&party->endpoint->login, "application_name"));
 	foreach_login(each, &party->endpoint->login)
 	{
-		Login	   *way = palloc(sizeof(Login));
+		Login	   *login = palloc(sizeof(Login));
 
-		*way = *each;
-		login_add(way, "application_name", name);
+		*login = *each;
+		login_add(login, "application_name", name);
 		if (last == NULL)
-			party->login = way;
+			party->login = login;
 		else
-			last->next = way;
-		last = way;
+			last->next = login;
+		last = login;
 	}
 	last->next = party->login;
 }

@@ -153,10 +153,10 @@ typedef struct LeakGroup
 
 	uint64		observed_us;	/* the observation that the rest is of: the last one in which it was judged */
 	uint64		wake_us;		/* until then nothing changes for its sessions by time alone */
-	int			first;			/* tracks, linked by next */
+	int			first;			/* its sessions, linked by next */
 	int			first_fresh;
 	int			fresh;			/* how many those are */
-	int			newest;			/* the track that was opened last */
+	int			newest;			/* the one that was opened last */
 	uint64		was_idle_us;	/* the earliest since when one lay idle that was used now */
 	uint64		oldest_used_us; /* when the oldest was opened that was used now */
 	bool		active;

@@ -2,7 +2,7 @@
  * leak_session.c
  *		What the leak rules remember of sessions, from one observation to the next.
  *
- * Each slot has a track of the session in it, and each service a group of those
+ * Each slot has a leak session, of the session in it, and each service a group of those
  * that could share a pool.  An observation notes the slots one by one; what it adds up for
  * a group begins anew when the group is touched first.
  *

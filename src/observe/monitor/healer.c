@@ -258,7 +258,7 @@ strategy_run(int number, const MonitorSnapshot *snapshot, uint64 now_us, uint32 
 
 /*
  * The monitor's part, after it has judged: ends suspects if that is wanted.  It
- * alone writes the tracks, so it needs no lock to read them.  Needs a
+ * alone writes the leak sessions, so it needs no lock to read them.  Needs a
  * transaction.
  */
 void

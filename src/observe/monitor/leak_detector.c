@@ -3,7 +3,7 @@
  *		The sessions that are suspected of a leak: what the monitor reports
  *		to the leak rules, and what these found.
  *
- * The tracks stand in shared memory, by number of slot, so a monitor that is
+ * The leak sessions stand in shared memory, by number of slot, so a monitor that is
  * started again knows what the one before it saw.  It suspects no session by that: it
  * observes, and judges what it sees.
  */

@@ -1,5 +1,5 @@
 /*
- * drivers_aim.h
+ * target_watch.h
  *		Is the target of drivers still there?
  */
 #pragma once
@@ -8,10 +8,10 @@
 #include "story/story.h"
 
 /* What is known of that; all zero: nothing speaks against it. */
-typedef struct Aim
+typedef struct TargetWatch
 {
 	Session		session;		/* of the login that is tried */
-	const Login *way;			/* one of the ring of those there */
+	const Login *tried;			/* last, one of a ring */
 	const char *name;			/* of the session */
 	Login		login;
 	bool		tries;			/* that is under way */
@@ -20,8 +20,8 @@ typedef struct Aim
 	uint64		answers;		/* that the drivers had had by then */
 	bool		failed;			/* a login has, since then ... */
 	ConnectResult failure;		/* ... as this one did, the last */
-} Aim;
+} TargetWatch;
 
-extern void aim_open(Aim *aim, const Login *way);
-extern char *aim_why_gone(Aim *aim, Run *run, const Driver *drivers, int n);
-extern void aim_close(Aim *aim);
+extern void target_watch_open(TargetWatch *watch, const Login *ring);
+extern char *target_why_gone(TargetWatch *watch, Run *run, const Driver *drivers, int n);
+extern void target_watch_close(TargetWatch *watch);

@@ -1,5 +1,5 @@
 /*
- * drivers_aim.c
+ * target_watch.c
  *		Is the target of drivers still there?
  *
  * A story waits for its target as long as it may, and one that is gone does nothing in all
@@ -13,7 +13,7 @@
 #include "load/failure.h"
 #include "load/target/endpoint.h"
 #include "load/target/probe.h"
-#include "target/drivers_aim.h"
+#include "target/target_watch.h"
 
 #define GONE_US			(2 * INT64CONST(1000000))	/* without a sign of it */
 #define TRY_MS			1000
@@ -71,47 +71,47 @@ answers(const Run *run)
 /* ---------- To try it ---------- */
 
 static void
-aim_connected(Session *session, const ConnectResult *result)
+target_connected(Session *session, const ConnectResult *result)
 {
-	Aim		   *aim = session->owner;
+	TargetWatch *watch = session->owner;
 
-	aim->tries = false;
-	aim->next_us = loop_now_us() + TRY_PAUSE_US;
+	watch->tries = false;
+	watch->next_us = loop_now_us() + TRY_PAUSE_US;
 	if (is_silence(result))
 	{
-		aim->failed = true;
-		aim->failure = *result;
+		watch->failed = true;
+		watch->failure = *result;
 	}
 	else
 	{
-		aim->since_us = 0;
-		aim->next_us += GONE_US;
+		watch->since_us = 0;
+		watch->next_us += GONE_US;
 	}
 	session_close(session);
 }
 
 static void
-aim_try(Aim *aim, Run *run)
+target_try(TargetWatch *watch, Run *run)
 {
-	static const SessionEvents events = {.connected = aim_connected, .lost = session_close};
+	static const SessionEvents events = {.connected = target_connected, .lost = session_close};
 
-	if (aim->tries || aim->session.state != SESSION_UNUSED || loop_now_us() < aim->next_us)
+	if (watch->tries || watch->session.state != SESSION_UNUSED || loop_now_us() < watch->next_us)
 		return;
-	aim->way = login_next(aim->way);
-	aim->login = *aim->way;
-	aim->login.next = NULL;
-	login_add(&aim->login, "application_name", aim->name);
-	aim->tries = true;
-	aim->session.spared = true;
-	session_open(&aim->session, &run->loop, &aim->login, TRY_MS, &events, aim);
+	watch->tried = login_next(watch->tried);
+	watch->login = *watch->tried;
+	watch->login.next = NULL;
+	login_add(&watch->login, "application_name", watch->name);
+	watch->tries = true;
+	watch->session.spared = true;
+	session_open(&watch->session, &run->loop, &watch->login, TRY_MS, &events, watch);
 }
 
-/* Logins that are tried are of those ways in, by the name of the sessions that ask. */
+/* Logins that are tried are of that ring, by the name of the sessions that ask. */
 void
-aim_open(Aim *aim, const Login *way)
+target_watch_open(TargetWatch *watch, const Login *ring)
 {
-	aim->way = way;
-	aim->name = psprintf("%s" PROBE_SUFFIX, login_value(way, "application_name"));
+	watch->tried = ring;
+	watch->name = psprintf("%s" PROBE_SUFFIX, login_value(ring, "application_name"));
 }
 
 /*
@@ -119,32 +119,32 @@ aim_open(Aim *aim, const Login *way)
  * may be.  To be called from time to time, while the loop turns.
  */
 char *
-aim_why_gone(Aim *aim, Run *run, const Driver *drivers, int n)
+target_why_gone(TargetWatch *watch, Run *run, const Driver *drivers, int n)
 {
 	uint64		now_us = loop_now_us();
 
 	if (!is_missed(run, drivers, n))
 	{
-		aim->since_us = 0;
+		watch->since_us = 0;
 		return NULL;
 	}
-	if (aim->since_us == 0 || aim->answers != answers(run))
+	if (watch->since_us == 0 || watch->answers != answers(run))
 	{
-		aim->since_us = now_us;
-		aim->answers = answers(run);
-		aim->failed = false;
+		watch->since_us = now_us;
+		watch->answers = answers(run);
+		watch->failed = false;
 	}
-	if (aim->failed && now_us - aim->since_us >= GONE_US)
+	if (watch->failed && now_us - watch->since_us >= GONE_US)
 		return psprintf("%s was lost: %s, no driver was granted or refused a connection for %.1f s, and this server cannot log in either: %s",
-						run->request.target_name, connect_failure_text(first_failure(run)), (now_us - aim->since_us) / 1e6,
-						connect_failure_text(&aim->failure));
-	aim_try(aim, run);
+						run->request.target_name, connect_failure_text(first_failure(run)), (now_us - watch->since_us) / 1e6,
+						connect_failure_text(&watch->failure));
+	target_try(watch, run);
 	return NULL;
 }
 
 /* Tries no more. */
 void
-aim_close(Aim *aim)
+target_watch_close(TargetWatch *watch)
 {
-	session_close(&aim->session);
+	session_close(&watch->session);
 }
