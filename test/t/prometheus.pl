@@ -170,10 +170,12 @@ is(scalar(@queries), 2, 'OpenSLO: two queries');
 is($bad, $before[0], 'OpenSLO: what was refused to others than the run');
 cmp_ok($total, '>', $bad, 'OpenSLO: more was let in');
 
-# Each rule was evaluated without trouble.
-my @rules = map { @{ $_->{rules} } } @{ http_json($prometheus_port, '/api/v1/rules')->{data}{groups} };
-cmp_ok(scalar(@rules), '>=', 5, 'there are rules');
-is(join("\n", map { "$_->{name}: $_->{health} " . ($_->{lastError} // '') } grep { $_->{health} ne 'ok' } @rules), '', 'all of them work');
+# Each rule is evaluated without trouble; on a busy machine Prometheus now and then evaluates one
+# twice at the same moment, and says so until the next time.
+sub rules { return map { @{ $_->{rules} } } @{ http_json($prometheus_port, '/api/v1/rules')->{data}{groups} } }
+sub rules_in_trouble { return join "\n", map { "$_->{name}: $_->{health} " . ($_->{lastError} // '') } grep { $_->{health} ne 'ok' } rules() }
+cmp_ok(scalar(@{ [ rules() ] }), '>=', 5, 'there are rules');
+ok(wait_until(\&rules_in_trouble, '', 'rules'), 'all of them work') or diag rules_in_trouble();
 
 # Names of all kinds do not blind it.
 $watcher->query(name_in($node, qq(CREATE ROLE "a\\\\ ""b""\n{c=\xc3\xa9} 1" LOGIN CONNECTION LIMIT 2)));
