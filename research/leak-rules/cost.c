@@ -1,25 +1,25 @@
 /*
  * cost.c
- *		What one look at 1,900 sessions costs in CPU: the judging alone.
+ *		What one observation at 1,900 sessions costs in CPU: the judging alone.
  */
 #include "score.h"
 
 #include <time.h>
 
 #define SESSIONS	1900
-#define LOOKS		600
-#define LOOK_US		(200 * MS)
+#define OBSERVATIONS		600
+#define OBSERVE_US		(200 * MS)
 #define MOST_US		1000
 #define THRESHOLD_MS 10000
-#define COME		100			/* the look in which newer ones come */
+#define COME		100			/* the observation in which newer ones come */
 
 typedef struct Load
 {
 	const char *name;
 	int			services;
-	int			moved;			/* of 100 sessions, at each look */
-	int			replaced;		/* of 1,000 sessions, at each look */
-	int			forgotten;		/* sessions that are opened at 3 a look and used once */
+	int			moved;			/* of 100 sessions, at each observation */
+	int			replaced;		/* of 1,000 sessions, at each observation */
+	int			forgotten;		/* sessions that are opened at 3 an observation and used once */
 	int			left;			/* sessions that were used before the others were opened */
 } Load;
 
@@ -38,7 +38,7 @@ static const Load loads[] = {
 	{"one service, 300 abandoned", 1, 100, 0, 0, 300},
 };
 
-static LeakObservation looks[SESSIONS];
+static LeakObservation observations[SESSIONS];
 
 static double
 cpu_us(void)
@@ -49,7 +49,7 @@ cpu_us(void)
 	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
 
-/* The look in which the session of a slot comes. */
+/* The observation in which the session of a slot comes. */
 static int
 comes_at(const Load *load, int slot)
 {
@@ -59,33 +59,33 @@ comes_at(const Load *load, int slot)
 }
 
 static bool
-moves(const Load *load, int slot, int look)
+moves(const Load *load, int slot, int observation)
 {
 	if (slot < load->forgotten)
 		return false;
 	if (slot < load->left)
-		return look < COME;
+		return observation < COME;
 	return below(100) < load->moved;
 }
 
 static void
-looks_change(const Load *load, uint64 now_us, int look)
+observations_change(const Load *load, uint64 now_us, int observation)
 {
 	static int	pid;
 
 	for (int i = 0; i < SESSIONS; i++)
 	{
-		if (look == comes_at(load, i) || below(1000) < load->replaced)
-			looks[i] = (LeakObservation)
+		if (observation == comes_at(load, i) || below(1000) < load->replaced)
+			observations[i] = (LeakObservation)
 		{
 			.pid = ++pid, .started = now_us, .state_since = now_us, .state = SLOT_IDLE,
 			.service = UINT64CONST(0x9E3779B97F4A7C15) * (i % load->services + 1),
 			.threshold_ms = THRESHOLD_MS
 		};
-		else if (moves(load, i, look))
+		else if (moves(load, i, observation))
 		{
-			looks[i].state_since = now_us - below(150 * MS);
-			looks[i].state = chance(0.8) ? SLOT_IDLE : SLOT_ACTIVE;
+			observations[i].state_since = now_us - below(150 * MS);
+			observations[i].state = chance(0.8) ? SLOT_IDLE : SLOT_ACTIVE;
 		}
 	}
 }
@@ -103,29 +103,29 @@ compare(const void *a, const void *b)
 static bool
 cost_of(LeakWatch *watch, const Load *load)
 {
-	double		took_us[LOOKS];
+	double		took_us[OBSERVATIONS];
 	double		sum_us = 0;
 	int			suspects = 0;
 	uint64		now_us = HOUR;
 
 	watch_clear(watch);
-	for (int i = 0; i < LOOKS; i++, now_us += LOOK_US)
+	for (int i = 0; i < OBSERVATIONS; i++, now_us += OBSERVE_US)
 	{
-		looks_change(load, now_us, i);
+		observations_change(load, now_us, i);
 		took_us[i] = cpu_us();
 		leak_observation_begin(watch, now_us, LEAK_ON_TIME);
 		for (int slot = 0; slot < SESSIONS; slot++)
-			watch_note(watch, slot, i < comes_at(load, slot) ? NULL : &looks[slot], now_us);
+			watch_note(watch, slot, i < comes_at(load, slot) ? NULL : &observations[slot], now_us);
 		leak_judge(watch);
 		sum_us += took_us[i] = cpu_us() - took_us[i];
 	}
-	qsort(took_us, LOOKS, sizeof(double), compare);
+	qsort(took_us, OBSERVATIONS, sizeof(double), compare);
 	for (int slot = 0; slot < SESSIONS; slot++)
 		suspects += watch->sessions[slot].rule != LEAK_NONE;
-	printf("%-28s %9.1f %9.1f %9.1f %9.1f  %8d   < %d us\n", load->name, took_us[LOOKS / 2],
-		   sum_us / LOOKS, took_us[LOOKS * 99 / 100], took_us[LOOKS - 1],
+	printf("%-28s %9.1f %9.1f %9.1f %9.1f  %8d   < %d us\n", load->name, took_us[OBSERVATIONS / 2],
+		   sum_us / OBSERVATIONS, took_us[OBSERVATIONS * 99 / 100], took_us[OBSERVATIONS - 1],
 		   suspects, MOST_US);
-	return took_us[LOOKS / 2] < MOST_US;
+	return took_us[OBSERVATIONS / 2] < MOST_US;
 }
 
 bool
@@ -135,7 +135,7 @@ cost_run(void)
 	bool		good = true;
 
 	world_begin(1);
-	printf("%-28s %9s %9s %9s %9s  %8s\n", "1,900 sessions, us a look", "median", "mean", "p99", "max",
+	printf("%-28s %9s %9s %9s %9s  %8s\n", "1,900 sessions, us an observation", "median", "mean", "p99", "max",
 		   "suspects");
 	for (int i = 0; i < lengthof(loads); i++)
 		good &= cost_of(watch, &loads[i]);

@@ -125,7 +125,7 @@ score_add(Score *sum, const Score *score)
 		to->late += from->late;
 		to->delay_s = Max(to->delay_s, from->delay_s);
 	}
-	sum->looks += score->looks;
+	sum->observations += score->observations;
 	sum->noted += score->noted;
 	for (int doubt = 0; doubt < DOUBTS; doubt++)
 		sum->doubts[doubt] += score->doubts[doubt];
@@ -149,7 +149,7 @@ show_rules(bool hard)
 	for (int i = 0; i < ntasks; i++)
 		if ((tasks[i].workload->hard != NULL) == hard)
 			score_add(&sum, &tasks[i].score);
-	if (sum.looks == 0)
+	if (sum.observations == 0)
 		return true;
 	printf("%-20s %7s %7s %6s %7s %9s %9s %7s %8s %6s %15s %9s\n",
 		   hard ? "where more is asked" : "rule", "leaks", "found", "other",
@@ -170,7 +170,7 @@ show_rules(bool hard)
 	}
 	for (Doubt doubt = 0; doubt < DOUBTS; doubt++)
 		printf("not decidable: %6d   %s\n", sum.doubts[doubt], doubts[doubt]);
-	printf("looks %llu, sessions noted %llu\n\n", (unsigned long long) sum.looks, (unsigned long long) sum.noted);
+	printf("observations %llu, sessions noted %llu\n\n", (unsigned long long) sum.observations, (unsigned long long) sum.noted);
 	return good || hard;
 }
 
@@ -302,7 +302,7 @@ replay(int threshold_ms, int interval_ms, const char *const *only)
 
 	tasks_plan(threshold_ms, interval_ms, only);
 	tasks_run();
-	printf("threshold %g s, looks every %d ms, seeds 1 to %d\n", threshold_ms / 1e3, interval_ms, seeds);
+	printf("threshold %g s, observations every %d ms, seeds 1 to %d\n", threshold_ms / 1e3, interval_ms, seeds);
 	good = show_rules(false) & show_rules(true);
 	show_workloads();
 	show_notes();
@@ -317,7 +317,7 @@ replay_pairs(void)
 	static const char *const only[] = {"sqlalchemy fifo", "hikari min-idle", "pgbouncer transaction",
 	"uwsgi", "rolling restart", "psql", NULL};
 
-	/* To be looked at: what is asked for is asked for at 30 s and 200 ms. */
+	/* For comparison alone: what is asked for is asked for at 30 s and 200 ms. */
 	replay(1000, 200, only);
 	replay(300000, 200, only);
 	replay(30000, 1000, only);

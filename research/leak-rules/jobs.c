@@ -67,7 +67,7 @@ job_tempt(Job *job)
 		job->in_transaction = job->leak == LEAK_IDLE_IN_TRANSACTION;
 
 	/* What it is, its client says. */
-	if (job->pool->service->tells && (job->leak == LEAK_ABANDONED || (job->leak == LEAK_IDLE_IN_TRANSACTION && !job->abort)))
+	if (job->pool->service->names_borrowers && (job->leak == LEAK_ABANDONED || (job->leak == LEAK_IDLE_IN_TRANSACTION && !job->abort)))
 		job->leak = LEAK_BORROWED;
 }
 

@@ -258,7 +258,7 @@ leaks(Variant variant, Service *service)
 {
 	uint64		span_us = world.end_us - world.now_us;
 
-	service->tells = variant == TAGGED;
+	service->names_borrowers = variant == TAGGED;
 	if (variant == HELD || variant == TAGGED)
 	{
 		for (int kind = 0; kind < 10; kind++)

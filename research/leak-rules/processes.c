@@ -315,7 +315,7 @@ begin_blind(Variant variant)
 	go_blind(NULL, 0);
 }
 
-/* The first look is at a server that has been busy for half an hour. */
+/* The first observation is at a server that has been busy for half an hour. */
 static void
 begin_late_watch(Variant variant)
 {
@@ -353,9 +353,9 @@ const Workload process_workloads[] = {
 	"what was cold for long was used again, so the service is given as long"},
 	{"failover", begin_storm, 2, false, "8 processes connect again at once"},
 	{"clock jumps", begin_clock, 2, false, "the server's clock is set, forth and back"},
-	{"late watch", begin_late_watch, 2, false, "the first look is after 30 minutes",
-	"what was before the first look is no evidence"},
-	{"blind", begin_blind, 2, false, "the watcher does not look for up to 40 s",
+	{"late watch", begin_late_watch, 2, false, "the first observation is after 30 minutes",
+	"what was before the first observation is no evidence"},
+	{"blind", begin_blind, 2, false, "the watcher observes nothing for up to 40 s",
 	"what was opened before a gap is no evidence, and there is one every few minutes"},
 	{NULL}
 };

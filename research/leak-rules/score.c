@@ -5,7 +5,7 @@
 #include "score.h"
 
 /* The definition of an abandoned session, where the truth is known. */
-#define HOLDS_ENOUGH	10			/* looks */
+#define HOLDS_ENOUGH	10			/* observations */
 #define USES_ENOUGH		3
 
 static LeakWatch *watch;
@@ -81,7 +81,7 @@ is_newer(const Session *session, const Session *leak)
 {
 	return session->pid != 0 && session->visible && session->service == leak->service &&
 		session->opened_us > leak->leaked_us && session->leak == LEAK_NONE && !session->needless &&
-		session->looks_used >= USES_ENOUGH &&
+		session->observations_used >= USES_ENOUGH &&
 		(session->state != SLOT_IDLE || session->since_us + 2 * threshold_us() > world.now_us);
 }
 
@@ -175,7 +175,7 @@ definition_holds(Session *leak)
 }
 
 /*
- * The first two are known to the microsecond; the others since this look, and
+ * The first two are known to the microsecond; the others since this observation, and
  * to the rules not before it.  Nor is anything while they are blind.
  */
 static uint64
@@ -308,7 +308,7 @@ score_rest(const Session *session)
 
 /*
  * It lay idle, and is used now: those that its service opened meanwhile, up to the
- * last look, were opened for other reasons than want of a session.
+ * last observation, were opened for other reasons than want of a session.
  */
 static void
 score_needless(const Session *session)
@@ -396,7 +396,7 @@ score_sample(Session *session, const LeakSession *seen)
 {
 	if (session->seen_since_us != 0 && session->seen_since_us != session->since_us)
 	{
-		session->looks_used++;
+		session->observations_used++;
 		score_rest(session);
 		score_needless(session);
 	}
@@ -417,32 +417,32 @@ score_sample(Session *session, const LeakSession *seen)
 		score_found(session, seen);
 }
 
-/* ---------- Looking ---------- */
+/* ---------- Observing ---------- */
 
 /* Is all of that as it was noted last, and idle, in a transaction or not?  So the monitor finds it in the status entry. */
 static bool
-is_same(const LeakObservation *look, const LeakObservation *seen)
+is_same(const LeakObservation *observation, const LeakObservation *seen)
 {
-	return look->pid == seen->pid && look->started == seen->started && look->state != SLOT_ACTIVE &&
-		look->state == seen->state && look->aborted == seen->aborted && look->state_since == seen->state_since &&
-		look->has_idle_reason == seen->has_idle_reason && look->borrower.since == seen->borrower.since &&
-		strcmp(look->borrower.name, seen->borrower.name) == 0 && look->service == seen->service && look->threshold_ms == seen->threshold_ms;
+	return observation->pid == seen->pid && observation->started == seen->started && observation->state != SLOT_ACTIVE &&
+		observation->state == seen->state && observation->aborted == seen->aborted && observation->state_since == seen->state_since &&
+		observation->has_idle_reason == seen->has_idle_reason && observation->borrower.since == seen->borrower.since &&
+		strcmp(observation->borrower.name, seen->borrower.name) == 0 && observation->service == seen->service && observation->threshold_ms == seen->threshold_ms;
 }
 
 void
-watch_note(LeakWatch *of, int number, const LeakObservation *look, uint64 now_us)
+watch_note(LeakWatch *of, int number, const LeakObservation *observation, uint64 now_us)
 {
-	if (look != NULL && is_same(look, &of->sessions[number].seen))
-		leak_note_same(of, number, look->state == SLOT_IDLE);
+	if (observation != NULL && is_same(observation, &of->sessions[number].seen))
+		leak_note_same(of, number, observation->state == SLOT_IDLE);
 	else
-		leak_note(of, number, look, (TimestampTz) now_us);
+		leak_note(of, number, observation, (TimestampTz) now_us);
 }
 
 static void
-look_at(int number)
+observe_slot(int number)
 {
 	const Session *session = &world.sessions[number];
-	LeakObservation	look = {
+	LeakObservation observation = {
 		.pid = session->pid,
 		.started = session->started,
 		.state_since = session->state_since,
@@ -455,13 +455,13 @@ look_at(int number)
 	bool		seen = session->pid != 0 && session->visible;
 
 	if (seen)
-		look.service = session->service->hash;
-	if (seen && session->service->tells)
+		observation.service = session->service->hash;
+	if (seen && session->service->names_borrowers)
 	{
-		look.borrower = (Borrower) {.tells = true, .since = session->lent_at};
-		strlcpy(look.borrower.name, session->lent ? "a job" : "", BORROWER_LEN);
+		observation.borrower = (Borrower) {.named = true, .since = session->lent_at};
+		strlcpy(observation.borrower.name, session->lent ? "a job" : "", BORROWER_LEN);
 	}
-	watch_note(watch, number, seen ? &look : NULL, world.now_us + world.clock_us);
+	watch_note(watch, number, seen ? &observation : NULL, world.now_us + world.clock_us);
 	task->score.noted += seen;
 }
 
@@ -474,21 +474,21 @@ gap(bool blind)
 }
 
 static void
-look(bool blind)
+observe(bool blind)
 {
 	leak_observation_begin(watch, world.now_us, gap(blind));
 	for (int i = 0; i < world.nslots; i++)
-		look_at(i);
+		observe_slot(i);
 	leak_judge(watch);
 	for (int i = 0; i < world.nslots; i++)
 		if (world.sessions[i].pid != 0 && world.sessions[i].visible)
 			score_sample(&world.sessions[i], &watch->sessions[i]);
-	task->score.looks++;
+	task->score.observations++;
 }
 
-/* How a monitor's looks come: not quite on time. */
+/* How a monitor's observations come: not quite on time. */
 static uint64
-next_look(void)
+next_observation(void)
 {
 	return world.now_us + task->interval_ms * MS + (uint64) between(0, 3 * MS);
 }
@@ -510,12 +510,12 @@ task_run(Task *of)
 	task->workload->begin(task->variant);
 	while (world.now_us < world.end_us)
 	{
-		world_advance(next_look());
+		world_advance(next_observation());
 		if (world.now_us < world.blind_until_us)
 			blind = true;
 		else
 		{
-			look(blind);
+			observe(blind);
 			blind = false;
 		}
 	}

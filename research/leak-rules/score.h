@@ -69,8 +69,8 @@ typedef struct RuleScore
 typedef struct Score
 {
 	RuleScore	rules[LEAK_RULES];
-	uint64		looks;
-	uint64		noted;			/* sessions, in all looks */
+	uint64		observations;
+	uint64		noted;			/* sessions, in all observations */
 	int			doubts[DOUBTS];
 	int			nnotes;
 	Note		notes[NOTES];
@@ -93,4 +93,4 @@ extern LeakWatch *watch_new(int nslots);
 extern void watch_clear(LeakWatch *watch);
 
 /* Notes a slot as the monitor does: in short, if nothing is new there. */
-extern void watch_note(LeakWatch *watch, int number, const LeakObservation *look, uint64 now_us);
+extern void watch_note(LeakWatch *watch, int number, const LeakObservation *observation, uint64 now_us);

@@ -3,7 +3,7 @@
  *		A server without a server: clock, sessions, and the truth about them.
  *
  * Time goes from event to event.  All that is drawn at random comes from one
- * generator, so a seed tells everything that happens.
+ * generator, so a seed decides everything that happens.
  */
 #include "world.h"
 

@@ -25,12 +25,12 @@ typedef struct Service
 	int			sessions;
 	int			lost;			/* of those: given up or leaked */
 	uint64		active_us;		/* time in which any of them was used */
-	uint64		active_at_us;	/* the last look at which one was */
+	uint64		active_at_us;	/* the last observation at which one was */
 	uint64		newest_us;		/* when the last one was opened */
 	uint64		longest_rest_us;	/* of that time, after which one was used again, or closed */
 	int			occasions;		/* on which those were opened */
 	uint64		occasion_us;	/* the last one */
-	bool		tells;			/* what has a connection */
+	bool		names_borrowers;	/* says what has a connection */
 	int			processes;		/* with a pool each, that ever were there at once */
 } Service;
 
@@ -50,8 +50,8 @@ typedef struct Session
 	uint64		opened_us;
 	uint64		since_us;		/* of the state */
 	int			uses;			/* after it was idle */
-	int			looks_used;		/* looks that find it used since the one before */
-	uint64		seen_since_us;	/* since_us of the last look */
+	int			observations_used;		/* observations that find it used since the one before */
+	uint64		seen_since_us;	/* since_us of the last observation */
 	bool		seen_idle;
 
 	/* For its pool. */
@@ -69,7 +69,7 @@ typedef struct Session
 	uint64		leaked_us;		/* when it was used last */
 	uint64		active_us;		/* of its service, when it was used last */
 	uint64		due_us;			/* when the definition held first; 0 = not yet */
-	uint64		holds_us;		/* since when it has held now, for that many looks */
+	uint64		holds_us;		/* since when it has held now, for that many observations */
 	int			holds;
 	int			others_then;	/* of its service, not leaked, when it was */
 	bool		outlived;		/* one that was there then was used long after it */

@@ -57,8 +57,8 @@ PG_FUNCTION_INFO_V1(pool_exhaust_drive_crowd);
 
 #define NOT_HERE "Its load would compete with the recovery, and no run of its own is possible there either."
 
-/* The client's socket is looked at that often. */
-#define LOOK_US			(100 * 1000)
+/* The client's socket is checked that often. */
+#define SOCKET_US		(100 * 1000)
 
 /* While clients play it is measured so often how late the loop turns. */
 #define TICK_US			(10 * 1000)
@@ -70,7 +70,7 @@ PG_FUNCTION_INFO_V1(pool_exhaust_drive_crowd);
 #define STILL_MS		(DRIVER_SILENCE_MS + 500)
 #define REST_MS			(COORDINATOR_SILENCE_MS + 100)
 
-/* Grants that a drive is to tell of in order. */
+/* Grants that a drive reports in order. */
 #define ORDERED_MAX		1000000
 
 typedef struct Drive
@@ -81,7 +81,7 @@ typedef struct Drive
 	Alarm		tick;
 	uint64		absent_us;		/* so late it rang at the most, or something began */
 	Load	   *loads[DRIVE_LOADS_MAX]; /* by their numbers; NULL: none */
-	GrantOrder	order;			/* of those the grants of which are told in order */
+	GrantOrder	order;			/* of loads whose grants are reported in order */
 	Crowd	   *crowd;			/* NULL: none */
 	Probe		shared;			/* has what the coordinator says of the pool that clients share */
 	const char *name;			/* of the target here, to be shown */
@@ -90,7 +90,7 @@ typedef struct Drive
 	Pool	   *pool;
 	Histogram	waits;			/* of the grants since the last report */
 	uint64		deadline_us;
-	uint64		look_us;		/* when the client's socket is looked at again */
+	uint64		socket_us;		/* when the client's socket is checked again */
 	uint64		began_us;		/* when it began what was asked for at a set time; 0 = nothing was */
 } Drive;
 
@@ -125,16 +125,16 @@ drive_exit(int code, Datum arg)
 	drive_end();
 }
 
-/* FATAL if the coordinator has gone: nothing tells a backend that is at work. */
+/* FATAL if the coordinator has gone: a backend that is at work does not learn that by itself. */
 static void
 require_coordinator(void)
 {
 	uint64		now_us = loop_now_us();
 
 	drive_says(STILL_MS);
-	if (now_us < drive->look_us)
+	if (now_us < drive->socket_us)
 		return;
-	drive->look_us = now_us + LOOK_US;
+	drive->socket_us = now_us + SOCKET_US;
 	if (!pq_check_connection())
 		ereport(FATAL,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
@@ -653,11 +653,11 @@ read_figures(ArrayType *array, LoadConfig *config, Arrival *arrival)
 		require_between("burst_us", (int64) arrival->burst_us, 1, (int64) arrival->burst_every_us - 1);
 }
 
-/* Its grants are told in order, as long as those of the drive are not too many. */
+/* Its grants are reported in order, as long as those of the drive are not too many. */
 static void
 load_order(LoadConfig *config)
 {
-	require_between("grants in order", drive->order.told_max + (int64) config->clients * config->operations, 0, ORDERED_MAX);
+	require_between("grants in order", drive->order.deferred_max + (int64) config->clients * config->operations, 0, ORDERED_MAX);
 	order_reserve(&drive->order, config->clients * config->operations);
 	config->order = &drive->order;
 }

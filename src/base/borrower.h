@@ -11,7 +11,7 @@
 /* As printable text in the encoding of the session's database. */
 typedef struct Borrower
 {
-	bool		tells;			/* the session has named a borrower, now or before */
+	bool		named;			/* the session has named a borrower, now or before */
 	TimestampTz since;			/* when the name was set last */
 	char		name[BORROWER_LEN]; /* empty: it is not borrowed */
 } Borrower;

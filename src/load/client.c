@@ -259,32 +259,32 @@ client_note_order(GrantOrder *order, const Request *request)
 {
 	const GrantedRequest granted = {request->number, request->reached_us, loop_now_us()};
 
-	if (order->told != NULL)
-		order_tell(order, granted);
+	if (order->deferred != NULL)
+		order_defer(order, granted);
 	else
 		order_note(order, granted);
 }
 
-/* From now on it keeps what it is told, of so many grants more, in the current memory context. */
+/* From now on grants are deferred, so many more, in the current memory context. */
 void
 order_reserve(GrantOrder *order, int more)
 {
-	GrantedRequest *told = palloc_extended(sizeof(GrantedRequest) * (order->told_max + more), MCXT_ALLOC_HUGE);
+	GrantedRequest *deferred = palloc_extended(sizeof(GrantedRequest) * (order->deferred_max + more), MCXT_ALLOC_HUGE);
 
-	if (order->ntold > 0)
-		memcpy(told, order->told, sizeof(GrantedRequest) * order->ntold);
-	if (order->told != NULL)
-		pfree(order->told);
-	order->told = told;
-	order->told_max += more;
+	if (order->ndeferred > 0)
+		memcpy(deferred, order->deferred, sizeof(GrantedRequest) * order->ndeferred);
+	if (order->deferred != NULL)
+		pfree(order->deferred);
+	order->deferred = deferred;
+	order->deferred_max += more;
 }
 
-/* Keeps one grant: it is judged by order_judge(), or elsewhere. */
+/* Defers one grant: it is judged by order_judge(), or elsewhere. */
 void
-order_tell(GrantOrder *order, GrantedRequest granted)
+order_defer(GrantOrder *order, GrantedRequest granted)
 {
-	if (order->ntold < order->told_max)
-		order->told[order->ntold++] = granted;
+	if (order->ndeferred < order->deferred_max)
+		order->deferred[order->ndeferred++] = granted;
 }
 
 static int
@@ -297,21 +297,21 @@ compare_granted(const void *a, const void *b)
 }
 
 /*
- * Judges the grants that were kept, in the order of their moments: clients of several
+ * Judges the grants that were deferred, in the order of their moments: clients of several
  * drivers count their requests each for themselves, so those are numbered by when they
  * reached the pool.
  */
 void
 order_judge(GrantOrder *order)
 {
-	if (order->ntold > 1)
-		qsort(order->told, order->ntold, sizeof(GrantedRequest), compare_granted);
-	for (int i = 0; i < order->ntold; i++)
+	if (order->ndeferred > 1)
+		qsort(order->deferred, order->ndeferred, sizeof(GrantedRequest), compare_granted);
+	for (int i = 0; i < order->ndeferred; i++)
 	{
-		order->told[i].number = order->told[i].reached_us;
-		order_note(order, order->told[i]);
+		order->deferred[i].number = order->deferred[i].reached_us;
+		order_note(order, order->deferred[i]);
 	}
-	order->ntold = 0;
+	order->ndeferred = 0;
 }
 
 static void

@@ -58,9 +58,9 @@ typedef struct GrantOrder
 	int			oldest;			/* its place in the ring */
 	GrantedRequest before;		/* of those that were granted before these, the latest request */
 	uint64		overtaken;		/* granted after a request that came later */
-	GrantedRequest *told;		/* grants that are to be judged later, together; NULL: each is at once */
-	int			ntold;
-	int			told_max;
+	GrantedRequest *deferred;		/* grants that are to be judged later, together; NULL: each is at once */
+	int			ndeferred;
+	int			deferred_max;
 } GrantOrder;
 
 /* What an operation does with its connection, and when clients come. */
@@ -145,7 +145,7 @@ load_counted_us(const Load *load)
 }
 
 extern void order_reserve(GrantOrder *order, int more);
-extern void order_tell(GrantOrder *order, GrantedRequest granted);
+extern void order_defer(GrantOrder *order, GrantedRequest granted);
 extern void order_judge(GrantOrder *order);
 extern void tally_merge(Tally *into, const Tally *from);
 

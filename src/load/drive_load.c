@@ -1,6 +1,6 @@
 /*
  * drive_load.c
- *		What a driver is told of a load, and what it says of one that it plays: rows as
+ *		What a driver needs to know of a load, and what it says of one that it plays: rows as
  *		"calm wait", in which the key is the bucket; the message is the number of the load.
  */
 #include "postgres.h"
@@ -27,7 +27,7 @@ static const DriveField numbers[] = {LOAD_NUMBERS(LOAD_FIELD)};
 #define PART_HERE	PART_LOAD "number"	/* always: so there is a row of it */
 #define PART_GRANT	"grant"		/* key: when the request reached the pool; value: when it was granted */
 
-/* ---------- What it is told ---------- */
+/* ---------- What it needs to know ---------- */
 
 #define FIGURE_BOUND(name, max)	{#name, max},
 
@@ -102,9 +102,9 @@ put_tally(const Writer *writer, const char *part, Tally *tally)
 static void
 put_grants(const Writer *writer, GrantOrder *order)
 {
-	for (int i = 0; i < order->ntold; i++)
-		writer->put(writer->arg, PART_GRANT, (int64) order->told[i].reached_us, (int64) order->told[i].granted_us, writer->number);
-	order->ntold = 0;
+	for (int i = 0; i < order->ndeferred; i++)
+		writer->put(writer->arg, PART_GRANT, (int64) order->deferred[i].reached_us, (int64) order->deferred[i].granted_us, writer->number);
+	order->ndeferred = 0;
 }
 
 /* Puts the rows of a load, and begins its tallies anew. */
@@ -185,7 +185,7 @@ row_read(Heard *heard, const char *item, int64 key, int64 value)
 	else if (begins_with(item, PART_LOAD))
 		read_number(heard->said, item + strlen(PART_LOAD), value);
 	else if (strcmp(item, PART_GRANT) == 0)
-		order_tell(heard->order, (GrantedRequest) {1, (uint64) (key - offset_us), (uint64) (value - offset_us)});
+		order_defer(heard->order, (GrantedRequest) {1, (uint64) (key - offset_us), (uint64) (value - offset_us)});
 }
 
 /* Is that row of this load? */
@@ -218,7 +218,7 @@ drive_load_read(const PGresult *rows, int number, int64 offset_us, DriveLoad *sa
 	{
 		if (!row_is_of(rows, i, number))
 			continue;
-		said->told = true;
+		said->here = true;
 		row_read(&heard, PQgetvalue(rows, i, 0), strtoll(PQgetvalue(rows, i, 1), NULL, 10),
 				 strtoll(PQgetvalue(rows, i, 2), NULL, 10));
 	}

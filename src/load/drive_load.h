@@ -1,6 +1,6 @@
 /*
  * drive_load.h
- *		A load that a driver plays: what it is told, and what it says of it.
+ *		A load that a driver plays: what it needs to know, and what it says of it.
  *
  * What it says is of the time since it said so last: so it adds up, and no tally is sent twice.
  */
@@ -14,7 +14,7 @@
 #define DRIVE_LOADS_MAX	8
 
 /*
- * What it is told beside its SQL, as numbers in this order, from 0 to that: the members of
+ * What it needs to know beside its SQL, as numbers in this order, from 0 to that: the members of
  * LoadConfig and Arrival of these names.
  */
 #define LOAD_FIGURES(CONFIG, ARRIVAL) \
@@ -87,7 +87,7 @@ extern const LoadFigure load_figures[];
 typedef struct DriveLoad
 {
 	LOAD_NUMBERS(LOAD_NUMBER_FIELD)
-	bool		told;			/* there was something of it */
+	bool		here;			/* there was something of it */
 } DriveLoad;
 
 extern char *drive_load_figures(const LoadConfig *config, const Arrival *arrival);

@@ -3,7 +3,7 @@
  *		What libpq keeps of what the other side sends.
  *
  * libpq makes room for a message of any length when it has read its first bytes,
- * and keeps each parameter that it is told of; it has no limit, and does not say
+ * and keeps each parameter that it is sent; it has no limit, and does not say
  * how much it keeps.  The kernel knows how much memory the process has: what it has
  * more after a call of libpq than before is what that call took.  So a message
  * that is too long is known before it has come.

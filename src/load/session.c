@@ -140,7 +140,7 @@ session_say_too_much(ConnectResult *failure)
 			 MEMORY_SESSION_MAX, MEMORY_ALL_MAX);
 }
 
-/* Has the kernel given the connection up?  If libpq has been told of that already, it quotes strerror(). */
+/* Has the kernel given the connection up?  If libpq knows of that already, it quotes strerror(). */
 static bool
 machine_is_silent(const PGconn *conn)
 {

@@ -113,13 +113,13 @@ marked_cell(const char *name, const char *text, bool marked, StringInfo out)
 static void
 html_metric(const ComparedMetric *metric, StringInfo out)
 {
-	bool		tells = metric_times_noise(metric) >= TELLING_TIMES_NOISE;
+	bool		marked = metric_times_noise(metric) >= TELLING_TIMES_NOISE;
 
 	table_row(out, metric->name);
 	table_named_text(out, "base", metric_value_text(metric, metric->base));
 	table_named_text(out, "candidate", metric_value_text(metric, metric->candidate));
-	marked_cell("change", metric_change_text(metric), tells, out);
-	marked_cell("times noise", metric_noise_text(metric), tells, out);
+	marked_cell("change", metric_change_text(metric), marked, out);
+	marked_cell("times noise", metric_noise_text(metric), marked, out);
 	table_row_end(out);
 }
 

@@ -280,7 +280,7 @@ check_found(Story *story)
 		right += found;
 		check_count(run, claims[i].name, claims[i].expected, found,
 					"a leak of the run was not found, or by another rule: pool_exhaust_leak_rules says when each can fire");
-		check_was_of_time(run); /* a monitor that did not look for a while knows nothing of it any more */
+		check_was_of_time(run); /* a monitor that observed nothing for a while knows nothing of it any more */
 	}
 	check_count(run, "suspects that are no leaks", 0, story->nsuspects - right,
 				"a session that is no leak is suspected of one: see pool_exhaust_leaks");

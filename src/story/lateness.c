@@ -212,7 +212,7 @@ delay_breaks(const Run *run, const Check *check)
  * Returns whether a claim that has failed proves something.  One on time does not if the
  * machine was too busy, or a pooler or the run late enough to break it.  If others took a large part
  * of the processors, a limit of a time is to be broken by more than the server was slower
- * by that, with 1 - others of them; of other claims on speed it cannot be told.
+ * by that, with 1 - others of them; of other claims on speed it cannot be known.
  */
 bool
 claim_is_proved(const Run *run, const Check *check)

@@ -55,7 +55,7 @@ typedef struct TargetType
 	const char *limiting;		/* option to lower for fewer connections; NULL: there is none */
 
 	/*
-	 * What a driver is told of a pool that its clients share: returns its mode, and in
+	 * What a driver has to know of a pool that its clients share: returns its mode, and in
 	 * "pool_size" its size; "" if they share none.  NULL: they never do.
 	 */
 	const char *(*shared) (const Run *run, const RunParty *party, int *pool_size);

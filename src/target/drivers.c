@@ -34,7 +34,7 @@ typedef struct Drivers
 	Driver	   *drivers;
 	Endpoint  **endpoints;
 	char	  **born;			/* when the server was started: no other was at that moment */
-	const Driver *silent;		/* at the last look it was silent for too long */
+	const Driver *silent;		/* at the last check it was silent for too long */
 	TargetWatch watch;			/* whether it is still there */
 	const char *mode;			/* of the pool that their clients share; "": they share none */
 	int			pool_size;		/* of that */
@@ -366,7 +366,7 @@ drivers_open(Run *run, RunParty *party)
 
 /*
  * Returns why the run must end: a driver is lost, or silent for too long, or the target is
- * gone; palloc'd.  NULL if all are there.  A process that was late itself has their answers unread, so it looks
+ * gone; palloc'd.  NULL if all are there.  A process that was late itself has their answers unread, so it checks
  * a second time.
  */
 char *

@@ -20,7 +20,7 @@ pool_needed(const Scenario *scenario, const Options *options, const Census *cens
 	return needed;
 }
 
-/* How long FAULT_SLOW_GRANT holds a request back: too long by a tenth, and whatever chaos excuses, unless it is told. */
+/* How long FAULT_SLOW_GRANT holds a request back: too long by a tenth, and whatever chaos excuses, unless that is given. */
 static int64
 slow_grant_ms(const Run *run)
 {

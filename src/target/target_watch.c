@@ -47,7 +47,7 @@ first_failure(const Run *run)
 	return pool->failed_us > pool->lost_us ? &pool->last_failure : &pool->last_loss;
 }
 
-/* Is there a reason to look for it?  Where the network is cut sessions stay open. */
+/* Is there a reason to try it?  Where the network is cut sessions stay open. */
 static bool
 is_missed(const Run *run, const Driver *drivers, int n)
 {

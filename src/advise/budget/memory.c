@@ -4,8 +4,8 @@
  *		those that there are.
  *
  * That is its part of what is not shared memory (Pss), its page tables, and what the
- * kernel has for a process and its socket.  Shared memory is there anyway.  A look at a
- * process walks its page tables, so a few of each state have to do.
+ * kernel has for a process and its socket.  Shared memory is there anyway.  To measure a
+ * process is to walk its page tables, so a few of each state have to do.
  */
 #include "postgres.h"
 
@@ -18,15 +18,15 @@
 #include "observe/slots/census.h"
 #include "observe/slots/slot.h"
 
-#define LOOKS_MAX	8			/* processes of each state */
+#define MEASURED_MAX	8			/* processes of each state */
 #define KERNEL_KIB	150			/* stack, task, maps and socket, as bench/budget finds them */
 
 /* What was measured of the processes of one state. */
-typedef struct Looks
+typedef struct Measured
 {
 	int			n;
 	double		kib;
-} Looks;
+} Measured;
 
 /* Adds up the lines of a file in /proc that begin with that word; false if it cannot be read. */
 static bool
@@ -45,7 +45,7 @@ proc_sum(const char *path, const char *word, double *kib)
 }
 
 static bool
-look(int pid, Looks *looks)
+measure(int pid, Measured *measured)
 {
 	const char *rollup = psprintf("/proc/%d/smaps_rollup", pid);
 	double		kib = 0;
@@ -53,15 +53,15 @@ look(int pid, Looks *looks)
 	if (!proc_sum(rollup, "Pss_Anon:", &kib) || kib == 0 || !proc_sum(rollup, "Pss_File:", &kib) ||
 		!proc_sum(psprintf("/proc/%d/status", pid), "VmPTE:", &kib))
 		return false;
-	looks->n++;
-	looks->kib += kib + KERNEL_KIB;
+	measured->n++;
+	measured->kib += kib + KERNEL_KIB;
 	return true;
 }
 
 static double
-mean(const Looks *looks)
+mean(const Measured *measured)
 {
-	return looks->n > 0 ? looks->kib / looks->n : 0;
+	return measured->n > 0 ? measured->kib / measured->n : 0;
 }
 
 /* Do all slots fit that are not taken yet?  A warning if not. */
@@ -88,20 +88,20 @@ void
 memory_measure(Budget *budget)
 {
 	BudgetMemory *memory = &budget->memory;
-	Looks		idle = {0};
-	Looks		active = {0};
+	Measured	idle = {0};
+	Measured	active = {0};
 	Slot		slot;
 
-	(void) look(MyProcPid, &active);
+	(void) measure(MyProcPid, &active);
 	for (int i = 0; i < MaxConnections; i++)
 	{
-		Looks	   *looks;
+		Measured   *measured;
 
 		if (!slot_read(i, &slot) || slot.pid == MyProcPid || slot.state == SLOT_AUTHENTICATING)
 			continue;
-		looks = slot.state == SLOT_IDLE ? &idle : &active;
-		if (looks->n < LOOKS_MAX)
-			(void) look(slot.pid, looks);
+		measured = slot.state == SLOT_IDLE ? &idle : &active;
+		if (measured->n < MEASURED_MAX)
+			(void) measure(slot.pid, measured);
 	}
 	memory->known = active.n > 0 && proc_sum("/proc/meminfo", "MemAvailable:", &memory->available_kib) && memory->available_kib > 0;
 	memory->nidle = idle.n;

@@ -303,7 +303,7 @@ say_events(StringInfo out, const IncidentEvents *events)
 
 /* Returns what else was recorded, palloc'd. */
 static char *
-told(const Past *past)
+recorded_beside(const Past *past)
 {
 	StringInfoData out;
 
@@ -551,7 +551,7 @@ facts_of(const Past *past)
 	facts->run_id = second->run_id;
 	facts->census = (Census) {.capacity = second->capacity, .in_use = recorded_in_use(second), .authenticating = second->by_state[SLOT_AUTHENTICATING]};
 	memcpy(facts->slices, past->slices, sizeof(facts->slices));
-	facts->recorded = told(past);
+	facts->recorded = recorded_beside(past);
 	set_pools(facts, past);
 	add_logins(facts, past);
 	foreach_recorded_service(second, service)

@@ -283,7 +283,7 @@ note_again(LeakWatch *watch, int number)
 }
 
 /*
- * The same of a slot of which all is as leak_note() was told last, and whether the session is
+ * The same of a slot of which all is as leak_note() was given last, and whether the session is
  * idle: that costs little if it is so of all sessions of its group.
  */
 void
@@ -308,7 +308,7 @@ group_add(LeakWatch *watch, int number)
 	LeakSession *session = &watch->sessions[number];
 	LeakGroup  *group = &watch->groups[session->group];
 
-	group->names_borrowers |= session->seen.borrower.tells;
+	group->names_borrowers |= session->seen.borrower.named;
 	group->sessions++;
 	session->next = group->first;
 	group->first = number;

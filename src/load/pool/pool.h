@@ -87,7 +87,7 @@ pool_read_state(Pool *pool, PoolState *truth)
 	pool->type->read_state(pool, truth);
 }
 
-/* How long it took to be told of the pool, the last time; 0 where nothing is asked. */
+/* How long the answer about the pool took, the last time; 0 where nothing is asked. */
 static inline uint64
 pool_answered_in_us(Pool *pool)
 {

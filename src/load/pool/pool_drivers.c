@@ -240,7 +240,7 @@ share(int whole, int n, int i)
 }
 
 /*
- * Returns what the i-th driver is told of its share, palloc'd: so many clients, or so
+ * Returns what the i-th driver is sent of its share, palloc'd: so many clients, or so
  * seldom; of those that come at regular gaps each driver has every n-th.
  */
 static char *
@@ -399,7 +399,7 @@ add_loads(DriversPool *dp, Driver *driver)
 		if (load == NULL)
 			continue;
 		drive_load_read(driver->rows, number, driver->offset_us, &said, load);
-		if (!said.told)
+		if (!said.here)
 			continue;
 		dp->said[number][i] = said;
 		if (said.last_us > 0)

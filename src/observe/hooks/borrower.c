@@ -38,13 +38,13 @@ static void
 borrower_write(int pid, const char *name)
 {
 	uint32		version = pg_atomic_read_u32(&own->version);
-	bool		told = own->pid == pid && own->borrower.tells;
+	bool		named = own->pid == pid && own->borrower.named;
 
 	pg_atomic_write_u32(&own->version, version + 1);
 	pg_write_barrier();
 	own->pid = pid;
 	own->started = MyStartTimestamp;
-	own->borrower.tells = told || name[0] != '\0';
+	own->borrower.named = named || name[0] != '\0';
 	own->borrower.since = GetCurrentTimestamp();
 	strlcpy(own->borrower.name, name, BORROWER_LEN);
 	pg_write_barrier();

@@ -246,7 +246,7 @@ thresholds_stand(void)
 }
 
 /*
- * The same, and nothing else has to be looked for: a client that has gone, or a snapshot that
+ * The same, and nothing else has to be found out: a client that has gone, or a snapshot that
  * keeps a session from being suspected.
  */
 static bool
@@ -283,7 +283,7 @@ slot_note(int number, const Slot *slot, bool gone, TimestampTz now)
 	observation.threshold_ms = threshold_ms;
 	if (observation.service == 0)
 		observation.service = slot_service(slot);
-	/* That is a look into a directory: only when it matters. */
+	/* That reads a directory: only when it matters. */
 	if (slot->state == SLOT_IDLE_IN_TRANSACTION && leak_sessions[number].rule == LEAK_NONE &&
 		now - slot->state_since > observation.threshold_ms * INT64CONST(1000))
 		observation.exports_snapshot = slot_exports_snapshot(number);

@@ -91,7 +91,7 @@ services_add(HTAB *services, const Slot *slot)
 }
 
 /*
- * The same, which looks first whether it is of the service "like", that of the slot before
+ * The same, which checks first whether it is of the service "like", that of the slot before
  * or NULL, and returns what to try with the next one.
  */
 Service *

@@ -27,7 +27,7 @@ typedef enum RecordingPart
 /* So many blocks are read in a call that has no limit of its own. */
 #define RECORDING_NO_LIMIT	PG_INT32_MAX
 
-/* The longest time before an incident that is looked at for how it came to it. */
+/* The longest time before an incident that is read for how it came to it. */
 #define RECORDING_LOOKBACK_US	(USECS_PER_HOUR)
 
 /*

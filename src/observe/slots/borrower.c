@@ -27,7 +27,7 @@ borrower_copy(SlotBorrower *said, SlotBorrower *copy)
 static bool
 said_by(const volatile SlotBorrower *said, int pid)
 {
-	return said->pid == pid && said->borrower.tells;
+	return said->pid == pid && said->borrower.named;
 }
 
 bool
@@ -41,7 +41,7 @@ borrower_read(int number, const Slot *slot, Borrower *borrower)
 	{
 		if (!borrower_copy(said, &copy))
 			continue;
-		if (copy.pid != slot->pid || copy.started != slot->started || !copy.borrower.tells)
+		if (copy.pid != slot->pid || copy.started != slot->started || !copy.borrower.named)
 			break;
 		*borrower = copy.borrower;
 		return true;

@@ -60,7 +60,7 @@ extern bool slot_listens(int number, const Slot *slot);
 
 /*
  * The monitor notes of each slot that it reads whether a login is under way there; since
- * when is known from its first look at it.  Returns that, monotonic, or 0.
+ * when is known from its first observation of it.  Returns that, monotonic, or 0.
  */
 extern void slot_note_login(int number, const Slot *slot, uint64 now_us);
 extern uint64 slot_login_since_us(int number, const Slot *slot);
