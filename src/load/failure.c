@@ -50,11 +50,22 @@ failure_classify(ConnectResult *result)
 	result->end = result->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
 }
 
+/* Did nothing of the other machine answer?  It may be there.  libpq quotes strerror(). */
+static bool
+machine_is_unreached(const char *text)
+{
+	static const int errnos[] = {ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN};
+
+	for (int i = 0; i < lengthof(errnos); i++)
+		if (strstr(text, strerror(errnos[i])) != NULL)
+			return true;
+	return false;
+}
+
 /*
  * Describes why a connect failed.  libpq gives a failed connect no SQLSTATE
  * field; verbose text has it.  A listen queue that is full (EAGAIN from a unix
- * socket) is the kernel's doing and no refusal, and one that took nothing may be there;
- * libpq quotes strerror() for both.
+ * socket) is the kernel's doing and no refusal.
  */
 void
 failure_from_connect(ConnectResult *result, const PGconn *conn)
@@ -77,7 +88,7 @@ failure_from_connect(ConnectResult *result, const PGconn *conn)
 	result->message[strcspn(result->message, "\n")] = '\0';
 	text_make_printable(result->message);
 	result->end = strstr(text, strerror(EAGAIN)) != NULL ? CONNECT_BACKLOG
-		: strstr(text, strerror(ETIMEDOUT)) != NULL ? CONNECT_TIMED_OUT : CONNECT_BROKEN;
+		: machine_is_unreached(text) ? CONNECT_TIMED_OUT : CONNECT_BROKEN;
 }
 
 /*

@@ -40,7 +40,7 @@ may_answer_later(const Probe *probe)
 	return probe->failure.end == CONNECT_TIMED_OUT || probe->failure.end == CONNECT_REFUSED;
 }
 
-/* Was it silent before the run was over?  Then it is asked once more, and not waited for. */
+/* Has it been silent?  Then it is asked once more, and not waited for. */
 static bool
 was_silent(const Run *run, const Probe *probe)
 {
@@ -53,13 +53,14 @@ party_left(Run *run, RunParty *party)
 {
 	Probe	   *probe = party->probe;
 	int			peak = party->pool != NULL ? party->pool->stats.peak_held : 0;
-	int			wait_ms = was_silent(run, probe) ? GONE_WAIT_MS : run_patience(run, PROOF_WAIT_MS + peak * PROOF_EACH_MS);
-	uint64		end_us = loop_now_us() + (uint64) wait_ms * 1000;
 	uint64		since_us = loop_now_us();
+	uint64		end_us = since_us + (uint64) run_patience(run, PROOF_WAIT_MS + peak * PROOF_EACH_MS) * 1000;
 	int			left = -1;
 
 	do
 	{
+		if (was_silent(run, probe))
+			end_us = Min(end_us, loop_now_us() + GONE_WAIT_MS * 1000);
 		if (!probe_returns(run, party, end_us))
 		{
 			/* A target that accepts no connections has no sessions. */

@@ -15,7 +15,8 @@
 #include "load/target/probe.h"
 #include "target/target_watch.h"
 
-#define GONE_US			(2 * INT64CONST(1000000))	/* without a sign of it */
+#define GONE_US			(2 * INT64CONST(1000000))	/* without a sign of it ... */
+#define GONE_SILENT_US	(1 * INT64CONST(1000000))	/* ... where its machine took nothing before */
 #define TRY_MS			1000
 #define TRY_PAUSE_US	(100 * 1000)
 
@@ -47,6 +48,12 @@ first_failure(const Run *run)
 	return pool->failed_us > pool->lost_us ? &pool->last_failure : &pool->last_loss;
 }
 
+static bool
+machine_is_silent(const ConnectResult *failure)
+{
+	return strcmp(failure->message, MACHINE_SILENT) == 0;
+}
+
 /* Is there a reason to try it?  Where the network is cut sessions stay open. */
 static bool
 is_missed(const Run *run, const Driver *drivers, int n)
@@ -56,7 +63,7 @@ is_missed(const Run *run, const Driver *drivers, int n)
 
 	if (probe != NULL ? probe->state != PROBE_LOST : run->pool->failed_us == 0 && run->pool->lost_us == 0)
 		return false;
-	return is_silence(failure) && (strcmp(failure->message, MACHINE_SILENT) == 0 || none_is_open(drivers, n));
+	return is_silence(failure) && (machine_is_silent(failure) || none_is_open(drivers, n));
 }
 
 /* How often it has answered a driver. */
@@ -122,6 +129,7 @@ char *
 target_why_gone(TargetWatch *watch, Run *run, const Driver *drivers, int n)
 {
 	uint64		now_us = loop_now_us();
+	uint64		gone_us = machine_is_silent(first_failure(run)) ? GONE_SILENT_US : GONE_US;
 
 	if (!is_missed(run, drivers, n))
 	{
@@ -134,7 +142,7 @@ target_why_gone(TargetWatch *watch, Run *run, const Driver *drivers, int n)
 		watch->answers = answers(run);
 		watch->failed = false;
 	}
-	if (watch->failed && now_us - watch->since_us >= GONE_US)
+	if (watch->failed && now_us - watch->since_us >= gone_us)
 		return psprintf("%s was lost: %s, no driver was granted or refused a connection for %.1f s, and this server cannot log in either: %s",
 						run->request.target_name, connect_failure_text(first_failure(run)), (now_us - watch->since_us) / 1e6,
 						connect_failure_text(&watch->failure));
