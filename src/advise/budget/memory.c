@@ -18,7 +18,7 @@
 #include "observe/slots/census.h"
 #include "observe/slots/slot.h"
 
-#define MEASURED_MAX	8			/* processes of each state */
+#define MEASURED_MAX	8		/* processes of each state */
 #define KERNEL_KIB	150			/* stack, task, maps and socket, as bench/budget finds them */
 
 /* What was measured of the processes of one state. */
