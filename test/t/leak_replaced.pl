@@ -125,12 +125,15 @@ my %are_lost = map { $_ => 1 } map { @$_ } values %lost;
 is(join("\n", map { "@{ $named{$_} }" } grep { !$are_lost{$_} } keys %named), '', 'no other session is named');
 my $replaced = qr/^idle for \d+\.\d s; one of (\d+) that its service used, lost one after another in (\d+\.\d) s, and replaced by new ones$/;
 my $vanished = qr/^idle for \d+\.\d s; one of 3 that its service used until it did nothing for \d+\.\d s; then the same client host opened others, and uses those$/;
-foreach (['one by one', $replaced], ['reloaded', $replaced], ['vanished', $vanished])
+# What comes first is named: the first of those that are lost may also be left behind by enough newer ones.
+my $left_behind = qr/^idle for \d+\.\d s; its service had \d+ sessions when it was used last and has \d+ now, and keeps \d+ newer ones in use$/;
+foreach ([ 'one by one', $replaced, 2 ], [ 'reloaded', $replaced, 2 ], [ 'vanished', $vanished, 0 ])
 {
-	my ($service, $pattern) = @$_;
+	my ($service, $pattern, $others) = @$_;
 	my @found = map { $named{$_} } grep { $named{$_} } @{ $lost{$service} };
 	is(join(', ', sort map { $_->[1] } @found), join(', ', ('abandoned') x @found), "$service: the rule");
-	like($_->[2], $pattern, "$service: the evidence") foreach @found;
+	like($_->[2], qr/$pattern|$left_behind/, "$service: the evidence") foreach @found;
+	cmp_ok(scalar(grep { $_->[2] !~ $pattern } @found), '<=', $others, "$service: how most were lost");
 }
 
 # They come back; so each may.
