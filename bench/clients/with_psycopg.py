@@ -21,7 +21,7 @@ class Pool(queue.LifoQueue):
     """What an application makes by itself: opens them all, the last one given back is the next one taken."""
 
     def __init__(self, size):
-        super().__init__()
+        queue.Queue.__init__(self)
         for _ in range(size):
             self.put(connect())
 
@@ -101,10 +101,21 @@ def foreign_tables():
         rest(1)
 
 
+class PoolInTurn(queue.Queue):
+    """The same, but each is used in turn."""
+
+    __init__ = Pool.__init__
+
+
 @workload
 def generation():
     """A process of a service, to be stopped or killed."""
     serve(THIS, [Pool(5)], threads=6)
+
+
+@workload
+def generation_in_turn():
+    serve(THIS, [PoolInTurn(5)], threads=6)
 
 
 def sessions():
@@ -135,20 +146,25 @@ def stopped():
     common.KEPT.append(process)
 
 
-def vanish(down):
+def vanish(down, generation="generation", pool=Pool):
     """The same, and after so long the service is up again at the same address."""
-    process = common.child("generation")
+    process = common.child(generation)
     say("ready")
     rest(6)
     stop(process)
     common.KEPT.append(process)
     rest(down)
-    serve(THIS, [Pool(5)], threads=6)
+    serve(THIS, [pool(5)], threads=6)
 
 
 @workload
 def vanished():
     vanish(2)
+
+
+@workload
+def vanished_in_turn():
+    vanish(2, "generation_in_turn", PoolInTurn)
 
 
 @workload
