@@ -486,9 +486,17 @@ $watcher->query(q(
 	$runs{$_}->send(sql('pool_exhaust_run', $_)) foreach @scenarios;
 	foreach my $scenario (@scenarios)
 	{
-		like($runs{$scenario}->result // $runs{$scenario}->message, qr/\A ?PASS +$scenario on pool /,
-			"a role that was granted it runs $scenario");
-		$runs{$scenario}->close;
+		my $tester = $runs{$scenario};
+		my $text = $tester->result // $tester->message;
+
+		# Beside each other they may prove nothing on a busy machine; then one by one.
+		foreach (1 .. 5)
+		{
+			last if $text !~ /\A ?INVALID .*\n +the machine was too busy/;
+			$text = $tester->query(sql('pool_exhaust_run', $scenario)) // $tester->message;
+		}
+		like($text, qr/\A ?PASS +$scenario on pool /, "a role that was granted it runs $scenario");
+		$tester->close;
 	}
 	is($tester->query('SELECT a FROM of_tester'), 1, 'its table is its own');
 	like($tester->query(sql('pool_exhaust_run', 'queue', workload => 'SELECT a FROM of_tester')) // $tester->message,
