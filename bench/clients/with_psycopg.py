@@ -17,13 +17,21 @@ def connect():
     return psycopg.connect(common.CONNINFO, autocommit=True)
 
 
-class Pool(queue.LifoQueue):
-    """What an application makes by itself: opens them all, the last one given back is the next one taken."""
+class Opened:
+    """What an application makes by itself: opens them all."""
 
     def __init__(self, size):
-        queue.Queue.__init__(self)
+        super().__init__()
         for _ in range(size):
             self.put(connect())
+
+
+class Pool(Opened, queue.LifoQueue):
+    """The last one given back is the next one taken."""
+
+
+class PoolInTurn(Opened, queue.Queue):
+    """Each is taken in turn."""
 
 
 def pool(size):
@@ -99,12 +107,6 @@ def foreign_tables():
         ask(session, "SELECT n FROM far")
         local.put(session)
         rest(1)
-
-
-class PoolInTurn(queue.Queue):
-    """The same, but each is used in turn."""
-
-    __init__ = Pool.__init__
 
 
 @workload

@@ -50,9 +50,9 @@ failure_classify(ConnectResult *result)
 	result->end = result->cause != CAUSE_NONE ? CONNECT_REFUSED : CONNECT_DENIED;
 }
 
-/* Did nothing of the other machine answer?  It may be there.  libpq quotes strerror(). */
-static bool
-machine_is_unreached(const char *text)
+/* Returns whether that text, which quotes strerror(), says that nothing of the other machine answers: it may be there. */
+bool
+failure_is_unreached(const char *text)
 {
 	static const int errnos[] = {ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN};
 
@@ -88,7 +88,7 @@ failure_from_connect(ConnectResult *result, const PGconn *conn)
 	result->message[strcspn(result->message, "\n")] = '\0';
 	text_make_printable(result->message);
 	result->end = strstr(text, strerror(EAGAIN)) != NULL ? CONNECT_BACKLOG
-		: machine_is_unreached(text) ? CONNECT_TIMED_OUT : CONNECT_BROKEN;
+		: failure_is_unreached(text) ? CONNECT_TIMED_OUT : CONNECT_BROKEN;
 }
 
 /*

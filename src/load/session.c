@@ -140,15 +140,25 @@ session_say_too_much(ConnectResult *failure)
 			 MEMORY_SESSION_MAX, MEMORY_ALL_MAX);
 }
 
+/* Why a session was lost whose packets the other machine does not take any more. */
+#define MACHINE_SILENT	"its machine does not answer"
+
 /* Has the kernel given the connection up?  If libpq knows of that already, it quotes strerror(). */
 static bool
-machine_is_silent(const PGconn *conn)
+is_given_up(const PGconn *conn)
 {
 	int			error = 0;
 	socklen_t	len = sizeof(error);
 
-	return strstr(PQerrorMessage(conn), strerror(ETIMEDOUT)) != NULL ||
-		(getsockopt(PQsocket(conn), SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == ETIMEDOUT);
+	return failure_is_unreached(PQerrorMessage(conn)) ||
+		(getsockopt(PQsocket(conn), SOL_SOCKET, SO_ERROR, &error, &len) == 0 && failure_is_unreached(strerror(error)));
+}
+
+/* Returns whether a session was lost because the other machine took its packets no more. */
+bool
+machine_is_silent(const ConnectResult *failure)
+{
+	return strcmp(failure->message, MACHINE_SILENT) == 0;
 }
 
 /*
@@ -171,7 +181,7 @@ session_failure(const Session *session, ConnectResult *failure)
 	*failure = (ConnectResult) {session->late ? CONNECT_TIMED_OUT : CONNECT_BROKEN, CAUSE_NONE};
 	strlcpy(failure->message, session->late ? "no answer in time" : "the connection was closed without a message",
 			MESSAGE_LEN);
-	if (machine_is_silent(session->conn))
+	if (is_given_up(session->conn))
 		*failure = (ConnectResult) {CONNECT_TIMED_OUT, CAUSE_NONE, .message = MACHINE_SILENT};
 }
 

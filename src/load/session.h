@@ -24,9 +24,6 @@ typedef struct QueryResult
 	const PGresult *rows;		/* all there is, of a session that keeps rows */
 } QueryResult;
 
-/* Why a session was lost whose packets the other machine does not take any more. */
-#define MACHINE_SILENT	"its machine does not answer"
-
 typedef void (*QueryDone) (void *arg, const QueryResult *result);
 
 typedef enum SessionState
@@ -107,6 +104,7 @@ extern void session_query(Session *session, const char *sql, int timeout_ms,
 						  QueryDone done, void *arg);
 extern void session_take_over(Session *session, QueryDone done, void *arg);
 extern void session_failure(const Session *session, ConnectResult *failure);
+extern bool machine_is_silent(const ConnectResult *failure);
 extern void session_close(Session *session);
 extern void session_vanish(Session *session);
 extern void session_hang_up(Session *session);

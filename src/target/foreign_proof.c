@@ -44,7 +44,7 @@ may_answer_later(const Probe *probe)
 static bool
 was_silent(const Run *run, const Probe *probe)
 {
-	return run->target_gone || (probe->state == PROBE_LOST && strcmp(probe->failure.message, MACHINE_SILENT) == 0);
+	return run->target_gone || (probe->state == PROBE_LOST && machine_is_silent(&probe->failure));
 }
 
 /* How many sessions of the party its target shows in the end; -1: it does not say. */

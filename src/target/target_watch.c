@@ -48,12 +48,6 @@ first_failure(const Run *run)
 	return pool->failed_us > pool->lost_us ? &pool->last_failure : &pool->last_loss;
 }
 
-static bool
-machine_is_silent(const ConnectResult *failure)
-{
-	return strcmp(failure->message, MACHINE_SILENT) == 0;
-}
-
 /* Is there a reason to try it?  Where the network is cut sessions stay open. */
 static bool
 is_missed(const Run *run, const Driver *drivers, int n)

@@ -249,24 +249,13 @@ mark_needless(LeakWatch *watch, LeakGroup *group)
 	group->was_idle_us = LEAK_NEVER_US;
 }
 
-/* A comparison that is compiled in: of thousands of sessions this is most of what judging takes. */
-#define ST_SORT			sort_descending
-#define ST_ELEMENT_TYPE	uint64
-#define ST_COMPARE(a, b) (*(a) > *(b) ? -1 : *(a) < *(b))
-#define ST_SCOPE		static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
-static void
-turn_round(uint64 *starts, int n)
+static int
+compare_descending(const void *a, const void *b)
 {
-	for (int i = 0, j = n - 1; i < j; i++, j--)
-	{
-		uint64		start = starts[i];
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
 
-		starts[i] = starts[j];
-		starts[j] = start;
-	}
+	return x > y ? -1 : x < y;
 }
 
 /*
@@ -283,10 +272,7 @@ leak_starts_sort(LeakWatch *watch, const LeakGroup *group,
 	for (int i = group->first; i >= 0; i = watch->sessions[i].next)
 		if (is_one(watch, &watch->sessions[i]))
 			starts[n++] = watch->sessions[i].started_us;
-	/* By number, slots are taken upwards by most servers, and downwards up to 15: what is in order is soon sorted. */
-	if (n > 0 && starts[0] < starts[n - 1])
-		turn_round(starts, n);
-	sort_descending(starts, n);
+	qsort(starts, n, sizeof(uint64), compare_descending);
 	watch->nstarts += n;
 	*count = n;
 	return watch->nstarts - n;

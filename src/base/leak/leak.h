@@ -152,7 +152,7 @@ typedef struct LeakGroup
 	uint64		resumed_us;		/* ... to; 0 = there was none */
 
 	uint64		observed_us;	/* the observation that the rest is of: the last one in which it was judged */
-	uint64		wake_us;		/* until then nothing changes for its sessions by time alone */
+	uint64		wake_us;		/* until then what time alone changes for its sessions is not judged */
 	int			first;			/* its sessions, linked by next */
 	int			first_fresh;
 	int			fresh;			/* how many those are */
